@@ -1,0 +1,115 @@
+-- Temporary and unlogged tables, materialized views, CREATE TABLE AS, SELECT INTO, sequences and identity.
+\getenv am VDB_TEST_AM
+\if :{?am}
+\else
+\set am vdb
+\endif
+SET default_table_access_method = :am;
+CREATE TEMP TABLE tm (id serial PRIMARY KEY, v text);
+INSERT INTO tm (v) SELECT 'temp ' || g FROM generate_series(1, 500) g;
+CALL test_migrate('tm');
+UPDATE tm SET v = 'changed' WHERE id % 50 = 0;
+SELECT count(*), count(*) FILTER (WHERE v = 'changed'), max(id) FROM tm;
+BEGIN;
+CREATE TEMP TABLE tm_drop (a int) ON COMMIT DROP;
+INSERT INTO tm_drop VALUES (1), (2);
+SELECT sum(a) FROM tm_drop;
+CREATE TEMP TABLE tm_del (a int) ON COMMIT DELETE ROWS;
+INSERT INTO tm_del VALUES (1), (2);
+SELECT sum(a) FROM tm_del;
+COMMIT;
+SELECT to_regclass('tm_drop');
+SELECT count(*) FROM tm_del;
+INSERT INTO tm_del VALUES (3);
+SELECT count(*) FROM tm_del;
+DISCARD TEMP;
+SELECT to_regclass('tm');
+CREATE UNLOGGED TABLE ul (id int PRIMARY KEY, v text);
+INSERT INTO ul SELECT g, 'unlogged ' || g FROM generate_series(1, 500) g;
+CALL test_migrate('ul');
+DELETE FROM ul WHERE id > 490;
+INSERT INTO ul VALUES (1000, 'new');
+SELECT * FROM test_digest('ul');
+ALTER TABLE ul SET LOGGED;
+SELECT * FROM test_digest('ul');
+INSERT INTO ul VALUES (1001, 'logged');
+ALTER TABLE ul SET UNLOGGED;
+CALL test_migrate('ul');
+SELECT * FROM test_digest('ul');
+TRUNCATE ul;
+INSERT INTO ul VALUES (1, 'after truncate');
+SELECT * FROM ul;
+DROP TABLE ul;
+-- materialized views
+CREATE TABLE src (id int PRIMARY KEY, g int, v numeric);
+INSERT INTO src SELECT g, g % 5, g / 4.0 FROM generate_series(1, 300) g;
+CREATE MATERIALIZED VIEW mv AS SELECT g, count(*) AS n, sum(v) AS s FROM src GROUP BY g;
+CREATE MATERIALIZED VIEW mv_empty AS SELECT * FROM src WITH NO DATA;
+SELECT * FROM mv_empty;
+CREATE UNIQUE INDEX ON mv (g);
+SELECT * FROM mv ORDER BY g;
+CALL test_migrate('mv');
+CALL test_migrate('src');
+SELECT * FROM mv ORDER BY g;
+UPDATE src SET g = 77 WHERE id <= 10;
+DELETE FROM src WHERE g = 3;
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SELECT * FROM mv ORDER BY g;
+REFRESH MATERIALIZED VIEW mv;
+REFRESH MATERIALIZED VIEW mv_empty;
+SELECT * FROM mv ORDER BY g;
+SELECT count(*) FROM mv_empty;
+REFRESH MATERIALIZED VIEW mv WITH NO DATA;
+SELECT * FROM mv;
+DROP MATERIALIZED VIEW mv, mv_empty;
+-- tables made from queries
+CREATE TABLE cta AS SELECT id, v, id % 3 AS m FROM src;
+CREATE TABLE cta_empty AS SELECT * FROM src WITH NO DATA;
+CREATE TABLE cta_heap USING heap AS SELECT * FROM cta;
+SELECT * INTO cta_into FROM src WHERE id < 50;
+SELECT count(*) FROM cta EXCEPT SELECT count(*) FROM cta_heap;
+CALL test_migrate('cta');
+SELECT count(*) FROM (SELECT * FROM cta EXCEPT SELECT * FROM cta_heap) x;
+SELECT * FROM test_digest('cta_into');
+SELECT count(*) FROM cta_empty;
+CREATE TABLE cta_like (LIKE cta INCLUDING ALL);
+INSERT INTO cta_like SELECT * FROM cta;
+SELECT * FROM test_digest('cta_like');
+DROP TABLE cta, cta_empty, cta_heap, cta_into, cta_like, src;
+-- identity, serial, generated columns, defaults
+CREATE TABLE gen (id int GENERATED ALWAYS AS IDENTITY, s bigserial, a int DEFAULT 5, b int GENERATED ALWAYS AS (a * 2) STORED);
+INSERT INTO gen (a) VALUES (1), (DEFAULT), (3);
+CALL test_migrate('gen');
+UPDATE gen SET a = a + 100 WHERE id = 2;
+INSERT INTO gen (a) VALUES (NULL);
+SELECT * FROM gen ORDER BY id;
+INSERT INTO gen (id) VALUES (5);
+TRUNCATE gen RESTART IDENTITY;
+INSERT INTO gen (a) VALUES (9);
+SELECT * FROM gen;
+DROP TABLE gen;
+-- typed tables, rules, views with rules, row security
+CREATE TYPE kt AS (a int, b text);
+CREATE TABLE typed OF kt (PRIMARY KEY (a));
+INSERT INTO typed SELECT g, 'b' || g FROM generate_series(1, 20) g;
+CALL test_migrate('typed');
+CREATE VIEW typed_v AS SELECT * FROM typed WHERE a > 10 WITH CHECK OPTION;
+UPDATE typed_v SET b = 'through view' WHERE a = 11 RETURNING *;
+UPDATE typed_v SET a = 1000 WHERE a = 12 RETURNING *;
+INSERT INTO typed_v VALUES (5, 'no');
+DELETE FROM typed_v WHERE a > 15;
+SELECT count(*), max(a) FROM typed;
+ALTER TABLE typed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY even ON typed USING (a % 2 = 0);
+CREATE ROLE behave_reader;
+GRANT SELECT, UPDATE, DELETE ON typed TO behave_reader;
+SET ROLE behave_reader;
+SELECT count(*), min(a), max(a) FROM typed;
+UPDATE typed SET b = 'by reader';
+DELETE FROM typed WHERE a = 3;
+RESET ROLE;
+SELECT count(*), count(*) FILTER (WHERE b = 'by reader') FROM typed;
+DROP VIEW typed_v;
+DROP TABLE typed;
+DROP TYPE kt;
+DROP ROLE behave_reader;

@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ *
+ * am.h
+ *	  The access methods' callbacks: arguments in, table/ called, answer out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_AM_H
+#define VDB_AM_H
+
+#include "access/skey.h"
+#include "access/tableam.h"
+
+#include "table/table.h"
+
+extern const TableAmRoutine vdb_am_routine;		/* access method 'vdb' */
+extern const TableAmRoutine vdb_pool_routine;	/* access method 'vdb_pool', for vdb.scm alone */
+
+/* ---- scans (am_scan.c) ---- */
+
+typedef struct VdbScan
+{
+	TableScanDescData base;
+	VdbBatch   *batch;
+	int64		lb;					/* current logical block: -1 before the first, limit after the last */
+	int64		start;				/* first and limit of the walk: TID range scans narrow them */
+	int64		limit;
+	int			row;				/* index in the batch of the row last returned */
+	bool		loaded;				/* the batch holds lb */
+	int64		unit_end;			/* parallel: end of the run of blocks in hand */
+	uint16		first_index;		/* TID range: bounds inside the first and last block */
+	uint16		last_index;
+	VdbLogicalBlock range_first;
+	VdbLogicalBlock range_last;
+	bool		ranged;
+} VdbScan;
+
+typedef struct VdbParallelScan
+{
+	ParallelTableScanDescData base;
+	pg_atomic_uint64 next;			/* next logical block to hand out */
+	uint64		limit;
+	uint32		unit;				/* logical blocks handed out at a time */
+} VdbParallelScan;
+
+extern TableScanDesc vdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
+									ParallelTableScanDesc pscan, uint32 flags);
+extern void vdb_scan_end(TableScanDesc sscan);
+extern void vdb_scan_rescan(TableScanDesc sscan, ScanKey key, bool set_params, bool allow_strat,
+							bool allow_sync, bool allow_pagemode);
+extern bool vdb_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
+extern void vdb_scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid);
+extern bool vdb_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction,
+										  TupleTableSlot *slot);
+extern Size vdb_parallelscan_estimate(Relation rel);
+extern Size vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
+extern void vdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
+
+/* The next block of a forward walk (own or shared with other workers), or -1. */
+extern int64 vdb_scan_next_block(VdbScan *scan);
+
+/* ---- bitmap, sample, ANALYZE (am_block.c) ---- */
+extern bool vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres);
+extern bool vdb_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres,
+								  TupleTableSlot *slot);
+extern bool vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
+extern bool vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state,
+								  TupleTableSlot *slot);
+extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno,
+								   BufferAccessStrategy bstrategy);
+extern bool vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
+								   double *deadrows, TupleTableSlot *slot);
+extern uint64 vdb_relation_size(Relation rel, ForkNumber fork);
+extern void vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+							  double *allvisfrac);
+extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical blocks */
+
+/* ---- indexes (am_index.c) ---- */
+extern struct IndexFetchTableData *vdb_index_fetch_begin(Relation rel);
+extern void vdb_index_fetch_reset(struct IndexFetchTableData *data);
+extern void vdb_index_fetch_end(struct IndexFetchTableData *data);
+extern bool vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+								  TupleTableSlot *slot, bool *call_again, bool *all_dead);
+extern TransactionId vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
+extern double vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
+										 bool allow_sync, bool anyvisible, bool progress,
+										 BlockNumber start_blockno, BlockNumber numblocks,
+										 IndexBuildCallback callback, void *state, TableScanDesc scan);
+extern void vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
+									Snapshot snapshot, struct ValidateIndexState *state);
+
+/* ---- storage (am_ddl.c), VACUUM (am_vacuum.c) ---- */
+extern void vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+								 TransactionId *freeze_xid, MultiXactId *minmulti);
+extern void vdb_nontransactional_truncate(Relation rel);
+extern void vdb_copy_data(Relation rel, const RelFileNode *newrnode);
+extern void vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
+								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+								 MultiXactId *multi_cutoff, double *num_tuples,
+								 double *tups_vacuumed, double *tups_recently_dead);
+extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+
+extern void vdb_am_init(void);		/* _PG_init */
+
+#endif							/* VDB_AM_H */

@@ -1,0 +1,402 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_block.c
+ *	  What core asks of a table by block: bitmap and sample scans, ANALYZE, sizes.
+ *
+ * To core a block is a logical block, that is 256 row numbers.  Two places
+ * need care, because core also takes it for a block of the main fork:
+ *
+ * - ANALYZE prefetches the blocks it chose.  While it runs, relation_size
+ *	 therefore answers with a number of blocks that md.c can be asked about, and
+ *	 each of them stands for an equal share of the logical blocks.
+ * - Bitmap heap scans prefetch too; an executor hook switches that off for
+ *	 tables whose logical blocks reach past the first segment file.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/tsmapi.h"
+#include "commands/progress.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/tidbitmap.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/plancat.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "storage/smgr.h"
+#include "utils/backend_progress.h"
+#include "utils/backend_status.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+
+/* Blocks up to here lie in the main fork's first file: asking for them is harmless. */
+#define VDB_PREFETCH_SAFE	((int64) RELSEG_SIZE - 1)
+
+static ExecutorStart_hook_type previous_executor_start = NULL;
+
+static int64
+block_limit(Relation rel)
+{
+	VdbTableRef ref;
+
+	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
+}
+
+/* ---- bitmap scans ---- */
+
+static VdbBatch *
+scan_batch(VdbScan *scan)
+{
+	if (scan->batch == NULL)
+		scan->batch = vdb_batch_create(scan->base.rs_rd);
+	return scan->batch;
+}
+
+/* Drop the rows that the bitmap does not name. */
+static void
+keep_offsets(VdbBatch *batch, const struct TBMIterateResult *tbmres)
+{
+	bool		named[VDB_LB_ROWS] = {0};
+	int			kept = 0;
+
+	for (int i = 0; i < tbmres->ntuples; i++)
+		if (tbmres->offsets[i] >= 1 && tbmres->offsets[i] <= VDB_LB_ROWS)
+			named[tbmres->offsets[i] - 1] = true;
+	for (int i = 0; i < batch->nrows; i++)
+		if (named[batch->index[i]])
+			vdb_batch_move(batch, kept++, i);
+	batch->nrows = kept;
+}
+
+/* SSI: what the scan returned is what it has read. */
+static void
+lock_rows(VdbBatch *batch, Snapshot snapshot)
+{
+	if (!CheckForSerializableConflictOutNeeded(batch->rel, snapshot))
+		return;
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		ItemPointerData tid;
+		VdbVersion	version;
+
+		vdb_batch_version(batch, i, &version);
+		vdb_row_to_tid(version.row, &tid);
+		PredicateLockTID(batch->rel, &tid, snapshot,
+						 HeapTupleHeaderGetXmin(&version.hdr));
+	}
+}
+
+bool
+vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+	VdbBatch   *batch = scan_batch(scan);
+
+	scan->row = -1;
+	batch->nrows = 0;
+	if (tbmres->blockno >= block_limit(sscan->rs_rd))
+		return false;
+	vdb_batch_read(batch, tbmres->blockno, sscan->rs_snapshot, InvalidTransactionId, false);
+	if (tbmres->ntuples >= 0)
+		keep_offsets(batch, tbmres);
+	lock_rows(batch, sscan->rs_snapshot);
+	return batch->nrows > 0;
+}
+
+bool
+vdb_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres, TupleTableSlot *slot)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+
+	if (scan->row + 1 >= scan->batch->nrows)
+		return false;
+	vdb_batch_slot(scan->batch, ++scan->row, slot);
+	pgstat_count_heap_fetch(sscan->rs_rd);
+	return true;
+}
+
+/* ---- TABLESAMPLE ---- */
+
+bool
+vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+	TsmRoutine *tsm = state->tsmroutine;
+
+	scan->loaded = false;
+	if (scan->limit == 0)
+		return false;
+	if (tsm->NextSampleBlock)
+	{
+		BlockNumber block = tsm->NextSampleBlock(state, (BlockNumber) scan->limit);
+
+		if (!BlockNumberIsValid(block))
+			return false;
+		scan->lb = block;
+	}
+	else if (vdb_scan_next_block(scan) < 0)
+		return false;
+	vdb_batch_read(scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
+				   InvalidTransactionId, false);
+	scan->loaded = true;
+	scan->row = -1;
+	return true;
+}
+
+bool
+vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleTableSlot *slot)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+	VdbBatch   *batch = scan->batch;
+	TsmRoutine *tsm = state->tsmroutine;
+	OffsetNumber max_offset = batch->nrows > 0 ? batch->index[batch->nrows - 1] + 1 : 0;
+
+	for (;;)
+	{
+		OffsetNumber offset;
+
+		CHECK_FOR_INTERRUPTS();
+		offset = tsm->NextSampleTuple(state, (BlockNumber) scan->lb, max_offset);
+		if (!OffsetNumberIsValid(offset))
+		{
+			ExecClearTuple(slot);
+			return false;
+		}
+		/* offsets rise within a block, and so do the batch's rows */
+		while (scan->row + 1 < batch->nrows && batch->index[scan->row + 1] + 1 < offset)
+			scan->row++;
+		if (scan->row + 1 < batch->nrows && batch->index[scan->row + 1] + 1 == offset)
+		{
+			vdb_batch_slot(batch, ++scan->row, slot);
+			pgstat_count_heap_getnext(sscan->rs_rd);
+			return true;
+		}
+	}
+}
+
+/* ---- ANALYZE ---- */
+
+static bool
+analyzing(void)
+{
+	return MyBEEntry != NULL &&
+		MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
+}
+
+/* How many blocks ANALYZE is told of; each stands for limit / blocks logical blocks. */
+static int64
+analyze_blocks(Relation rel)
+{
+	return Min(block_limit(rel), VDB_PREFETCH_SAFE);
+}
+
+bool
+vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+	int64		blocks = analyze_blocks(sscan->rs_rd);
+
+	if (blocks == 0 || (int64) blockno >= blocks)
+		return false;
+	/* the share's logical blocks: [start, limit) */
+	scan->start = scan->limit = 0;
+	scan->limit = block_limit(sscan->rs_rd);
+	scan->start = (int64) blockno * scan->limit / blocks;
+	scan->limit = ((int64) blockno + 1) * scan->limit / blocks;
+	scan->lb = scan->start - 1;
+	scan->loaded = false;
+	return true;
+}
+
+static bool
+analyze_load(VdbScan *scan, TransactionId oldest_xmin)
+{
+	if (scan->lb + 1 >= scan->limit)
+		return false;
+	scan->lb++;
+	vdb_batch_read(scan_batch(scan), (VdbLogicalBlock) scan->lb, NULL, oldest_xmin, true);
+	scan->loaded = true;
+	scan->row = -1;
+	return true;
+}
+
+/* Count the row; is it one to sample? */
+static bool
+analyze_row(VdbScan *scan, double *liverows, double *deadrows)
+{
+	VdbVersion	version;
+
+	switch (scan->batch->deadness[scan->row])
+	{
+		case VDB_LIVE:
+			*liverows += 1;
+			return true;
+		case VDB_DEAD:
+		case VDB_RECENTLY_DEAD:
+			*deadrows += 1;
+			return false;
+		case VDB_INSERT_IN_PROGRESS:
+			vdb_batch_version(scan->batch, scan->row, &version);
+			if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(&version.hdr)))
+				return false;
+			*liverows += 1;
+			return true;
+		default:
+			/* deleted by a transaction in progress: live, unless it is ours */
+			vdb_batch_version(scan->batch, scan->row, &version);
+			if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(&version.hdr)))
+			{
+				*deadrows += 1;
+				return false;
+			}
+			*liverows += 1;
+			return true;
+	}
+}
+
+bool
+vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
+					   double *deadrows, TupleTableSlot *slot)
+{
+	VdbScan    *scan = (VdbScan *) sscan;
+
+	for (;;)
+	{
+		if (!scan->loaded && !analyze_load(scan, oldest_xmin))
+			break;
+		if (++scan->row >= scan->batch->nrows)
+		{
+			scan->loaded = false;
+			continue;
+		}
+		if (analyze_row(scan, liverows, deadrows))
+		{
+			vdb_batch_slot(scan->batch, scan->row, slot);
+			return true;
+		}
+	}
+	ExecClearTuple(slot);
+	return false;
+}
+
+/* ---- sizes ---- */
+
+static uint64
+fork_bytes(Relation rel, ForkNumber fork)
+{
+	if (!smgrexists(RelationGetSmgr(rel), fork))
+		return 0;
+	return (uint64) smgrnblocks(RelationGetSmgr(rel), fork) * BLCKSZ;
+}
+
+/*
+ * The main fork's size is that of the logical block space: BRIN and others
+ * take it for the upper bound of TIDs.
+ */
+uint64
+vdb_relation_size(Relation rel, ForkNumber fork)
+{
+	if (fork == MAIN_FORKNUM)
+		return (uint64) (analyzing() ? analyze_blocks(rel) : block_limit(rel)) * BLCKSZ;
+	if (fork == InvalidForkNumber)
+	{
+		uint64		bytes = (uint64) block_limit(rel) * BLCKSZ;
+
+		for (int i = MAIN_FORKNUM + 1; i <= MAX_FORKNUM; i++)
+			bytes += fork_bytes(rel, (ForkNumber) i);
+		return bytes;
+	}
+	return fork_bytes(rel, fork);
+}
+
+/* Rows handed out and not known to be gone; the planner's first guess. */
+static double
+estimate_rows(Relation rel, const VdbTableRef *ref, double *scm_blocks)
+{
+	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+	double		numbers = (double) vdb_map_limit(ref) * VDB_LB_ROWS;
+	double		flash = (double) entry->flash_rows;
+	double		scm;
+	double		known = rel->rd_rel->reltuples;
+
+	/* numbers not in stripes are in segments; those are filled to two thirds on average */
+	scm = Max(numbers - flash, 0) * 2 / 3;
+	*scm_blocks = Max(numbers - flash, 0) / 100;
+	if (entry->flash_stripes > 0)
+		scm = Min(scm, numbers);
+	if (known > 0 && rel->rd_rel->relpages >= VDB_PREFETCH_SAFE)
+		return known;			/* ANALYZE could not tell how many blocks there were */
+	if (known > 0 && rel->rd_rel->relpages > 0)
+	{
+		double		density = known / rel->rd_rel->relpages;
+
+		return clamp_row_est(density * (double) vdb_map_limit(ref));
+	}
+	return flash + scm;
+}
+
+void
+vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+				  double *allvisfrac)
+{
+	VdbTableRef ref;
+	double		scm_blocks;
+	double		flash_blocks = (double) smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+
+	if (attr_widths != NULL)
+		get_rel_data_width(rel, attr_widths);
+	*allvisfrac = 0;
+	if (!vdb_table_open(rel, false, &ref))
+	{
+		*pages = 10;
+		*tuples = 0;
+		if (rel->rd_rel->reltuples < 0)
+			*tuples = 10 * 100;
+		return;
+	}
+	*tuples = estimate_rows(rel, &ref, &scm_blocks);
+	*pages = (BlockNumber) Max(1, Min(flash_blocks + scm_blocks, (double) MaxBlockNumber - 1));
+}
+
+/* ---- no prefetching of logical blocks past the first file ---- */
+
+static bool
+stop_prefetch(PlanState *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, BitmapHeapScanState))
+	{
+		BitmapHeapScanState *scan = (BitmapHeapScanState *) node;
+		Relation	rel = scan->ss.ss_currentRelation;
+
+		if (rel != NULL && vdb_is_vdb(rel) && block_limit(rel) > VDB_PREFETCH_SAFE)
+			scan->prefetch_maximum = 0;
+	}
+	return planstate_tree_walker(node, stop_prefetch, context);
+}
+
+static void
+vdb_executor_start(QueryDesc *query, int eflags)
+{
+	if (previous_executor_start)
+		previous_executor_start(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		stop_prefetch(query->planstate, NULL);
+}
+
+void
+vdb_block_init(void)
+{
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = vdb_executor_start;
+}

@@ -1,0 +1,300 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_ddl.c
+ *	  Storage of a table: made, emptied, moved, rewritten.
+ *
+ * A table's storage is its main fork (metapage, stripes, wide rows) and its
+ * entry in the pool, keyed by relfilenode.  The entry is made with the first
+ * row.  Files that core drops take their entries with them later: entries
+ * whose file is gone are collected by the migration worker, or whenever space
+ * is short.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/relscan.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "am/am.h"
+#include "pages/pages.h"
+
+/*
+ * The relation is only partly valid here: no pg_class row yet.  A pool entry
+ * with this key can only be left over from a dropped relation.
+ */
+void
+vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+					 TransactionId *freeze_xid, MultiXactId *minmulti)
+{
+	VdbPool    *pool;
+	VdbTableKey key;
+	VdbTableRef stale;
+
+	vdb_require_preload();
+	pool = vdb_pool_open();
+	key.spc = newrnode->spcNode == MyDatabaseTableSpace ? InvalidOid : newrnode->spcNode;
+	key.relnode = newrnode->relNode;
+	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) BackendIdForTempRelations() : -1;
+	if (vdb_map_table_find(pool, &key, &stale))
+		vdb_map_table_drop(&stale);
+
+	vdb_pages_create(rel, newrnode, persistence);
+	*freeze_xid = RecentXmin;
+	*minmulti = GetOldestMultiXactId();
+}
+
+/*
+ * The relfilenode was made in this very (sub)transaction, or its rows go at
+ * each commit: all versions go at once, without regard to snapshots.
+ */
+void
+vdb_nontransactional_truncate(Relation rel)
+{
+	VdbTableRef ref;
+
+	if (vdb_table_open(rel, false, &ref))
+		vdb_map_table_reset(&ref);
+	RelationTruncate(rel, 1);	/* the metapage stays */
+}
+
+/* One fork of a relation that moves to another tablespace. */
+static void
+copy_fork(Relation rel, SMgrRelation dst, const RelFileNode *newrnode, ForkNumber fork)
+{
+	char		persistence = rel->rd_rel->relpersistence;
+
+	if (!smgrexists(RelationGetSmgr(rel), fork))
+		return;
+	smgrcreate(dst, fork, false);
+	if (RelationIsPermanent(rel) ||
+		(persistence == RELPERSISTENCE_UNLOGGED && fork == INIT_FORKNUM))
+		log_smgrcreate(newrnode, fork);
+	RelationCopyStorage(RelationGetSmgr(rel), dst, fork, persistence);
+}
+
+void
+vdb_copy_data(Relation rel, const RelFileNode *newrnode)
+{
+	VdbTableRef ref;
+	SMgrRelation dst;
+
+	FlushRelationBuffers(rel);
+	dst = RelationCreateStorage(*newrnode, rel->rd_rel->relpersistence, true);
+	RelationCopyStorage(RelationGetSmgr(rel), dst, MAIN_FORKNUM, rel->rd_rel->relpersistence);
+	for (ForkNumber fork = MAIN_FORKNUM + 1; fork <= MAX_FORKNUM; fork++)
+		copy_fork(rel, dst, newrnode, fork);
+
+	/*
+	 * The entry answers to both keys until one of the two files is gone, as
+	 * whether this transaction commits decides which.
+	 */
+	if (vdb_table_open(rel, false, &ref))
+	{
+		VdbTableKey key;
+
+		vdb_table_key(rel, newrnode, &key);
+		vdb_map_table_rekey(&ref, &key);
+	}
+	RelationDropStorage(rel);
+	smgrclose(dst);
+}
+
+/* ---- CLUSTER and VACUUM FULL ---- */
+
+typedef struct RewriteState
+{
+	Relation	old_rel;
+	Relation	new_rel;
+	TransactionId oldest_xmin;
+	TransactionId freeze_xid;
+	VdbBatch   *batch;
+	TupleTableSlot *slot;
+	Tuplesortstate *sort;
+	double		live;
+	double		removed;
+	double		recently_dead;
+} RewriteState;
+
+/*
+ * The header a version gets in the new table: fates that can't change any
+ * more are settled, the rest is kept so that old snapshots see the same rows.
+ */
+static void
+carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
+{
+	HeapTupleHeader to = tuple->t_data;
+
+	to->t_choice.t_heap = from->t_choice.t_heap;
+	to->t_infomask = (to->t_infomask & ~HEAP_XACT_MASK) | (from->t_infomask & HEAP_XACT_MASK);
+	to->t_infomask2 = (to->t_infomask2 & ~HEAP2_XACT_MASK) |
+		(from->t_infomask2 & HEAP_KEYS_UPDATED);
+	if (TransactionIdIsNormal(HeapTupleHeaderGetXmin(to)) &&
+		TransactionIdPrecedes(HeapTupleHeaderGetXmin(to), rs->freeze_xid))
+		to->t_infomask |= HEAP_XMIN_FROZEN;
+	if ((to->t_infomask & HEAP_XMAX_INVALID) || vdb_row_only_locked(to))
+	{
+		HeapTupleHeaderSetXmax(to, InvalidTransactionId);
+		to->t_infomask &= ~HEAP_XMAX_BITS;
+		to->t_infomask |= HEAP_XMAX_INVALID;
+		to->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	}
+}
+
+/* A copy of row i of the batch, formed to the new table's descriptor (dropped columns become null). */
+static HeapTuple
+rewrite_form(RewriteState *rs, int i)
+{
+	TupleDesc	desc = RelationGetDescr(rs->new_rel);
+	VdbVersion	version;
+	HeapTuple	tuple;
+
+	vdb_batch_version(rs->batch, i, &version);
+	vdb_batch_slot(rs->batch, i, rs->slot);
+	slot_getallattrs(rs->slot);
+	for (int a = 0; a < desc->natts; a++)
+		if (TupleDescAttr(desc, a)->attisdropped)
+			rs->slot->tts_isnull[a] = true;
+	tuple = heap_form_tuple(desc, rs->slot->tts_values, rs->slot->tts_isnull);
+	carry_header(rs, tuple, &version.hdr);
+	return tuple;
+}
+
+static void
+rewrite_row(RewriteState *rs, int i)
+{
+	HeapTuple	tuple;
+
+	switch (rs->batch->deadness[i])
+	{
+		case VDB_DEAD:
+			rs->removed += 1;
+			return;
+		case VDB_RECENTLY_DEAD:
+			rs->recently_dead += 1;
+			break;
+		default:
+			/* in progress: by this very transaction, as the table is locked */
+			break;
+	}
+	rs->live += 1;
+	tuple = rewrite_form(rs, i);
+	if (rs->sort != NULL)
+		tuplesort_putheaptuple(rs->sort, tuple);
+	else
+		vdb_table_insert_raw(rs->new_rel, tuple);
+	heap_freetuple(tuple);
+}
+
+static void
+rewrite_in_row_order(RewriteState *rs)
+{
+	VdbScan    *walk = (VdbScan *) table_beginscan(rs->old_rel, SnapshotAny, 0, NULL);
+	int64		lb;
+
+	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, walk->limit);
+	while ((lb = vdb_scan_next_block(walk)) >= 0)
+	{
+		vdb_batch_read(rs->batch, (VdbLogicalBlock) lb, NULL, rs->oldest_xmin, true);
+		for (int i = 0; i < rs->batch->nrows; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			rewrite_row(rs, i);
+		}
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, lb + 1);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, (int64) rs->live);
+	}
+	table_endscan((TableScanDesc) walk);
+}
+
+static void
+rewrite_in_index_order(RewriteState *rs, Relation index)
+{
+	IndexScanDesc scan = index_beginscan(rs->old_rel, index, SnapshotAny, 0, 0);
+	ItemPointer tid;
+
+	index_rescan(scan, NULL, 0, NULL, 0);
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		VdbRowNumber row = vdb_tid_to_row(tid);
+
+		CHECK_FOR_INTERRUPTS();
+		vdb_batch_read(rs->batch, vdb_row_lb(row), NULL, rs->oldest_xmin, true);
+		for (int i = 0; i < rs->batch->nrows; i++)
+			if (rs->batch->index[i] == vdb_row_index(row))
+				rewrite_row(rs, i);
+	}
+	index_endscan(scan);
+}
+
+static void
+rewrite_sorted(RewriteState *rs)
+{
+	HeapTuple	tuple;
+	double		written = 0;
+
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE, PROGRESS_CLUSTER_PHASE_SORT_TUPLES);
+	tuplesort_performsort(rs->sort);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE, PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP);
+	while ((tuple = tuplesort_getheaptuple(rs->sort, true)) != NULL)
+	{
+		HeapTuple	copy;
+
+		CHECK_FOR_INTERRUPTS();
+		copy = heap_copytuple(tuple);
+		vdb_table_insert_raw(rs->new_rel, copy);
+		heap_freetuple(copy);
+		written += 1;
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, (int64) written);
+	}
+	tuplesort_end(rs->sort);
+}
+
+void
+vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
+					 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+					 MultiXactId *multi_cutoff, double *num_tuples,
+					 double *tups_vacuumed, double *tups_recently_dead)
+{
+	RewriteState rs = {0};
+
+	rs.old_rel = old_rel;
+	rs.new_rel = new_rel;
+	rs.oldest_xmin = oldest_xmin;
+	rs.freeze_xid = *xid_cutoff;
+	rs.batch = vdb_batch_create(old_rel);
+	rs.slot = table_slot_create(old_rel, NULL);
+	if (use_sort && index != NULL)
+		rs.sort = tuplesort_begin_cluster(RelationGetDescr(old_rel), index, maintenance_work_mem,
+										  NULL, TUPLESORT_NONE);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
+								 index != NULL && !use_sort ?
+								 PROGRESS_CLUSTER_PHASE_INDEX_SCAN_HEAP :
+								 PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
+	if (index != NULL && !use_sort)
+		rewrite_in_index_order(&rs, index);
+	else
+		rewrite_in_row_order(&rs);
+	if (rs.sort != NULL)
+		rewrite_sorted(&rs);
+
+	ExecDropSingleTupleTableSlot(rs.slot);
+	vdb_batch_free(rs.batch);
+	*num_tuples = rs.live - rs.recently_dead;
+	*tups_vacuumed = rs.removed;
+	*tups_recently_dead = rs.recently_dead;
+}

@@ -1,0 +1,219 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_handler.c
+ *	  The access method "vdb": thin callbacks, and the table of them all.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "commands/vacuum.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/predicate.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+#include "table/table_version.h"
+
+PG_FUNCTION_INFO_V1(vdb_tableam_handler);
+
+static const TupleTableSlotOps *
+slot_callbacks(Relation rel)
+{
+	return &vdb_slot_ops;
+}
+
+/* ---- single rows ---- */
+
+static bool
+fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	return vdb_table_fetch(rel, vdb_tid_to_row(tid), snapshot, slot, NULL);
+}
+
+static bool
+tid_valid(TableScanDesc sscan, ItemPointer tid)
+{
+	VdbRowNumber row = vdb_tid_to_row(tid);
+
+	return row != VDB_ROW_NONE && (int64) vdb_row_lb(row) < ((VdbScan *) sscan)->limit;
+}
+
+/* Follow the chain of versions to the newest one that the snapshot sees. */
+static void
+get_latest_tid(TableScanDesc sscan, ItemPointer tid)
+{
+	Relation	rel = sscan->rs_rd;
+	ItemPointerData next = *tid;
+	TransactionId prior_xmax = InvalidTransactionId;
+	VdbVersion	version;
+
+	while (vdb_table_peek(rel, vdb_tid_to_row(&next), &version))
+	{
+		HeapTupleHeader hdr = &version.hdr;
+		bool		visible;
+
+		CHECK_FOR_INTERRUPTS();
+		if (TransactionIdIsValid(prior_xmax) &&
+			!TransactionIdEquals(prior_xmax, HeapTupleHeaderGetXmin(hdr)))
+			break;
+		visible = vdb_row_visible(hdr, &next, RelationGetRelid(rel), sscan->rs_snapshot);
+		vdb_conflict_out(rel, visible, &version, sscan->rs_snapshot);
+		if (visible)
+			*tid = next;
+		if ((hdr->t_infomask & HEAP_XMAX_INVALID) || vdb_row_only_locked(hdr) ||
+			HeapTupleHeaderIndicatesMovedPartitions(hdr) ||
+			ItemPointerEquals(&next, &hdr->t_ctid))
+			break;
+		prior_xmax = HeapTupleHeaderGetUpdateXid(hdr);
+		next = hdr->t_ctid;
+	}
+}
+
+static bool
+satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	VdbVersion	version;
+
+	if (!vdb_table_peek(rel, vdb_tid_to_row(&slot->tts_tid), &version))
+		return false;
+	return vdb_row_visible(&version.hdr, &slot->tts_tid, RelationGetRelid(rel), snapshot);
+}
+
+/* ---- changes ---- */
+
+static void
+tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, BulkInsertState bistate)
+{
+	vdb_table_insert(rel, slot, cid, options, 0, false);
+}
+
+static void
+tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+						 BulkInsertState bistate, uint32 token)
+{
+	vdb_table_insert(rel, slot, cid, options, token, true);
+}
+
+static void
+tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	vdb_table_complete_speculative(rel, vdb_tid_to_row(&slot->tts_tid), token, succeeded);
+}
+
+static void
+multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+			 BulkInsertState bistate)
+{
+	vdb_table_multi_insert(rel, slots, nslots, cid, options);
+}
+
+static TM_Result
+tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+			 bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	return vdb_table_delete(rel, tid, cid, crosscheck, wait, tmfd, changing_part);
+}
+
+static TM_Result
+tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+			 Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+			 LockTupleMode *lockmode, bool *update_indexes)
+{
+	TM_Result	result;
+
+	result = vdb_table_update(rel, otid, slot, cid, crosscheck, wait, tmfd, lockmode);
+	/* every version has a TID of its own, so every index needs an entry for it */
+	*update_indexes = result == TM_Ok;
+	return result;
+}
+
+static TM_Result
+tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+		   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	return vdb_table_lock(rel, tid, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
+}
+
+/* ---- TOAST: none, rows of any size are stored whole ---- */
+
+static bool
+needs_toast_table(Relation rel)
+{
+	return false;
+}
+
+const TableAmRoutine vdb_am_routine = {
+	.type = T_TableAmRoutine,
+	.slot_callbacks = slot_callbacks,
+
+	.scan_begin = vdb_scan_begin,
+	.scan_end = vdb_scan_end,
+	.scan_rescan = vdb_scan_rescan,
+	.scan_getnextslot = vdb_scan_getnextslot,
+	.scan_set_tidrange = vdb_scan_set_tidrange,
+	.scan_getnextslot_tidrange = vdb_scan_getnextslot_tidrange,
+
+	.parallelscan_estimate = vdb_parallelscan_estimate,
+	.parallelscan_initialize = vdb_parallelscan_initialize,
+	.parallelscan_reinitialize = vdb_parallelscan_reinitialize,
+
+	.index_fetch_begin = vdb_index_fetch_begin,
+	.index_fetch_reset = vdb_index_fetch_reset,
+	.index_fetch_end = vdb_index_fetch_end,
+	.index_fetch_tuple = vdb_index_fetch_tuple,
+
+	.tuple_fetch_row_version = fetch_row_version,
+	.tuple_tid_valid = tid_valid,
+	.tuple_get_latest_tid = get_latest_tid,
+	.tuple_satisfies_snapshot = satisfies_snapshot,
+	.index_delete_tuples = vdb_index_delete_tuples,
+
+	.tuple_insert = tuple_insert,
+	.tuple_insert_speculative = tuple_insert_speculative,
+	.tuple_complete_speculative = tuple_complete_speculative,
+	.multi_insert = multi_insert,
+	.tuple_delete = tuple_delete,
+	.tuple_update = tuple_update,
+	.tuple_lock = tuple_lock,
+
+	.relation_set_new_filenode = vdb_set_new_filenode,
+	.relation_nontransactional_truncate = vdb_nontransactional_truncate,
+	.relation_copy_data = vdb_copy_data,
+	.relation_copy_for_cluster = vdb_copy_for_cluster,
+	.relation_vacuum = vdb_vacuum,
+	.scan_analyze_next_block = vdb_analyze_next_block,
+	.scan_analyze_next_tuple = vdb_analyze_next_tuple,
+	.index_build_range_scan = vdb_index_build_range_scan,
+	.index_validate_scan = vdb_index_validate_scan,
+
+	.relation_size = vdb_relation_size,
+	.relation_needs_toast_table = needs_toast_table,
+	.relation_estimate_size = vdb_estimate_size,
+
+	.scan_bitmap_next_block = vdb_bitmap_next_block,
+	.scan_bitmap_next_tuple = vdb_bitmap_next_tuple,
+	.scan_sample_next_block = vdb_sample_next_block,
+	.scan_sample_next_tuple = vdb_sample_next_tuple
+};
+
+Datum
+vdb_tableam_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(&vdb_am_routine);
+}
+
+void
+vdb_am_init(void)
+{
+	vdb_table_set_routine(&vdb_am_routine);
+	vdb_block_init();
+}

@@ -1,0 +1,427 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_index.c
+ *	  What indexes ask of a table: fetch, build, validate, which entries are dead.
+ *
+ * Every row version has a TID of its own and keeps it for life, so one index
+ * entry leads to one version, and migration never touches an index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "commands/progress.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "storage/procarray.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "am/am.h"
+
+/* ---- fetch ---- */
+
+struct IndexFetchTableData *
+vdb_index_fetch_begin(Relation rel)
+{
+	IndexFetchTableData *data = palloc0(sizeof(IndexFetchTableData));
+
+	data->rel = rel;
+	return data;
+}
+
+void
+vdb_index_fetch_reset(struct IndexFetchTableData *data)
+{
+}
+
+void
+vdb_index_fetch_end(struct IndexFetchTableData *data)
+{
+	pfree(data);
+}
+
+bool
+vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+					  TupleTableSlot *slot, bool *call_again, bool *all_dead)
+{
+	Relation	rel = data->rel;
+	bool		found;
+
+	*call_again = false;
+	found = vdb_table_fetch(rel, vdb_tid_to_row(tid), snapshot, slot, all_dead);
+	if (found && IsolationIsSerializable() && IsMVCCSnapshot(snapshot))
+	{
+		bool		isnull;
+		Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+
+		PredicateLockTID(rel, tid, snapshot, DatumGetTransactionId(xmin));
+	}
+	return found;
+}
+
+/* ---- which index entries may go ---- */
+
+/* Is the version gone or dead to everyone?  Then *xid is raised to what a standby must have forgotten. */
+static bool
+version_removable(Relation rel, ItemPointer tid, TransactionId *latest)
+{
+	VdbVersion	version;
+	HeapTupleHeader hdr = &version.hdr;
+	TransactionId xmin;
+
+	/* A row that is not there was removed by a record that has resolved its own conflicts. */
+	if (!vdb_table_peek(rel, vdb_tid_to_row(tid), &version))
+		return true;
+	if (!vdb_row_surely_dead(hdr, GlobalVisTestFor(rel)))
+		return false;
+	if (HeapTupleHeaderXminInvalid(hdr))
+		return true;			/* inserted by a transaction that failed: nobody ever saw it */
+	xmin = HeapTupleHeaderGetXmin(hdr);
+	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
+		*latest = xmin;
+	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) && !vdb_row_only_locked(hdr))
+	{
+		TransactionId xmax = HeapTupleHeaderGetUpdateXid(hdr);
+
+		if (TransactionIdFollows(xmax, *latest))
+			*latest = xmax;
+	}
+	return true;
+}
+
+/*
+ * Simple deletion: all entries marked knowndeletable stay so, and others in
+ * the list are upgraded where their version is dead.  Bottom-up deletion: the
+ * same test over its candidates, stopping when enough space would be freed.
+ */
+TransactionId
+vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	TransactionId latest = InvalidTransactionId;
+	int			freed = 0;
+	int			kept = 0;
+
+	for (int i = 0; i < delstate->ndeltids; i++)
+	{
+		TM_IndexDelete *candidate = &delstate->deltids[i];
+		TM_IndexStatus *status = &delstate->status[candidate->id];
+
+		if (delstate->bottomup && freed >= delstate->bottomupfreespace)
+			break;
+		kept = i + 1;
+		if (version_removable(rel, &candidate->tid, &latest))
+		{
+			status->knowndeletable = true;
+			freed += status->freespace;
+		}
+		else
+			Assert(!status->knowndeletable);
+	}
+	if (delstate->bottomup)
+		delstate->ndeltids = freed > 0 ? kept : 0;
+	return latest;
+}
+
+/* ---- build ---- */
+
+typedef struct BuildState
+{
+	Relation	table;
+	Relation	index;
+	IndexInfo  *info;
+	bool		checking_uniqueness;
+	bool		anyvisible;
+	Snapshot	snapshot;			/* NULL: index every version that is not dead */
+	TransactionId oldest_xmin;
+	VdbBatch   *batch;
+	TupleTableSlot *slot;
+	ExprContext *econtext;
+	ExprState  *predicate;
+	IndexBuildCallback callback;
+	void	   *callback_state;
+	double		reltuples;
+} BuildState;
+
+/* What to do with a version that is not known to be dead. */
+typedef enum BuildVerdict
+{
+	BUILD_ALIVE,
+	BUILD_NOT_ALIVE,				/* indexed, but not alive: unique checks ignore it */
+	BUILD_WAIT						/* its transaction must end first */
+} BuildVerdict;
+
+static BuildVerdict
+judge_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for)
+{
+	VdbVersion	version;
+	TransactionId xid;
+
+	vdb_batch_version(bs->batch, i, &version);
+	xid = inserting ? HeapTupleHeaderGetXmin(&version.hdr) :
+		HeapTupleHeaderGetUpdateXid(&version.hdr);
+	if (bs->anyvisible)
+	{
+		bs->reltuples += 1;
+		return BUILD_ALIVE;
+	}
+	if (TransactionIdIsCurrentTransactionId(xid))
+	{
+		if (inserting)
+			bs->reltuples += 1;
+		return inserting ? BUILD_ALIVE : BUILD_NOT_ALIVE;
+	}
+	if (bs->checking_uniqueness)
+	{
+		*wait_for = xid;
+		return BUILD_WAIT;
+	}
+	if (!inserting)
+		bs->reltuples += 1;
+	return inserting ? BUILD_ALIVE : BUILD_NOT_ALIVE;
+}
+
+static BuildVerdict
+judge_version(BuildState *bs, int i, TransactionId *wait_for)
+{
+	if (bs->snapshot != NULL)
+	{
+		bs->reltuples += 1;
+		return BUILD_ALIVE;
+	}
+	switch (bs->batch->deadness[i])
+	{
+		case VDB_LIVE:
+			bs->reltuples += 1;
+			return BUILD_ALIVE;
+		case VDB_INSERT_IN_PROGRESS:
+			return judge_in_progress(bs, i, true, wait_for);
+		case VDB_DELETE_IN_PROGRESS:
+			return judge_in_progress(bs, i, false, wait_for);
+		default:
+			return BUILD_NOT_ALIVE;
+	}
+}
+
+static void
+index_row(BuildState *bs, int i, bool alive)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	ItemPointerData tid;
+
+	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
+	vdb_batch_slot(bs->batch, i, bs->slot);
+	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
+		return;
+	FormIndexDatum(bs->info, bs->slot, bs->econtext->ecxt_estate, values, isnull);
+	tid = bs->slot->tts_tid;
+	bs->callback(bs->index, &tid, values, isnull, alive, bs->callback_state);
+}
+
+/* Index one logical block, waiting for in-progress writers where uniqueness needs it. */
+static void
+index_block(BuildState *bs, VdbLogicalBlock lb)
+{
+	int			done = 0;			/* rows with index below this are done */
+	TransactionId wait_for;
+
+retry:
+	vdb_batch_read(bs->batch, lb, bs->snapshot, bs->oldest_xmin, false);
+	for (int i = 0; i < bs->batch->nrows; i++)
+	{
+		BuildVerdict verdict;
+
+		if (bs->batch->index[i] < done)
+			continue;
+		verdict = judge_version(bs, i, &wait_for);
+		if (verdict == BUILD_WAIT)
+		{
+			XactLockTableWait(wait_for, bs->table, NULL, XLTW_InsertIndexUnique);
+			CHECK_FOR_INTERRUPTS();
+			goto retry;
+		}
+		done = bs->batch->index[i] + 1;
+		index_row(bs, i, verdict == BUILD_ALIVE);
+	}
+}
+
+static void
+build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info)
+{
+	EState	   *estate = CreateExecutorState();
+
+	memset(bs, 0, sizeof(BuildState));
+	bs->table = table;
+	bs->index = index;
+	bs->info = info;
+	bs->checking_uniqueness = info->ii_Unique || info->ii_ExclusionOps != NULL;
+	bs->slot = table_slot_create(table, NULL);
+	bs->econtext = GetPerTupleExprContext(estate);
+	bs->econtext->ecxt_scantuple = bs->slot;
+	bs->predicate = ExecPrepareQual(info->ii_Predicate, estate);
+	bs->batch = vdb_batch_create(table);
+}
+
+static void
+build_end(BuildState *bs)
+{
+	ExecDropSingleTupleTableSlot(bs->slot);
+	FreeExecutorState(bs->econtext->ecxt_estate);
+	vdb_batch_free(bs->batch);
+	/* these may have been pointing to the now-gone estate */
+	bs->info->ii_ExpressionsState = NIL;
+	bs->info->ii_PredicateState = NULL;
+}
+
+double
+vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
+						   bool allow_sync, bool anyvisible, bool progress,
+						   BlockNumber start_blockno, BlockNumber numblocks,
+						   IndexBuildCallback callback, void *state, TableScanDesc scan)
+{
+	BuildState	bs;
+	VdbScan    *walk;
+	bool		own_snapshot = false;
+	int64		lb;
+
+	build_begin(&bs, table, index, info);
+	bs.anyvisible = anyvisible;
+	bs.callback = callback;
+	bs.callback_state = state;
+
+	if (scan == NULL)
+	{
+		if (IsBootstrapProcessingMode() || info->ii_Concurrent)
+		{
+			bs.snapshot = RegisterSnapshot(GetTransactionSnapshot());
+			own_snapshot = true;
+		}
+		scan = table_beginscan_strat(table, bs.snapshot ? bs.snapshot : SnapshotAny, 0, NULL,
+									 true, false);
+	}
+	else if (scan->rs_snapshot->snapshot_type != SNAPSHOT_ANY)
+		bs.snapshot = scan->rs_snapshot;
+	if (bs.snapshot == NULL)
+		bs.oldest_xmin = GetOldestNonRemovableTransactionId(table);
+
+	walk = (VdbScan *) scan;
+	if (start_blockno != 0 || numblocks != InvalidBlockNumber)
+	{
+		walk->start = Min((int64) start_blockno, walk->limit);
+		if (numblocks != InvalidBlockNumber)
+			walk->limit = Min((int64) start_blockno + numblocks, walk->limit);
+	}
+	if (progress)
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, walk->limit);
+	while ((lb = vdb_scan_next_block(walk)) >= 0)
+	{
+		index_block(&bs, (VdbLogicalBlock) lb);
+		if (progress)
+			pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, lb + 1);
+	}
+	table_endscan(scan);
+	if (own_snapshot)
+		UnregisterSnapshot(bs.snapshot);
+	build_end(&bs);
+	return bs.reltuples;
+}
+
+/* ---- validate (CREATE INDEX CONCURRENTLY, phase 3) ---- */
+
+/* The sorted TIDs that the index has already, as a merge input. */
+typedef struct IndexedTids
+{
+	Tuplesortstate *sort;
+	int64		current;
+	bool		done;
+} IndexedTids;
+
+static void
+advance_indexed(IndexedTids *tids)
+{
+	Datum		value;
+	bool		isnull;
+
+	if (!tuplesort_getdatum(tids->sort, true, &value, &isnull, NULL))
+	{
+		tids->done = true;
+		return;
+	}
+	Assert(!isnull);
+	tids->current = DatumGetInt64(value);
+#ifndef USE_FLOAT8_BYVAL
+	pfree(DatumGetPointer(value));
+#endif
+}
+
+static bool
+already_indexed(IndexedTids *tids, int64 encoded)
+{
+	while (!tids->done && tids->current < encoded)
+	{
+		CHECK_FOR_INTERRUPTS();
+		advance_indexed(tids);
+	}
+	return !tids->done && tids->current == encoded;
+}
+
+static void
+insert_missing(BuildState *bs, int i)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	ItemPointerData tid;
+
+	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
+	vdb_batch_slot(bs->batch, i, bs->slot);
+	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
+		return;
+	FormIndexDatum(bs->info, bs->slot, bs->econtext->ecxt_estate, values, isnull);
+	tid = bs->slot->tts_tid;
+	index_insert(bs->index, values, isnull, &tid, bs->table,
+				 bs->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, bs->info);
+	bs->reltuples += 1;
+}
+
+void
+vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
+						Snapshot snapshot, struct ValidateIndexState *state)
+{
+	BuildState	bs;
+	VdbScan    *walk;
+	IndexedTids tids = {.sort = state->tuplesort, .current = -1};
+	int64		lb;
+
+	build_begin(&bs, table, index, info);
+	walk = (VdbScan *) table_beginscan_strat(table, snapshot, 0, NULL, true, false);
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, walk->limit);
+	while ((lb = vdb_scan_next_block(walk)) >= 0)
+	{
+		vdb_batch_read(bs.batch, (VdbLogicalBlock) lb, snapshot, InvalidTransactionId, false);
+		for (int i = 0; i < bs.batch->nrows; i++)
+		{
+			ItemPointerData tid;
+
+			CHECK_FOR_INTERRUPTS();
+			state->htups += 1;
+			vdb_row_to_tid(vdb_row_make((VdbLogicalBlock) lb, bs.batch->index[i]), &tid);
+			if (already_indexed(&tids, itemptr_encode(&tid)))
+				continue;
+			insert_missing(&bs, i);
+			state->tups_inserted += 1;
+		}
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, lb + 1);
+	}
+	table_endscan((TableScanDesc) walk);
+	build_end(&bs);
+}

@@ -1,0 +1,354 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_pool.c
+ *	  The access method "vdb_pool": that of vdb.scm, and of nothing else.
+ *
+ * It exists so that the pool is a relation's file to the rest of the system
+ * (DROP DATABASE, tablespaces, base backups), while nobody takes its bytes for
+ * pages: it can be created and dropped; VACUUM and ANALYZE find nothing to do;
+ * reading and writing it with SQL is an error.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
+#include "fmgr.h"
+#include "storage/smgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "am/am.h"
+#include "base/vdb_guc.h"
+
+PG_FUNCTION_INFO_V1(vdb_poolam_handler);
+
+static void pg_attribute_noreturn()
+refuse(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("\"%s\" is the pool of vdb tables and cannot be used like a table",
+					RelationGetRelationName(rel)),
+			 errhint("Read the view vdb.pool to see what is in it.")));
+}
+
+static const TupleTableSlotOps *
+pool_slot_callbacks(Relation rel)
+{
+	return &TTSOpsVirtual;
+}
+
+static TableScanDesc
+pool_scan_begin(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
+				ParallelTableScanDesc pscan, uint32 flags)
+{
+	refuse(rel);
+}
+
+static void
+pool_scan_end(TableScanDesc scan)
+{
+}
+
+static void
+pool_scan_rescan(TableScanDesc scan, ScanKey key, bool set_params, bool allow_strat,
+				 bool allow_sync, bool allow_pagemode)
+{
+}
+
+static bool
+pool_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot)
+{
+	return false;
+}
+
+static Size
+pool_parallelscan_size(Relation rel)
+{
+	refuse(rel);
+}
+
+static Size
+pool_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
+{
+	refuse(rel);
+}
+
+static void
+pool_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan)
+{
+	refuse(rel);
+}
+
+static struct IndexFetchTableData *
+pool_index_fetch_begin(Relation rel)
+{
+	refuse(rel);
+}
+
+static void
+pool_index_fetch_reset(struct IndexFetchTableData *data)
+{
+}
+
+static bool
+pool_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+					   TupleTableSlot *slot, bool *call_again, bool *all_dead)
+{
+	*call_again = false;
+	return false;
+}
+
+static bool
+pool_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	refuse(rel);
+}
+
+static bool
+pool_tid_valid(TableScanDesc scan, ItemPointer tid)
+{
+	return false;
+}
+
+static void
+pool_get_latest_tid(TableScanDesc scan, ItemPointer tid)
+{
+}
+
+static bool
+pool_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	refuse(rel);
+}
+
+static TransactionId
+pool_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	refuse(rel);
+}
+
+static void
+pool_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, BulkInsertState bistate)
+{
+	refuse(rel);
+}
+
+static void
+pool_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+						BulkInsertState bistate, uint32 token)
+{
+	refuse(rel);
+}
+
+static void
+pool_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	refuse(rel);
+}
+
+static void
+pool_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+				  BulkInsertState bistate)
+{
+	refuse(rel);
+}
+
+static TM_Result
+pool_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+			bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	refuse(rel);
+}
+
+static TM_Result
+pool_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+			Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+			LockTupleMode *lockmode, bool *update_indexes)
+{
+	refuse(rel);
+}
+
+static TM_Result
+pool_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+		  LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	refuse(rel);
+}
+
+/* Only for vdb.scm, made by CREATE EXTENSION. */
+static void
+pool_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+					  TransactionId *freeze_xid, MultiXactId *minmulti)
+{
+	vdb_require_preload();
+	if (!creating_extension || strcmp(RelationGetRelationName(rel), "scm") != 0 ||
+		get_namespace_oid("vdb", true) != RelationGetNamespace(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("access method \"vdb_pool\" is for the relation vdb.scm alone"),
+				 errhint("Use access method \"vdb\" for tables.")));
+	vdb_pool_create(newrnode);
+	*freeze_xid = InvalidTransactionId;
+	*minmulti = InvalidMultiXactId;
+}
+
+static void
+pool_truncate(Relation rel)
+{
+	refuse(rel);
+}
+
+static void
+pool_copy_data(Relation rel, const RelFileNode *newrnode)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the pool of vdb tables cannot be moved while it is in use"),
+			 errhint("Set vdb.scm_tablespace before CREATE EXTENSION vdb_am.")));
+}
+
+static void
+pool_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
+					  TransactionId oldest_xmin, TransactionId *xid_cutoff,
+					  MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+					  double *tups_recently_dead)
+{
+	refuse(old_rel);
+}
+
+static void
+pool_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
+{
+}
+
+static bool
+pool_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+{
+	return false;
+}
+
+static bool
+pool_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
+						double *deadrows, TupleTableSlot *slot)
+{
+	return false;
+}
+
+static double
+pool_index_build(Relation table, Relation index, struct IndexInfo *info, bool allow_sync,
+				 bool anyvisible, bool progress, BlockNumber start_blockno,
+				 BlockNumber numblocks, IndexBuildCallback callback, void *state,
+				 TableScanDesc scan)
+{
+	refuse(table);
+}
+
+static void
+pool_index_validate(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
+					struct ValidateIndexState *state)
+{
+	refuse(table);
+}
+
+/* ANALYZE and the planner see an empty table. */
+static uint64
+pool_size(Relation rel, ForkNumber fork)
+{
+	return 0;
+}
+
+static bool
+pool_needs_toast_table(Relation rel)
+{
+	return false;
+}
+
+static void
+pool_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+				   double *allvisfrac)
+{
+	*pages = 0;
+	*tuples = 0;
+	*allvisfrac = 0;
+}
+
+static bool
+pool_sample_next_block(TableScanDesc scan, struct SampleScanState *state)
+{
+	return false;
+}
+
+static bool
+pool_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot)
+{
+	return false;
+}
+
+const TableAmRoutine vdb_pool_routine = {
+	.type = T_TableAmRoutine,
+	.slot_callbacks = pool_slot_callbacks,
+	.scan_begin = pool_scan_begin,
+	.scan_end = pool_scan_end,
+	.scan_rescan = pool_scan_rescan,
+	.scan_getnextslot = pool_scan_getnextslot,
+	.parallelscan_estimate = pool_parallelscan_size,
+	.parallelscan_initialize = pool_parallelscan_initialize,
+	.parallelscan_reinitialize = pool_parallelscan_reinitialize,
+	.index_fetch_begin = pool_index_fetch_begin,
+	.index_fetch_reset = pool_index_fetch_reset,
+	.index_fetch_end = pool_index_fetch_reset,
+	.index_fetch_tuple = pool_index_fetch_tuple,
+	.tuple_fetch_row_version = pool_fetch_row_version,
+	.tuple_tid_valid = pool_tid_valid,
+	.tuple_get_latest_tid = pool_get_latest_tid,
+	.tuple_satisfies_snapshot = pool_satisfies_snapshot,
+	.index_delete_tuples = pool_index_delete_tuples,
+	.tuple_insert = pool_insert,
+	.tuple_insert_speculative = pool_insert_speculative,
+	.tuple_complete_speculative = pool_complete_speculative,
+	.multi_insert = pool_multi_insert,
+	.tuple_delete = pool_delete,
+	.tuple_update = pool_update,
+	.tuple_lock = pool_lock,
+	.relation_set_new_filenode = pool_set_new_filenode,
+	.relation_nontransactional_truncate = pool_truncate,
+	.relation_copy_data = pool_copy_data,
+	.relation_copy_for_cluster = pool_copy_for_cluster,
+	.relation_vacuum = pool_vacuum,
+	.scan_analyze_next_block = pool_analyze_next_block,
+	.scan_analyze_next_tuple = pool_analyze_next_tuple,
+	.index_build_range_scan = pool_index_build,
+	.index_validate_scan = pool_index_validate,
+	.relation_size = pool_size,
+	.relation_needs_toast_table = pool_needs_toast_table,
+	.relation_estimate_size = pool_estimate_size,
+	.scan_sample_next_block = pool_sample_next_block,
+	.scan_sample_next_tuple = pool_sample_next_tuple
+};
+
+Datum
+vdb_poolam_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(&vdb_pool_routine);
+}
+
+PG_FUNCTION_INFO_V1(vdb_check_preload);
+
+/*
+ * For the extension script, before the pool is made: ERROR unless preloaded;
+ * returns the tablespace the pool shall be made in ('' for the default).
+ */
+Datum
+vdb_check_preload(PG_FUNCTION_ARGS)
+{
+	vdb_require_preload();
+	PG_RETURN_TEXT_P(cstring_to_text(vdb_scm_tablespace ? vdb_scm_tablespace : ""));
+}

@@ -1,0 +1,506 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_vacuum.c
+ *	  VACUUM: reap dead versions, clean indexes, freeze.
+ *
+ * 1. Walk all logical blocks.  Versions dead to everyone are reaped: from then
+ *	  on there is no row with that number.  Old ids of the others are frozen.
+ * 2. If rows were reaped since the indexes were last cleaned (by VACUUM or by
+ *	  migration, which drops dead rows too), bulk-delete from every index what
+ *	  points to no row.  Row numbers are never reused, so nothing needs to be
+ *	  remembered between the two steps, and a crash between them costs nothing.
+ * 3. Advance relfrozenxid to the oldest id that is left.
+ *
+ * Locks: the caller's ShareUpdateExclusiveLock; one row lock at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/storage.h"
+#include "commands/dbcommands.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "am/am.h"
+
+typedef struct VacuumState
+{
+	Relation	rel;
+	VdbTableRef ref;
+	VdbBatch   *batch;
+	TransactionId oldest_xmin;
+	MultiXactId oldest_multi;
+	TransactionId freeze_limit;
+	MultiXactId multi_cutoff;
+	TransactionId left_xid;			/* oldest id still stored */
+	MultiXactId left_multi;
+	double		live;
+	double		recently_dead;
+	int64		reaped;
+	int64		frozen;
+	int64		stripes_frozen;
+	int64		index_entries;
+	uint32		last_stripe;
+	BlockNumber last_stripe_page;
+	int			elevel;
+} VacuumState;
+
+/* ---- one version ---- */
+
+static void
+note_left(VacuumState *vs, const HeapTupleHeaderData *hdr)
+{
+	if (!HeapTupleHeaderXminFrozen(hdr) && !HeapTupleHeaderXminInvalid(hdr))
+	{
+		TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
+
+		if (TransactionIdIsNormal(xmin) && TransactionIdPrecedes(xmin, vs->left_xid))
+			vs->left_xid = xmin;
+	}
+	if (hdr->t_infomask & HEAP_XMAX_INVALID)
+		return;
+	if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
+	{
+		MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
+		TransactionId updater = vdb_row_only_locked((HeapTupleHeader) hdr) ?
+			InvalidTransactionId : HeapTupleGetUpdateXid((HeapTupleHeader) hdr);
+
+		if (MultiXactIdPrecedes(multi, vs->left_multi))
+			vs->left_multi = multi;
+		if (TransactionIdIsNormal(updater) && TransactionIdPrecedes(updater, vs->left_xid))
+			vs->left_xid = updater;
+	}
+	else
+	{
+		TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
+
+		if (TransactionIdIsNormal(xmax) && TransactionIdPrecedes(xmax, vs->left_xid))
+			vs->left_xid = xmax;
+	}
+}
+
+static void
+clear_xmax(HeapTupleHeader hdr, VdbRowNumber row)
+{
+	HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
+	hdr->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);
+	hdr->t_infomask |= HEAP_XMAX_INVALID;
+	hdr->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	vdb_row_to_tid(row, &hdr->t_ctid);
+}
+
+/* Of a striped row only the xmax side counts: its stripe answers for the xmin. */
+static void
+note_left_flash(VacuumState *vs, const VdbVersion *version)
+{
+	HeapTupleHeaderData hdr = version->hdr;
+
+	if (version->place == VDB_PLACE_FLASH)
+		hdr.t_infomask |= HEAP_XMIN_FROZEN;
+	note_left(vs, &hdr);
+}
+
+/* An old multixact of a version that is not dead: nothing, or its updater alone. */
+static bool
+freeze_multi(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
+{
+	MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
+	TransactionId updater;
+
+	if (!MultiXactIdPrecedes(multi, vs->multi_cutoff) ||
+		MultiXactIdIsRunning(multi, HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask)))
+		return false;
+	updater = vdb_row_only_locked(hdr) ? InvalidTransactionId : HeapTupleGetUpdateXid(hdr);
+	if (TransactionIdIsValid(updater) && TransactionIdDidCommit(updater))
+	{
+		HeapTupleHeaderSetXmax(hdr, updater);
+		hdr->t_infomask &= ~HEAP_XMAX_BITS;
+	}
+	else
+		clear_xmax(hdr, row);
+	return true;
+}
+
+/* An old plain xmax of a version that is not dead: a finished locker, or an aborted deleter. */
+static bool
+freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
+{
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
+
+	if (hdr->t_infomask & HEAP_XMAX_INVALID)
+	{
+		/* void or aborted: forget the id when it gets old */
+		if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit) ||
+			(hdr->t_infomask & HEAP_XMAX_IS_MULTI))
+			return false;
+	}
+	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit))
+		return false;
+	else if (!vdb_row_only_locked(hdr) && TransactionIdDidCommit(xmax))
+		return false;			/* deleted, but someone may see it: cannot be older than the limit */
+	clear_xmax(hdr, row);
+	return true;
+}
+
+/* Make old ids of a version unneeded; true if its header changed. */
+static bool
+freeze_header(VacuumState *vs, VdbVersion *version)
+{
+	HeapTupleHeader hdr = &version->hdr;
+	bool		changed = false;
+
+	if (!HeapTupleHeaderXminFrozen(hdr) && HeapTupleHeaderXminCommitted(hdr) &&
+		version->place == VDB_PLACE_SCM &&
+		TransactionIdPrecedes(HeapTupleHeaderGetRawXmin(hdr), vs->freeze_limit))
+	{
+		hdr->t_infomask |= HEAP_XMIN_FROZEN;
+		changed = true;
+	}
+	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) && !(hdr->t_infomask & HEAP_XMAX_INVALID))
+		return freeze_multi(vs, hdr, version->row) || changed;
+	return freeze_xmax(vs, hdr, version->row) || changed;
+}
+
+/* ---- one logical block ---- */
+
+/*
+ * The rows of the batch with these fates, taken off: under the exclusive lock,
+ * as the block may have moved to a stripe since it was read.  A version that
+ * was dead to everyone stays so.
+ */
+static void
+reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
+{
+	VdbLogicalBlock lb = vs->batch->lb;
+	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	VdbExtent	extent;
+	VdbScmChange *change;
+	TransactionId latest = InvalidTransactionId;
+	int			flags = vs->ref.logged ? 0 : VDB_CHANGE_UNLOGGED;
+
+	for (int i = 0; i < vs->batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		vdb_batch_version(vs->batch, i, &version);
+		if (vs->batch->deadness[i] == VDB_DEAD)
+			vdb_version_raise_removed(&version.hdr, &latest);
+	}
+
+	(void) vdb_incarnation_current(vs->ref.pool);
+	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE && !vdb_overlay_prepare(&vs->ref, lb, &extent, 0))
+	{
+		/* no space for the overlay now: the next VACUUM will do it */
+		LWLockRelease(vdb_row_lock(lock_no));
+		return;
+	}
+	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
+	{
+		LWLockRelease(vdb_row_lock(lock_no));
+		return;
+	}
+	change = vdb_scm_change_begin(vs->ref.pool, flags);
+	vdb_scm_change_row_lock(change, lock_no);
+	vdb_scm_change_conflict(change, latest);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		vdb_overlay_gone(change, &vs->ref, &extent, dead);
+	else
+	{
+		for (int i = 0; i < VDB_LB_ROWS; i++)
+			if (dead[i >> 6] & (UINT64CONST(1) << (i & 63)))
+				vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
+	}
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_row_lock(lock_no));
+	vs->reaped += ndead;
+}
+
+/* Freeze one version in place; re-read under the exclusive lock. */
+static void
+freeze_row(VacuumState *vs, VdbRowNumber row)
+{
+	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, vdb_row_lb(row));
+	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
+	VdbVersion	version;
+	VdbScmChange *change;
+
+	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	if (!vdb_table_version(vs->rel, &vs->ref, row, &version))
+	{
+		LWLockRelease(vdb_row_lock(lock_no));
+		return;
+	}
+	if (freeze_header(vs, &version))
+	{
+		change = vdb_scm_change_begin(vs->ref.pool, vs->ref.logged ? 0 : VDB_CHANGE_UNLOGGED);
+		vdb_scm_change_row_lock(change, lock_no);
+		/* a standby's older snapshots must not come to see what is now frozen */
+		if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
+			vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
+		if (version.place == VDB_PLACE_SCM)
+			vdb_rows_set_header(change, &vs->ref, &version);
+		else
+			vdb_table_set_xmax(change, &vs->ref, &version, incarnation);
+		vdb_scm_change_end(change);
+		vs->frozen++;
+	}
+	note_left_flash(vs, &version);
+	LWLockRelease(vdb_row_lock(lock_no));
+}
+
+/* Stripes freeze as a whole, without rewriting, once everybody sees their rows. */
+static void
+freeze_stripe(VacuumState *vs)
+{
+	VdbLogicalBlock lb = vs->batch->lb;
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(vs->ref.slot, lb));
+	VdbExtent	extent;
+	VdbBlock	to_freeze = VDB_BLOCK_NONE;
+
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+	{
+		const VdbStripeMeta *meta = vdb_map_meta(vs->ref.pool, extent.ref);
+
+		if (meta->stripe_id == vs->last_stripe && meta->first_page == vs->last_stripe_page)
+			;					/* seen already */
+		else if (!(meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) &&
+				 TransactionIdPrecedes(meta->max_xmin, vs->oldest_xmin))
+			to_freeze = extent.ref;
+		else if (!(meta->flags & VDB_STRIPE_FROZEN) && TransactionIdIsNormal(meta->min_xmin) &&
+				 TransactionIdPrecedes(meta->min_xmin, vs->left_xid))
+			vs->left_xid = meta->min_xmin;
+		vs->last_stripe = meta->stripe_id;
+		vs->last_stripe_page = meta->first_page;
+	}
+	LWLockRelease(lock);
+	if (to_freeze != VDB_BLOCK_NONE)
+	{
+		/* the migration lock keeps the stripe from being replaced */
+		vdb_map_freeze_stripe(&vs->ref, to_freeze);
+		vs->stripes_frozen++;
+	}
+}
+
+static bool
+needs_freezing(VacuumState *vs, const VdbVersion *version)
+{
+	VdbVersion	copy = *version;
+
+	return freeze_header(vs, &copy);
+}
+
+static void
+vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
+{
+	uint64		dead[4] = {0};
+	int			ndead = 0;
+	VdbBatch   *batch = vs->batch;
+
+	vacuum_delay_point();
+	vdb_batch_read(batch, lb, NULL, vs->oldest_xmin, true);
+	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
+		freeze_stripe(vs);
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		if (batch->deadness[i] == VDB_DEAD)
+		{
+			dead[batch->index[i] >> 6] |= UINT64CONST(1) << (batch->index[i] & 63);
+			ndead++;
+			continue;
+		}
+		if (batch->deadness[i] == VDB_RECENTLY_DEAD)
+			vs->recently_dead += 1;
+		else if (batch->deadness[i] != VDB_INSERT_IN_PROGRESS)
+			vs->live += 1;
+		if (batch->plain)
+			continue;
+		vdb_batch_version(batch, i, &version);
+		if (needs_freezing(vs, &version))
+			freeze_row(vs, version.row);
+		else
+			note_left_flash(vs, &version);
+	}
+	if (ndead > 0)
+		reap_rows(vs, dead, ndead);
+}
+
+/* ---- indexes ---- */
+
+static bool
+entry_is_dead(ItemPointer tid, void *arg)
+{
+	VacuumState *vs = (VacuumState *) arg;
+
+	return !vdb_table_present(vs->rel, &vs->ref, vdb_tid_to_row(tid));
+}
+
+static void
+count_cleaned(VacuumState *vs, int64 cleaned)
+{
+	VdbScmChange *change;
+	VdbTableDelta delta = {.dead_rows = -cleaned};
+
+	(void) vdb_incarnation_current(vs->ref.pool);
+	LWLockAcquire(vdb_map_lock(vs->ref.slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(vs->ref.pool, 0);
+	vdb_map_table_count(change, &vs->ref, &delta);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(vs->ref.slot));
+}
+
+static void
+vacuum_index(VacuumState *vs, Relation index, bool delete_entries, double tuples)
+{
+	IndexVacuumInfo info = {0};
+	IndexBulkDeleteResult *stats = NULL;
+
+	info.index = index;
+	info.analyze_only = false;
+	info.report_progress = false;
+	info.estimated_count = false;
+	info.message_level = vs->elevel;
+	info.num_heap_tuples = tuples;
+	if (delete_entries)
+	{
+		pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
+		stats = index_bulk_delete(&info, NULL, entry_is_dead, vs);
+	}
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_INDEX_CLEANUP);
+	stats = index_vacuum_cleanup(&info, stats);
+	if (stats == NULL)
+		return;
+	vs->index_entries += (int64) stats->tuples_removed;
+	if (!stats->estimated_count)
+		vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
+							InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	pfree(stats);
+}
+
+static bool
+vacuum_indexes(VacuumState *vs, VacuumParams *params)
+{
+	Relation   *indexes;
+	int			nindexes;
+	int64		dead = vs->reaped;
+
+	vac_open_indexes(vs->rel, RowExclusiveLock, &nindexes, &indexes);
+	if (vs->ref.pool != NULL)
+		dead += (int64) vdb_map_table_entry(&vs->ref)->dead_rows;
+	if (params->index_cleanup != VACOPTVALUE_DISABLED)
+	{
+		for (int i = 0; i < nindexes; i++)
+			vacuum_index(vs, indexes[i], dead > 0, vs->live + vs->recently_dead);
+		if (vs->ref.pool != NULL && dead > vs->reaped)
+			count_cleaned(vs, dead - vs->reaped);
+	}
+	else if (vs->reaped > 0)
+		count_cleaned(vs, -vs->reaped);	/* entries are left for a later run */
+	vac_close_indexes(nindexes, indexes, NoLock);
+	return nindexes > 0;
+}
+
+/* ---- the whole ---- */
+
+static void
+report(VacuumState *vs, TransactionId new_frozen)
+{
+	ereport(vs->elevel,
+			(errmsg("finished vacuuming \"%s.%s.%s\"",
+					get_database_name(MyDatabaseId),
+					get_namespace_name(RelationGetNamespace(vs->rel)),
+					RelationGetRelationName(vs->rel)),
+			 errdetail("Row versions: %lld reaped, %.0f live, %.0f dead but not yet removable, %lld frozen. "
+					   "Stripes frozen: %lld. Index entries removed: %lld. "
+					   "Removable cutoff: %u, new relfrozenxid: %u.",
+					   (long long) vs->reaped, vs->live, vs->recently_dead,
+					   (long long) vs->frozen, (long long) vs->stripes_frozen,
+					   (long long) vs->index_entries, vs->oldest_xmin, new_frozen)));
+}
+
+static void
+walk_table(VacuumState *vs)
+{
+	VdbLogicalBlock limit = vdb_map_limit(&vs->ref);
+	VdbLogicalBlock lb = 0;
+
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
+	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, limit);
+	vs->batch = vdb_batch_create(vs->rel);
+	while ((lb = vdb_map_next_lb(&vs->ref, lb)) < limit)
+	{
+		VdbLogicalBlock end = Min(limit, (vdb_lb_range(lb) + 1) * VDB_RANGE_LBS);
+
+		/*
+		 * Not while a stripe of this range is being built: what is frozen
+		 * here would be carried over with its old ids.
+		 */
+		vdb_table_migration_lock(vs->rel, true);
+		for (; lb < end; lb++)
+			vacuum_block(vs, lb);
+		vdb_table_migration_unlock(vs->rel);
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, lb);
+	}
+	vdb_batch_free(vs->batch);
+}
+
+void
+vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
+{
+	VacuumState vs = {0};
+	bool		has_indexes;
+	bool		frozen_updated;
+	bool		multi_updated;
+	BlockNumber blocks = 0;
+
+	vs.rel = rel;
+	vs.elevel = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
+	vacuum_set_xid_limits(rel, params->freeze_min_age, params->freeze_table_age,
+						  params->multixact_freeze_min_age, params->multixact_freeze_table_age,
+						  &vs.oldest_xmin, &vs.oldest_multi, &vs.freeze_limit, &vs.multi_cutoff);
+	vs.left_xid = vs.oldest_xmin;
+	vs.left_multi = vs.oldest_multi;
+
+	/*
+	 * Every commit that may count as 'dead to everyone' is made durable now,
+	 * so that no reaped row can come back to life after a crash.
+	 */
+	XLogFlush(GetXLogInsertRecPtr());
+
+	if (vdb_table_open(rel, false, &vs.ref))
+	{
+		blocks = (BlockNumber) vdb_map_limit(&vs.ref);
+		walk_table(&vs);
+	}
+	else
+		vs.ref.pool = NULL;
+	has_indexes = vacuum_indexes(&vs, params);
+
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
+	vac_update_relstats(rel, blocks, vs.live, 0, has_indexes, vs.left_xid, vs.left_multi,
+						&frozen_updated, &multi_updated, false);
+	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, (PgStat_Counter) vs.live,
+						 (PgStat_Counter) vs.recently_dead);
+	report(&vs, vs.left_xid);
+	pgstat_progress_end_command();
+}

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * vdb_guc.c
+ *	  All settings of the extension, in alphabetical order.
+ *
+ * The variables are plain globals that anybody may read (vdb_guc.h); only
+ * the settings machinery writes them.  Units are those of the variable's
+ * name: _ms, _mb, otherwise a plain number.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "base/vdb_guc.h"
+#include "base/vdb_stop_point.h"
+
+int			vdb_chunk_rows = 8192;
+int			vdb_codec_force = -1;
+bool		vdb_enable_custom_scan = true;
+bool		vdb_enable_pruning = true;
+int			vdb_migrate_after_ms = 10000;
+int			vdb_migrate_backlog_segments = 64;
+int			vdb_migrate_cost_delay_ms = 0;
+bool		vdb_migrate_enabled = true;
+int			vdb_migrate_high_water = 50;
+int			vdb_scm_size_mb = 1024;
+char	   *vdb_scm_tablespace = NULL;
+char	   *vdb_stop_action = NULL;
+char	   *vdb_stop_point = NULL;
+int			vdb_stripe_cache_mb = 16;
+int			vdb_zstd_level = 3;
+
+/* Accept only the actions that vdb_stop_point_reached knows. */
+static bool
+check_stop_action(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || strcmp(*newval, "wait") == 0 ||
+		strcmp(*newval, "crash") == 0 || strcmp(*newval, "error") == 0)
+		return true;
+	GUC_check_errdetail("Known actions are wait, crash and error.");
+	return false;
+}
+
+static void
+assign_stop_point(const char *newval, void *extra)
+{
+	vdb_stop_point_changed();
+}
+
+static void
+define_migration(void)
+{
+	DefineCustomIntVariable("vdb.migrate_after",
+							"Age after which settled rows move from the pool to stripes.",
+							NULL, &vdb_migrate_after_ms, 10000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.migrate_backlog_segments",
+							"Number of closed segments that makes a table due for migration.",
+							NULL, &vdb_migrate_backlog_segments, 64, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.migrate_cost_delay",
+							"Pause of the migration worker after each stripe.",
+							NULL, &vdb_migrate_cost_delay_ms, 0, 0, 10000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.migrate_enabled",
+							 "Lets the background worker migrate rows.",
+							 NULL, &vdb_migrate_enabled, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.migrate_high_water",
+							"Share of the pool in use, in per cent, above which migration no longer waits for rows to age.",
+							NULL, &vdb_migrate_high_water, 50, 1, 100,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+static void
+define_pool(void)
+{
+	DefineCustomIntVariable("vdb.scm_size",
+							"Largest size of a database's pool of storage-class memory.",
+							"The pool's file grows to this size when needed and never shrinks.",
+							&vdb_scm_size_mb, 1024, 8, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomStringVariable("vdb.scm_tablespace",
+							   "Tablespace in which CREATE EXTENSION puts the pool.",
+							   "An empty string means the database's default tablespace.",
+							   &vdb_scm_tablespace, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_testing(void)
+{
+	DefineCustomStringVariable("vdb.stop_action",
+							   "What happens at the stop point: wait, crash or error.",
+							   NULL, &vdb_stop_action, "wait",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							   check_stop_action, NULL, NULL);
+	DefineCustomStringVariable("vdb.stop_point",
+							   "Named place in the code at which to stop, for tests.",
+							   "Append a colon and a number to stop at a later passing.",
+							   &vdb_stop_point, "",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							   NULL, assign_stop_point, NULL);
+}
+
+/* Define every setting; called once, from _PG_init. */
+void
+vdb_guc_init(void)
+{
+	DefineCustomIntVariable("vdb.chunk_rows",
+							"Rows of a stripe's chunk.",
+							NULL, &vdb_chunk_rows, 8192, 256, 8192,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.codec_force",
+							"Number of the encoding to use wherever it applies, or -1.",
+							NULL, &vdb_codec_force, -1, -1, 255,
+							PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.enable_custom_scan",
+							 "Enables the planner's use of the vectorised scan.",
+							 NULL, &vdb_enable_custom_scan, true,
+							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.enable_pruning",
+							 "Lets scans skip chunks by their zone maps.",
+							 NULL, &vdb_enable_pruning, true,
+							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+	define_migration();
+	define_pool();
+	define_testing();
+	DefineCustomIntVariable("vdb.stripe_cache",
+							"Memory a backend may use to keep decoded stripes.",
+							NULL, &vdb_stripe_cache_mb, 16, 1, MAX_KILOBYTES / 1024,
+							PGC_USERSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.zstd_level",
+							"Level of zstd for the encodings that use it.",
+							NULL, &vdb_zstd_level, 3, 1, 19,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("vdb");
+}

@@ -1,0 +1,23 @@
+/* vdb_guc.h - all settings of the extension, defined in vdb_guc.c, sorted. */
+#ifndef VDB_GUC_H
+#define VDB_GUC_H
+
+extern int	vdb_chunk_rows;				/* rows a chunk, for tests (256..8192) */
+extern int	vdb_codec_force;			/* encoding number or -1 */
+extern bool vdb_enable_custom_scan;
+extern bool vdb_enable_pruning;
+extern int	vdb_migrate_after_ms;		/* age after which settled rows move */
+extern int	vdb_migrate_backlog_segments;	/* closed segments that make a table due */
+extern int	vdb_migrate_cost_delay_ms;
+extern bool vdb_migrate_enabled;		/* background migration */
+extern int	vdb_migrate_high_water;		/* per cent of the pool */
+extern int	vdb_scm_size_mb;
+extern char *vdb_scm_tablespace;
+extern char *vdb_stop_point;			/* name of a stop point (tests) */
+extern char *vdb_stop_action;			/* wait | crash | error */
+extern int	vdb_stripe_cache_mb;		/* per backend */
+extern int	vdb_zstd_level;
+
+extern void vdb_guc_init(void);
+
+#endif							/* VDB_GUC_H */

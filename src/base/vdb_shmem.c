@@ -1,0 +1,192 @@
+/*-------------------------------------------------------------------------
+ *
+ * vdb_shmem.c
+ *	  The extension's shared memory: requested and initialised here, once.
+ *
+ * Both hooks are chained.  The start-up hook runs in the postmaster, again
+ * after every crash restart, with memory that was zeroed: so 'run_id' is new
+ * for every server run, which is what incarnations rely on.
+ *
+ * 'run_limit' begins as the control file's next transaction id, which is
+ * right when there is nothing to recover.  If there is, the resource
+ * manager's rm_cleanup sets it again, before anybody can write.
+ *
+ * Locks (in the order they are taken, see the design notes): vdb_rows,
+ * vdb_map, vdb_open, vdb_alloc; vdb_pools guards the array of pools and is
+ * taken before vdb_alloc, never while one of the others is held.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_control.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "base/vdb_shmem.h"
+
+#define MAX_REGISTERED	8
+
+typedef struct Registered
+{
+	const char *name;
+	Size		size;
+	VdbShmemCallback callback;
+} Registered;
+
+VdbShared  *vdb_shared = NULL;
+
+static Registered registered[MAX_REGISTERED];
+static int	nregistered = 0;
+static bool requested = false;
+static shmem_request_hook_type prev_request_hook = NULL;
+static shmem_startup_hook_type prev_startup_hook = NULL;
+
+/* Reserve memory for a later part.  Only from _PG_init while preloading. */
+void
+vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb)
+{
+	Assert(process_shared_preload_libraries_in_progress);
+	Assert(!requested);
+	if (nregistered >= MAX_REGISTERED)
+		elog(ERROR, "too many parts of shared memory");
+	registered[nregistered].name = name;
+	registered[nregistered].size = size;
+	registered[nregistered].callback = cb;
+	nregistered++;
+}
+
+static void
+request_hook(void)
+{
+	if (prev_request_hook)
+		prev_request_hook();
+
+	requested = true;
+	RequestAddinShmemSpace(MAXALIGN(sizeof(VdbShared)));
+	for (int i = 0; i < nregistered; i++)
+		RequestAddinShmemSpace(MAXALIGN(registered[i].size));
+	RequestNamedLWLockTranche("vdb_rows", VDB_ROW_LOCKS);
+	RequestNamedLWLockTranche("vdb_map", VDB_MAP_LOCKS);
+	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
+	RequestNamedLWLockTranche("vdb_alloc", VDB_MAX_POOLS);
+	RequestNamedLWLockTranche("vdb_pools", 1);
+}
+
+static void
+init_counters(VdbPoolCounters *counters)
+{
+	pg_atomic_init_u64(&counters->rows_appended, 0);
+	pg_atomic_init_u64(&counters->bytes_appended, 0);
+	pg_atomic_init_u64(&counters->rows_migrated, 0);
+	pg_atomic_init_u64(&counters->stripes_written, 0);
+	pg_atomic_init_u64(&counters->stripe_bytes_written, 0);
+	pg_atomic_init_u64(&counters->waits, 0);
+	pg_atomic_init_u64(&counters->helped, 0);
+	pg_atomic_init_u64(&counters->changes, 0);
+	pg_atomic_init_u64(&counters->flushes, 0);
+	pg_atomic_init_u64(&counters->sync_requests, 0);
+	pg_atomic_init_u64(&counters->chunks_read, 0);
+	pg_atomic_init_u64(&counters->chunks_pruned, 0);
+}
+
+static void
+init_pool_slot(VdbPoolShared *slot)
+{
+	slot->db = InvalidOid;
+	pg_atomic_init_u32(&slot->used_segments, 0);
+	pg_atomic_init_u32(&slot->total_segments, 0);
+	pg_atomic_init_u32(&slot->high_water_segments, 0);
+	pg_atomic_init_u32(&slot->worker_wanted, 0);
+	ConditionVariableInit(&slot->space_cv);
+	init_counters(&slot->counters);
+}
+
+/* A number that no other server run has. */
+static uint64
+make_run_id(void)
+{
+	uint64		id;
+
+	if (!pg_strong_random(&id, sizeof(id)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number")));
+	return id == 0 ? 1 : id;
+}
+
+static void
+init_shared(void)
+{
+	bool		found;
+	ControlFileData *control;
+
+	MemSet(vdb_shared, 0, sizeof(VdbShared));
+
+	/* The server made and filled it before any start-up hook runs. */
+	control = ShmemInitStruct("Control File", sizeof(ControlFileData), &found);
+	if (!found)
+		elog(FATAL, "the control file is not in shared memory");
+	vdb_shared->control_file = control;
+	vdb_shared->run_limit = control->checkPointCopy.nextXid;
+	vdb_shared->recovered = false;
+	vdb_shared->run_id = make_run_id();
+
+	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_rows");
+	vdb_shared->map_locks = GetNamedLWLockTranche("vdb_map");
+	vdb_shared->open_locks = GetNamedLWLockTranche("vdb_open");
+	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
+	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
+	for (int i = 0; i < VDB_MAX_POOLS; i++)
+		init_pool_slot(&vdb_shared->pools[i]);
+}
+
+static void
+startup_hook(void)
+{
+	bool		found;
+
+	if (prev_startup_hook)
+		prev_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	vdb_shared = ShmemInitStruct("vdb_am", sizeof(VdbShared), &found);
+	if (!found)
+		init_shared();
+	for (int i = 0; i < nregistered; i++)
+	{
+		void	   *address = ShmemInitStruct(registered[i].name,
+											  registered[i].size, &found);
+
+		if (!found)
+			MemSet(address, 0, registered[i].size);
+		registered[i].callback(address, found);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Install the hooks.  Only from _PG_init while preloading. */
+void
+vdb_shmem_init(void)
+{
+	Assert(process_shared_preload_libraries_in_progress);
+
+	prev_request_hook = shmem_request_hook;
+	shmem_request_hook = request_hook;
+	prev_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_hook;
+}
+
+/* ERROR unless this server loaded the library at its start. */
+void
+vdb_require_preload(void)
+{
+	if (vdb_shared != NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("vdb_am must be loaded via \"shared_preload_libraries\""),
+			 errhint("Add the line shared_preload_libraries = 'vdb_am' to postgresql.conf "
+					 "(keeping the entries that are there) and restart the server.")));
+}

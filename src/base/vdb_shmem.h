@@ -1,0 +1,122 @@
+/*-------------------------------------------------------------------------
+ *
+ * vdb_shmem.h
+ *	  The extension's shared memory: one struct, its locks, its counters.
+ *
+ * Requested and initialised once, from _PG_init's hooks (vdb_shmem.c).  The
+ * parts reach their piece through the accessors; nobody else adds hooks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_SHMEM_H
+#define VDB_SHMEM_H
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/relfilenode.h"
+
+#include "base/vdb_types.h"
+
+#define VDB_ROW_LOCKS		128
+#define VDB_MAP_LOCKS		64
+#define VDB_OPEN_LOCKS		16
+#define VDB_MAX_POOLS		64		/* databases with a pool, per server */
+
+/* Counters of one pool; plain statistics, never relied upon. */
+typedef struct VdbPoolCounters
+{
+	pg_atomic_uint64 rows_appended;
+	pg_atomic_uint64 bytes_appended;
+	pg_atomic_uint64 rows_migrated;
+	pg_atomic_uint64 stripes_written;
+	pg_atomic_uint64 stripe_bytes_written;
+	pg_atomic_uint64 waits;			/* inserters that waited for space */
+	pg_atomic_uint64 helped;		/* inserters that migrated themselves */
+	pg_atomic_uint64 changes;		/* logged changes */
+	pg_atomic_uint64 flushes;		/* structural flushes */
+	pg_atomic_uint64 sync_requests;
+	pg_atomic_uint64 chunks_read;
+	pg_atomic_uint64 chunks_pruned;
+} VdbPoolCounters;
+
+/*
+ * What all processes share about the pool of one database.  'db' is set under
+ * the pool's alloc lock and never cleared while the server runs, except by a
+ * re-created pool of the same database.
+ */
+typedef struct VdbPoolShared
+{
+	Oid			db;
+	RelFileNode rnode;
+	bool		incarnation_begun;	/* this server run has stored something */
+	uint32		incarnation;		/* valid once begun */
+	pg_atomic_uint32 used_segments; /* in use or reserved */
+	pg_atomic_uint32 total_segments;
+	pg_atomic_uint32 high_water_segments;
+	uint32		alloc_hint;			/* no free segment has a lower number */
+	uint32		block_hint;			/* no segment of single blocks with room has a lower number */
+	TimestampTz grow_failed_at;		/* 0: the last growth succeeded */
+	TimestampTz grow_warned_at;
+	ConditionVariable space_cv;		/* signalled when segments become free */
+	pg_atomic_uint32 worker_wanted;	/* the launcher should start a worker */
+	pid_t		worker_pid;
+	uint64		changes_seen;		/* counters.changes when a worker last looked */
+	int64		worker_since;		/* TimestampTz of the first worker of this run */
+	VdbPoolCounters counters;
+} VdbPoolShared;
+
+typedef struct VdbShared
+{
+	FullTransactionId run_limit;	/* nextXid when this run's recovery ended */
+	bool		recovered;			/* this run began with recovery */
+	uint64		run_id;				/* random, one per server run; never 0 */
+	struct ControlFileData *control_file;	/* the server's copy in shared memory */
+	LWLockPadded *row_locks;
+	LWLockPadded *map_locks;
+	LWLockPadded *open_locks;
+	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */
+	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
+	Latch	   *launcher_latch;
+	int			npools;
+	VdbPoolShared pools[VDB_MAX_POOLS];
+} VdbShared;
+
+extern PGDLLIMPORT VdbShared *vdb_shared;	/* NULL unless preloaded */
+
+/* _PG_init: install the shmem hooks.  Only while preloading. */
+extern void vdb_shmem_init(void);
+
+/*
+ * Later parts that need own shared memory register it from _PG_init: size is reserved, and the callback runs in the start-up hook with
+ * the address (zeroed when found is false).
+ */
+typedef void (*VdbShmemCallback) (void *address, bool found);
+extern void vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb);
+
+/* ERROR with the line to add to postgresql.conf, unless preloaded. */
+extern void vdb_require_preload(void);
+
+/* Which row lock guards this logical block of this table (pool slot and lb). */
+static inline uint32
+vdb_row_lock_no(uint32 table_slot, VdbLogicalBlock lb)
+{
+	return (table_slot * 0x9E3779B1u + lb) % VDB_ROW_LOCKS;
+}
+
+static inline LWLock *
+vdb_row_lock(uint32 lock_no)
+{
+	return &vdb_shared->row_locks[lock_no].lock;
+}
+
+static inline LWLock *
+vdb_map_lock(uint32 table_slot)
+{
+	return &vdb_shared->map_locks[table_slot % VDB_MAP_LOCKS].lock;
+}
+
+#endif							/* VDB_SHMEM_H */

@@ -1,0 +1,97 @@
+/*
+ * codec_format.h
+ *	  The bytes of an encoded vector; README.md tells the layout in words.
+ *
+ * Nothing here may change meaning within a format version, and a number once
+ * given is never given again.
+ */
+#ifndef VDB_CODEC_FORMAT_H
+#define VDB_CODEC_FORMAT_H
+
+#include "codec_port.h"
+
+#ifdef WORDS_BIGENDIAN
+#error "the vector format is little-endian"
+#endif
+
+#define VDB_CODEC_FORMAT_VERSION	1
+
+/* Encodings.  Their names are in codec_table.c, in this order. */
+#define VDB_ENC_PLAIN		0
+#define VDB_ENC_CONSTANT	1
+#define VDB_ENC_RLE			2
+#define VDB_ENC_FOR			3
+#define VDB_ENC_DELTA		4
+#define VDB_ENC_DICT		5
+#define VDB_ENC_ALLNULL		6
+#define VDB_ENC_COUNT		7
+
+/* VdbVectorHeader.flags */
+#define VDB_VECF_ZSTD			0x01	/* payload is one zstd frame */
+#define VDB_VECF_NULLS			0x02	/* a null section follows the header */
+#define VDB_VECF_ALL_NULL		0x04	/* every position is null, no section */
+#define VDB_VECF_NULLS_RLE		0x08	/* the null section is run-length */
+#define VDB_VECF_VARLENA		0x10	/* BYTES items are varlena images */
+#define VDB_VECF_VARLENA_FULL	0x20	/* ... all of them with 4-byte header */
+#define VDB_VECF_KNOWN			0x3F
+
+typedef struct VdbVectorHeader
+{
+	uint8		version;		/* VDB_CODEC_FORMAT_VERSION */
+	uint8		encoding;		/* VDB_ENC_* */
+	uint8		flags;			/* VDB_VECF_* */
+	uint8		kind;			/* VDB_VEC_* */
+	uint16		count;			/* positions, nulls included */
+	uint16		width;			/* bytes a value; 0 for BYTES */
+	uint32		stored_bytes;	/* payload as it stands */
+	uint32		raw_bytes;		/* payload without zstd */
+} VdbVectorHeader;
+
+typedef struct VdbPackedHeader
+{
+	int64		base;			/* added to each field, modulo 2^64 */
+	uint8		bits;			/* per field, 0 to 64 */
+	uint8		zero1;
+	uint16		count;			/* fields */
+	uint32		zero2;
+} VdbPackedHeader;
+
+typedef struct VdbItemsHeader
+{
+	uint64		slope;			/* 1/256 bytes per item */
+	uint64		data_bytes;		/* what follows the packed offsets */
+} VdbItemsHeader;
+
+typedef struct VdbDictHeader
+{
+	uint16		entries;
+	uint8		code_encoding;	/* VDB_ENC_FOR or VDB_ENC_RLE */
+	uint8		zero;
+	uint32		code_bytes;		/* padded to 8 */
+} VdbDictHeader;
+
+#define VDB_PACK_BLOCK			256 /* values a packed block */
+#define VDB_PACK_ROW_BYTES		32	/* one word of every lane */
+#define VDB_DELTA_RESTART		128 /* positions between restart values */
+
+/* varlena headers as PostgreSQL writes them on little-endian machines */
+#define VDB_IMAGE_SHORT_MAX		0x7F	/* total bytes, header included */
+#define VDB_IMAGE_EMPTY_SHORT	0x03	/* one byte: header of an empty value */
+
+StaticAssertDecl(sizeof(VdbVectorHeader) == 16, "vector header is 16 bytes");
+StaticAssertDecl(offsetof(VdbVectorHeader, count) == 4, "count is at 4");
+StaticAssertDecl(offsetof(VdbVectorHeader, raw_bytes) == 12, "raw_bytes is at 12");
+StaticAssertDecl(sizeof(VdbPackedHeader) == 16, "packed header is 16 bytes");
+StaticAssertDecl(offsetof(VdbPackedHeader, count) == 10, "count is at 10");
+StaticAssertDecl(sizeof(VdbItemsHeader) == 16, "items header is 16 bytes");
+StaticAssertDecl(sizeof(VdbDictHeader) == 8, "dictionary header is 8 bytes");
+
+StaticAssertDecl(VDB_ENC_PLAIN == 0, "number of plain is pinned");
+StaticAssertDecl(VDB_ENC_CONSTANT == 1, "number of constant is pinned");
+StaticAssertDecl(VDB_ENC_RLE == 2, "number of rle is pinned");
+StaticAssertDecl(VDB_ENC_FOR == 3, "number of for is pinned");
+StaticAssertDecl(VDB_ENC_DELTA == 4, "number of delta is pinned");
+StaticAssertDecl(VDB_ENC_DICT == 5, "number of dictionary is pinned");
+StaticAssertDecl(VDB_ENC_ALLNULL == 6, "number of allnull is pinned");
+
+#endif							/* VDB_CODEC_FORMAT_H */

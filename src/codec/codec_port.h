@@ -1,0 +1,49 @@
+/*
+ * codec_port.h
+ *	  What the codecs need from their surroundings: the server's headers, or
+ *	  with VDB_CODEC_STANDALONE a few definitions in the server's words.
+ *
+ * It stands in for "postgres.h" and so comes first in each .c file here.
+ */
+#ifndef VDB_CODEC_PORT_H
+#define VDB_CODEC_PORT_H
+
+#ifndef VDB_CODEC_STANDALONE
+
+#include "postgres.h"
+
+#else
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int8_t int8;
+typedef int16_t int16;
+typedef int32_t int32;
+typedef int64_t int64;
+typedef uint8_t uint8;
+typedef uint16_t uint16;
+typedef uint32_t uint32;
+typedef uint64_t uint64;
+
+#define Assert(condition)	assert(condition)
+#define StaticAssertDecl(condition, errmessage) \
+	_Static_assert(condition, errmessage)
+#define Min(x, y)		((x) < (y) ? (x) : (y))
+#define Max(x, y)		((x) > (y) ? (x) : (y))
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+#define PG_INT64_MIN	INT64_MIN
+#define PG_INT64_MAX	INT64_MAX
+#define pg_restrict		restrict
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#define WORDS_BIGENDIAN 1
+#endif
+
+#endif							/* VDB_CODEC_STANDALONE */
+
+#endif							/* VDB_CODEC_PORT_H */

@@ -1,0 +1,99 @@
+/*
+ * codec_zstd.c
+ *	  The one caller of libzstd: a payload as one frame, and back.
+ *
+ * Contexts are made at first use and kept by the workspace; libzstd allocates
+ * them with malloc, so whoever ends the workspace calls vdb_zstd_free.
+ */
+#include "codec_port.h"
+
+#include <zstd.h>
+
+#include "codec_private.h"
+
+/*
+ * zstd's strongest form is a block of up to 128 KiB from 4 bytes.  A frame that
+ * promises more than that is lying, and would have us allocate for it.
+ */
+#define VDB_ZSTD_MAX_RATIO		(128 * 1024 / 4)
+
+struct VdbZstd
+{
+	ZSTD_CCtx  *compress;
+	ZSTD_DCtx  *decompress;
+};
+
+static VdbZstd *
+vdb_zstd_get(VdbZstd **zstd)
+{
+	if (*zstd == NULL)
+		*zstd = calloc(1, sizeof(VdbZstd));
+	return *zstd;
+}
+
+void
+vdb_zstd_free(VdbZstd *zstd)
+{
+	if (zstd == NULL)
+		return;
+	(void) ZSTD_freeCCtx(zstd->compress);
+	(void) ZSTD_freeDCtx(zstd->decompress);
+	free(zstd);
+}
+
+/* Bytes that are always enough for the frame */
+size_t
+vdb_zstd_bound(size_t raw_bytes)
+{
+	return ZSTD_compressBound(raw_bytes);
+}
+
+/*
+ * Compress to at most to_bytes; returns the bytes of the frame, 0 when it
+ * would not fit or zstd failed in another way.
+ */
+size_t
+vdb_zstd_compress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
+				  const uint8 *from, size_t from_bytes, int level)
+{
+	VdbZstd    *own = vdb_zstd_get(zstd);
+	size_t		done;
+
+	Assert(level > 0 && level <= VDB_ZSTD_MAX_LEVEL);
+	if (own == NULL)
+		return 0;
+	if (own->compress == NULL)
+		own->compress = ZSTD_createCCtx();
+	if (own->compress == NULL)
+		return 0;
+	done = ZSTD_compressCCtx(own->compress, to, to_bytes, from, from_bytes,
+							 level);
+	return ZSTD_isError(done) ? 0 : done;
+}
+
+/* Whether a frame may claim to hold so many bytes */
+bool
+vdb_zstd_plausible(uint64 stored_bytes, uint64 raw_bytes)
+{
+	return raw_bytes / VDB_ZSTD_MAX_RATIO <= stored_bytes;
+}
+
+/* Undo it; the frame must fill to_bytes exactly and end with from_bytes. */
+VdbCodecStatus
+vdb_zstd_decompress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
+					const uint8 *from, size_t from_bytes)
+{
+	VdbZstd    *own = vdb_zstd_get(zstd);
+
+	if (own == NULL)
+		return VDB_CODEC_NO_MEMORY;
+	if (own->decompress == NULL)
+		own->decompress = ZSTD_createDCtx();
+	if (own->decompress == NULL)
+		return VDB_CODEC_NO_MEMORY;
+	if (ZSTD_getFrameContentSize(from, from_bytes) != to_bytes ||
+		ZSTD_decompressDCtx(own->decompress, to, to_bytes,
+							from, from_bytes) != to_bytes)
+		return VDB_CODEC_BAD_ZSTD;
+	return VDB_CODEC_OK;
+}

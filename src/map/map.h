@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * map.h
+ *	  Row number -> where it lives.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_MAP_H
+#define VDB_MAP_H
+
+#include "map/map_format.h"
+
+/* A table in the pool.  Small, copied freely; good while its relation is locked and not made anew. */
+typedef struct VdbTableRef
+{
+	VdbPool    *pool;
+	uint32		slot;
+	uint32		generation;
+	VdbBlock	entry_block;		/* where the entry stands */
+	uint16		entry_offset;
+	bool		logged;				/* row bytes need WAL */
+	bool		temp;
+} VdbTableRef;
+
+typedef struct VdbTableKey
+{
+	Oid			spc;				/* 0: database default */
+	Oid			relnode;
+	int32		backend;			/* -1 unless temporary */
+} VdbTableKey;
+
+/* ---- tables (map_table.c) ---- */
+
+extern bool vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref);
+
+/* Find or create; logged and flushed.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP.  Takes map lock 'directory' then alloc lock. */
+extern void vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTableRef *ref);
+
+/* Entry by slot number, for whoever walks all tables; false: slot unused or past the end (then *past_end). */
+extern bool vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref, VdbTableKey *key, bool *past_end);
+
+extern const VdbTableEntry *vdb_map_table_entry(const VdbTableRef *ref);
+
+/* Does the ref still name the same table? */
+extern bool vdb_map_table_valid(const VdbTableRef *ref);
+
+/* ERROR unless it does: for what is about to change the table. */
+extern void vdb_map_check_ref(const VdbTableRef *ref);
+
+/* Free everything the table has in the pool, then its entry.  Caller: nobody else can use the table. In bounded records; restartable. */
+extern void vdb_map_table_drop(const VdbTableRef *ref);
+
+/*
+ * Same, but keep the entry, with next_lb 0 (non-transactional truncate, crashed unlogged table). The generation changes, in *ref too:
+ * other copies of the ref are no longer valid.
+ */
+extern void vdb_map_table_reset(VdbTableRef *ref);
+
+/* Unlogged table: its rows are valid in this incarnation.  Logged, flushed. */
+extern void vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation);
+
+/* The next stripe id of the table; small logged change, takes the map lock. */
+extern uint32 vdb_map_new_stripe_id(const VdbTableRef *ref);
+
+extern void vdb_map_table_rekey(const VdbTableRef *ref, const VdbTableKey *key);
+
+/* Statistics and dead_rows: small logged change, not flushed.  Deltas may be negative. */
+typedef struct VdbTableDelta
+{
+	int64		dead_rows;
+	int64		rows_migrated;
+	int64		stripe_bytes;
+	int64		row_bytes;
+	int64		flash_rows;
+	int64		flash_stripes;
+	int64		last_migration;		/* 0: leave */
+} VdbTableDelta;
+
+/* Adds the delta to the change (which may touch one block more).  Caller holds the table's map lock exclusive until the change has ended. */
+extern void vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTableDelta *delta);
+
+/* ---- look-up (map_lookup.c).  Caller holds the LB's row lock, either mode. ---- */
+
+typedef struct VdbExtent
+{
+	uint8		kind;				/* VDB_EXTENT_* */
+	VdbLogicalBlock lb;				/* the one that was looked up */
+	VdbBlock	ref;
+	VdbLogicalBlock first_lb;		/* segment: its first logical block */
+	VdbBlock	overlay_block;
+	uint16		overlay_offset;
+	uint16		overlay_run;		/* low bits of the incarnation that stored the address */
+	VdbBlock	node;				/* range node, none if the tree has no such range */
+	uint16		entry_offset;		/* of the entry in the node's block */
+} VdbExtent;
+
+extern void vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent);
+
+/* First logical block never handed out. */
+extern VdbLogicalBlock vdb_map_limit(const VdbTableRef *ref);
+
+/* First lb >= lb whose range exists (skips holes of the tree), or the limit. */
+extern VdbLogicalBlock vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb);
+
+/* ---- claim and switch (map_change.c) ---- */
+
+/*
+ * Claim nsegments (reserved by the caller through scm) for new rows: assigns lbs_per_segment
+ * (1, 2, 4 or 8) consecutive logical blocks to each, all in one range, formats the segments' first
+ * blocks with the given header images, publishes allocation, map entries and next_lb; one flushed change.
+ * 'format' is called with the change for each segment to write its header (rows/ knows the layout).
+ * Takes the map lock.  May claim fewer when a range ends (the rest stays reserved and the caller's); returns how many, and their first LBs.
+ * ERROR if the table is out of row numbers (ERRCODE_PROGRAM_LIMIT_EXCEEDED), or the pool can't give a block for a new map node (VDB_CLAIM_FULL returned as 0).
+ */
+typedef void (*VdbFormatSegment) (VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg);
+extern int	vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
+						  const VdbBlock *segments, VdbLogicalBlock *first_lbs,
+						  VdbFormatSegment format, void *arg);
+
+/*
+ * Store a stripe's meta and zone maps in the pool: durable and flushed, but referred to by nobody yet (it hangs on the table's
+ * list of pending metas, so that a crash leaks nothing: see vdb_map_sweep).  Takes the map lock.
+ * Returns the meta block, or VDB_BLOCK_NONE when the pool is full.  zones: nchunks * ncolumns, chunk-major.
+ */
+extern VdbBlock vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones);
+
+/* Free a meta no map entry refers to: stored but never switched to, or switched away.  Bounded records, flushed.  Takes the map lock. */
+extern void vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block);
+
+/* Free the pending metas that earlier server runs left.  Once per run and table, before the first migration. */
+extern void vdb_map_sweep(const VdbTableRef *ref);
+
+/*
+ * Switch entries: within 'change', make each listed LB of one range point to the stripe (or GONE when meta is none).
+ * Overlay addresses are given per LB (none: 0; the arrays may be NULL).  Caller holds all their row locks exclusive (they are added to the change here)
+ * and the table's map lock exclusive until the change has ended.  The change must be VDB_CHANGE_FLUSH; at most one switch a change.
+ * Takes the new meta off the pending list, and puts old metas there whose last LB this was: call vdb_map_free_meta for these afterwards
+ * (segments, and units of the overlay, are the caller's to free).
+ */
+extern void vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
+						   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
+						   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets);
+
+/* Point an LB to (another) overlay unit, within a change (published: the address never tears); row lock held exclusive. */
+extern void vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+								VdbBlock block, uint16 offset);
+
+/* Take all row locks of these LBs (ascending index), exclusive; and release.  ndistinct <= VDB_ROW_LOCKS. */
+extern void vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs);
+extern void vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs);
+
+/* ---- zone maps (map_zone.c) ---- */
+
+extern const VdbStripeMeta *vdb_map_meta(VdbPool *pool, VdbBlock meta_block);	/* checked: magic, version */
+extern const VdbZone *vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column);
+
+/* Mark a stripe frozen: small logged change, flushed.  Takes the map lock. */
+extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
+
+/* ---- verification (map_check.c) ---- */
+
+/*
+ * Walk everything the table has in the pool and report what is wrong: 'message' is a translated clause, lb the first logical block
+ * concerned (VDB_MAX_LOGICAL_BLOCK: the table as a whole).  Takes the map lock shared and the row locks of each range in turn.
+ * Raises no error for damage.  Returns the number of findings.
+ */
+typedef void (*VdbMapReport) (VdbLogicalBlock lb, const char *message, void *arg);
+extern int64 vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
+
+#endif							/* VDB_MAP_H */

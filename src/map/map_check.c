@@ -1,0 +1,279 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_check.c
+ *	  Verification of a table's map: reports damage instead of raising it.
+ *
+ * The tree is walked without the map lock (it only grows); at each range node
+ * all row locks of its logical blocks are held shared, in ascending order, so
+ * that what its entries refer to can't be freed meanwhile.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "map/map_internal.h"
+
+typedef struct MapCheck
+{
+	const VdbTableRef *ref;
+	VdbMapReport report;
+	void	   *arg;
+	int64		nfindings;
+	VdbBlock   *blocks;				/* single blocks and segments' blocks met in the range */
+	int			nblocks;
+	int			capacity;
+} MapCheck;
+
+static void finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...) pg_attribute_printf(3, 4);
+
+static void
+finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...)
+{
+	char		message[256];
+	va_list		args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	check->nfindings++;
+	check->report(lb, message, check->arg);
+}
+
+/* Is it a number of a block that may be looked at?  Reports if not. */
+static bool
+check_block_number(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const char *what)
+{
+	if (block != VDB_BLOCK_NONE && block < vdb_pool_total_blocks(check->ref->pool))
+		return true;
+	finding(check, lb, _("%s is in pool block %u, which does not exist"), what, block);
+	return false;
+}
+
+/* Remember that the range uses these blocks; doubles are looked for later. */
+static void
+note_blocks(MapCheck *check, VdbBlock first, int n)
+{
+	if (check->nblocks + n > check->capacity)
+	{
+		check->capacity = Max(1024, check->capacity * 2);
+		check->blocks = check->blocks == NULL ?
+			palloc(check->capacity * sizeof(VdbBlock)) :
+			repalloc(check->blocks, check->capacity * sizeof(VdbBlock));
+	}
+	for (int i = 0; i < n; i++)
+		check->blocks[check->nblocks++] = first + i;
+}
+
+static int
+compare_blocks(const void *a, const void *b)
+{
+	VdbBlock	x = *(const VdbBlock *) a;
+	VdbBlock	y = *(const VdbBlock *) b;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/* Report blocks noted twice; forget all. */
+static void
+check_doubles(MapCheck *check, VdbLogicalBlock lb)
+{
+	if (check->nblocks > 1)
+		qsort(check->blocks, check->nblocks, sizeof(VdbBlock), compare_blocks);
+	for (int i = 1; i < check->nblocks; i++)
+		if (check->blocks[i] == check->blocks[i - 1])
+			finding(check, lb, _("pool block %u is used twice"), check->blocks[i]);
+	check->nblocks = 0;
+}
+
+/* A stripe meta and its continuations. */
+static void
+check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
+{
+	const VdbStripeMeta *meta;
+	int			zones;
+
+	if (!check_block_number(check, lb, block, _("stripe meta")))
+		return;
+	meta = vdb_map_body(check->ref->pool, block);
+	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_MAP_VERSION ||
+		meta->ncontinuations > VDB_META_CONTINUATIONS)
+	{
+		finding(check, lb, _("pool block %u is not a stripe meta"), block);
+		return;
+	}
+	if (meta->table_slot != check->ref->slot || meta->table_generation != check->ref->generation)
+		finding(check, lb, _("stripe meta in pool block %u is of table slot %u, generation %u"),
+				block, meta->table_slot, meta->table_generation);
+	if (!pending && meta->range != vdb_lb_range(lb))
+		finding(check, lb, _("stripe meta in pool block %u is of range %u"), block, meta->range);
+	zones = (int) meta->nchunks * meta->ncolumns;
+	if (!pending && meta->ncontinuations != 0 &&
+		meta->ncontinuations != (zones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK)
+		finding(check, lb, _("stripe meta in pool block %u has %u blocks for %d zone maps"),
+				block, meta->ncontinuations, zones);
+	note_blocks(check, block, 1);
+	for (int i = 0; i < meta->ncontinuations; i++)
+		if (check_block_number(check, lb, meta->continuations[i], _("zone map")))
+			note_blocks(check, meta->continuations[i], 1);
+}
+
+/* Has an entry before this one the same place?  If so, is that consistent? */
+static bool
+check_shared_place(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
+{
+	for (int j = 0; j < i; j++)
+	{
+		if (entries[j].ref != entries[i].ref)
+			continue;
+		if (entries[j].kind != entries[i].kind || entries[j].first != entries[i].first)
+			finding(check, lb, _("pool block %u is used twice"), entries[i].ref);
+		return true;
+	}
+	return false;
+}
+
+/* One map entry of a range. */
+static void
+check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
+{
+	const VdbMapEntry *entry = &entries[i];
+
+	switch (entry->kind)
+	{
+		case VDB_EXTENT_NONE:
+		case VDB_EXTENT_GONE:
+			if (entry->ref != VDB_BLOCK_NONE)
+				finding(check, lb, _("map entry without rows refers to pool block %u"), entry->ref);
+			break;
+		case VDB_EXTENT_SEGMENT:
+			if (entry->first > i || i - entry->first >= VDB_SEGMENT_BLOCKS)
+				finding(check, lb, _("map entry says that its segment begins at logical block %u of the range"),
+						entry->first);
+			if (entry->ref % VDB_SEGMENT_BLOCKS != 0)
+				finding(check, lb, _("no segment can be in pool block %u"), entry->ref);
+			else if (!check_shared_place(check, lb, entries, i) &&
+					 check_block_number(check, lb, entry->ref, _("segment")))
+				note_blocks(check, entry->ref, VDB_SEGMENT_BLOCKS);
+			break;
+		case VDB_EXTENT_STRIPE:
+			if (!check_shared_place(check, lb, entries, i))
+				check_meta(check, lb, entry->ref, false);
+			break;
+		default:
+			finding(check, lb, _("map entry has the unknown kind %u"), entry->kind);
+			break;
+	}
+	if (entry->kind != VDB_EXTENT_NONE && lb >= vdb_map_limit(check->ref))
+		finding(check, lb, _("logical block has rows but was never handed out"));
+	if (entry->overlay_block != VDB_BLOCK_NONE)
+	{
+		if (entry->kind != VDB_EXTENT_STRIPE)
+			finding(check, lb, _("logical block has an overlay but no stripe"));
+		(void) check_block_number(check, lb, entry->overlay_block, _("overlay"));
+	}
+}
+
+/* The range node in a block, under the row locks of its logical blocks. */
+static void
+check_range(MapCheck *check, VdbBlock block, uint32 range)
+{
+	const VdbRangeNode *node = vdb_map_body(check->ref->pool, block);
+	VdbLogicalBlock first = range * VDB_RANGE_LBS;
+
+	if (node->magic != VDB_RANGE_MAGIC || node->version != VDB_MAP_VERSION ||
+		node->table_slot != check->ref->slot ||
+		node->table_generation != check->ref->generation || node->range != range)
+	{
+		finding(check, first, _("pool block %u is not the map node of range %u"), block, range);
+		return;
+	}
+	for (uint32 no = 0; no < VDB_ROW_LOCKS; no++)
+		LWLockAcquire(vdb_row_lock(no), LW_SHARED);
+	note_blocks(check, block, 1);
+	for (int i = 0; i < VDB_RANGE_LBS; i++)
+		check_entry(check, first + i, node->entries, i);
+	check_doubles(check, first);
+	for (uint32 no = VDB_ROW_LOCKS; no-- > 0;)
+		LWLockRelease(vdb_row_lock(no));
+}
+
+/* A node and what is below it.  height -1: the root, of any height. */
+static void
+check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
+{
+	VdbLogicalBlock lb = (VdbLogicalBlock) Min(first_range * VDB_RANGE_LBS,
+											   (uint64) VDB_MAX_LOGICAL_BLOCK);
+	const VdbInnerNode *node;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!check_block_number(check, lb, block, _("map node")))
+		return;
+	if (height == 0 || (height < 0 && vdb_map_is_range(check->ref->pool, block)))
+	{
+		check_range(check, block, (uint32) first_range);
+		return;
+	}
+	node = vdb_map_body(check->ref->pool, block);
+	if (node->magic != VDB_INNER_MAGIC || node->version != VDB_MAP_VERSION ||
+		node->table_slot != check->ref->slot ||
+		node->table_generation != check->ref->generation ||
+		node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT ||
+		(height > 0 && node->height != height))
+	{
+		finding(check, lb, _("pool block %u is not an inner map node of the table"), block);
+		return;
+	}
+	for (int i = 0; i < VDB_INNER_FANOUT; i++)
+		if (node->children[i] != VDB_BLOCK_NONE)
+			check_node(check, node->children[i], node->height - 1,
+					   first_range + i * vdb_map_capacity(node->height - 1));
+}
+
+/* The metas that no map entry refers to.  Map lock held shared. */
+static void
+check_pending(MapCheck *check)
+{
+	VdbBlock	block = vdb_map_table_entry(check->ref)->pending_meta;
+
+	for (uint32 n = 0; block != VDB_BLOCK_NONE; n++)
+	{
+		const VdbStripeMeta *meta;
+
+		if (!check_block_number(check, VDB_MAX_LOGICAL_BLOCK, block, _("pending stripe meta")))
+			break;
+		meta = vdb_map_body(check->ref->pool, block);
+		if (meta->magic != VDB_STRIPE_META_MAGIC || n > vdb_pool_total_blocks(check->ref->pool))
+		{
+			finding(check, VDB_MAX_LOGICAL_BLOCK,
+					_("the list of pending stripe metas is damaged at pool block %u"), block);
+			break;
+		}
+		check_meta(check, VDB_MAX_LOGICAL_BLOCK, block, true);
+		block = meta->pending_next;
+	}
+	check_doubles(check, VDB_MAX_LOGICAL_BLOCK);
+}
+
+/* See map.h. */
+int64
+vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
+{
+	MapCheck	check = {ref, report, arg, 0, NULL, 0, 0};
+	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+
+	vdb_map_check_ref(ref);
+	if (entry->flags & VDB_TABLE_EMPTYING)
+		return 0;
+	if (entry->root != VDB_BLOCK_NONE)
+		check_node(&check, entry->root, -1, 0);
+	else if (entry->next_lb != 0)
+		finding(&check, 0, _("the table has handed out logical blocks but has no map"));
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
+	check_pending(&check);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	if (check.blocks != NULL)
+		pfree(check.blocks);
+	return check.nfindings;
+}

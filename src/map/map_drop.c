@@ -1,0 +1,349 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_drop.c
+ *	  Emptying and dropping a table: everything it has goes back to the pool.
+ *
+ * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and
+ *    the next generation, so that nobody can reach a row any more.
+ * 2. Steps, each one flushed change: pending metas, overlay slabs, then the
+ *    tree from its right end, leaves first.  A step frees what it unlinks in the
+ *    same change, so that a crash between two steps leaves nothing freed that
+ *    can still be found, and nothing lost that isn't free.
+ * 3. One flushed change clears the mark (reset) or the whole entry (drop).
+ *
+ * Whoever meets a marked entry (the next drop or reset, or a claim) goes on
+ * at 2.  Steps hold the map lock exclusive and start afresh from the entry,
+ * so two processes may even do it at once.  The nodes of a marked table still
+ * bear the generation before.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "base/vdb_stop_point.h"
+#include "map/map_internal.h"
+
+/* Where the pointer to a node stands: in the entry (root) or a parent. */
+typedef struct NodeLink
+{
+	VdbBlock	block;
+	uint16		offset;
+} NodeLink;
+
+/* The ref under which the nodes of a marked table were written. */
+static VdbTableRef
+ref_before(const VdbTableRef *ref)
+{
+	VdbTableRef old = *ref;
+
+	old.generation--;
+	return old;
+}
+
+static inline bool
+is_emptying(const VdbTableRef *ref)
+{
+	return (vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING) != 0;
+}
+
+/* Unlink a node and free its block, in the change. */
+static void
+free_node(VdbScmChange *change, const NodeLink *link, VdbBlock block)
+{
+	VdbBlock	none = VDB_BLOCK_NONE;
+
+	vdb_scm_change_publish(change, link->block, link->offset, &none, sizeof(none));
+	vdb_scm_change_free_block(change, block);
+}
+
+/*
+ * Free the list's first slabs, as many as fit a change.  False: list empty.
+ * Their contents don't matter; only their links are read.
+ */
+static bool
+free_slabs_step(const VdbTableRef *ref, int list)
+{
+	VdbBlock	block = vdb_map_table_entry(ref)->lists[list];
+	VdbScmChange *change;
+	int			freed = 0;
+
+	if (block == VDB_BLOCK_NONE)
+		return false;
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	while (block != VDB_BLOCK_NONE && freed < VDB_MAP_FREE_BATCH &&
+		   vdb_scm_change_nblocks(change) < VDB_MAP_CHANGE_BLOCKS)
+	{
+		const VdbListedBlock *slab = vdb_map_body(ref->pool, block);
+
+		if (slab->table_slot != ref->slot)
+			vdb_map_damaged(block, "overlay slab", "table slot", ref->slot, slab->table_slot);
+		if (slab->table_generation != ref->generation)
+			vdb_map_damaged(block, "overlay slab", "table generation",
+							ref->generation, slab->table_generation);
+		vdb_scm_change_free_block(change, block);
+		block = slab->next;
+		freed++;
+	}
+	vdb_scm_change_publish(change, ref->entry_block,
+						   VDB_TABLE_FIELD(ref, lists) + list * sizeof(VdbBlock),
+						   &block, sizeof(block));
+	vdb_scm_change_end(change);
+	return true;
+}
+
+/*
+ * Free (part of) the stripe meta that the node's entry points to; with its
+ * last block, all entries that refer to it are cleared.
+ */
+static void
+free_stripe_entry(const VdbTableRef *ref, VdbBlock block, VdbRangeNode *copy, int index)
+{
+	VdbBlock	meta_block = copy->entries[index].ref;
+	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, meta_block);
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+	if (vdb_map_free_meta_blocks(change, meta_block, meta))
+	{
+		for (int i = 0; i < VDB_RANGE_LBS; i++)
+			if (copy->entries[i].kind == VDB_EXTENT_STRIPE &&
+				copy->entries[i].ref == meta_block)
+				memset(&copy->entries[i], 0, sizeof(VdbMapEntry));
+		vdb_scm_change_write(change, block, VDB_MAP_OFFSET(VdbRangeNode, entries),
+							 copy->entries, sizeof(copy->entries));
+	}
+	vdb_scm_change_end(change);
+}
+
+/* Clear all entries of the segment that entry 'index' belongs to. */
+static VdbBlock
+clear_segment_entries(VdbRangeNode *copy, int index)
+{
+	VdbBlock	segment = copy->entries[index].ref;
+
+	for (int i = index; i < VDB_RANGE_LBS; i++)
+		if (copy->entries[i].kind == VDB_EXTENT_SEGMENT && copy->entries[i].ref == segment)
+			memset(&copy->entries[i], 0, sizeof(VdbMapEntry));
+	return segment;
+}
+
+/*
+ * Free the node's segments, as many as fit a change, and with the last of
+ * them the node.
+ */
+static void
+free_segments_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block,
+				   VdbRangeNode *copy)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	int			freed = 0;
+	int			i;
+
+	for (i = 0; i < VDB_RANGE_LBS; i++)
+	{
+		if (copy->entries[i].kind != VDB_EXTENT_SEGMENT)
+			continue;
+		if (freed == VDB_MAP_FREE_BATCH ||
+			vdb_scm_change_nblocks(change) >= VDB_MAP_CHANGE_BLOCKS)
+			break;
+		vdb_scm_change_free_segment(change, clear_segment_entries(copy, i));
+		freed++;
+	}
+	if (i == VDB_RANGE_LBS)
+		free_node(change, link, block);
+	else
+		vdb_scm_change_write(change, block, VDB_MAP_OFFSET(VdbRangeNode, entries),
+							 copy->entries, sizeof(copy->entries));
+	vdb_scm_change_end(change);
+}
+
+/* One step at a range node: a stripe meta, or a batch of segments, or the node. */
+static void
+range_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block)
+{
+	const VdbRangeNode *node = vdb_map_body(ref->pool, block);
+	VdbRangeNode copy;
+
+	copy = *vdb_map_range(ref, block, node->range);
+	for (int i = 0; i < VDB_RANGE_LBS; i++)
+	{
+		if (copy.entries[i].kind != VDB_EXTENT_STRIPE)
+			continue;
+		free_stripe_entry(ref, block, &copy, i);
+		return;
+	}
+	free_segments_step(ref, link, block, &copy);
+}
+
+/* One step in the tree: at its right-most node.  False: there is no tree. */
+static bool
+tree_step(const VdbTableRef *ref)
+{
+	NodeLink	link = {ref->entry_block, VDB_TABLE_FIELD(ref, root)};
+	VdbBlock	block = vdb_map_table_entry(ref)->root;
+
+	if (block == VDB_BLOCK_NONE)
+		return false;
+	while (!vdb_map_is_range(ref->pool, block))
+	{
+		const VdbInnerNode *node = vdb_map_inner(ref, block, 0);
+		int			i = VDB_INNER_FANOUT - 1;
+
+		while (i >= 0 && node->children[i] == VDB_BLOCK_NONE)
+			i--;
+		if (i < 0)
+		{
+			VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+			free_node(change, &link, block);
+			vdb_scm_change_end(change);
+			return true;
+		}
+		link.block = block;
+		link.offset = VDB_MAP_CHILD_OFFSET(i);
+		block = node->children[i];
+	}
+	range_step(ref, &link, block);
+	return true;
+}
+
+/* One step of emptying.  Map lock held exclusive.  False: nothing is left. */
+static bool
+empty_step(const VdbTableRef *ref)
+{
+	VdbTableRef old = ref_before(ref);
+	VdbBlock	pending = vdb_map_table_entry(ref)->pending_meta;
+
+	if (pending != VDB_BLOCK_NONE)
+	{
+		(void) vdb_map_free_pending_step(&old, pending);
+		return true;
+	}
+	for (int list = 0; list < VDB_TABLE_LISTS; list++)
+		if (free_slabs_step(&old, list))
+			return true;
+	return tree_step(&old);
+}
+
+/* Mark the entry (see the file's head); *ref gets the new generation. */
+static void
+begin_emptying(VdbTableRef *ref)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	if (!is_emptying(ref))
+	{
+		uint32		flags = vdb_map_table_entry(ref)->flags | VDB_TABLE_EMPTYING;
+		uint32		generation = ref->generation + 1;
+		VdbLogicalBlock none = 0;
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		vdb_scm_change_write(change, ref->entry_block, ref->entry_offset,
+							 &flags, sizeof(flags));
+		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, generation),
+							 &generation, sizeof(generation));
+		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, next_lb),
+							 &none, sizeof(none));
+		vdb_scm_change_end(change);
+		ref->generation = generation;
+	}
+	LWLockRelease(lock);
+	VDB_STOP_POINT("map-emptying-begun");
+}
+
+/* Run the steps until nothing is left.  The mark stays. */
+static void
+empty_all(const VdbTableRef *ref)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	bool		more = true;
+
+	while (more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		vdb_map_check_ref(ref);
+		more = is_emptying(ref) && empty_step(ref);
+		LWLockRelease(lock);
+		VDB_STOP_POINT("map-emptying-step");
+	}
+}
+
+/*
+ * Finish an emptying that was begun (by us or by somebody who failed): the
+ * entry is that of an empty table afterwards.  No map or row lock is held.
+ */
+void
+vdb_map_finish_emptying(const VdbTableRef *ref)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	uint32		incarnation = vdb_incarnation_current(ref->pool);
+
+	empty_all(ref);
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	if (is_emptying(ref))
+	{
+		VdbTableEntry entry = *vdb_map_table_entry(ref);
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		Assert(entry.root == VDB_BLOCK_NONE && entry.next_lb == 0);
+		entry.flags &= ~VDB_TABLE_EMPTYING;
+		entry.valid_incarnation = incarnation;
+		entry.height = 0;
+		entry.dead_rows = entry.flash_rows = entry.flash_stripes = 0;
+		vdb_scm_change_write(change, ref->entry_block,
+							 VDB_TABLE_FIELD(ref, valid_incarnation), &entry.valid_incarnation,
+							 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, valid_incarnation));
+		vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
+							   &entry.flags, sizeof(entry.flags));
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(lock);
+}
+
+/*
+ * Empty the table and keep its entry.  Caller: nobody else uses the table.
+ * The generation changes, in *ref too.  Bounded, flushed changes; an error or
+ * a crash leaves a marked entry without rows, which the next user finishes.
+ */
+void
+vdb_map_table_reset(VdbTableRef *ref)
+{
+	(void) vdb_incarnation_current(ref->pool);
+	begin_emptying(ref);
+	vdb_map_finish_emptying(ref);
+}
+
+/*
+ * Free everything the table has in the pool, then its entry.  Caller: nobody
+ * else uses the table.  Bounded, flushed changes; after an error or a crash
+ * the entry is still there, marked: drop it again.
+ */
+void
+vdb_map_table_drop(const VdbTableRef *ref)
+{
+	VdbTableRef own = *ref;
+	VdbTableEntry entry;
+	VdbScmChange *change;
+
+	(void) vdb_incarnation_current(own.pool);
+	begin_emptying(&own);
+	empty_all(&own);
+
+	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
+	vdb_map_check_ref(&own);
+	memset(&entry, 0, sizeof(entry));
+	entry.generation = own.generation + 1;
+	change = vdb_scm_change_begin(own.pool, VDB_CHANGE_FLUSH);
+	vdb_scm_change_publish(change, own.entry_block, own.entry_offset,
+						   &entry.flags, sizeof(entry.flags));
+	vdb_scm_change_write(change, own.entry_block, VDB_TABLE_FIELD(&own, generation),
+						 &entry.generation,
+						 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, generation));
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_directory_lock());
+}

@@ -1,0 +1,208 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_format.h
+ *	  The map's bytes in the pool: table directory, range nodes, stripe metas.
+ *
+ * All structures begin at byte 24 of their block (the first 24 stay zero).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_MAP_FORMAT_H
+#define VDB_MAP_FORMAT_H
+
+#include "scm/scm.h"
+
+#define VDB_MAP_VERSION			1
+#define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
+#define VDB_RANGE_MAGIC			0x5652414E	/* "VRAN" */
+#define VDB_INNER_MAGIC			0x56494E4E	/* "VINN" */
+#define VDB_STRIPE_META_MAGIC	0x56534D54	/* "VSMT" */
+
+/* ---- table directory ---- */
+
+#define VDB_TABLE_USED			0x01
+#define VDB_TABLE_UNLOGGED		0x02
+#define VDB_TABLE_TEMP			0x04
+#define VDB_TABLE_EMPTYING		0x08	/* reset or drop has begun: only freeing is left to do */
+
+/*
+ * Overlay slabs of a table hang on lists of their own, so that a drop finds
+ * them without knowing what is inside: VDB_TABLE_LIST_FULL, and one list per
+ * size class of slabs that may have room.
+ */
+#define VDB_TABLE_LISTS			5
+#define VDB_TABLE_LIST_FULL		4
+
+typedef struct VdbTableEntry
+{
+	uint32		flags;
+	uint32		generation;			/* changes whenever the slot is reused */
+	Oid			spc;				/* 0: the database's default tablespace */
+	Oid			relnode;
+	int32		backend;			/* temporary: owner's backend id; else -1 */
+	uint32		valid_incarnation;	/* unlogged: incarnation in which rows are valid */
+	VdbLogicalBlock next_lb;		/* first logical block not handed out */
+	VdbBlock	root;				/* of the radix tree, or VDB_BLOCK_NONE */
+	uint32		height;				/* 0: root is a range node */
+	uint32		next_stripe;		/* stripe ids are never reused */
+	uint64		dead_rows;			/* reaped since indexes were last cleaned */
+	uint64		rows_migrated;
+	uint64		stripe_bytes;		/* bytes of stripes written, ever */
+	uint64		row_bytes;			/* bytes of rows migrated, ever */
+	int64		last_migration;		/* TimestampTz */
+	uint64		flash_rows;			/* rows in stripes now (present ones) */
+	uint64		flash_stripes;		/* stripes now */
+	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
+	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
+} VdbTableEntry;
+
+StaticAssertDecl(sizeof(VdbTableEntry) == 120, "table entry is 120 bytes on media");
+
+#define VDB_DIRECTORY_ENTRIES	67
+
+typedef struct VdbDirectoryBlock
+{
+	uint32		magic;
+	uint16		version;
+	uint16		pad;
+	VdbBlock	next;
+	uint32		pad2;
+	VdbTableEntry entries[VDB_DIRECTORY_ENTRIES];
+} VdbDirectoryBlock;
+
+StaticAssertDecl(sizeof(VdbDirectoryBlock) <= VDB_POOL_BLOCK_PAYLOAD, "directory block fits");
+
+/* ---- blocks on a table's lists ---- */
+
+/* The head of every block on a list of the table entry; the rest is the owner's. */
+typedef struct VdbListedBlock
+{
+	uint32		magic;				/* the owner's */
+	uint16		version;
+	uint8		size_class;
+	uint8		nunits;
+	uint32		table_slot;
+	uint32		table_generation;
+	VdbBlock	next;
+	VdbBlock	prev;
+	uint32		list;				/* which of the table's lists it is on */
+	uint32		pad[3];
+} VdbListedBlock;
+
+StaticAssertDecl(sizeof(VdbListedBlock) == 40, "list head is 40 bytes on media");
+
+/* ---- radix tree ---- */
+
+#define VDB_INNER_FANOUT		1024
+
+typedef struct VdbInnerNode
+{
+	uint32		magic;
+	uint16		version;
+	uint16		height;				/* 1: children are range nodes */
+	uint32		table_slot;
+	uint32		table_generation;
+	VdbBlock	children[VDB_INNER_FANOUT];
+} VdbInnerNode;
+
+StaticAssertDecl(sizeof(VdbInnerNode) == 16 + 4096, "inner node is 4112 bytes on media");
+
+#define VDB_EXTENT_NONE			0	/* handed out but nothing stored, or never handed out */
+#define VDB_EXTENT_SEGMENT		1
+#define VDB_EXTENT_STRIPE		2
+#define VDB_EXTENT_GONE			3	/* all of its rows are gone for ever */
+
+typedef struct VdbMapEntry
+{
+	uint8		kind;
+	uint8		first;				/* segment: LB index in range of its first LB */
+	uint16		pad;
+	VdbBlock	ref;				/* first block of the segment, or stripe meta block */
+	VdbBlock	overlay_block;		/* unit of this LB, or none */
+	uint16		overlay_offset;
+	uint16		overlay_run;		/* low bits of the incarnation that stored the address */
+} VdbMapEntry;
+
+StaticAssertDecl(sizeof(VdbMapEntry) == 16, "map entry is 16 bytes on media");
+
+typedef struct VdbRangeNode
+{
+	uint32		magic;
+	uint16		version;
+	uint16		pad;
+	uint32		table_slot;
+	uint32		table_generation;
+	uint32		range;				/* number of the range in its table */
+	uint32		pad2[3];
+	VdbMapEntry entries[VDB_RANGE_LBS];
+} VdbRangeNode;
+
+StaticAssertDecl(sizeof(VdbRangeNode) == 32 + 4096, "range node is 4128 bytes on media");
+
+/* ---- stripe meta ---- */
+
+#define VDB_ZONE_BYTES			24
+#define VDB_ZONE_HAS_MINMAX		0x01	/* min and max are there, for all non-null rows */
+#define VDB_ZONE_HAS_NULLS_ONLY 0x02	/* every row is null */
+#define VDB_ZONE_BY_VALUE		0x04	/* min, max hold a Datum (8 bytes) */
+
+/*
+ * Zone map of one column in one chunk.  By-value types: the Datum; others: the bytes of the
+ * value as stored on disk (varlena with its header, short header where possible), at most 24:
+ * longer minima or maxima leave HAS_MINMAX unset.  Covers every row of the chunk, visible or not.
+ */
+typedef struct VdbZone
+{
+	uint32		null_count;
+	uint8		flags;
+	uint8		min_len;
+	uint8		max_len;
+	uint8		pad;
+	char		min[VDB_ZONE_BYTES];
+	char		max[VDB_ZONE_BYTES];
+} VdbZone;
+
+StaticAssertDecl(sizeof(VdbZone) == 56, "zone map is 56 bytes on media");
+
+#define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
+#define VDB_STRIPE_UNSETTLED	0x02	/* xmins may be in progress or aborted: ask clog */
+#define VDB_META_CONTINUATIONS	1900
+
+/*
+ * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.
+ * VDB_ZONES_PER_BLOCK a continuation block (from byte 24); none in the meta block itself.
+ */
+typedef struct VdbStripeMeta
+{
+	uint32		magic;
+	uint16		version;
+	uint16		flags;
+	uint32		stripe_id;
+	uint32		range;
+	BlockNumber first_page;			/* in the main fork */
+	uint32		npages;
+	uint32		nrows;				/* rows stored (before overlay) */
+	uint16		nchunks;
+	uint16		ncolumns;			/* natts when it was written */
+	uint16		nlbs;				/* logical blocks it covers */
+	uint16		ncontinuations;
+	TransactionId min_xmin;			/* Frozen if frozen */
+	TransactionId max_xmin;
+	uint32		incarnation;		/* of the server run that wrote it */
+	uint64		row_bytes;			/* of its rows before encoding */
+	uint64		stripe_bytes;
+	int64		written_at;			/* TimestampTz */
+	uint32		table_slot;
+	uint32		table_generation;
+	VdbBlock	pending_next;		/* while no map entry refers to it: next of the table's list */
+	uint32		pending_incarnation;	/* server run that put it on that list */
+	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for more */
+	VdbBlock	continuations[VDB_META_CONTINUATIONS];
+} VdbStripeMeta;
+
+StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 152, "stripe meta head is 152 bytes on media");
+StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta fits a block");
+
+#define VDB_ZONES_PER_BLOCK		(VDB_POOL_BLOCK_PAYLOAD / sizeof(VdbZone))
+
+#endif							/* VDB_MAP_FORMAT_H */

@@ -1,0 +1,225 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_lookup.c
+ *	  From a logical block to the place of its rows.
+ *
+ * The radix tree only ever grows while its table is in use: child pointers
+ * and the root are published after what they point to, so readers descend
+ * without the map lock.  A node says itself how high it stands; entry.height
+ * is never looked at here, because it can't be read together with the root.
+ * The map entry at the end is guarded by the row lock of its logical block.
+ *
+ * Whatever is read from a node is checked before it is used: its magic and
+ * version, and that it belongs to this table, in this generation.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "map/map_internal.h"
+
+/* ERROR: a structure in the pool isn't what the reference to it promised. */
+void
+vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
+				uint64 expected, uint64 found)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("damaged %s in pool block %u", structure, block),
+			 errdetail("The field \"%s\" should be " UINT64_FORMAT " but is " UINT64_FORMAT ".",
+					   field, expected, found)));
+}
+
+static inline void
+check_field(VdbBlock block, const char *structure, const char *field,
+			uint64 expected, uint64 found)
+{
+	if (unlikely(expected != found))
+		vdb_map_damaged(block, structure, field, expected, found);
+}
+
+/* Does a range node (rather than an inner node) stand in this block? */
+bool
+vdb_map_is_range(VdbPool *pool, VdbBlock block)
+{
+	const uint32 *magic = vdb_map_body(pool, block);
+
+	return *magic == VDB_RANGE_MAGIC;
+}
+
+/*
+ * The inner node in a block.  height 0 means: any (the root).
+ * ERROR unless it is one of this table.
+ */
+const VdbInnerNode *
+vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
+{
+	const VdbInnerNode *node = vdb_map_body(ref->pool, block);
+	static const char *const what = "inner map node";
+
+	check_field(block, what, "magic", VDB_INNER_MAGIC, node->magic);
+	check_field(block, what, "version", VDB_MAP_VERSION, node->version);
+	check_field(block, what, "table slot", ref->slot, node->table_slot);
+	check_field(block, what, "table generation", ref->generation, node->table_generation);
+	if (height != 0)
+		check_field(block, what, "height", height, node->height);
+	else if (node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT)
+		vdb_map_damaged(block, what, "height", VDB_MAP_MAX_HEIGHT, node->height);
+	return node;
+}
+
+/* The range node in a block.  ERROR unless it is this table's node of this range. */
+const VdbRangeNode *
+vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
+{
+	const VdbRangeNode *node = vdb_map_body(ref->pool, block);
+	static const char *const what = "map range node";
+
+	check_field(block, what, "magic", VDB_RANGE_MAGIC, node->magic);
+	check_field(block, what, "version", VDB_MAP_VERSION, node->version);
+	check_field(block, what, "table slot", ref->slot, node->table_slot);
+	check_field(block, what, "table generation", ref->generation, node->table_generation);
+	check_field(block, what, "range", range, node->range);
+	return node;
+}
+
+/* A child pointer or the root, read once: someone may be publishing it. */
+static inline VdbBlock
+read_pointer(const VdbBlock *pointer)
+{
+	VdbBlock	block = *(const volatile VdbBlock *) pointer;
+
+	pg_read_barrier();
+	return block;
+}
+
+/*
+ * The block of the range's node, or VDB_BLOCK_NONE if the tree has none.
+ * The node itself isn't checked yet.
+ */
+VdbBlock
+vdb_map_range_block(const VdbTableRef *ref, uint32 range)
+{
+	VdbBlock	block = read_pointer(&vdb_map_table_entry(ref)->root);
+	uint32		height;
+
+	if (block == VDB_BLOCK_NONE)
+		return VDB_BLOCK_NONE;
+	if (vdb_map_is_range(ref->pool, block))
+		return range == 0 ? block : VDB_BLOCK_NONE;
+
+	height = vdb_map_inner(ref, block, 0)->height;
+	if (range >= vdb_map_capacity(height))
+		return VDB_BLOCK_NONE;
+	for (; height > 0 && block != VDB_BLOCK_NONE; height--)
+	{
+		const VdbInnerNode *node = vdb_map_inner(ref, block, height);
+
+		block = read_pointer(&node->children[vdb_map_child_index(range, height)]);
+	}
+	return block;
+}
+
+/*
+ * Where the rows of a logical block are.  Caller holds its row lock, either
+ * mode; for a logical block never handed out the answer is VDB_EXTENT_NONE.
+ * ERROR on damage.
+ */
+void
+vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
+{
+	uint32		range = vdb_lb_range(lb);
+	uint8		index = vdb_lb_index(lb);
+	const VdbMapEntry *entry;
+	VdbBlock	block;
+
+	memset(extent, 0, sizeof(VdbExtent));
+	extent->lb = lb;
+	if (lb >= vdb_map_limit(ref))
+		return;
+	block = vdb_map_range_block(ref, range);
+	if (block == VDB_BLOCK_NONE)
+		return;
+
+	entry = &vdb_map_range(ref, block, range)->entries[index];
+	if (entry->kind > VDB_EXTENT_GONE)
+		vdb_map_damaged(block, "map entry", "kind", VDB_EXTENT_GONE, entry->kind);
+	if (entry->kind == VDB_EXTENT_SEGMENT && entry->first > index)
+		vdb_map_damaged(block, "map entry", "first", index, entry->first);
+	if ((entry->kind == VDB_EXTENT_SEGMENT || entry->kind == VDB_EXTENT_STRIPE) !=
+		(entry->ref != VDB_BLOCK_NONE))
+		vdb_map_damaged(block, "map entry", "kind", VDB_EXTENT_NONE, entry->kind);
+
+	extent->kind = entry->kind;
+	extent->ref = entry->ref;
+	if (entry->kind == VDB_EXTENT_SEGMENT)
+		extent->first_lb = range * VDB_RANGE_LBS + entry->first;
+	extent->overlay_block = entry->overlay_block;
+	extent->overlay_offset = entry->overlay_offset;
+	extent->overlay_run = entry->overlay_run;
+	extent->node = block;
+	extent->entry_offset = VDB_MAP_ENTRY_OFFSET(index);
+}
+
+/* First logical block never handed out.  Any lock, or none: it only rises while the table is in use. */
+VdbLogicalBlock
+vdb_map_limit(const VdbTableRef *ref)
+{
+	VdbLogicalBlock limit = *(const volatile VdbLogicalBlock *) &vdb_map_table_entry(ref)->next_lb;
+
+	pg_read_barrier();
+	return limit;
+}
+
+/*
+ * First range >= 'from' below this node, or PG_UINT64_MAX.  'base' is the
+ * node's first range.
+ */
+static uint64
+next_range_below(const VdbTableRef *ref, VdbBlock block, uint32 height,
+				 uint64 base, uint64 from)
+{
+	const VdbInnerNode *node;
+	uint64		width;
+
+	if (height == 0)
+		return base >= from ? base : PG_UINT64_MAX;
+	node = vdb_map_inner(ref, block, height);
+	width = vdb_map_capacity(height - 1);
+	for (uint32 i = 0; i < VDB_INNER_FANOUT; i++)
+	{
+		uint64		first = base + i * width;
+		VdbBlock	child = read_pointer(&node->children[i]);
+		uint64		found;
+
+		if (child == VDB_BLOCK_NONE || first + width <= from)
+			continue;
+		found = next_range_below(ref, child, height - 1, first, from);
+		if (found != PG_UINT64_MAX)
+			return found;
+	}
+	return PG_UINT64_MAX;
+}
+
+/* First lb >= the given one whose range exists, or the limit. */
+VdbLogicalBlock
+vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb)
+{
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+	uint32		range = vdb_lb_range(lb);
+	VdbBlock	root;
+	uint32		height = 0;
+	uint64		found;
+
+	if (lb >= limit || vdb_map_range_block(ref, range) != VDB_BLOCK_NONE)
+		return Min(lb, limit);
+	root = read_pointer(&vdb_map_table_entry(ref)->root);
+	if (root == VDB_BLOCK_NONE)
+		return limit;
+	if (!vdb_map_is_range(ref->pool, root))
+		height = vdb_map_inner(ref, root, 0)->height;
+	found = next_range_below(ref, root, height, 0, range);
+	if (found > vdb_lb_range(limit))
+		return limit;
+	return Min(limit, (VdbLogicalBlock) found * VDB_RANGE_LBS);
+}

@@ -1,0 +1,378 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_meta.c
+ *	  Stripe metas: storing and freeing them, zones included.
+ *
+ * A meta is a block plus continuation blocks of zones, more than one change can
+ * touch.  While no map entry refers to it, a meta hangs on its table's list of
+ * pending metas (entry.pending_meta, meta.pending_next): it is put there by
+ * the change that allocates it or by the switch that takes the last map
+ * entry off it, and taken off by the switch that installs it or by the
+ * change that frees its block.  So at any moment every allocated meta can
+ * be found, and ncontinuations says which of its blocks are allocated:
+ *
+ *	store	1. meta with ncontinuations 0, on the list
+ *			2. continuations in batches, ncontinuations raised with each
+ *	free	1. continuations in batches from the end, ncontinuations lowered
+ *			2. with the last batch the meta's block, off the list
+ *
+ * Each is one flushed change.  After a crash vdb_map_sweep frees what an
+ * earlier server run left on the list.
+ *
+ * The list is changed under the table's map lock, exclusive.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "base/vdb_stop_point.h"
+#include "map/map_internal.h"
+
+/* Continuation blocks written in one change. */
+#define META_BATCH		15
+
+StaticAssertDecl(2 * META_BATCH + 1 <= VDB_CHANGE_MAX_BLOCKS,
+				 "a batch fits a change even if each block has its own allocation map");
+
+static void
+check_owner(const VdbTableRef *ref, VdbBlock meta_block, const VdbStripeMeta *meta)
+{
+	if (meta->table_slot != ref->slot)
+		vdb_map_damaged(meta_block, "stripe meta", "table slot", ref->slot, meta->table_slot);
+	if (meta->table_generation != ref->generation)
+		vdb_map_damaged(meta_block, "stripe meta", "table generation",
+						ref->generation, meta->table_generation);
+}
+
+static void
+unreserve_blocks(VdbPool *pool, const VdbBlock *blocks, int nblocks)
+{
+	for (int i = 0; i < nblocks; i++)
+		vdb_scm_unreserve_block(pool, blocks[i]);
+}
+
+/* Reserve all or nothing. */
+static bool
+reserve_blocks(VdbPool *pool, VdbBlock *blocks, int nblocks)
+{
+	for (int i = 0; i < nblocks; i++)
+	{
+		blocks[i] = vdb_scm_reserve_block(pool, true);
+		if (blocks[i] == VDB_BLOCK_NONE)
+		{
+			unreserve_blocks(pool, blocks, i);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Store step 1: the meta without zones, on the pending list.  Map lock held exclusive. */
+static void
+store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta)
+{
+	VdbStripeMeta *head = palloc(sizeof(VdbStripeMeta));
+	VdbScmChange *change;
+
+	memcpy(head, meta, offsetof(VdbStripeMeta, continuations));
+	head->magic = VDB_STRIPE_META_MAGIC;
+	head->version = VDB_MAP_VERSION;
+	head->ncontinuations = 0;
+	head->table_slot = ref->slot;
+	head->table_generation = ref->generation;
+	head->pending_next = vdb_map_table_entry(ref)->pending_meta;
+	head->pending_incarnation = vdb_pool_shared(ref->pool)->incarnation;
+
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	vdb_scm_change_use_block(change, block);
+	vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, head,
+						 offsetof(VdbStripeMeta, continuations));
+	vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, pending_meta),
+						   &block, sizeof(block));
+	vdb_scm_change_end(change);
+	pfree(head);
+}
+
+/* Store step 2: continuation blocks done .. done + n - 1 go to the reserved 'blocks'. */
+static void
+write_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
+			const VdbBlock *blocks, const VdbZone *zones, int nzones)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	uint16		total = done + n;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			first = (done + i) * VDB_ZONES_PER_BLOCK;
+		int			count = Min(nzones - first, (int) VDB_ZONES_PER_BLOCK);
+
+		Assert(count > 0);
+		vdb_scm_change_use_block(change, blocks[i]);
+		vdb_scm_change_write(change, blocks[i], VDB_POOL_BLOCK_HEADER,
+							 zones + first, count * sizeof(VdbZone));
+	}
+	vdb_scm_change_write(change, meta_block,
+						 VDB_MAP_OFFSET(VdbStripeMeta, continuations) + done * sizeof(VdbBlock),
+						 blocks, n * sizeof(VdbBlock));
+	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, ncontinuations),
+						   &total, sizeof(total));
+	vdb_scm_change_end(change);
+}
+
+/* Reserve and write a batch.  False: the pool is full. */
+static bool
+store_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
+			const VdbZone *zones, int nzones)
+{
+	VdbBlock	blocks[META_BATCH];
+
+	if (!reserve_blocks(ref->pool, blocks, n))
+		return false;
+	PG_TRY();
+	{
+		write_batch(ref, meta_block, done, n, blocks, zones, nzones);
+	}
+	PG_CATCH();
+	{
+		unreserve_blocks(ref->pool, blocks, n);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return true;
+}
+
+/* Reserve a meta's block and do step 1; VDB_BLOCK_NONE if the pool is full. */
+static VdbBlock
+begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	VdbBlock	block = vdb_scm_reserve_block(ref->pool, true);
+
+	if (block == VDB_BLOCK_NONE)
+		return VDB_BLOCK_NONE;
+	PG_TRY();
+	{
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		vdb_map_check_ref(ref);
+		store_head(ref, block, meta);
+		LWLockRelease(lock);
+	}
+	PG_CATCH();
+	{
+		vdb_scm_unreserve_block(ref->pool, block);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return block;
+}
+
+/*
+ * Store a stripe's meta and zones; see map.h.  The caller's copy of the list
+ * and owner fields is ignored.  With more zones than a meta can refer to (or
+ * zones NULL) it is stored without any.  No row or map lock is held.
+ */
+VdbBlock
+vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones)
+{
+	uint64		nzones = zones ? (uint64) meta->nchunks * meta->ncolumns : 0;
+	int			ncontinuations;
+	VdbBlock	meta_block;
+
+	(void) vdb_incarnation_current(ref->pool);
+	if (nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK)
+		nzones = 0;
+	ncontinuations = (nzones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK;
+
+	meta_block = begin_store(ref, meta);
+	if (meta_block == VDB_BLOCK_NONE)
+		return VDB_BLOCK_NONE;
+	for (int done = 0; done < ncontinuations; done += META_BATCH)
+	{
+		VDB_STOP_POINT("map-store-meta-batch");
+		if (!store_batch(ref, meta_block, done, Min(ncontinuations - done, META_BATCH),
+						 zones, nzones))
+		{
+			vdb_map_free_meta(ref, meta_block);
+			return VDB_BLOCK_NONE;
+		}
+	}
+	return meta_block;
+}
+
+/*
+ * Within a change, free the meta's last continuations, as many as fit; and the
+ * meta's block with the last of them (then true).
+ */
+bool
+vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block, const VdbStripeMeta *meta)
+{
+	uint16		left = meta->ncontinuations;
+
+	for (int n = 0; left > 0 && n < VDB_MAP_FREE_BATCH &&
+		 vdb_scm_change_nblocks(change) < VDB_MAP_CHANGE_BLOCKS; n++)
+		vdb_scm_change_free_block(change, meta->continuations[--left]);
+	if (left > 0)
+	{
+		vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, ncontinuations),
+							 &left, sizeof(left));
+		return false;
+	}
+	vdb_scm_change_free_block(change, meta_block);
+	return true;
+}
+
+/*
+ * Which pending meta points to this one (VDB_BLOCK_NONE: the entry does)?
+ * ERROR if it isn't on the list.  Map lock held.
+ */
+static VdbBlock
+pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	VdbBlock	before = VDB_BLOCK_NONE;
+	VdbBlock	block = vdb_map_table_entry(ref)->pending_meta;
+
+	while (block != VDB_BLOCK_NONE && block != meta_block)
+	{
+		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, block);
+
+		check_owner(ref, block, meta);
+		before = block;
+		block = meta->pending_next;
+	}
+	if (block == VDB_BLOCK_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stripe meta in pool block %u is not on its table's list of pending ones",
+						meta_block)));
+	return before;
+}
+
+/*
+ * Free (part of) a pending meta in one flushed change.  True: it is all gone.
+ * Map lock held exclusive.
+ */
+bool
+vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	VdbBlock	before = pending_predecessor(ref, meta_block);
+	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, meta_block);
+	VdbBlock	next = meta->pending_next;
+	VdbScmChange *change;
+	bool		done;
+
+	check_owner(ref, meta_block, meta);
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	done = vdb_map_free_meta_blocks(change, meta_block, meta);
+	if (done && before == VDB_BLOCK_NONE)
+		vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, pending_meta),
+							   &next, sizeof(next));
+	else if (done)
+		vdb_scm_change_publish(change, before, VDB_MAP_OFFSET(VdbStripeMeta, pending_next),
+							   &next, sizeof(next));
+	vdb_scm_change_end(change);
+	return done;
+}
+
+/* Free a meta that no map entry refers to; see map.h.  No map lock is held. */
+void
+vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	bool		done = false;
+
+	(void) vdb_incarnation_current(ref->pool);
+	while (!done)
+	{
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		vdb_map_check_ref(ref);
+		done = vdb_map_free_pending_step(ref, meta_block);
+		LWLockRelease(lock);
+		VDB_STOP_POINT("map-free-meta-step");
+	}
+}
+
+/* First pending meta that another server run left, or VDB_BLOCK_NONE.  Map lock held. */
+static VdbBlock
+find_leftover(const VdbTableRef *ref, uint32 incarnation)
+{
+	VdbBlock	block = vdb_map_table_entry(ref)->pending_meta;
+
+	while (block != VDB_BLOCK_NONE)
+	{
+		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, block);
+
+		check_owner(ref, block, meta);
+		if (meta->pending_incarnation != incarnation)
+			return block;
+		block = meta->pending_next;
+	}
+	return VDB_BLOCK_NONE;
+}
+
+/*
+ * Free the pending metas that earlier server runs left (crash, or a backend
+ * that ended in the middle of a migration).  Any number of processes may do
+ * it at once.  No map lock is held.
+ */
+void
+vdb_map_sweep(const VdbTableRef *ref)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	uint32		incarnation = vdb_incarnation_current(ref->pool);
+	VdbBlock	block;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		vdb_map_check_ref(ref);
+		block = find_leftover(ref, incarnation);
+		if (block != VDB_BLOCK_NONE)
+			(void) vdb_map_free_pending_step(ref, block);
+		LWLockRelease(lock);
+	} while (block != VDB_BLOCK_NONE);
+}
+
+/*
+ * Within the change of a switch: take 'installed' (or none) off the pending
+ * list and put the 'removed' metas in front.  Every field is written once.
+ * Map lock held exclusive until the change has ended.
+ */
+void
+vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock installed,
+						 const VdbBlock *removed, int nremoved)
+{
+	VdbBlock	head = vdb_map_table_entry(ref)->pending_meta;
+	VdbBlock	first = nremoved > 0 ? removed[0] : head;
+	uint32		incarnation = vdb_pool_shared(ref->pool)->incarnation;
+
+	if (installed != VDB_BLOCK_NONE)
+	{
+		VdbBlock	before = pending_predecessor(ref, installed);
+		VdbBlock	next = vdb_map_meta(ref->pool, installed)->pending_next;
+
+		if (before != VDB_BLOCK_NONE)
+			vdb_scm_change_write(change, before, VDB_MAP_OFFSET(VdbStripeMeta, pending_next),
+								 &next, sizeof(next));
+		else
+		{
+			head = next;
+			if (nremoved == 0)
+				first = next;
+		}
+	}
+	for (int i = 0; i < nremoved; i++)
+	{
+		uint32		fields[2] = {i + 1 < nremoved ? removed[i + 1] : head, incarnation};
+
+		check_owner(ref, removed[i], vdb_map_meta(ref->pool, removed[i]));
+		vdb_scm_change_write(change, removed[i], VDB_MAP_OFFSET(VdbStripeMeta, pending_next),
+							 fields, sizeof(fields));
+	}
+	if (first != vdb_map_table_entry(ref)->pending_meta)
+		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, pending_meta),
+							 &first, sizeof(first));
+}

@@ -1,0 +1,422 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_table.c
+ *	  The directory of the tables that have rows in the pool.
+ *
+ * A chain of directory blocks of VDB_DIRECTORY_ENTRIES entries each, rooted in
+ * the pool header.  An entry's slot is its index over the whole chain; blocks
+ * and slots never move, and blocks are never given back.  A slot that was
+ * dropped is taken again with another generation, so that a stale VdbTableRef
+ * can be told from a good one.
+ *
+ * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
+ * or release an entry, and to extend the chain.  Finding takes no lock: the
+ * flags of a new entry are published after its key, a new block is linked
+ * after it was formatted, and generation and flags are read again after the
+ * key matched.  The other fields of an entry belong to its table's map lock
+ * (exclusive to change).  A process holds at most one map lock at a time;
+ * pool allocation comes after it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "map/map_internal.h"
+
+/* Where a slot was found. */
+typedef struct DirectoryPlace
+{
+	VdbBlock	block;
+	uint32		index;				/* of the entry in the block */
+	uint32		slot;
+} DirectoryPlace;
+
+static const VdbDirectoryBlock *
+directory_block(VdbPool *pool, VdbBlock block)
+{
+	const VdbDirectoryBlock *dir = vdb_map_body(pool, block);
+
+	if (dir->magic != VDB_DIRECTORY_MAGIC)
+		vdb_map_damaged(block, "table directory", "magic", VDB_DIRECTORY_MAGIC, dir->magic);
+	if (dir->version != VDB_MAP_VERSION)
+		vdb_map_damaged(block, "table directory", "version", VDB_MAP_VERSION, dir->version);
+	return dir;
+}
+
+static inline VdbBlock
+directory_next(const VdbDirectoryBlock *dir)
+{
+	VdbBlock	next = *(const volatile VdbBlock *) &dir->next;
+
+	pg_read_barrier();
+	return next;
+}
+
+static inline bool
+key_matches(const VdbTableEntry *entry, const VdbTableKey *key)
+{
+	return entry->relnode == key->relnode && entry->spc == key->spc &&
+		entry->backend == key->backend && (entry->flags & VDB_TABLE_USED) != 0;
+}
+
+/*
+ * Does the entry hold the key, and did so for as long as we looked?
+ * *generation is the one it has then.
+ */
+static bool
+entry_matches(const VdbTableEntry *entry, const VdbTableKey *key, uint32 *generation)
+{
+	if (likely(!key_matches(entry, key)))
+		return false;
+	pg_read_barrier();
+	*generation = *(const volatile uint32 *) &entry->generation;
+	pg_read_barrier();
+	return key_matches(entry, key) &&
+		*(const volatile uint32 *) &entry->generation == *generation;
+}
+
+static void
+fill_ref(VdbPool *pool, const DirectoryPlace *place, uint32 flags,
+		 uint32 generation, VdbTableRef *ref)
+{
+	ref->pool = pool;
+	ref->slot = place->slot;
+	ref->generation = generation;
+	ref->entry_block = place->block;
+	ref->entry_offset = VDB_MAP_OFFSET(VdbDirectoryBlock, entries) +
+		place->index * sizeof(VdbTableEntry);
+	ref->logged = (flags & (VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0;
+	ref->temp = (flags & VDB_TABLE_TEMP) != 0;
+}
+
+/*
+ * Find a table.  Linear in the tables of the database; callers keep the ref.
+ * No lock needed.  ERROR if the directory is damaged.
+ */
+bool
+vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
+{
+	DirectoryPlace place = {vdb_pool_directory(pool), 0, 0};
+
+	Assert(OidIsValid(key->relnode));
+	while (place.block != VDB_BLOCK_NONE)
+	{
+		const VdbDirectoryBlock *dir = directory_block(pool, place.block);
+
+		for (place.index = 0; place.index < VDB_DIRECTORY_ENTRIES; place.index++)
+		{
+			const VdbTableEntry *entry = &dir->entries[place.index];
+			uint32		generation;
+
+			if (entry_matches(entry, key, &generation))
+			{
+				place.slot += place.index;
+				fill_ref(pool, &place, entry->flags, generation, ref);
+				return true;
+			}
+		}
+		place.slot += VDB_DIRECTORY_ENTRIES;
+		place.block = directory_next(dir);
+	}
+	return false;
+}
+
+/*
+ * A free slot, or false; *last is then the last block of the chain (none:
+ * there is no directory at all) and place->slot the slot of a block to follow.
+ * Directory lock held exclusive.
+ */
+static bool
+find_free_slot(VdbPool *pool, DirectoryPlace *place, VdbBlock *last)
+{
+	VdbBlock	block = vdb_pool_directory(pool);
+
+	place->slot = 0;
+	*last = VDB_BLOCK_NONE;
+	while (block != VDB_BLOCK_NONE)
+	{
+		const VdbDirectoryBlock *dir = directory_block(pool, block);
+
+		for (uint32 i = 0; i < VDB_DIRECTORY_ENTRIES; i++)
+		{
+			if (dir->entries[i].flags & VDB_TABLE_USED)
+				continue;
+			place->block = block;
+			place->index = i;
+			place->slot += i;
+			return true;
+		}
+		place->slot += VDB_DIRECTORY_ENTRIES;
+		*last = block;
+		block = dir->next;
+	}
+	return false;
+}
+
+/*
+ * Put a new directory block at the end of the chain, in a change of its own.
+ * Directory lock held exclusive.  ERROR when the pool is full.
+ */
+static VdbBlock
+append_directory_block(VdbPool *pool, VdbBlock last)
+{
+	VdbDirectoryBlock head;
+	VdbScmChange *change;
+	VdbBlock	block = vdb_scm_reserve_block(pool, true);
+
+	if (block == VDB_BLOCK_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("the pool has no room for another table"),
+				 errhint("Raise vdb.scm_size, or wait until rows have been migrated.")));
+
+	memset(&head, 0, sizeof(head));
+	head.magic = VDB_DIRECTORY_MAGIC;
+	head.version = VDB_MAP_VERSION;
+	PG_TRY();
+	{
+		change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+		vdb_scm_change_use_block(change, block);
+		vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, &head,
+							 offsetof(VdbDirectoryBlock, entries));
+		vdb_scm_change_zero(change, block, VDB_MAP_OFFSET(VdbDirectoryBlock, entries),
+							sizeof(head.entries));
+		if (last == VDB_BLOCK_NONE)
+			vdb_scm_change_set_directory(change, block);
+		else
+			vdb_scm_change_publish(change, last, VDB_MAP_OFFSET(VdbDirectoryBlock, next),
+								   &block, sizeof(block));
+		vdb_scm_change_end(change);
+	}
+	PG_CATCH();
+	{
+		vdb_scm_unreserve_block(pool, block);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return block;
+}
+
+/* Write a whole entry, its flags published last.  Directory lock held exclusive. */
+static void
+store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+	vdb_scm_change_write(change, ref->entry_block,
+						 VDB_TABLE_FIELD(ref, generation), &entry->generation,
+						 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, generation));
+	vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
+						   &entry->flags, sizeof(entry->flags));
+	vdb_scm_change_end(change);
+}
+
+/*
+ * Find or create.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP (an existing
+ * entry keeps its own).  Logged and flushed.  Takes the directory lock.
+ * ERROR when the pool has no room for a directory block.
+ */
+void
+vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTableRef *ref)
+{
+	uint32		incarnation = vdb_incarnation_current(pool);
+	DirectoryPlace place;
+	VdbTableEntry entry;
+	VdbBlock	last;
+
+	Assert((flags & ~(VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0);
+	Assert(OidIsValid(key->relnode));
+	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
+	if (vdb_map_table_find(pool, key, ref))
+	{
+		LWLockRelease(vdb_map_directory_lock());
+		return;
+	}
+	if (!find_free_slot(pool, &place, &last))
+	{
+		place.block = append_directory_block(pool, last);
+		place.index = 0;
+	}
+	Assert(place.index == place.slot % VDB_DIRECTORY_ENTRIES);
+
+	memset(&entry, 0, sizeof(entry));
+	entry.flags = flags | VDB_TABLE_USED;
+	entry.generation =
+		directory_block(pool, place.block)->entries[place.index].generation + 1;
+	entry.spc = key->spc;
+	entry.relnode = key->relnode;
+	entry.backend = key->backend;
+	entry.valid_incarnation = incarnation;
+	fill_ref(pool, &place, entry.flags, entry.generation, ref);
+	store_entry(ref, &entry);
+	LWLockRelease(vdb_map_directory_lock());
+}
+
+/*
+ * Entry by slot number.  False: the slot is unused, or past the end (then
+ * *past_end).  No lock needed; the table may go away any time unless its
+ * relation is locked, so check vdb_map_table_valid after locking it.
+ */
+bool
+vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
+					  VdbTableKey *key, bool *past_end)
+{
+	DirectoryPlace place = {vdb_pool_directory(pool), slot % VDB_DIRECTORY_ENTRIES, slot};
+	const VdbTableEntry *entry;
+	uint32		generation;
+
+	for (uint32 skip = slot / VDB_DIRECTORY_ENTRIES;
+		 skip > 0 && place.block != VDB_BLOCK_NONE; skip--)
+		place.block = directory_next(directory_block(pool, place.block));
+
+	*past_end = (place.block == VDB_BLOCK_NONE);
+	if (*past_end)
+		return false;
+	entry = &directory_block(pool, place.block)->entries[place.index];
+	if ((entry->flags & VDB_TABLE_USED) == 0)
+		return false;
+	pg_read_barrier();
+	key->spc = entry->spc;
+	key->relnode = entry->relnode;
+	key->backend = entry->backend;
+	if (!entry_matches(entry, key, &generation))
+		return false;				/* it is being replaced right now */
+	fill_ref(pool, &place, entry->flags, generation, ref);
+	return true;
+}
+
+/* The entry itself: for reading, under the map lock where fields must agree. */
+const VdbTableEntry *
+vdb_map_table_entry(const VdbTableRef *ref)
+{
+	return (const VdbTableEntry *)
+		((const char *) vdb_pool_block(ref->pool, ref->entry_block) + ref->entry_offset);
+}
+
+/* Does the ref still name the same table?  Never an error. */
+bool
+vdb_map_table_valid(const VdbTableRef *ref)
+{
+	const VdbDirectoryBlock *dir;
+	const VdbTableEntry *entry;
+
+	if (ref->entry_block == VDB_BLOCK_NONE ||
+		ref->entry_block >= vdb_pool_total_blocks(ref->pool))
+		return false;
+	dir = vdb_map_body(ref->pool, ref->entry_block);
+	if (dir->magic != VDB_DIRECTORY_MAGIC || dir->version != VDB_MAP_VERSION)
+		return false;
+	entry = vdb_map_table_entry(ref);
+	return (entry->flags & VDB_TABLE_USED) != 0 && entry->generation == ref->generation;
+}
+
+/* ERROR unless the ref is good: for functions that are about to change the table. */
+void
+vdb_map_check_ref(const VdbTableRef *ref)
+{
+	if (!vdb_map_table_valid(ref))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table entry %u of the pool was dropped or emptied meanwhile",
+						ref->slot)));
+}
+
+/*
+ * Give the entry another key (new relfilenode or tablespace, same rows).
+ * Logged and flushed.  Takes the directory lock.  Caller holds the relation
+ * exclusively, so that nobody looks for either key.
+ */
+void
+vdb_map_table_rekey(const VdbTableRef *ref, const VdbTableKey *key)
+{
+	VdbTableEntry entry;
+
+	Assert(OidIsValid(key->relnode));
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	entry.spc = key->spc;
+	entry.relnode = key->relnode;
+	entry.backend = key->backend;
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc), &entry.spc,
+							 offsetof(VdbTableEntry, valid_incarnation) -
+							 offsetof(VdbTableEntry, spc));
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(vdb_map_directory_lock());
+}
+
+/* Change one 4-byte field of the entry.  Map lock held exclusive. */
+static void
+set_field(const VdbTableRef *ref, int change_flags, uint16 offset, uint32 value)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, change_flags);
+
+	vdb_scm_change_publish(change, ref->entry_block, offset, &value, sizeof(value));
+	vdb_scm_change_end(change);
+}
+
+/* The rows of an unlogged table are valid in this incarnation.  Takes the map lock; flushed. */
+void
+vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation)
+{
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	set_field(ref, VDB_CHANGE_FLUSH, VDB_TABLE_FIELD(ref, valid_incarnation), incarnation);
+	LWLockRelease(vdb_map_lock(ref->slot));
+}
+
+/*
+ * A stripe id that this table has never used.  Takes the map lock.  Not
+ * flushed: whatever bears the id on flash is logged later.
+ */
+uint32
+vdb_map_new_stripe_id(const VdbTableRef *ref)
+{
+	uint32		id;
+
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	id = vdb_map_table_entry(ref)->next_stripe + 1;
+	set_field(ref, 0, VDB_TABLE_FIELD(ref, next_stripe), id);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	return id;
+}
+
+/* Counters are statistics: they stop at zero rather than wrap. */
+static inline void
+add_delta(uint64 *counter, int64 delta)
+{
+	if (delta < 0 && *counter < (uint64) -delta)
+		*counter = 0;
+	else
+		*counter += delta;
+}
+
+/*
+ * Add the delta to the table's counters, within the caller's change (at most
+ * once a change: it writes sums).  Map lock held exclusive until the change ends.
+ */
+void
+vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTableDelta *delta)
+{
+	VdbTableEntry entry = *vdb_map_table_entry(ref);
+
+	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
+	add_delta(&entry.dead_rows, delta->dead_rows);
+	add_delta(&entry.rows_migrated, delta->rows_migrated);
+	add_delta(&entry.stripe_bytes, delta->stripe_bytes);
+	add_delta(&entry.row_bytes, delta->row_bytes);
+	add_delta(&entry.flash_rows, delta->flash_rows);
+	add_delta(&entry.flash_stripes, delta->flash_stripes);
+	if (delta->last_migration != 0)
+		entry.last_migration = delta->last_migration;
+	vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, dead_rows),
+						 &entry.dead_rows,
+						 offsetof(VdbTableEntry, lists) - offsetof(VdbTableEntry, dead_rows));
+}

@@ -1,0 +1,85 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_zone.c
+ *	  Reading stripe metas and their zone maps.
+ *
+ * Pointers into the pool: valid while the caller holds the row lock of an LB
+ * whose entry refers to the meta (or knows otherwise that it can't be freed).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+
+#include "map/map_internal.h"
+
+StaticAssertDecl(offsetof(VdbStripeMeta, max_xmin) ==
+				 offsetof(VdbStripeMeta, min_xmin) + sizeof(TransactionId),
+				 "min_xmin and max_xmin are written as one");
+
+/* The meta in a block.  ERROR unless it is one. */
+const VdbStripeMeta *
+vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
+{
+	const VdbStripeMeta *meta = vdb_map_body(pool, meta_block);
+
+	if (meta->magic != VDB_STRIPE_META_MAGIC)
+		vdb_map_damaged(meta_block, "stripe meta", "magic", VDB_STRIPE_META_MAGIC, meta->magic);
+	if (meta->version != VDB_MAP_VERSION)
+		vdb_map_damaged(meta_block, "stripe meta", "version", VDB_MAP_VERSION, meta->version);
+	if (meta->ncontinuations > VDB_META_CONTINUATIONS)
+		vdb_map_damaged(meta_block, "stripe meta", "continuations",
+						VDB_META_CONTINUATIONS, meta->ncontinuations);
+	return meta;
+}
+
+/*
+ * The zone of a chunk and column, or NULL if the stripe has none for it: a
+ * column added later, or a meta stored without zones.
+ */
+const VdbZone *
+vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column)
+{
+	uint32		number;
+	uint32		block_no;
+	const VdbZone *zones;
+
+	Assert(chunk >= 0 && chunk < meta->nchunks && column >= 0);
+	if (column >= meta->ncolumns)
+		return NULL;
+	number = (uint32) chunk * meta->ncolumns + column;
+	block_no = number / VDB_ZONES_PER_BLOCK;
+	if (block_no >= meta->ncontinuations)
+		return NULL;
+	zones = vdb_map_body(pool, meta->continuations[block_no]);
+	return &zones[number % VDB_ZONES_PER_BLOCK];
+}
+
+/*
+ * Mark a stripe frozen: the caller found all its xmins committed and older than
+ * any snapshot.  Flushed: a mark that outlived its lost record would keep us
+ * from logging it again, and a standby would look for xmins when their
+ * clog is gone.  Takes the map lock.
+ */
+void
+vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	TransactionId xmins[2] = {FrozenTransactionId, FrozenTransactionId};
+	const VdbStripeMeta *meta;
+	VdbScmChange *change;
+	uint16		flags;
+
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	meta = vdb_map_meta(ref->pool, meta_block);
+	flags = meta->flags | VDB_STRIPE_FROZEN;
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, min_xmin),
+						 xmins, sizeof(xmins));
+	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, flags),
+						   &flags, sizeof(flags));
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(ref->slot));
+}

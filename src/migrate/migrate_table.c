@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_table.c
+ *	  Migration of whole tables: SQL function, backlog figures, leftovers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "common/relpath.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "migrate/migrate.h"
+
+PG_FUNCTION_INFO_V1(vdb_migrate_sql);
+
+/* Ranges whose sweeping (leftovers of earlier server runs) this backend has seen to. */
+static void
+sweep_once(const VdbTableRef *ref)
+{
+	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+
+	if (entry->next_stripe == 0)
+		return;					/* never migrated: nothing can be left over */
+	vdb_map_sweep(ref);
+	vdb_overlay_sweep(ref);
+}
+
+int64
+vdb_migrate_table(Relation rel, int flags, bool wait, int *freed)
+{
+	VdbTableRef ref;
+	int64		moved = 0;
+	uint32		ranges;
+	bool		swept = false;
+
+	if (!vdb_table_open(rel, false, &ref))
+		return 0;
+	ranges = (vdb_map_limit(&ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
+	for (uint32 range = 0; range < ranges; range++)
+	{
+		VdbLogicalBlock lb = vdb_map_next_lb(&ref, range * VDB_RANGE_LBS);
+		int64		now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_lb_range(lb) > range)
+		{
+			range = vdb_lb_range(lb) - 1;
+			continue;
+		}
+		if (!vdb_table_migration_lock(rel, wait))
+			break;
+		if (!swept)
+			sweep_once(&ref);
+		swept = true;
+		/* a range of wide rows takes several stripes */
+		do
+		{
+			int			freed_now = 0;
+
+			now = vdb_migrate_range(rel, &ref, range, flags, &freed_now);
+			moved += now;
+			*freed += freed_now;
+			if (freed_now == 0)
+				break;
+		} while (true);
+		vdb_table_migration_unlock(rel);
+	}
+	return moved;
+}
+
+/* SELECT vdb.migrate(table): all settled rows, now. */
+Datum
+vdb_migrate_sql(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	rel;
+	int			freed = 0;
+	int64		moved;
+
+	vdb_require_preload();
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot migrate rows during recovery"),
+				 errhint("Run vdb.migrate() on the primary.")));
+	rel = relation_open(relid, AccessShareLock);
+	if (!pg_class_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind),
+					   RelationGetRelationName(rel));
+	if (!vdb_is_vdb(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
+				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
+	moved = vdb_migrate_table(rel, 0, true, &freed);
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(moved);
+}
+
+/*
+ * Is the file of a pool entry gone?  The main fork always has its metapage, so
+ * an empty file is one that core has dropped and will unlink.
+ */
+static bool
+file_gone(const VdbTableKey *key)
+{
+	RelFileNode rnode;
+	char	   *path;
+	struct stat st;
+	bool		gone;
+
+	rnode.spcNode = OidIsValid(key->spc) ? key->spc : MyDatabaseTableSpace;
+	rnode.dbNode = MyDatabaseId;
+	rnode.relNode = key->relnode;
+	path = relpathbackend(rnode, key->backend, MAIN_FORKNUM);
+	if (stat(path, &st) < 0)
+		gone = errno == ENOENT;
+	else
+		gone = st.st_size == 0;
+	pfree(path);
+	return gone;
+}
+
+int
+vdb_migrate_collect(VdbPool *pool)
+{
+	VdbTableRef ref;
+	VdbTableKey key;
+	bool		past_end = false;
+	int			dropped = 0;
+
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) || past_end)
+			continue;
+		if (!file_gone(&key))
+			continue;
+		vdb_map_table_drop(&ref);
+		dropped++;
+	}
+	if (dropped > 0)
+		ConditionVariableBroadcast(&vdb_pool_shared(pool)->space_cv);
+	return dropped;
+}

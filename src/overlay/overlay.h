@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * overlay.h
+ *	  Deletes, updates and locks of rows that live in stripes.
+ *
+ * All functions: the caller holds the LB's row lock (shared to read, exclusive to change).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_OVERLAY_H
+#define VDB_OVERLAY_H
+
+#include "map/map.h"
+#include "overlay/overlay_format.h"
+
+/* A copy of the LB's overlay that a reader may keep after unlocking. */
+typedef struct VdbOverlayView
+{
+	bool		any;				/* false: nothing there at all */
+	uint64		gone[4];
+	int			nstubs;
+	VdbStub		stubs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
+	int16		stub_at[VDB_LB_ROWS];	/* index into stubs or -1 */
+} VdbOverlayView;
+
+/* Fill the view (void xmax of lost runs already removed). */
+extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
+
+/* One row: gone?, and its stub if it has one (false: none). */
+extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
+							bool *gone, VdbStub *stub);
+
+/*
+ * Make sure that the LB has a unit with room for 'more' stubs (0: a unit).  Call it before every change that uses vdb_overlay_set, also
+ * when the row has a stub already.  Before that change begins; structural work is done in logged changes of its own, so the caller's may be unlogged.
+ * May flush WAL, and may replace *extent's overlay address.  Row lock held exclusive; takes the map lock.
+ * False: pool full (release the lock, wait for space, look up again, retry).
+ */
+extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more);
+
+/*
+ * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.
+ * The change needn't be flushed.
+ */
+extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbStub *stub);
+
+/* Set hint bits of an existing stub (no WAL).  Row lock held in either mode. */
+extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or);
+
+/*
+ * Mark rows gone, which also hides their stubs, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
+ * (logged tables): the deleting transaction's commit must be durable before the bit is.
+ */
+extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const uint64 gone[4]);
+
+/*
+ * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and gone bits: logged, referred to by nobody yet
+ * (a crash leaves it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.  False: pool full.
+ */
+extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
+							  const uint64 gone[4], VdbBlock *block, uint16 *offset);
+
+/*
+ * Give back the LB's unit, as part of a VDB_CHANGE_FLUSH change after which nobody refers to it.  Touches one block; any number in one change.
+ * Nothing happens if the address isn't one of a unit of this LB.  Call vdb_overlay_settle for its block once the change has ended.
+ */
+extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset);
+
+/*
+ * After units of this slab block were freed: offer its room again, or give it back to the pool when nothing is used (one slab a class is kept).
+ * Own flushed change; takes the map lock, which the caller must not hold.  Any block number is safe to pass while the ref is good.
+ */
+extern void vdb_overlay_settle(const VdbTableRef *ref, VdbBlock block);
+
+/* Free the units that lost changes of earlier server runs left behind.  Once per run and table, before the first migration; no lock held. */
+extern void vdb_overlay_sweep(const VdbTableRef *ref);
+
+/* Check slabs and units; as vdb_map_check. */
+extern int64 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
+
+#endif							/* VDB_OVERLAY_H */

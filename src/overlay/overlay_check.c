@@ -1,0 +1,235 @@
+/*-------------------------------------------------------------------------
+ *
+ * overlay_check.c
+ *	  Looking after the overlay: units that nobody refers to, verification.
+ *
+ * A unit is lost when the change that would have pointed to it was lost, or
+ * its process failed after vdb_overlay_build.  Such a unit names a logical
+ * block whose map entry leads elsewhere.  Units taken in this server run may
+ * yet be about to be referred to, so only older ones are swept.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "overlay/overlay_internal.h"
+
+/* Lost units collected in one pass over the lists. */
+#define SWEEP_BATCH		256
+
+typedef struct LostUnit
+{
+	VdbLogicalBlock lb;
+	VdbUnitPlace place;
+} LostUnit;
+
+typedef struct LostUnits
+{
+	int			n;
+	LostUnit	units[SWEEP_BATCH];
+} LostUnits;
+
+/*
+ * Does the map entry of the unit's LB lead to it?  Without the row lock the
+ * answer may be old: ask again under it before acting.
+ */
+static bool
+is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbUnitPlace *place)
+{
+	VdbExtent	extent;
+
+	vdb_map_lookup(ref, lb, &extent);
+	return extent.overlay_block == place->block && extent.overlay_offset == place->offset;
+}
+
+/* Add the slab's lost units of earlier runs. */
+static void
+collect_lost(const VdbTableRef *ref, VdbBlock block, LostUnits *lost)
+{
+	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
+	uint32		incarnation = vdb_pool_shared(ref->pool)->incarnation;
+
+	for (int i = 0; i < slab->nunits && lost->n < SWEEP_BATCH; i++)
+	{
+		VdbUnitPlace place = {block, vdb_overlay_unit_offset(slab->size_class, i),
+		slab->size_class};
+		const VdbOverlayUnit *unit = vdb_overlay_unit_at(ref->pool, block, place.offset);
+
+		if (unit->capacity == 0 || unit->incarnation == incarnation ||
+			is_referred(ref, unit->lb, &place))
+			continue;
+		lost->units[lost->n].lb = unit->lb;
+		lost->units[lost->n++].place = place;
+	}
+}
+
+/* Is it still the unit that was collected?  Row lock held. */
+static bool
+is_still_lost(const VdbTableRef *ref, const LostUnit *lost)
+{
+	const VdbOverlayUnit *unit;
+
+	if (!vdb_overlay_is_slab(ref, lost->place.block) ||
+		vdb_overlay_slab(ref, lost->place.block)->size_class != lost->place.size_class)
+		return false;
+	unit = vdb_overlay_unit_at(ref->pool, lost->place.block, lost->place.offset);
+	return unit->capacity != 0 && unit->lb == lost->lb &&
+		unit->incarnation != vdb_pool_shared(ref->pool)->incarnation &&
+		!is_referred(ref, lost->lb, &lost->place);
+}
+
+/* Free one unit if it is still lost, and settle its slab. */
+static void
+free_lost(const VdbTableRef *ref, const LostUnit *lost)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lost->lb));
+	bool		freed = false;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	if (is_still_lost(ref, lost))
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		vdb_overlay_free(change, ref, lost->lb, lost->place.block, lost->place.offset);
+		vdb_scm_change_end(change);
+		freed = true;
+	}
+	LWLockRelease(lock);
+	if (freed)
+		vdb_overlay_settle(ref, lost->place.block);
+}
+
+/* See overlay.h.  Any number of processes may do it at once. */
+void
+vdb_overlay_sweep(const VdbTableRef *ref)
+{
+	LostUnits  *lost = palloc(sizeof(LostUnits));
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+
+	(void) vdb_incarnation_current(ref->pool);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		lost->n = 0;
+		LWLockAcquire(lock, LW_SHARED);
+		vdb_map_check_ref(ref);
+		for (int list = 0; list < VDB_TABLE_LISTS; list++)
+			for (VdbBlock block = vdb_map_table_entry(ref)->lists[list];
+				 block != VDB_BLOCK_NONE && lost->n < SWEEP_BATCH;
+				 block = vdb_overlay_slab(ref, block)->next)
+				collect_lost(ref, block, lost);
+		LWLockRelease(lock);
+		for (int i = 0; i < lost->n; i++)
+			free_lost(ref, &lost->units[i]);
+	} while (lost->n == SWEEP_BATCH);
+	pfree(lost);
+}
+
+/* ---- verification ---- */
+
+typedef struct OverlayCheck
+{
+	const VdbTableRef *ref;
+	VdbMapReport report;
+	void	   *arg;
+	int64		nfindings;
+} OverlayCheck;
+
+static void
+finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
+{
+	check->nfindings++;
+	check->report(lb, message, check->arg);
+}
+
+/* One unit that is in use. */
+static void
+check_unit(OverlayCheck *check, const VdbUnitPlace *place)
+{
+	const VdbTableRef *ref = check->ref;
+	const VdbOverlayUnit *unit = vdb_overlay_unit_at(ref->pool, place->block, place->offset);
+	char		message[200];
+
+	if (unit->capacity != vdb_unit_classes[place->size_class].capacity ||
+		unit->table_slot != ref->slot || unit->table_generation != ref->generation)
+	{
+		snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has a damaged header"),
+				 place->block, place->offset);
+		finding(check, unit->lb, message);
+		return;
+	}
+	if (unit->lb >= vdb_map_limit(ref))
+	{
+		snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, is of a logical block never handed out"),
+				 place->block, place->offset);
+		finding(check, unit->lb, message);
+	}
+	for (int i = 0; i < unit->capacity; i++)
+	{
+		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
+
+		if ((stub->flags & ~(VDB_STUB_USED | VDB_STUB_MOVED)) != 0)
+		{
+			snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has unknown flags %04X in stub %d"),
+					 place->block, place->offset, stub->flags, i);
+			finding(check, unit->lb, message);
+		}
+	}
+}
+
+/* A list of slabs: links, headers, units.  Map lock held. */
+static void
+check_list(OverlayCheck *check, int list)
+{
+	const VdbTableRef *ref = check->ref;
+	VdbBlock	prev = VDB_BLOCK_NONE;
+	VdbBlock	block = vdb_map_table_entry(ref)->lists[list];
+	char		message[200];
+
+	for (uint32 n = 0; block != VDB_BLOCK_NONE; n++)
+	{
+		const VdbOverlaySlab *slab;
+
+		if (!vdb_overlay_is_slab(ref, block) || n > vdb_pool_total_blocks(ref->pool))
+		{
+			snprintf(message, sizeof(message), _("list %d of overlay slabs leads to pool block %u, which is no slab of the table"),
+					 list, block);
+			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
+			return;
+		}
+		slab = vdb_overlay_slab(ref, block);
+		if (slab->prev != prev || slab->list != list ||
+			(list != VDB_TABLE_LIST_FULL && slab->size_class != list))
+		{
+			snprintf(message, sizeof(message), _("overlay slab in pool block %u has wrong links"), block);
+			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
+		}
+		for (int i = 0; i < slab->nunits; i++)
+		{
+			VdbUnitPlace place = {block, vdb_overlay_unit_offset(slab->size_class, i), slab->size_class};
+
+			if (vdb_overlay_unit_at(ref->pool, block, place.offset)->capacity != 0)
+				check_unit(check, &place);
+		}
+		prev = block;
+		block = slab->next;
+	}
+}
+
+/* See overlay.h.  Stubs may change meanwhile; what is checked of them doesn't. */
+int64
+vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
+{
+	OverlayCheck check = {ref, report, arg, 0};
+
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
+	vdb_map_check_ref(ref);
+	if ((vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING) == 0)
+		for (int list = 0; list < VDB_TABLE_LISTS; list++)
+			check_list(&check, list);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	return check.nfindings;
+}

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * overlay_format.h
+ *	  The overlay's bytes: units of stubs and 'gone' bits, in slab blocks.
+ *
+ * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then from byte 64
+ * the units of one size class.  A unit: 64 bytes of header, then stubs, placed so
+ * that neither the header nor a stub crosses a multiple of 512 bytes
+ * of the file:
+ *
+ *	stub 0 .. 15	from byte 64 of the unit
+ *	stub 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
+ *
+ *	class	bytes	units a block	stubs
+ *	0		128		63				2
+ *	1		512		15				18
+ *	2		2048	3				81
+ *	3		8128	1				331
+ *
+ * A free unit is all zero.  A class 3 unit has more stubs than an LB has
+ * rows, because a replaced stub may get another place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_OVERLAY_FORMAT_H
+#define VDB_OVERLAY_FORMAT_H
+
+#include "map/map_format.h"
+
+#define VDB_OVERLAY_MAGIC		0x564F564C	/* "VOVL" */
+#define VDB_OVERLAY_VERSION		1
+#define VDB_OVERLAY_CLASSES		4
+#define VDB_OVERLAY_FIRST_UNIT	64
+#define VDB_OVERLAY_MAX_STUBS	331
+
+/* The slab's header; its class is size_class, its list the class or VDB_TABLE_LIST_FULL. */
+typedef VdbListedBlock VdbOverlaySlab;
+
+StaticAssertDecl(VDB_POOL_BLOCK_HEADER + sizeof(VdbOverlaySlab) == VDB_OVERLAY_FIRST_UNIT,
+				 "units begin behind the slab's header");
+StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, and one for full slabs");
+
+/*
+ * One changed row version of a stripe: what its heap header would say.  The
+ * first 8 bytes are stored after the rest, and make the stub valid.  Of
+ * several stubs of a row the last one counts.
+ */
+typedef struct VdbStub
+{
+	uint8		index;				/* of the row in its logical block */
+	uint8		next_index;			/* next version: row index in next_lb */
+	uint16		infomask;			/* HEAP_XMAX_*, HEAP_COMBOCID, HEAP_KEYS... bits as in a heap header */
+	uint16		infomask2;			/* HEAP_KEYS_UPDATED, HEAP_HOT... only */
+	uint16		flags;				/* VDB_STUB_USED, VDB_STUB_MOVED */
+	TransactionId xmax;				/* or multixact id */
+	CommandId	cid;				/* cmax or combo id */
+	uint32		xmax_incarnation;
+	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none */
+} VdbStub;
+
+StaticAssertDecl(sizeof(VdbStub) == 24, "stub is 24 bytes on media");
+StaticAssertDecl(offsetof(VdbStub, xmax) == 8, "a stub's first word is published");
+
+#define VDB_STUB_USED			0x0001	/* set by the overlay */
+#define VDB_STUB_MOVED			0x0002	/* moved to another partition */
+
+typedef struct VdbOverlayUnit
+{
+	VdbLogicalBlock lb;
+	uint32		table_slot;
+	uint32		table_generation;
+	uint32		pad;
+	uint16		capacity;			/* stubs it has room for; 0: the unit is free.  This word is published. */
+	uint16		pad2;
+	uint32		incarnation;		/* server run that took the unit */
+	uint64		gone[4];			/* bit set: the row is gone for ever */
+	uint64		pad3;
+} VdbOverlayUnit;
+
+StaticAssertDecl(sizeof(VdbOverlayUnit) == 64, "unit header is 64 bytes on media");
+StaticAssertDecl(offsetof(VdbOverlayUnit, capacity) % 8 == 0, "capacity and incarnation are one store");
+
+/* Byte of the unit at which stub i stands. */
+static inline uint32
+vdb_stub_offset(uint32 i)
+{
+	if (i < 16)
+		return sizeof(VdbOverlayUnit) + i * sizeof(VdbStub);
+	return 448 + ((i - 16) / 21) * 512 + ((i - 16) % 21) * sizeof(VdbStub);
+}
+
+#endif							/* VDB_OVERLAY_FORMAT_H */

@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ *
+ * overlay_internal.h
+ *	  What the files of overlay/ share among themselves.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_OVERLAY_INTERNAL_H
+#define VDB_OVERLAY_INTERNAL_H
+
+#include "overlay/overlay.h"
+
+/* Where a unit stands: block, byte in the block, size class. */
+typedef struct VdbUnitPlace
+{
+	VdbBlock	block;
+	uint16		offset;
+	int			size_class;
+} VdbUnitPlace;
+
+typedef struct VdbUnitClass
+{
+	uint16		bytes;				/* of a unit */
+	uint16		capacity;			/* stubs in it */
+	uint8		units;				/* in a slab block */
+} VdbUnitClass;
+
+extern const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES];
+
+/* The structures as they stand in the pool. */
+static inline const VdbOverlaySlab *
+vdb_overlay_slab_at(VdbPool *pool, VdbBlock block)
+{
+	return (const VdbOverlaySlab *)
+		((const char *) vdb_pool_block(pool, block) + VDB_POOL_BLOCK_HEADER);
+}
+
+static inline const VdbOverlayUnit *
+vdb_overlay_unit_at(VdbPool *pool, VdbBlock block, uint16 offset)
+{
+	return (const VdbOverlayUnit *) ((const char *) vdb_pool_block(pool, block) + offset);
+}
+
+static inline uint16
+vdb_overlay_unit_offset(int size_class, int i)
+{
+	return VDB_OVERLAY_FIRST_UNIT + i * vdb_unit_classes[size_class].bytes;
+}
+
+static inline const VdbStub *
+vdb_overlay_stub_at(const VdbOverlayUnit *unit, uint32 i)
+{
+	return (const VdbStub *) ((const char *) unit + vdb_stub_offset(i));
+}
+
+/* overlay_slab.c */
+extern bool vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block);
+extern const VdbOverlaySlab *vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block);
+extern int	vdb_overlay_class_for(int nstubs);
+extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
+							 uint16 avoid_offset, VdbUnitPlace *place);
+
+/* overlay.c */
+extern const VdbOverlayUnit *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
+											  VdbBlock block, uint16 offset);
+
+#endif							/* VDB_OVERLAY_INTERNAL_H */

@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * overlay_slab.c
+ *	  Slab blocks: where overlay units come from and go back to.
+ *
+ * A table has, hung on its entry, one doubly linked list of slabs for each size
+ * class, and one list of full slabs.  The lists are only a means to find
+ * slabs: whether a unit is free is said by the unit alone (capacity 0).
+ * All list changes are flushed changes under the table's map lock,
+ * exclusive, and write every field at most once.
+ *
+ * Taking a unit looks at the first slabs of its class.  Slabs found full there
+ * are moved to the full list in batches; when none is left, new ones are
+ * formatted zero, more of them the faster they are used up.  The unit itself
+ * isn't marked here: the caller's change does that, before it releases the
+ * map lock.
+ *
+ * Freed units are offered again by vdb_overlay_settle.  A slab may stand on
+ * the wrong list (full, with room) until then, or for ever if a crash comes
+ * first; that wastes room, which vdb_overlay_sweep finds.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/vdb_stop_point.h"
+#include "overlay/overlay_internal.h"
+
+/* Full slabs looked at, and moved, at a time; slabs formatted at a time. */
+#define SLAB_BATCH		8
+
+const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES] = {
+	{128, 2, 63},
+	{512, 18, 15},
+	{2048, 81, 3},
+	{8128, VDB_OVERLAY_MAX_STUBS, 1},
+};
+
+#define SLAB_FIELD(field) \
+	((uint16) (VDB_POOL_BLOCK_HEADER + offsetof(VdbOverlaySlab, field)))
+
+static inline uint16
+list_field(const VdbTableRef *ref, int list)
+{
+	return ref->entry_offset + offsetof(VdbTableEntry, lists) + list * sizeof(VdbBlock);
+}
+
+/* Is the block a slab of this table?  Any block number will do. */
+bool
+vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block)
+{
+	const VdbOverlaySlab *slab;
+
+	if (block == VDB_BLOCK_NONE || block >= vdb_pool_total_blocks(ref->pool))
+		return false;
+	slab = vdb_overlay_slab_at(ref->pool, block);
+	return slab->magic == VDB_OVERLAY_MAGIC && slab->version == VDB_OVERLAY_VERSION &&
+		slab->size_class < VDB_OVERLAY_CLASSES &&
+		slab->nunits == vdb_unit_classes[slab->size_class].units &&
+		slab->table_slot == ref->slot && slab->table_generation == ref->generation;
+}
+
+/* The slab in a block that must be one.  ERROR otherwise. */
+const VdbOverlaySlab *
+vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block)
+{
+	const VdbOverlaySlab *slab = vdb_overlay_slab_at(ref->pool, block);
+
+	if (!vdb_overlay_is_slab(ref, block))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("damaged overlay slab in pool block %u", block),
+				 errdetail("Expected magic %08X of table slot %u generation %u, found %08X of %u generation %u.",
+						   VDB_OVERLAY_MAGIC, ref->slot, ref->generation,
+						   slab->magic, slab->table_slot, slab->table_generation)));
+	return slab;
+}
+
+/* The smallest class with room for so many stubs. */
+int
+vdb_overlay_class_for(int nstubs)
+{
+	int			c = 0;
+
+	Assert(nstubs <= VDB_OVERLAY_MAX_STUBS);
+	while (vdb_unit_classes[c].capacity < nstubs)
+		c++;
+	return c;
+}
+
+/* The slab's first free unit other than the one to avoid; its number, or -1. */
+static int
+free_unit(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
+{
+	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
+
+	for (int i = 0; i < slab->nunits; i++)
+	{
+		uint16		offset = vdb_overlay_unit_offset(slab->size_class, i);
+
+		if (vdb_overlay_unit_at(ref->pool, block, offset)->capacity == 0 &&
+			!(block == avoid_block && offset == avoid_offset))
+			return i;
+	}
+	return -1;
+}
+
+/* How many of the slab's units are free? */
+static int
+count_free(const VdbTableRef *ref, VdbBlock block)
+{
+	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
+	int			n = 0;
+
+	for (int i = 0; i < slab->nunits; i++)
+		if (vdb_overlay_unit_at(ref->pool, block,
+								vdb_overlay_unit_offset(slab->size_class, i))->capacity == 0)
+			n++;
+	return n;
+}
+
+/* Add the formatting of a new slab to the change. */
+static void
+format_slab(VdbScmChange *change, const VdbTableRef *ref, int size_class,
+			VdbBlock block, VdbBlock prev, VdbBlock next)
+{
+	VdbOverlaySlab slab;
+
+	memset(&slab, 0, sizeof(slab));
+	slab.magic = VDB_OVERLAY_MAGIC;
+	slab.version = VDB_OVERLAY_VERSION;
+	slab.size_class = size_class;
+	slab.nunits = vdb_unit_classes[size_class].units;
+	slab.table_slot = ref->slot;
+	slab.table_generation = ref->generation;
+	slab.next = next;
+	slab.prev = prev;
+	slab.list = size_class;
+	vdb_scm_change_use_block(change, block);
+	vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, &slab, sizeof(slab));
+	vdb_scm_change_zero(change, block, VDB_OVERLAY_FIRST_UNIT,
+						VDB_POOL_BLOCK_BYTES - VDB_OVERLAY_FIRST_UNIT);
+}
+
+/*
+ * Add to the change: the first nfull slabs of the class go to the full list.
+ * Returns the slab behind them (whose prev the caller sets).
+ */
+static VdbBlock
+move_full(VdbScmChange *change, const VdbTableRef *ref, int size_class, int nfull)
+{
+	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+	VdbBlock	first = entry->lists[size_class];
+	VdbBlock	old_full = entry->lists[VDB_TABLE_LIST_FULL];
+	VdbBlock	block = first;
+	VdbBlock	last = VDB_BLOCK_NONE;
+	uint32		list = VDB_TABLE_LIST_FULL;
+
+	for (int i = 0; i < nfull; i++)
+	{
+		vdb_scm_change_write(change, block, SLAB_FIELD(list), &list, sizeof(list));
+		last = block;
+		block = vdb_overlay_slab(ref, block)->next;
+	}
+	if (nfull > 0)
+	{
+		vdb_scm_change_write(change, last, SLAB_FIELD(next), &old_full, sizeof(old_full));
+		if (old_full != VDB_BLOCK_NONE)
+			vdb_scm_change_write(change, old_full, SLAB_FIELD(prev), &last, sizeof(last));
+		vdb_scm_change_write(change, ref->entry_block, list_field(ref, VDB_TABLE_LIST_FULL),
+							 &first, sizeof(first));
+	}
+	return block;
+}
+
+/* One flushed change: the first nfull slabs to the full list, the fresh ones in front of the class. */
+static void
+change_lists(const VdbTableRef *ref, int size_class, int nfull, const VdbBlock *fresh, int nfresh)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	VdbBlock	rest = move_full(change, ref, size_class, nfull);
+	VdbBlock	head = nfresh > 0 ? fresh[0] : rest;
+	VdbBlock	before_rest = nfresh > 0 ? fresh[nfresh - 1] : VDB_BLOCK_NONE;
+
+	for (int i = 0; i < nfresh; i++)
+		format_slab(change, ref, size_class, fresh[i],
+					i > 0 ? fresh[i - 1] : VDB_BLOCK_NONE,
+					i + 1 < nfresh ? fresh[i + 1] : rest);
+	if (rest != VDB_BLOCK_NONE)
+		vdb_scm_change_write(change, rest, SLAB_FIELD(prev), &before_rest, sizeof(before_rest));
+	vdb_scm_change_write(change, ref->entry_block, list_field(ref, size_class),
+						 &head, sizeof(head));
+	vdb_scm_change_end(change);
+	VDB_STOP_POINT("overlay-lists-changed");
+}
+
+/* Reserve up to 'want' blocks; returns how many.  Not inlined into a function with PG_TRY. */
+static pg_noinline int
+reserve_slabs(VdbPool *pool, int want, VdbBlock *blocks)
+{
+	int			n = 0;
+
+	Assert(want > 0 && want <= SLAB_BATCH);
+	while (n < want && (blocks[n] = vdb_scm_reserve_block(pool, true)) != VDB_BLOCK_NONE)
+		n++;
+	return n;
+}
+
+/* As change_lists, with newly reserved blocks.  False: the pool is full. */
+static bool
+add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
+{
+	VdbBlock	fresh[SLAB_BATCH];
+	const int	n = reserve_slabs(ref->pool, want, fresh);
+
+	if (n == 0)
+		return false;
+	PG_TRY();
+	{
+		change_lists(ref, size_class, nfull, fresh, n);
+	}
+	PG_CATCH();
+	{
+		for (int i = 0; i < n; i++)
+			vdb_scm_unreserve_block(ref->pool, fresh[i]);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return true;
+}
+
+/*
+ * Find a free unit of the class, not the one at the address to avoid.
+ * Map lock held exclusive, and kept until the unit was marked.  May flush WAL.
+ * False: the pool is full.
+ */
+bool
+vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
+				 uint16 avoid_offset, VdbUnitPlace *place)
+{
+	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
+	for (;;)
+	{
+		VdbBlock	block = vdb_map_table_entry(ref)->lists[size_class];
+		int			nfull = 0;
+
+		while (block != VDB_BLOCK_NONE && nfull < SLAB_BATCH)
+		{
+			int			i = free_unit(ref, block, avoid_block, avoid_offset);
+
+			if (i >= 0)
+			{
+				place->block = block;
+				place->offset = vdb_overlay_unit_offset(size_class, i);
+				place->size_class = size_class;
+				return true;
+			}
+			block = vdb_overlay_slab(ref, block)->next;
+			nfull++;
+		}
+		if (block != VDB_BLOCK_NONE)
+			change_lists(ref, size_class, nfull, NULL, 0);
+		else if (!add_slabs(ref, size_class, nfull, Min(1 + 2 * nfull, SLAB_BATCH)))
+			return false;
+	}
+}
+
+/* Add to the change: unlink a slab from its list. */
+static void
+unlink_slab(VdbScmChange *change, const VdbTableRef *ref, const VdbOverlaySlab *slab)
+{
+	if (slab->prev == VDB_BLOCK_NONE)
+		vdb_scm_change_write(change, ref->entry_block, list_field(ref, slab->list),
+							 &slab->next, sizeof(VdbBlock));
+	else
+		vdb_scm_change_write(change, slab->prev, SLAB_FIELD(next), &slab->next, sizeof(VdbBlock));
+	if (slab->next != VDB_BLOCK_NONE)
+		vdb_scm_change_write(change, slab->next, SLAB_FIELD(prev), &slab->prev, sizeof(VdbBlock));
+}
+
+/* Give an unused slab back to the pool.  Its header is wiped, so that stale addresses see no slab. */
+static void
+release_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+	unlink_slab(change, ref, slab);
+	vdb_scm_change_zero(change, block, VDB_POOL_BLOCK_HEADER, sizeof(VdbOverlaySlab));
+	vdb_scm_change_free_block(change, block);
+	vdb_scm_change_end(change);
+}
+
+/* Move a slab from the full list to the front of its class. */
+static void
+offer_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
+{
+	VdbBlock	head = vdb_map_table_entry(ref)->lists[slab->size_class];
+	uint32		links[3] = {head, VDB_BLOCK_NONE, slab->size_class};
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+	StaticAssertStmt(offsetof(VdbOverlaySlab, prev) == offsetof(VdbOverlaySlab, next) + 4 &&
+					 offsetof(VdbOverlaySlab, list) == offsetof(VdbOverlaySlab, next) + 8,
+					 "links are written as one");
+	unlink_slab(change, ref, slab);
+	vdb_scm_change_write(change, block, SLAB_FIELD(next), links, sizeof(links));
+	if (head != VDB_BLOCK_NONE)
+		vdb_scm_change_write(change, head, SLAB_FIELD(prev), &block, sizeof(block));
+	vdb_scm_change_write(change, ref->entry_block, list_field(ref, slab->size_class),
+						 &block, sizeof(block));
+	vdb_scm_change_end(change);
+}
+
+/* See overlay.h. */
+void
+vdb_overlay_settle(const VdbTableRef *ref, VdbBlock block)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (vdb_map_table_valid(ref) && vdb_overlay_is_slab(ref, block))
+	{
+		const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
+		int			nfree = count_free(ref, block);
+		VdbBlock	head = vdb_map_table_entry(ref)->lists[slab->size_class];
+		bool		spare = head != VDB_BLOCK_NONE &&
+			(head != block || slab->next != VDB_BLOCK_NONE);
+
+		if (nfree == slab->nunits && spare)
+			release_slab(ref, block, slab);
+		else if (nfree > 0 && slab->list == VDB_TABLE_LIST_FULL)
+			offer_slab(ref, block, slab);
+	}
+	LWLockRelease(lock);
+}

@@ -1,0 +1,78 @@
+/*-------------------------------------------------------------------------
+ *
+ * pages.h
+ *	  Runs of ordinary pages in a table's main fork: the bytes of stripes and wide rows.
+ *
+ * Block 0 of the main fork is the metapage.  A run is a number of consecutive pages whose
+ * contents (after the 24-byte page header) form one byte stream.  Level 2: knows no rows, no stripes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_PAGES_H
+#define VDB_PAGES_H
+
+#include "access/xlogdefs.h"
+#include "storage/block.h"
+#include "utils/rel.h"
+
+#include "base/vdb_types.h"
+
+#define VDB_PAGE_PAYLOAD	(BLCKSZ - 24)	/* SizeOfPageHeaderData */
+
+/*
+ * Create the storage of a new table: main fork with metapage, INIT fork when
+ * unlogged; WAL-logged as core does it.  rel may be valid only in part: no
+ * more than its name and persistence kind are looked at, for messages.
+ */
+extern void vdb_pages_create(Relation rel, const RelFileNode *rnode, char persistence);
+
+/*
+ * Check the metapage (magic, version, BLCKSZ); ERRCODE_DATA_CORRUPTED and a
+ * hint otherwise.  Cheap; called once per relcache entry.
+ */
+extern void vdb_pages_check(Relation rel);
+
+/* The random number that the storage got when it was created; checks as above. */
+extern uint64 vdb_pages_identity(Relation rel);
+
+/* Pages of the main fork.  (RelationGetNumberOfBlocks would ask our own callback.) */
+extern BlockNumber vdb_pages_count(Relation rel);
+
+/* Pages that a run of so many bytes takes. */
+static inline uint64
+vdb_pages_needed(uint64 bytes)
+{
+	return (bytes + VDB_PAGE_PAYLOAD - 1) / VDB_PAGE_PAYLOAD;
+}
+
+/*
+ * Write a run: extends the fork, fills pages through shared buffers, logs full
+ * pages unless the relation needs no WAL.  The data is given as one buffer.
+ * Returns first page and number of pages; *lsn gets the last record's end, or
+ * InvalidXLogRecPtr when nothing was logged.
+ */
+extern BlockNumber vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn);
+
+/*
+ * A run written piecewise, for what is too large to hold in memory at once.
+ * The total is known beforehand: the run is allocated by begin.  begin_at
+ * overwrites a free run at 'first' instead; the caller knows that nobody can
+ * read it any more.  A writer lives in the context current at begin; after an
+ * error it simply goes with it, and its pages stay unused.
+ */
+typedef struct VdbPageWriter VdbPageWriter;
+extern VdbPageWriter *vdb_page_writer_begin(Relation rel, uint64 total_bytes);
+extern VdbPageWriter *vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes);
+extern void vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len);
+extern BlockNumber vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn);
+
+/*
+ * Read len bytes at byte offset of a run into dst.  ERRCODE_DATA_CORRUPTED
+ * when a page is missing or not one of a run.
+ */
+extern void vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char *dst);
+
+/* Prefetch the pages that hold these bytes.  Never an error for missing pages. */
+extern void vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, uint64 len);
+
+#endif							/* VDB_PAGES_H */

@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ *
+ * pages_format.h
+ *	  The bytes of the main fork: metapage and pages of runs.
+ *
+ * Every page begins with core's 24-byte page header, so that checksums, WAL
+ * and the tools of the server work as with any table.
+ *
+ * Metapage (block 0, and the only block of an INIT fork): header with
+ * pd_lower at the end of VdbMetapage, pd_upper = pd_special = BLCKSZ.
+ *
+ * Page of a run (all other blocks): pd_lower = pd_upper = pd_special = BLCKSZ,
+ * that is, a page without a hole; bytes 24 to 8191 are content.  The last page
+ * of a run is filled up with zeros.  A page of zeros is one that was allocated
+ * and not written before a crash or an error: it belongs to no run.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_PAGES_FORMAT_H
+#define VDB_PAGES_FORMAT_H
+
+#include "storage/bufpage.h"
+
+#include "pages/pages.h"
+
+#define VDB_METAPAGE_MAGIC		0x4D424456	/* "VDBM" on media */
+#define VDB_METAPAGE_VERSION	1
+#define VDB_METAPAGE_BLOCK		0
+
+/* At byte 24 of block 0. */
+typedef struct VdbMetapage
+{
+	uint32		magic;				/* 0: VDB_METAPAGE_MAGIC */
+	uint16		version;			/* 4: VDB_METAPAGE_VERSION */
+	uint16		flags;				/* 6: zero */
+	uint32		page_bytes;			/* 8: BLCKSZ */
+	uint32		lb_rows;			/* 12: VDB_LB_ROWS */
+	uint64		identity;			/* 16: random, given when the storage was created */
+	uint8		reserved[36];		/* 24: zero */
+	uint32		crc;				/* 60: CRC-32C of bytes 0 to 59 */
+} VdbMetapage;
+
+StaticAssertDecl(sizeof(VdbMetapage) == 64, "metapage content is 64 bytes on media");
+StaticAssertDecl(offsetof(VdbMetapage, identity) == 16, "identity is at 16");
+StaticAssertDecl(offsetof(VdbMetapage, crc) == 60, "crc is at 60");
+StaticAssertDecl(SizeOfPageHeaderData == 24, "page header is 24 bytes");
+StaticAssertDecl(VDB_PAGE_PAYLOAD % 8 == 0, "content of a page keeps alignment");
+
+#endif							/* VDB_PAGES_FORMAT_H */

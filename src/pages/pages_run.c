@@ -1,0 +1,295 @@
+/*-------------------------------------------------------------------------
+ *
+ * pages_run.c
+ *	  Runs of pages: write once, read any bytes of them.
+ *
+ * Writing has two steps.  Allocation extends the fork by zero pages under the
+ * relation extension lock, for the whole run at once so that it is
+ * consecutive; then the pages are filled one after the other through buffers,
+ * each with a full-page record.  The lock is not held while filling, so large
+ * runs keep nobody from extending.  The zero pages are really written, not
+ * left as a hole: a full disk shows now, not in a later checkpoint.
+ * An error or crash in between leaves zero or unreferenced pages, no more.
+ *
+ * A run becomes readable for others when its place is published elsewhere,
+ * after its last record; its pages are not changed from then on.
+ *
+ * Locks: relation extension lock while allocating (not for local relations);
+ * one buffer content lock at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+
+#include "pages/pages_format.h"
+
+struct VdbPageWriter
+{
+	Relation	rel;
+	BlockNumber first;
+	uint32		npages;
+	uint32		pages_done;
+	uint64		total_bytes;
+	uint64		bytes_taken;
+	uint32		fill;				/* bytes in 'content' */
+	bool		needs_wal;
+	XLogRecPtr	lsn;
+	BufferAccessStrategy strategy;
+	char		content[VDB_PAGE_PAYLOAD];
+};
+
+BlockNumber
+vdb_pages_count(Relation rel)
+{
+	return smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+}
+
+/* ---- allocation ---- */
+
+/* Extend the main fork by npages zero pages; returns the first one. */
+static BlockNumber
+run_allocate(Relation rel, uint64 npages)
+{
+	PGAlignedBlock zero;
+	bool		need_lock = !RELATION_IS_LOCAL(rel);
+	bool		temp = RelationUsesLocalBuffers(rel);
+	BlockNumber first;
+
+	memset(zero.data, 0, BLCKSZ);
+	if (need_lock)
+		LockRelationForExtension(rel, ExclusiveLock);
+
+	first = vdb_pages_count(rel);
+	if (first == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("metapage of table \"%s\" is missing",
+						RelationGetRelationName(rel)),
+				 errdetail("The main fork has no pages.")));
+	if (npages > (uint64) MaxBlockNumber - first)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("cannot extend table \"%s\" beyond %u blocks",
+						RelationGetRelationName(rel), MaxBlockNumber)));
+
+	for (uint64 i = 0; i < npages; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + (BlockNumber) i,
+				   zero.data, temp);
+	}
+
+	if (need_lock)
+		UnlockRelationForExtension(rel, ExclusiveLock);
+	return first;
+}
+
+/* ---- writing ---- */
+
+VdbPageWriter *
+vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes)
+{
+	VdbPageWriter *writer;
+
+	Assert(total_bytes > 0);
+	Assert(first != VDB_METAPAGE_BLOCK);
+
+	writer = (VdbPageWriter *) palloc0(sizeof(VdbPageWriter));
+	writer->rel = rel;
+	writer->first = first;
+	writer->npages = (uint32) vdb_pages_needed(total_bytes);
+	writer->total_bytes = total_bytes;
+	writer->needs_wal = RelationNeedsWAL(rel);
+	writer->lsn = InvalidXLogRecPtr;
+	writer->strategy = GetAccessStrategy(BAS_BULKWRITE);
+	return writer;
+}
+
+VdbPageWriter *
+vdb_page_writer_begin(Relation rel, uint64 total_bytes)
+{
+	return vdb_page_writer_begin_at(rel,
+									run_allocate(rel, vdb_pages_needed(total_bytes)),
+									total_bytes);
+}
+
+/* Write one page of content: VDB_PAGE_PAYLOAD bytes. */
+static void
+writer_put_page(VdbPageWriter *writer, const char *content)
+{
+	BlockNumber block = writer->first + writer->pages_done;
+	Buffer		buffer;
+	Page		page;
+
+	Assert(writer->pages_done < writer->npages);
+	CHECK_FOR_INTERRUPTS();
+
+	buffer = ReadBufferExtended(writer->rel, MAIN_FORKNUM, block,
+								RBM_ZERO_AND_LOCK, writer->strategy);
+	page = BufferGetPage(buffer);
+
+	START_CRIT_SECTION();
+	PageInit(page, BLCKSZ, 0);
+	((PageHeader) page)->pd_lower = BLCKSZ;
+	memcpy((char *) page + SizeOfPageHeaderData, content, VDB_PAGE_PAYLOAD);
+	MarkBufferDirty(buffer);
+	if (writer->needs_wal)
+		writer->lsn = log_newpage_buffer(buffer, false);
+	END_CRIT_SECTION();
+
+	UnlockReleaseBuffer(buffer);
+	writer->pages_done++;
+}
+
+void
+vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len)
+{
+	const char *from = (const char *) data;
+
+	Assert(len <= writer->total_bytes - writer->bytes_taken);
+	writer->bytes_taken += len;
+
+	while (len > 0)
+	{
+		uint64		part;
+
+		/* Whole pages need no copy on the way. */
+		if (writer->fill == 0 && len >= VDB_PAGE_PAYLOAD)
+		{
+			writer_put_page(writer, from);
+			from += VDB_PAGE_PAYLOAD;
+			len -= VDB_PAGE_PAYLOAD;
+			continue;
+		}
+
+		part = Min(len, (uint64) (VDB_PAGE_PAYLOAD - writer->fill));
+		memcpy(writer->content + writer->fill, from, part);
+		writer->fill += (uint32) part;
+		from += part;
+		len -= part;
+		if (writer->fill == VDB_PAGE_PAYLOAD)
+		{
+			writer_put_page(writer, writer->content);
+			writer->fill = 0;
+		}
+	}
+}
+
+BlockNumber
+vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn)
+{
+	BlockNumber first = writer->first;
+
+	if (writer->bytes_taken != writer->total_bytes)
+		elog(ERROR, "run of " UINT64_FORMAT " bytes got " UINT64_FORMAT,
+			 writer->total_bytes, writer->bytes_taken);
+
+	if (writer->fill > 0)
+	{
+		memset(writer->content + writer->fill, 0, VDB_PAGE_PAYLOAD - writer->fill);
+		writer_put_page(writer, writer->content);
+	}
+	Assert(writer->pages_done == writer->npages);
+
+	*npages = writer->npages;
+	*lsn = writer->lsn;
+	FreeAccessStrategy(writer->strategy);
+	pfree(writer);
+	return first;
+}
+
+BlockNumber
+vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn)
+{
+	VdbPageWriter *writer = vdb_page_writer_begin(rel, len);
+
+	vdb_page_writer_append(writer, data, len);
+	return vdb_page_writer_end(writer, npages, lsn);
+}
+
+/* ---- reading ---- */
+
+static void
+run_page_damaged(Relation rel, BlockNumber block, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("page %u of table \"%s\" is damaged",
+					block, RelationGetRelationName(rel)),
+			 errdetail_internal("%s", detail)));
+}
+
+/* ERROR unless the page in a locked buffer is one of a run. */
+static void
+run_page_check(Relation rel, BlockNumber block, Page page)
+{
+	PageHeader	header = (PageHeader) page;
+
+	if (PageIsNew(page))
+		run_page_damaged(rel, block, "Expected a page of a run, found an empty page.");
+	if (header->pd_lower != BLCKSZ || header->pd_upper != BLCKSZ)
+		run_page_damaged(rel, block,
+						 psprintf("Expected a page of a run, with bounds %d and %d, found bounds %u and %u.",
+								  BLCKSZ, BLCKSZ, header->pd_lower, header->pd_upper));
+}
+
+void
+vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char *dst)
+{
+	uint64		page_no = offset / VDB_PAGE_PAYLOAD;
+	uint32		skip = (uint32) (offset % VDB_PAGE_PAYLOAD);
+	BlockNumber count = vdb_pages_count(rel);
+
+	/* Ahead of all reads, since core's message for this names only the file. */
+	if (len > 0 && first + (offset + len - 1) / VDB_PAGE_PAYLOAD >= count)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("page " UINT64_FORMAT " of table \"%s\" is missing",
+						first + (offset + len - 1) / VDB_PAGE_PAYLOAD,
+						RelationGetRelationName(rel)),
+				 errdetail("A run that begins at page %u needs it, but the main fork has only %u pages.",
+						   first, count)));
+
+	while (len > 0)
+	{
+		BlockNumber block = first + (BlockNumber) page_no;
+		uint32		part = (uint32) Min(len, (uint64) (VDB_PAGE_PAYLOAD - skip));
+		Buffer		buffer;
+		Page		page;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buffer);
+		run_page_check(rel, block, page);
+		memcpy(dst, (char *) page + SizeOfPageHeaderData + skip, part);
+		UnlockReleaseBuffer(buffer);
+
+		dst += part;
+		len -= part;
+		skip = 0;
+		page_no++;
+	}
+}
+
+void
+vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, uint64 len)
+{
+	uint64		block;
+	uint64		end;
+
+	if (len == 0)
+		return;
+	block = first + offset / VDB_PAGE_PAYLOAD;
+	end = first + (offset + len - 1) / VDB_PAGE_PAYLOAD + 1;
+	end = Min(end, (uint64) vdb_pages_count(rel));
+	for (; block < end; block++)
+		PrefetchBuffer(rel, MAIN_FORKNUM, (BlockNumber) block);
+}

@@ -1,0 +1,173 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows.h
+ *	  Row versions in the pool, and the visibility rules for all versions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_ROWS_H
+#define VDB_ROWS_H
+
+#include "access/htup_details.h"
+#include "access/multixact.h"
+#include "access/tableam.h"
+#include "storage/lmgr.h"
+#include "utils/snapshot.h"
+
+#include "map/map.h"
+#include "rows/rows_format.h"
+
+/* ---- one version's header, wherever the row lives ---- */
+
+#define VDB_PLACE_SCM		1
+#define VDB_PLACE_FLASH		2
+
+/*
+ * A copy of a version's header.  hdr.t_ctid is the next version's TID (itself when there is none, or the moved-partitions
+ * marker, or a speculative token).  Void ids are already turned into HEAP_XMIN_INVALID / HEAP_XMAX_INVALID.
+ */
+typedef struct VdbVersion
+{
+	VdbRowNumber row;
+	uint8		place;
+	bool		has_stub;			/* flash: a stub exists */
+	uint16		seen_infomask;		/* as read; a difference to hdr.t_infomask are hint bits to store */
+	HeapTupleHeaderData hdr;		/* t_bits not meaningful */
+	VdbExtent	extent;
+	VdbBlock	block;				/* SCM: of the VdbRowPrefix */
+	uint16		offset;
+	uint32		len;				/* SCM: VDB_ROW_LEN */
+	bool		wide;
+	uint32		pos;				/* flash: position in its stripe */
+} VdbVersion;
+
+/* ---- visibility (rows_visibility.c) ----
+ * Rule for rule what heapam_visibility.c does, on a copied header: hint bits are set in hdr->t_infomask only (committed ones only when
+ * the commit record is flushed); the caller stores the difference.  self: the version's TID.  Any snapshot type but HISTORIC raises nothing.
+ */
+extern bool vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Snapshot snapshot);
+extern TM_Result vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid);
+
+typedef enum VdbDeadness
+{
+	VDB_DEAD,						/* removable: dead to everyone */
+	VDB_LIVE,
+	VDB_RECENTLY_DEAD,
+	VDB_INSERT_IN_PROGRESS,
+	VDB_DELETE_IN_PROGRESS
+} VdbDeadness;
+
+/* As HeapTupleSatisfiesVacuumHorizon: *dead_after is set for RECENTLY_DEAD. */
+extern VdbDeadness vdb_row_deadness_horizon(HeapTupleHeader hdr, TransactionId *dead_after);
+/* As HeapTupleSatisfiesVacuum with a fixed horizon. */
+extern VdbDeadness vdb_row_deadness(HeapTupleHeader hdr, TransactionId oldest_xmin);
+/* Dead to everyone without looking at clog beyond hint bits and own checks (for all_dead). */
+extern bool vdb_row_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest);
+
+/* xmax is only a lock / its updating xid / its fate. */
+extern bool vdb_row_only_locked(HeapTupleHeader hdr);
+
+/* ---- new xmax (rows_xmax.c): what heap calls compute_new_xmax_infomask and its relatives ---- */
+
+/*
+ * The xmax, infomask and infomask2 bits to store when 'add_to_xmax' (own xid) wants 'mode' (is_update: it will update or
+ * delete) on a version whose header is hdr.  May create or extend a multixact: a change that stores one (infomask has HEAP_XMAX_IS_MULTI) must
+ * be begun with VDB_CHANGE_FLUSH, which flushes the multixact's own WAL as well.
+ */
+extern void vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode mode, bool is_update,
+							 TransactionId *new_xmax, uint16 *new_infomask, uint16 *new_infomask2);
+/* xmax with which the new version of an updated row starts: the old one's lockers (old_hdr: before the update went in). */
+extern void vdb_xmax_carry(HeapTupleHeader old_hdr, bool lockers_gone, TransactionId *xmax,
+						   uint16 *infomask, uint16 *infomask2);
+/* Row lock strength <-> heavyweight lock on the TID, member status; status of a single xmax. */
+extern LOCKMODE vdb_lock_mode_heavy(LockTupleMode mode);
+extern MultiXactStatus vdb_lock_mode_status(LockTupleMode mode, bool is_update);
+extern LockTupleMode vdb_status_lock_mode(MultiXactStatus status);
+extern MultiXactStatus vdb_xmax_status(const HeapTupleHeaderData *hdr);
+extern bool vdb_multixact_conflicts(MultiXactId multi, uint16 infomask, LockTupleMode mode, bool *current_is_member);
+/* Wait for members that conflict (or try: returns false when nowait and some remain); 'remaining' others may be NULL. */
+extern void vdb_multixact_wait(MultiXactId multi, MultiXactStatus status, uint16 infomask, Relation rel,
+							   const ItemPointerData *tid, XLTW_Oper oper, int *remaining);
+extern bool vdb_multixact_wait_conditional(MultiXactId multi, MultiXactStatus status, uint16 infomask, Relation rel, int *remaining);
+
+/* ---- tuples (rows_tuple.c) ---- */
+
+/*
+ * Form the tuple to store from any slot: all attributes, external and expanded values flattened (compressed inline values are kept).
+ * Header: natts, nulls, t_hoff set; xmin etc. left to vdb_rows_stamp.  palloc'd.  Any size up to 1 GB.
+ */
+extern HeapTuple vdb_rows_form(Relation rel, TupleTableSlot *slot);
+extern void vdb_rows_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, int options, VdbRowNumber row);	/* as heap_prepare_insert + t_ctid = self */
+
+/* ---- segments (rows_segment.c) ---- */
+
+/* A reserved place for one new row. */
+typedef struct VdbRowPlace
+{
+	VdbRowNumber row;
+	VdbBlock	block;				/* where the prefix will stand */
+	uint16		offset;
+	uint16		slot;				/* value to publish */
+	VdbBlock	slot_block;
+	uint16		slot_offset;
+	bool		wide;				/* data goes to wide.first_page */
+	VdbWideRef	wide_ref;
+} VdbRowPlace;
+
+/*
+ * Reserve a place for a tuple (its t_len decides).  Takes a segment of this table from the hand-back list or claims new ones; writes the data
+ * of a wide row to main-fork pages.  False: the pool is full (nothing reserved; the caller lets migrate/ make room and calls again).
+ * No lock is held on entry or return.  The reservation is this backend's; never publishing it leaves an empty slot, which is harmless.
+ */
+extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place);
+
+/* Give back the latest reservation(s) if nothing came after; a hint only. */
+extern void vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowPlace *place);
+
+/* Add a stamped tuple at its place to a change (data, then published slot). */
+extern void vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple);
+
+/* How many more blocks a put of this place may add to the change (1 to 3). */
+extern bool vdb_rows_put_fits(const VdbScmChange *change, const VdbRowPlace *place, HeapTuple tuple);
+
+/* Segments this backend owns go back to the hand-back list (transaction end; registered by vdb_rows_init). */
+extern void vdb_rows_hand_back(void);
+
+/*
+ * Is the segment open, that is, owned by an appender or in the hand-back list of this server run?  'take': if it is only
+ * in the list, take it off for good, so that nobody appends to it any more.  True: still owned by an appender, leave it alone.
+ */
+extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take);
+
+/* Header of a segment, checked (magic, table, generation, lb); ERRCODE_DATA_CORRUPTED otherwise. */
+extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb);
+
+/* ---- reading (rows_read.c).  Caller holds the LB's row lock, either mode. ---- */
+
+/* Header of the row at index of the extent's LB; false: empty or reaped slot (*reaped says which). */
+extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
+							 VdbVersion *version, bool *reaped);
+
+/* Copy the tuple image (header as in version->hdr, bits and data) to dst (version->len bytes, MAXALIGNed); wide rows: header and VdbWideRef only. */
+extern void vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst);
+
+/* Complete a wide row after unlocking: image is what vdb_rows_copy gave; returns a palloc'd whole tuple. Checks the CRC. */
+extern HeapTuple vdb_rows_complete_wide(Relation rel, const char *image, uint32 len);
+
+/* Store hint bits that visibility has set (version->hdr vs seen_infomask); SCM rows only. Shared lock suffices. */
+extern void vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version);
+
+/* ---- changing (rows_change.c).  Caller holds the LB's row lock exclusive. ---- */
+
+/* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in SCM; xmax_incarnation is this run's. */
+extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation);
+
+/* Whole header fields t_xmin .. t_infomask (speculative confirm / abort). */
+extern void vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version);
+
+/* Slot := reaped. */
+extern void vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index);
+
+extern void vdb_rows_init(void);	/* _PG_init: shared memory, transaction callbacks */
+
+#endif							/* VDB_ROWS_H */

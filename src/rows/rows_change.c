@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows_change.c
+ *	  Changing row versions in the pool: new xmax, new header, reaped slot.
+ *
+ * The caller holds the logical block's row lock exclusive from reading the
+ * version until the change has ended.
+ *
+ * The header changes in three aligned words that can't be stored as one:
+ *
+ *	word 0	prefix: length, incarnation of xmax
+ *	word 1	xmin, xmax
+ *	word 2	cid (or cmax), block number of t_ctid
+ *	word 3	offset number of t_ctid, infomask2, infomask, t_hoff, t_bits[0]
+ *
+ * A crash may keep some of them and lose the rest together with the WAL record,
+ * which isn't flushed first.  The flags of one xmax must never be read with
+ * the number of another: so words 0 to 2 are stored first, and word 3, with
+ * the flags, is the publish.  Where the media say HEAP_XMAX_INVALID before,
+ * the new xmax is nothing until then.  Where they don't:
+ *
+ *	- The old xmax is the new one, of this run (a locker goes on to update): any
+ *	  mixture belongs to this transaction, which a crash ends.
+ *	- The new xmax is a multixact, or it is what is left of a multixact that
+ *	  still counts (freezing): mixtures would be wrong.  The caller's change has
+ *	  VDB_CHANGE_FLUSH (WAL has to be flushed before storing a multixact anyway),
+ *	  and redo repairs whatever a crash left.
+ *	- Else the old xmax no longer counts (its transactions are over, and it was
+ *	  a lock, or aborted, or void), or else a multixact had been made of the two.
+ *	  HEAP_XMAX_INVALID is stored as a hint first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "rows/rows_private.h"
+
+/* Bytes of words 0 to 2 that are written: without the length. */
+#define VDB_HEAD_OFFSET		offsetof(VdbRowPrefix, xmax_incarnation)
+#define VDB_HEAD_BYTES		20
+#define VDB_FLAGS_OFFSET	24		/* word 3, from the prefix */
+#define VDB_FLAGS_BYTES		8
+#define VDB_CTID_END		6		/* infomask ends here in word 3 */
+
+StaticAssertDecl(offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmin) == 0 &&
+				 offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmax) == 4 &&
+				 offsetof(HeapTupleHeaderData, t_choice.t_heap.t_field3) == 8 &&
+				 offsetof(HeapTupleHeaderData, t_ctid) == 12,
+				 "words 1 and 2 of a row are xmin, xmax, cid and t_ctid's block");
+StaticAssertDecl(offsetof(HeapTupleHeaderData, t_infomask2) == 18 &&
+				 offsetof(HeapTupleHeaderData, t_infomask) == 20 &&
+				 offsetof(HeapTupleHeaderData, t_hoff) == 22,
+				 "word 3 of a row is t_ctid's offset and the flags");
+
+static const VdbRowPrefix *
+stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
+{
+	Assert(version->place == VDB_PLACE_SCM);
+	Assert(version->offset % sizeof(uint64) == 0);
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, vdb_row_lb(version->row))),
+								LW_EXCLUSIVE));
+	return (const VdbRowPrefix *)
+		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
+}
+
+/* Words 0 to 3, in the order told above. */
+static void
+write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
+			 uint32 xmax_incarnation)
+{
+	const char *stored = (const char *) stored_prefix(ref, version);
+	const char *hdr = (const char *) &version->hdr;
+	char		head[VDB_HEAD_BYTES];
+	char		flags[VDB_FLAGS_BYTES];
+
+	Assert(((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix)))->t_hoff == version->hdr.t_hoff);
+	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix))) ==
+		   HeapTupleHeaderGetNatts(&version->hdr));
+
+	memcpy(head, &xmax_incarnation, sizeof(uint32));
+	memcpy(head + sizeof(uint32), hdr, VDB_HEAD_BYTES - sizeof(uint32));
+	memcpy(flags, stored + VDB_FLAGS_OFFSET, VDB_FLAGS_BYTES);
+	memcpy(flags, hdr + VDB_FLAGS_OFFSET - sizeof(VdbRowPrefix), VDB_CTID_END);
+
+	vdb_scm_change_write(change, version->block, (uint16) (version->offset + VDB_HEAD_OFFSET),
+						 head, VDB_HEAD_BYTES);
+	vdb_scm_change_publish(change, version->block, (uint16) (version->offset + VDB_FLAGS_OFFSET),
+						   flags, VDB_FLAGS_BYTES);
+}
+
+/* Before xmax changes from one that no longer counts: say so on media.  See the head of the file. */
+static void
+hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation)
+{
+	const VdbRowPrefix *prefix = stored_prefix(ref, version);
+	const HeapTupleHeaderData *stored = (const HeapTupleHeaderData *) (prefix + 1);
+	uint16		infomask = stored->t_infomask | HEAP_XMAX_INVALID;
+
+	if (stored->t_infomask & HEAP_XMAX_INVALID)
+		return;
+	if (version->hdr.t_infomask & HEAP_XMAX_IS_MULTI)
+		return;
+	if (prefix->xmax_incarnation == incarnation &&
+		!(stored->t_infomask & HEAP_XMAX_IS_MULTI) &&
+		HeapTupleHeaderGetRawXmax(stored) == HeapTupleHeaderGetRawXmax(&version->hdr))
+		return;
+
+	vdb_scm_hint(ref->pool, version->block,
+				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData, t_infomask)),
+				 &infomask, sizeof(infomask));
+}
+
+/*
+ * See rows.h.  version->hdr has the new xmax as vdb_xmax_compute gave it; when
+ * that is a multixact, the change was begun with VDB_CHANGE_FLUSH.  Not for
+ * replacing a multixact by a member of it that still counts.
+ */
+void
+vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
+				  uint32 incarnation)
+{
+	hide_old_xmax(ref, version, incarnation);
+	write_header(change, ref, version, incarnation);
+}
+
+/*
+ * See rows.h.  For rows of the running transaction, which a crash ends, and for
+ * freezing, where old and new words mean the same (but see above about
+ * multixacts).  The xmax keeps its incarnation.
+ */
+void
+vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version)
+{
+	write_header(change, ref, version, stored_prefix(ref, version)->xmax_incarnation);
+}
+
+/* See rows.h.  The row's bytes stay, unreachable, until the segment is freed. */
+void
+vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+			  VdbLogicalBlock lb, uint8 index)
+{
+	const VdbSegmentHeader *segment = vdb_rows_segment(ref, extent->ref, lb);
+	uint32		slot_number = (lb - segment->first_lb) * VDB_LB_ROWS + index;
+	uint16		reaped = VDB_SLOT_REAPED;
+
+	Assert(extent->kind == VDB_EXTENT_SEGMENT);
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
+
+	vdb_scm_change_publish(change, extent->ref,
+						   (uint16) (VDB_SEGMENT_SLOTS + slot_number * sizeof(uint16)),
+						   &reaped, sizeof(reaped));
+}

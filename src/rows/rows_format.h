@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows_format.h
+ *	  Bytes of a row segment in the pool.
+ *
+ * A segment is 8 blocks; the first 24 bytes of each stay zero.  Block 0: VdbSegmentHeader at 24, slot array (uint16 each) at 88,
+ * rows from MAXALIGN(88 + 2 * nslots).  Blocks 1 to 7: rows from 24.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_ROWS_FORMAT_H
+#define VDB_ROWS_FORMAT_H
+
+#include "scm/scm.h"
+
+#define VDB_SEGMENT_MAGIC		0x56534547	/* "VSEG" */
+#define VDB_SEGMENT_VERSION		1
+
+typedef struct VdbSegmentHeader
+{
+	uint32		magic;
+	uint16		version;
+	uint16		nslots;				/* 256, 512, 1024 or 2048 */
+	uint32		table_slot;
+	uint32		table_generation;
+	VdbLogicalBlock first_lb;
+	uint32		incarnation;		/* of every xmin in it */
+	uint8		pad[40];
+} VdbSegmentHeader;
+
+StaticAssertDecl(sizeof(VdbSegmentHeader) == 64, "segment header is 64 bytes on media");
+
+#define VDB_SEGMENT_SLOTS		(VDB_POOL_BLOCK_HEADER + 64)	/* offset of slot 0 in block 0 */
+#define VDB_SLOT_EMPTY			0
+#define VDB_SLOT_REAPED			0xFFFF
+
+static inline uint16
+vdb_slot_make(int block, uint16 offset)
+{
+	return (uint16) ((block << 10) | (offset >> 3));
+}
+
+static inline int
+vdb_slot_block(uint16 slot)
+{
+	return slot >> 10;
+}
+
+static inline uint16
+vdb_slot_offset(uint16 slot)
+{
+	return (uint16) ((slot & 0x3FF) << 3);
+}
+
+typedef struct VdbRowPrefix
+{
+	uint32		len;				/* bytes of header and data that follow; VDB_ROW_WIDE: header (t_hoff bytes) and a VdbWideRef */
+	uint32		xmax_incarnation;
+} VdbRowPrefix;
+
+StaticAssertDecl(sizeof(VdbRowPrefix) == 8, "row prefix is 8 bytes on media");
+
+#define VDB_ROW_WIDE			0x80000000u
+#define VDB_ROW_LEN(p)			((p) & 0x7FFFFFFFu)
+
+typedef struct VdbWideRef
+{
+	BlockNumber first_page;
+	uint32		npages;
+	uint32		data_bytes;			/* of the tuple after t_hoff */
+	uint32		crc;				/* CRC-32C of them */
+} VdbWideRef;
+
+StaticAssertDecl(sizeof(VdbWideRef) == 16, "wide reference is 16 bytes on media");
+
+/* Longest row image (prefix, header, data) kept in the segment; longer rows become wide. */
+#define VDB_ROW_MAX_INLINE		(VDB_POOL_BLOCK_PAYLOAD - 8)
+
+#endif							/* VDB_ROWS_FORMAT_H */

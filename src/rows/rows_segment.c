@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows_segment.c
+ *	  Appending rows: finding a segment with room, places in it, putting.
+ *
+ * For each table it inserts to, a backend appends to one 'current' segment.
+ * When that has no room for the next row it goes on in a spare of its own,
+ * else in a segment that somebody handed back, else it claims new ones: one at
+ * first, then twice as many each time within a transaction, as every claim
+ * flushes WAL.  At the transaction's end everything with room is handed back.
+ *
+ * A place is reserved by arithmetic in local memory, and nobody else knows of
+ * it until its slot is published.  So a segment must stay owned while any of
+ * its places is outstanding, that is, reserved but not stored: migration would
+ * take a segment that nobody owns, seeing only empty slots.  A segment that is
+ * full while places are outstanding is therefore 'retired', and closed by a
+ * later reservation that finds none outstanding.  (Puts are added to a change,
+ * which ends before anything else can be reserved: a claim is a change too.)
+ * An aborted (sub)transaction never stores its places; they stay empty slots.
+ *
+ * Segments have an entry in the open-segment hash before the map names them,
+ * for the same reason.  When a claim fails by an error, the entries and the
+ * reserved segments are given back when the (sub)transaction aborts: at the
+ * error itself, locks that this needs may be held.
+ *
+ * There is no exit callback: a process that exits inside a transaction aborts
+ * it on the way, and outside of transactions nothing is owned.
+ *
+ * Locks: none held on entry or return.  Takes open-segment locks (one at a
+ * time), and whatever vdb_map_claim and vdb_scm_reserve_segments take.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "port/pg_crc32c.h"
+
+#include "base/vdb_stop_point.h"
+#include "pages/pages.h"
+#include "rows/rows_private.h"
+
+#define VDB_LB_NONE				PG_UINT32_MAX
+
+/* Segments reserved and entered, but perhaps not claimed: see claim_segments. */
+typedef struct VdbPendingClaim
+{
+	VdbPool    *pool;
+	int			nsegments;			/* reserved in the pool */
+	int			nentered;			/* of these, have an entry */
+	VdbBlock	segments[VDB_CLAIM_MAX];
+	int			handles[VDB_CLAIM_MAX];
+	VdbLogicalBlock first_lbs[VDB_CLAIM_MAX];	/* VDB_LB_NONE until it is being claimed */
+} VdbPendingClaim;
+
+/* What the format callback needs. */
+typedef struct VdbFormatArg
+{
+	const VdbTableRef *ref;
+	uint32		incarnation;
+	uint16		nslots;
+} VdbFormatArg;
+
+static VdbPendingClaim vdb_pending;
+
+/* Rows put since the pool's counters were last brought up to date. */
+static VdbPoolShared *vdb_tally_pool = NULL;
+static uint64 vdb_tally_rows = 0;
+static uint64 vdb_tally_bytes = 0;
+
+/* ---- claiming ---- */
+
+static void
+flush_tally(void)
+{
+	if (vdb_tally_rows == 0)
+		return;
+	pg_atomic_fetch_add_u64(&vdb_tally_pool->counters.rows_appended, vdb_tally_rows);
+	pg_atomic_fetch_add_u64(&vdb_tally_pool->counters.bytes_appended, vdb_tally_bytes);
+	vdb_tally_rows = vdb_tally_bytes = 0;
+}
+
+/* vdb_map_claim's callback: the header, and a slot array of empty slots. */
+static void
+format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg)
+{
+	const VdbFormatArg *format = arg;
+	VdbSegmentHeader header;
+
+	memset(&header, 0, sizeof(header));
+	header.magic = VDB_SEGMENT_MAGIC;
+	header.version = VDB_SEGMENT_VERSION;
+	header.nslots = format->nslots;
+	header.table_slot = format->ref->slot;
+	header.table_generation = format->ref->generation;
+	header.first_lb = first_lb;
+	header.incarnation = format->incarnation;
+
+	vdb_scm_change_write(change, segment, VDB_POOL_BLOCK_HEADER, &header, sizeof(header));
+	vdb_scm_change_zero(change, segment, VDB_SEGMENT_SLOTS, format->nslots * sizeof(uint16));
+}
+
+/*
+ * Give up the pending segments from 'first' on.  No locks are held.  After an
+ * error, one that was given a logical block may belong to the table or not: it is
+ * closed only, since unreserving space that is in use would be the worse mistake.
+ */
+static void
+drop_pending(int first)
+{
+	for (int i = first; i < vdb_pending.nsegments; i++)
+	{
+		if (i < vdb_pending.nentered)
+			vdb_open_close(vdb_pending.handles[i]);
+		if (vdb_pending.first_lbs[i] == VDB_LB_NONE)
+			vdb_scm_unreserve_segment(vdb_pending.pool, vdb_pending.segments[i]);
+	}
+	vdb_pending.nsegments = 0;
+	vdb_pending.nentered = 0;
+}
+
+/*
+ * Claim new segments as spares: appender->run of them, or as many as the pool
+ * and the range allow.  False: the pool is full.
+ */
+static bool
+claim_segments(VdbAppender *appender, const VdbTableRef *ref)
+{
+	VdbPendingClaim *pending = &vdb_pending;
+	int			lbs = vdb_fill_choose_lbs(vdb_appender_average(appender));
+	int			want = Min(appender->run, vdb_owned_room());
+	int			nclaimed;
+	VdbFormatArg arg;
+
+	Assert(want > 0 && want <= VDB_CLAIM_MAX);
+	if (pending->nsegments > 0)
+		drop_pending(0);			/* of an error that somebody swallowed */
+
+	arg.ref = ref;
+	arg.incarnation = vdb_incarnation_current(ref->pool);
+	arg.nslots = (uint16) (lbs * VDB_LB_ROWS);
+
+	pending->pool = ref->pool;
+	pending->nentered = 0;
+	for (int i = 0; i < want; i++)
+		pending->first_lbs[i] = VDB_LB_NONE;
+	pending->nsegments = vdb_scm_reserve_segments(ref->pool, want, false, pending->segments);
+	if (pending->nsegments == 0)
+		return false;
+
+	VDB_STOP_POINT("rows-reserved");
+	for (int i = 0; i < pending->nsegments; i++)
+	{
+		pending->handles[i] = vdb_open_enter(&appender->table, pending->segments[i]);
+		pending->nentered++;
+	}
+	nclaimed = vdb_map_claim(ref, pending->nsegments, lbs, pending->segments,
+							 pending->first_lbs, format_segment, &arg);
+	Assert(nclaimed >= 0 && nclaimed <= pending->nsegments);
+
+	for (int i = 0; i < nclaimed; i++)
+	{
+		VdbOwned   *owned = vdb_owned_add(appender, pending->handles[i]);
+
+		vdb_fill_init(&owned->fill, pending->segments[i], pending->first_lbs[i], arg.nslots);
+	}
+	drop_pending(nclaimed);
+	appender->run = Min(appender->run * 2, VDB_CLAIM_MAX);
+	flush_tally();
+	VDB_STOP_POINT("rows-claimed");
+	return nclaimed > 0;
+}
+
+/* ---- finding a segment with room ---- */
+
+/* A handed-back segment with room, or NULL.  The hash is memory: what the pool says decides. */
+static VdbOwned *
+take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
+{
+	VdbSegmentFill fill;
+	int			handle;
+
+	while (vdb_open_take(&appender->table, image_bytes, &fill, &handle))
+	{
+		const VdbSegmentHeader *header = (const VdbSegmentHeader *)
+		((const char *) vdb_pool_block(ref->pool, fill.segment) + VDB_POOL_BLOCK_HEADER);
+		VdbOwned   *owned = vdb_owned_add(appender, handle);
+
+		if (vdb_segment_defect(ref, header, fill.first_lb) == NULL &&
+			header->first_lb == fill.first_lb && header->nslots == fill.nslots &&
+			header->incarnation == vdb_pool_shared(ref->pool)->incarnation)
+		{
+			owned->fill = fill;
+			return owned;
+		}
+		vdb_owned_close(owned);
+	}
+	return NULL;
+}
+
+/* Make a segment with room for the row the current one.  False: the pool is full. */
+static bool
+next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
+{
+	VdbOwned   *owned;
+
+	if (appender->current != NULL)
+		vdb_owned_retire(appender);
+
+	owned = vdb_owned_lowest_spare(appender);
+	if (owned == NULL)
+	{
+		if (vdb_owned_room() == 0)
+			vdb_owned_give_all(appender);
+		if (vdb_owned_room() == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("too many rows reserved in one step"),
+					 errdetail("They fill %d segments of the pool.", VDB_OPEN_PER_BACKEND)));
+		owned = take_handed_back(appender, ref, image_bytes);
+	}
+	if (owned == NULL)
+	{
+		if (!claim_segments(appender, ref))
+			return false;
+		owned = vdb_owned_lowest_spare(appender);
+	}
+	Assert(owned != NULL);
+	owned->state = VDB_OWNED_CURRENT;
+	appender->current = owned;
+	return true;
+}
+
+/* ---- reserving ---- */
+
+/*
+ * Write a wide row's data to the main fork.  Its WAL needs no flush of its own: the commit's covers
+ * it, and if the row outlives its WAL in a crash, so did its transaction id: it's void.
+ */
+static void
+write_wide(Relation rel, HeapTuple tuple, VdbWideRef *wide)
+{
+	const char *data = (const char *) tuple->t_data + tuple->t_data->t_hoff;
+	XLogRecPtr	lsn;
+	pg_crc32c	crc;
+
+	wide->data_bytes = tuple->t_len - tuple->t_data->t_hoff;
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, data, wide->data_bytes);
+	FIN_CRC32C(crc);
+	wide->crc = crc;
+	wide->first_page = vdb_pages_write(rel, data, wide->data_bytes, &wide->npages, &lsn);
+}
+
+/* See rows.h. */
+bool
+vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place)
+{
+	VdbAppender *appender;
+	VdbSegmentFill *fill;
+	uint32		image_bytes;
+	uint16		slot;
+	uint16		offset;
+	uint8		block;
+	bool		wide;
+
+	image_bytes = vdb_row_image_bytes(tuple->t_len, tuple->t_data->t_hoff, &wide);
+	appender = vdb_appender_get(ref, image_bytes);
+	if (appender->nretired > 0 && appender->outstanding == 0)
+		vdb_owned_close_retired(appender);
+
+	if (appender->current == NULL ||
+		!vdb_fill_find(&appender->current->fill, image_bytes, &block, &offset))
+	{
+		if (!next_segment(appender, ref, image_bytes))
+			return false;
+		if (!vdb_fill_find(&appender->current->fill, image_bytes, &block, &offset))
+			elog(ERROR, "no room for %u bytes in segment %u", image_bytes,
+				 appender->current->fill.segment);
+	}
+	fill = &appender->current->fill;
+	slot = vdb_fill_add(fill, image_bytes, block, offset);
+	appender->outstanding++;
+	appender->average_scaled += image_bytes;
+	appender->average_scaled -= (appender->average_scaled - image_bytes) / VDB_AVERAGE_SHARE;
+
+	place->row = ((VdbRowNumber) fill->first_lb << 8) + slot;
+	place->block = fill->segment + block;
+	place->offset = offset;
+	place->slot = vdb_slot_make(block, offset);
+	place->slot_block = fill->segment;
+	place->slot_offset = (uint16) (VDB_SEGMENT_SLOTS + slot * sizeof(uint16));
+	place->wide = wide;
+	memset(&place->wide_ref, 0, sizeof(place->wide_ref));
+	if (wide)
+		write_wide(rel, tuple, &place->wide_ref);
+
+	Assert(place->slot != VDB_SLOT_EMPTY && place->slot != VDB_SLOT_REAPED);
+	return true;
+}
+
+static void
+place_done(const VdbTableRef *ref)
+{
+	VdbAppender *appender = vdb_appender_find(ref);
+
+	if (appender != NULL && appender->outstanding > 0)
+		appender->outstanding--;
+}
+
+/* See rows.h.  A wide row's pages are left to VACUUM. */
+void
+vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowPlace *place)
+{
+	VdbAppender *appender = vdb_appender_find(ref);
+
+	if (appender != NULL && appender->current != NULL &&
+		appender->current->fill.segment == place->slot_block)
+		vdb_fill_back(&appender->current->fill,
+					  (uint16) ((place->slot_offset - VDB_SEGMENT_SLOTS) / sizeof(uint16)),
+					  (uint8) (place->block - place->slot_block), place->offset);
+	place_done(ref);
+}
+
+/* ---- putting ---- */
+
+/* Bytes of prefix, header and data (or VdbWideRef). */
+static inline uint32
+put_bytes(const VdbRowPlace *place, HeapTuple tuple)
+{
+	if (place->wide)
+		return sizeof(VdbRowPrefix) + tuple->t_data->t_hoff + sizeof(VdbWideRef);
+	return sizeof(VdbRowPrefix) + tuple->t_len;
+}
+
+static void
+count_put(const VdbTableRef *ref, uint32 bytes)
+{
+	vdb_tally_pool = vdb_pool_shared(ref->pool);
+	vdb_tally_rows++;
+	vdb_tally_bytes += bytes;
+}
+
+/* See rows.h.  The publish comes after the data wherever it goes: in memory, on media and in redo. */
+void
+vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple)
+{
+	static PGAlignedBlock image;
+	HeapTupleHeader hdr = tuple->t_data;
+	uint32		bytes = put_bytes(place, tuple);
+	VdbRowPrefix prefix;
+
+	Assert(bytes <= VDB_ROW_MAX_INLINE);
+	Assert(place->offset + bytes <= VDB_POOL_BLOCK_BYTES);
+	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == place->row);
+
+	prefix.len = bytes - sizeof(VdbRowPrefix);
+	prefix.xmax_incarnation = vdb_pool_shared(ref->pool)->incarnation;	/* lockers may be carried over */
+	if (place->wide)
+	{
+		prefix.len |= VDB_ROW_WIDE;
+		memcpy(image.data + sizeof(prefix), hdr, hdr->t_hoff);
+		memcpy(image.data + sizeof(prefix) + hdr->t_hoff, &place->wide_ref, sizeof(VdbWideRef));
+	}
+	else
+		memcpy(image.data + sizeof(prefix), hdr, tuple->t_len);
+	memcpy(image.data, &prefix, sizeof(prefix));
+
+	vdb_scm_change_write(change, place->block, place->offset, image.data, (uint16) bytes);
+	vdb_scm_change_publish(change, place->slot_block, place->slot_offset, &place->slot, sizeof(place->slot));
+	place_done(ref);
+	count_put(ref, bytes);
+}
+
+/* See rows.h. */
+bool
+vdb_rows_put_fits(const VdbScmChange *change, const VdbRowPlace *place, HeapTuple tuple)
+{
+	uint32		bytes = put_bytes(place, tuple);
+
+	if (vdb_scm_change_nblocks(change) + 2 > VDB_CHANGE_MAX_BLOCKS)
+		return false;
+	if (place->block == place->slot_block)
+		return vdb_scm_change_fits(change, place->block, (uint16) (bytes + sizeof(uint64)));
+	return vdb_scm_change_fits(change, place->block, (uint16) bytes) &&
+		vdb_scm_change_fits(change, place->slot_block, sizeof(uint64));
+}
+
+/* ---- handing back ---- */
+
+/* See rows.h.  A table with places outstanding keeps its segments. */
+void
+vdb_rows_hand_back(void)
+{
+	vdb_owned_give_all(NULL);
+	flush_tally();
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			return;
+	}
+
+	if (vdb_pending.nsegments > 0)
+		drop_pending(0);
+	vdb_owned_forget_outstanding();
+	vdb_rows_hand_back();
+	vdb_appenders_trim();
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	if (vdb_pending.nsegments > 0)
+		drop_pending(0);
+	vdb_owned_forget_outstanding();
+}
+
+/* ---- what others ask ---- */
+
+/* See rows.h. */
+bool
+vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take)
+{
+	VdbOpenTable table;
+
+	vdb_open_identify(ref, &table);
+	return vdb_open_status(&table, segment, take);
+}
+
+/* _PG_init, while preloading: shared memory and transaction callbacks. */
+void
+vdb_rows_init(void)
+{
+	vdb_shmem_register("vdb open segments", vdb_open_shmem_size(), vdb_open_shmem_init);
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}

@@ -1,0 +1,490 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows_visibility.c
+ *	  Who sees a row version: judgements on a copied header.
+ *
+ *	vdb_row_visible				is it there for this snapshot (all types)?
+ *	vdb_row_satisfies_update	may this command delete, update or lock it?
+ *	vdb_row_deadness_horizon	does anybody still need it, and if so till when?
+ *	vdb_row_deadness			same, answered for a given horizon
+ *	vdb_row_surely_dead			cheap and pessimistic: hint bits only
+ *	vdb_row_only_locked			has nobody (who counts) updated or deleted it?
+ *
+ * The rules are the server's own for heap tuples, stated once: a header is
+ * reduced to the fate of its xmin (xmin_fate) and of the transaction that
+ * updated or deleted it (updater_fate), and each judgement reads as a table
+ * over these two.
+ *
+ * Order of questions, for one transaction id: is it ours, is it running (for
+ * MVCC snapshots: was it running when the snapshot was taken), did it commit;
+ * what is none of these has aborted or died in a crash.  A transaction writes
+ * its commit record before it leaves the set of running ones, so asking 'did
+ * it commit' first could call a transaction aborted that ends just then.
+ *
+ * Nothing is stored here.  What was learnt becomes hint bits in the copied
+ * header; the caller stores the difference.  'Committed' is hinted only when
+ * the commit record is on disk: pool memory has no LSN that would hold it back
+ * until then.  'Aborted' may be hinted always.
+ *
+ * No locks are taken but those of the server's transaction status look-ups;
+ * callers may hold a row lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "storage/procarray.h"
+#include "utils/combocid.h"
+#include "utils/snapmgr.h"
+
+#include "rows/rows.h"
+
+typedef enum XidFate
+{
+	XID_OURS,						/* this transaction or a live child of it */
+	XID_RUNNING,					/* somebody else's; MVCC: as the snapshot has it */
+	XID_COMMITTED,
+	XID_ABORTED						/* also: there is no such transaction */
+} XidFate;
+
+/* mvcc: the snapshot whose time counts, or NULL for now. */
+static XidFate
+xid_fate(TransactionId xid, Snapshot mvcc)
+{
+	if (TransactionIdIsCurrentTransactionId(xid))
+		return XID_OURS;
+	if (mvcc != NULL ? XidInMVCCSnapshot(xid, mvcc) : TransactionIdIsInProgress(xid))
+		return XID_RUNNING;
+	return TransactionIdDidCommit(xid) ? XID_COMMITTED : XID_ABORTED;
+}
+
+/* Note that xid has committed, if a crash can't take that back any more. */
+static void
+hint_committed(HeapTupleHeader hdr, uint16 bit, TransactionId xid)
+{
+	Assert(bit == HEAP_XMIN_COMMITTED || bit == HEAP_XMAX_COMMITTED);
+	if (!XLogNeedsFlush(TransactionIdGetCommitLSN(xid)))
+		hdr->t_infomask |= bit;
+}
+
+/* Never XID_COMMITTED for what the snapshot takes as running. */
+static XidFate
+xmin_fate(HeapTupleHeader hdr, Snapshot mvcc)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
+	XidFate		fate;
+
+	Assert(!(hdr->t_infomask & HEAP_MOVED));
+	if (HeapTupleHeaderXminCommitted(hdr))
+	{
+		if (mvcc != NULL && !HeapTupleHeaderXminFrozen(hdr) &&
+			XidInMVCCSnapshot(xmin, mvcc))
+			return XID_RUNNING;
+		return XID_COMMITTED;
+	}
+	if (HeapTupleHeaderXminInvalid(hdr))
+		return XID_ABORTED;
+
+	fate = xid_fate(xmin, mvcc);
+	if (fate == XID_COMMITTED)
+		hint_committed(hdr, HEAP_XMIN_COMMITTED, xmin);
+	else if (fate == XID_ABORTED)
+		hdr->t_infomask |= HEAP_XMIN_INVALID;
+	return fate;
+}
+
+/*
+ * What became of the transaction that updated or deleted the version, given in
+ * *updater.  XID_ABORTED also when there is none: xmax invalid, or lockers
+ * only.  A multixact whose updater aborted may still have living lockers and
+ * so gets no hint.
+ */
+static XidFate
+updater_fate(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
+{
+	uint16		mask = hdr->t_infomask;
+	XidFate		fate;
+
+	*updater = InvalidTransactionId;
+	if ((mask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(mask))
+		return XID_ABORTED;
+	if (mask & HEAP_XMAX_IS_MULTI)
+	{
+		*updater = HeapTupleGetUpdateXid(hdr);
+		Assert(TransactionIdIsValid(*updater));
+		return xid_fate(*updater, mvcc);
+	}
+
+	*updater = HeapTupleHeaderGetRawXmax(hdr);
+	if (mask & HEAP_XMAX_COMMITTED)
+	{
+		if (mvcc != NULL && XidInMVCCSnapshot(*updater, mvcc))
+			return XID_RUNNING;
+		return XID_COMMITTED;
+	}
+	fate = xid_fate(*updater, mvcc);
+	if (fate == XID_COMMITTED)
+		hint_committed(hdr, HEAP_XMAX_COMMITTED, *updater);
+	else if (fate == XID_ABORTED)
+		hdr->t_infomask |= HEAP_XMAX_INVALID;
+	return fate;
+}
+
+/*
+ * Is some locker of a locked-only version still there (ourselves included)?
+ * If not, the header gets HEAP_XMAX_INVALID.
+ */
+static bool
+lockers_running(HeapTupleHeader hdr)
+{
+	uint16		mask = hdr->t_infomask;
+	bool		running;
+
+	Assert(HEAP_XMAX_IS_LOCKED_ONLY(mask) && !(mask & HEAP_XMAX_INVALID));
+	if (mask & HEAP_XMAX_COMMITTED)
+		return false;
+	if (HEAP_LOCKED_UPGRADED(mask))
+		running = false;
+	else if (mask & HEAP_XMAX_IS_MULTI)
+		running = MultiXactIdIsRunning(HeapTupleHeaderGetRawXmax(hdr), true);
+	else
+		running = TransactionIdIsInProgress(HeapTupleHeaderGetRawXmax(hdr));
+	if (!running)
+		hdr->t_infomask |= HEAP_XMAX_INVALID;
+	return running;
+}
+
+/* ---- visibility to a snapshot ---- */
+
+/*
+ * What was committed before the snapshot was taken, and what earlier commands
+ * of this transaction did.  Transactions that have ended since then count as
+ * running: nobody asks what really became of them, which also spares the shared
+ * transaction tables.
+ */
+static bool
+visible_mvcc(HeapTupleHeader hdr, Snapshot snapshot)
+{
+	TransactionId updater;
+
+	switch (xmin_fate(hdr, snapshot))
+	{
+		case XID_OURS:
+			if (HeapTupleHeaderGetCmin(hdr) >= snapshot->curcid)
+				return false;
+			break;
+		case XID_RUNNING:
+		case XID_ABORTED:
+			return false;
+		case XID_COMMITTED:
+			break;
+	}
+	switch (updater_fate(hdr, snapshot, &updater))
+	{
+		case XID_OURS:
+			return HeapTupleHeaderGetCmax(hdr) >= snapshot->curcid;
+		case XID_COMMITTED:
+			return false;
+		case XID_RUNNING:
+		case XID_ABORTED:
+			break;
+	}
+	return true;
+}
+
+/* What is committed now, and everything this transaction did so far. */
+static bool
+visible_self(HeapTupleHeader hdr)
+{
+	XidFate		fate = xmin_fate(hdr, NULL);
+	TransactionId updater;
+
+	if (fate == XID_RUNNING || fate == XID_ABORTED)
+		return false;
+	fate = updater_fate(hdr, NULL, &updater);
+	return fate == XID_RUNNING || fate == XID_ABORTED;
+}
+
+/*
+ * As visible_self, but others' unfinished inserts count as done and their
+ * unfinished deletes as not done.  Who they are goes into the snapshot: xmin or
+ * xmax is set when it is another's running transaction, and with xmin the
+ * token of a speculative insertion.
+ */
+static bool
+visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
+{
+	XidFate		fate = xmin_fate(hdr, NULL);
+	TransactionId updater;
+
+	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+	snapshot->speculativeToken = 0;
+	if (fate == XID_ABORTED)
+		return false;
+	if (fate == XID_RUNNING)
+	{
+		if (HeapTupleHeaderIsSpeculative(hdr))
+		{
+			snapshot->speculativeToken = HeapTupleHeaderGetSpeculativeToken(hdr);
+			Assert(snapshot->speculativeToken != 0);
+		}
+		snapshot->xmin = HeapTupleHeaderGetRawXmin(hdr);
+		return true;
+	}
+	fate = updater_fate(hdr, NULL, &updater);
+	if (fate == XID_RUNNING)
+		snapshot->xmax = updater;
+	return fate == XID_RUNNING || fate == XID_ABORTED;
+}
+
+/* Whoever follows a pointer to the version may see it, unless it never was. */
+static bool
+visible_toast(HeapTupleHeader hdr)
+{
+	return HeapTupleHeaderXminCommitted(hdr) ||
+		(!HeapTupleHeaderXminInvalid(hdr) &&
+		 TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)));
+}
+
+/* Might anybody still want it, by the horizon the snapshot carries? */
+static bool
+visible_non_vacuumable(HeapTupleHeader hdr, Snapshot snapshot)
+{
+	TransactionId dead_after;
+	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+
+	if (deadness == VDB_RECENTLY_DEAD)
+		return !GlobalVisTestIsRemovableXid(snapshot->vistest, dead_after);
+	return deadness != VDB_DEAD;
+}
+
+/*
+ * Does the snapshot see the version?  Hint bits may be added to hdr.  A dirty
+ * snapshot's output fields are set.  ERROR for a historic snapshot, which only
+ * catalogs can serve.
+ */
+bool
+vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Snapshot snapshot)
+{
+	Assert(ItemPointerIsValid(self));
+	Assert(OidIsValid(relid));
+
+	switch (snapshot->snapshot_type)
+	{
+		case SNAPSHOT_MVCC:
+			return visible_mvcc(hdr, snapshot);
+		case SNAPSHOT_SELF:
+			return visible_self(hdr);
+		case SNAPSHOT_ANY:
+			return true;
+		case SNAPSHOT_TOAST:
+			return visible_toast(hdr);
+		case SNAPSHOT_DIRTY:
+			return visible_dirty(hdr, snapshot);
+		case SNAPSHOT_NON_VACUUMABLE:
+			return visible_non_vacuumable(hdr, snapshot);
+		case SNAPSHOT_HISTORIC_MVCC:
+			elog(ERROR, "table %u cannot be read with a historic snapshot", relid);
+	}
+	return false;					/* keep the compiler quiet */
+}
+
+/* ---- what a command may do to it ---- */
+
+/* A committed change: deletes leave t_ctid at the version itself. */
+static TM_Result
+updated_or_deleted(HeapTupleHeader hdr, const ItemPointerData *self)
+{
+	return ItemPointerEquals((ItemPointer) self, &hdr->t_ctid) ? TM_Deleted : TM_Updated;
+}
+
+/* Our own earlier change: by this command (or a later one), or by one before. */
+static TM_Result
+own_change(HeapTupleHeader hdr, CommandId cid)
+{
+	return HeapTupleHeaderGetCmax(hdr) >= cid ? TM_SelfModified : TM_Invisible;
+}
+
+/*
+ * Multixact with an updater.  As long as any member lives the answer is 'being
+ * modified', even if the updater has committed: whether the remaining lockers
+ * matter depends on what the caller wants.
+ */
+static TM_Result
+satisfies_update_multi(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid)
+{
+	TransactionId updater = HeapTupleGetUpdateXid(hdr);
+
+	Assert(TransactionIdIsValid(updater));
+	if (TransactionIdIsCurrentTransactionId(updater))
+		return own_change(hdr, cid);
+	if (MultiXactIdIsRunning(HeapTupleHeaderGetRawXmax(hdr), false))
+		return TM_BeingModified;
+	if (TransactionIdDidCommit(updater))
+		return updated_or_deleted(hdr, self);
+	hdr->t_infomask |= HEAP_XMAX_INVALID;
+	return TM_Ok;
+}
+
+/*
+ * May command cid of this transaction change the version?
+ *
+ *	TM_Invisible		it isn't there for this command, or an earlier command
+ *						of ours has already removed it
+ *	TM_Ok				yes
+ *	TM_SelfModified		this command or a later one of ours has changed it
+ *	TM_Updated			updated, or moved to another partition, and committed
+ *	TM_Deleted			deleted and committed
+ *	TM_BeingModified	someone's change or lock is alive; that may be our own
+ *						lock, or a multixact we are a member of
+ *
+ * Hint bits may be added to hdr.
+ */
+TM_Result
+vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid)
+{
+	XidFate		fate = xmin_fate(hdr, NULL);
+	TransactionId updater;
+
+	Assert(ItemPointerIsValid(self));
+	if (fate == XID_RUNNING || fate == XID_ABORTED)
+		return TM_Invisible;
+	if (fate == XID_OURS && HeapTupleHeaderGetCmin(hdr) >= cid)
+		return TM_Invisible;
+
+	if (hdr->t_infomask & HEAP_XMAX_INVALID)
+		return TM_Ok;
+	if (HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask))
+		return lockers_running(hdr) ? TM_BeingModified : TM_Ok;
+	if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
+		return satisfies_update_multi(hdr, self, cid);
+
+	switch (updater_fate(hdr, NULL, &updater))
+	{
+		case XID_OURS:
+			return own_change(hdr, cid);
+		case XID_RUNNING:
+			return TM_BeingModified;
+		case XID_COMMITTED:
+			return updated_or_deleted(hdr, self);
+		case XID_ABORTED:
+			break;
+	}
+	return TM_Ok;
+}
+
+/* ---- who still needs it ---- */
+
+/*
+ * An updater that has committed makes the version dead even while lockers of the
+ * same multixact live: they hold the newer version, too.
+ */
+static VdbDeadness
+deadness_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
+{
+	TransactionId updater;
+
+	switch (updater_fate(hdr, NULL, &updater))
+	{
+		case XID_OURS:
+		case XID_RUNNING:
+			return VDB_DELETE_IN_PROGRESS;
+		case XID_COMMITTED:
+			*dead_after = updater;
+			return VDB_RECENTLY_DEAD;
+		case XID_ABORTED:
+			break;
+	}
+	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) && !(hdr->t_infomask & HEAP_XMAX_INVALID) &&
+		!MultiXactIdIsRunning(HeapTupleHeaderGetRawXmax(hdr), false))
+		hdr->t_infomask |= HEAP_XMAX_INVALID;
+	return VDB_LIVE;
+}
+
+/*
+ * The version's fate for everybody.  VDB_RECENTLY_DEAD: it is dead for those
+ * who see *dead_after as committed; otherwise *dead_after is invalid.  A
+ * version that another transaction is inserting is 'insert in progress'
+ * whatever else that one has done to it.
+ */
+VdbDeadness
+vdb_row_deadness_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
+{
+	TransactionId updater;
+
+	*dead_after = InvalidTransactionId;
+	switch (xmin_fate(hdr, NULL))
+	{
+		case XID_ABORTED:
+			return VDB_DEAD;
+		case XID_RUNNING:
+			return VDB_INSERT_IN_PROGRESS;
+		case XID_OURS:
+			if (updater_fate(hdr, NULL, &updater) == XID_OURS)
+				return VDB_DELETE_IN_PROGRESS;
+			return VDB_INSERT_IN_PROGRESS;
+		case XID_COMMITTED:
+			break;
+	}
+	if (hdr->t_infomask & HEAP_XMAX_INVALID)
+		return VDB_LIVE;
+	if (HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask))
+	{
+		/* asked for the hint alone: it saves later visitors the question */
+		(void) lockers_running(hdr);
+		return VDB_LIVE;
+	}
+	return deadness_by_updater(hdr, dead_after);
+}
+
+/* As vdb_row_deadness_horizon; dead if dead to all who have oldest_xmin or later. */
+VdbDeadness
+vdb_row_deadness(HeapTupleHeader hdr, TransactionId oldest_xmin)
+{
+	TransactionId dead_after;
+	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+
+	Assert((deadness == VDB_RECENTLY_DEAD) == TransactionIdIsValid(dead_after));
+	if (deadness == VDB_RECENTLY_DEAD && TransactionIdPrecedes(dead_after, oldest_xmin))
+		return VDB_DEAD;
+	return deadness;
+}
+
+/*
+ * Removable for certain, judged by hint bits alone: for versions that another
+ * judgement has just found invisible, so that all hints are set which can be.
+ */
+bool
+vdb_row_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)
+{
+	uint16		mask = hdr->t_infomask;
+
+	if (!HeapTupleHeaderXminCommitted(hdr))
+		return HeapTupleHeaderXminInvalid(hdr);
+	if (!(mask & HEAP_XMAX_COMMITTED) || (mask & HEAP_XMAX_INVALID) ||
+		HEAP_XMAX_IS_LOCKED_ONLY(mask) || (mask & HEAP_XMAX_IS_MULTI))
+		return false;
+	return GlobalVisTestIsRemovableXid(vistest, HeapTupleHeaderGetRawXmax(hdr));
+}
+
+/*
+ * Is xmax nothing but locks?  A single updater counts even if it has aborted,
+ * unless the header says so (callers have had the hint set); a multixact's
+ * aborted updater doesn't.
+ */
+bool
+vdb_row_only_locked(HeapTupleHeader hdr)
+{
+	uint16		mask = hdr->t_infomask;
+
+	if ((mask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(mask) ||
+		!TransactionIdIsValid(HeapTupleHeaderGetRawXmax(hdr)))
+		return true;
+	if (!(mask & HEAP_XMAX_IS_MULTI))
+		return false;
+	return xid_fate(HeapTupleGetUpdateXid(hdr), NULL) == XID_ABORTED;
+}

@@ -1,0 +1,143 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm.h
+ *	  The pool of storage-class memory: open, read, allocate, change.
+ *
+ * Outside this folder pool memory is addressed by (block, offset); the
+ * pointers that vdb_pool_block returns are for reading only, and stay valid
+ * until the transaction ends.  All stores go through a logged change.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_SCM_H
+#define VDB_SCM_H
+
+#include "access/xlogdefs.h"
+#include "storage/relfilenode.h"
+
+#include "base/vdb_shmem.h"
+#include "base/vdb_types.h"
+
+#define VDB_POOL_BLOCK_BYTES	8192
+#define VDB_POOL_BLOCK_HEADER	24		/* stays zero in every block */
+#define VDB_POOL_BLOCK_PAYLOAD	(VDB_POOL_BLOCK_BYTES - VDB_POOL_BLOCK_HEADER)
+#define VDB_SEGMENT_BLOCKS		8
+#define VDB_SEGMENT_BYTES		(VDB_SEGMENT_BLOCKS * VDB_POOL_BLOCK_BYTES)
+
+typedef struct VdbPool VdbPool; /* this backend's view of its database's pool */
+
+/* ---- opening (scm_pool.c) ---- */
+
+/*
+ * The pool of the current database; maps it on first use, re-maps after it
+ * grew or was made anew.  Takes AccessShareLock on vdb.scm till transaction end.
+ * ERROR: not preloaded, no extension in this database, damaged or foreign pool.
+ * vdb_pool_try_open: NULL instead of ERROR when the extension isn't there.
+ */
+extern VdbPool *vdb_pool_open(void);
+extern VdbPool *vdb_pool_try_open(void);
+
+/* CREATE: format a new, empty relation file as a pool (called by the pool's access method). */
+extern void vdb_pool_create(const RelFileNode *rnode);
+
+extern const void *vdb_pool_block(VdbPool *pool, VdbBlock block);
+extern VdbPoolShared *vdb_pool_shared(VdbPool *pool);
+extern bool vdb_pool_is_pmem(VdbPool *pool);
+extern const char *vdb_pool_path(VdbPool *pool);
+extern uint32 vdb_pool_total_blocks(VdbPool *pool);
+
+/* ---- the header's root fields, for map/ ---- */
+
+/* First directory block of the tables (VDB_BLOCK_NONE at first). */
+extern VdbBlock vdb_pool_directory(VdbPool *pool);
+
+/* ---- incarnations (scm_incarnation.c) ---- */
+
+/*
+ * The incarnation of this server run, begun (logged and flushed) if need be.
+ * Not while a row, map or allocation lock is held; not in recovery.
+ */
+extern uint32 vdb_incarnation_current(VdbPool *pool);
+
+/* Did (incarnation, xid) never happen?  Cheap; any lock may be held. Normal xids only. */
+extern bool vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid);
+
+/*
+ * Did rows that WAL does not cover (unlogged, temporary tables), stored in that incarnation, outlive what came since?
+ * False once any later run began with recovery (crash, promotion): core then emptied those tables' files.
+ * Needs a header field: the incarnation begun by the latest run that began with recovery.
+ */
+extern bool vdb_incarnation_survived(VdbPool *pool, uint32 incarnation);
+
+/* ---- allocation (scm_alloc.c) ---- */
+
+/*
+ * Reserve up to 'want' segments / one block.  Reserved space is volatile: the
+ * change that publishes it makes it durable, a crash or _unreserve gives it
+ * back.  Grows the file up to vdb.scm_size first.  Returns how many were
+ * reserved (0: pool full; never an error for that).  'reserve' of the pool
+ * (the last 1/16) is given only when 'urgent' (migration, overlay, map).
+ * Takes the pool allocation lock; growth does I/O.
+ */
+extern int	vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments);
+extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
+extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
+extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
+
+/* ---- logged changes (scm_change.c) ---- */
+
+#define VDB_CHANGE_MAX_BLOCKS	33
+#define VDB_CHANGE_FLUSH		0x01	/* structural: WAL is flushed before the bytes are applied */
+#define VDB_CHANGE_UNLOGGED		0x02	/* row bytes of an unlogged or temporary table: no WAL */
+
+typedef struct VdbScmChange VdbScmChange;	/* one at a time per backend; static workspace */
+
+/*
+ * Begin a change.  No error may leave it open: on ERROR the workspace is reset at
+ * the next begin (nothing was applied).  Bytes are copied by _write.
+ */
+extern VdbScmChange *vdb_scm_change_begin(VdbPool *pool, int flags);
+extern void vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset,
+								 const void *data, uint16 len);
+extern void vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 len);
+
+/* As _write, but applied after everything else (and persisted after it): at most 8 bytes, naturally aligned. */
+extern void vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
+								   const void *data, uint16 len);
+
+/* Redo takes this row lock (exclusive) around applying, for standby readers. */
+extern void vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no);
+
+/* Redo resolves recovery conflicts with snapshots that may need what is removed. */
+extern void vdb_scm_change_conflict(VdbScmChange *change, TransactionId latest_removed);
+
+/* Allocation map writes as part of the change. */
+extern void vdb_scm_change_use_segment(VdbScmChange *change, VdbBlock segment);
+extern void vdb_scm_change_use_block(VdbScmChange *change, VdbBlock block);
+extern void vdb_scm_change_free_segment(VdbScmChange *change, VdbBlock segment);
+extern void vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block);
+extern void vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block);
+
+/* How many blocks the change touches so far (of VDB_CHANGE_MAX_BLOCKS). */
+extern int	vdb_scm_change_nblocks(const VdbScmChange *change);
+
+/* How many bytes more one block's gathering takes (bounded per block). */
+extern bool vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len);
+
+/*
+ * Log, apply, register the sync; returns the record's end (InvalidXLogRecPtr if unlogged).
+ * Enters a critical section: callers hold every lock they need, and nothing
+ * after the WAL insertion can raise an error.  Needs a valid vxid.
+ */
+extern XLogRecPtr vdb_scm_change_end(VdbScmChange *change);
+
+/*
+ * Hint: store without WAL (hint bits only: losing or tearing it must not matter).
+ * At most 8 bytes, naturally aligned.  Not in recovery.
+ */
+extern void vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data, uint16 len);
+
+/* ---- start-up ---- */
+extern void vdb_scm_init(void);	/* _PG_init: resource manager, shared memory */
+
+#endif							/* VDB_SCM_H */

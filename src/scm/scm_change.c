@@ -1,0 +1,602 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_change.c
+ *	  Logged changes: gather, log, apply, have it synced.
+ *
+ * A change is a list of byte ranges per block.  They are copied when they
+ * are given, so that the WAL record and the stores are the same bytes, and
+ * nothing can fail between them.  vdb_scm_change_end does, in this order:
+ *
+ *	1. delay the start of checkpoints (DELAY_CHKPT_START)
+ *	2. enter a critical section; insert the record
+ *	3. if structural, flush WAL up to its end
+ *	4. apply by phase: allocations, stores, fence, publishes, fence, frees
+ *	5. request a sync of the touched files
+ *	6. stop delaying
+ *	7. take off the marks of reservation of what is used now or was freed
+ *	   (allocation lock), wake who waits for space
+ *
+ * A checkpoint whose redo point lies after the record thus finds the bytes
+ * applied and their sync requested.  A crash before 2 leaves nothing; between
+ * 2 and 5 either the record survives, and redo writes the whole change again,
+ * or it does not: then a structural change left nothing, and a row change may
+ * have left bytes that carry only transaction ids whose fate is known.
+ *
+ * Space that the change frees is marked reserved before 1, so nobody can take
+ * it while the change is half applied.  Marks change only under the allocation
+ * lock, states only while marked: so whoever holds the lock never sees a
+ * unit that is in transit as free.
+ *
+ * There are two workspaces: the callers' and an internal one, for growth and
+ * incarnations, which happen while a caller gathers.  Both live for ever.
+ *
+ * Locks: the caller holds whatever guards the bytes.  If units are used or
+ * freed, the pool allocation lock is taken before 1 and in 7.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+
+#include "base/vdb_stop_point.h"
+#include "scm/scm_internal.h"
+#include "scm/scm_words.h"
+
+#define CHANGE_BLOCK_BYTES	16384	/* most that is gathered for a block */
+#define CHANGE_BLOCK_FIRST	1024	/* first allocation */
+
+/* What was gathered for one block. */
+typedef struct ChangeBlock
+{
+	VdbBlock	block;
+	uint32		used;
+	uint32		capacity;
+	uint8		phases;			/* bit set of phases present */
+	char	   *target;			/* where the block is mapped */
+	char	   *ranges;			/* kept from change to change */
+} ChangeBlock;
+
+typedef struct UnitList
+{
+	VdbUnit    *units;
+	int			n;
+	int			capacity;
+} UnitList;
+
+struct VdbScmChange
+{
+	VdbPool    *pool;
+	int			flags;
+	bool		open;
+	int			nblocks;
+	int			last;			/* block found last */
+	int			nlocks;
+	uint16		locks[VDB_ROW_LOCKS];	/* ascending */
+	TransactionId latest_removed;
+	uint32		extend_blocks;	/* 0: none */
+	UnitList	used;
+	UnitList	freed;
+	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
+	char		main_data[sizeof(VdbChangeRecord) +
+						  VDB_ROW_LOCKS * sizeof(uint16) + sizeof(uint32)];
+};
+
+static VdbScmChange *workspaces[2] = {NULL, NULL};
+
+/* ---- gathering ---- */
+
+VdbScmChange *
+vdb_scm_change_begin(VdbPool *pool, int flags)
+{
+	int			which = (flags & VDB_CHANGE_INTERNAL) ? 1 : 0;
+	VdbScmChange *change;
+
+	if (which == 0)
+	{
+		Assert(!RecoveryInProgress());
+		/* Whoever stores must do so under this run's incarnation. */
+		if (unlikely(!pool->shared->incarnation_begun))
+			(void) vdb_incarnation_current(pool);
+	}
+	if (workspaces[which] == NULL)
+		workspaces[which] = MemoryContextAllocZero(TopMemoryContext, sizeof(VdbScmChange));
+	change = workspaces[which];
+	change->pool = pool;
+	change->flags = flags;
+	change->open = true;
+	change->nblocks = 0;
+	change->last = 0;
+	change->nlocks = 0;
+	change->latest_removed = InvalidTransactionId;
+	change->extend_blocks = 0;
+	change->used.n = 0;
+	change->freed.n = 0;
+	return change;
+}
+
+static ChangeBlock *
+add_block(VdbScmChange *change, VdbBlock block)
+{
+	ChangeBlock *entry;
+
+	if (change->nblocks >= VDB_CHANGE_MAX_BLOCKS)
+		elog(ERROR, "a change of the pool touches too many blocks");
+	entry = &change->blocks[change->nblocks];
+	entry->target = vdb_pool_pointer(change->pool, block);
+	if (entry->ranges == NULL)
+	{
+		entry->ranges = MemoryContextAlloc(TopMemoryContext, CHANGE_BLOCK_FIRST);
+		entry->capacity = CHANGE_BLOCK_FIRST;
+	}
+	entry->block = block;
+	entry->used = 0;
+	entry->phases = 0;
+	change->last = change->nblocks++;
+	return entry;
+}
+
+static ChangeBlock *
+find_block(const VdbScmChange *change, VdbBlock block)
+{
+	VdbScmChange *unchanged = unconstify(VdbScmChange *, change);
+
+	if (change->nblocks > 0 && change->blocks[change->last].block == block)
+		return &unchanged->blocks[change->last];
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		if (change->blocks[i].block == block)
+			return &unchanged->blocks[i];
+	}
+	return NULL;
+}
+
+/* Room for 'len' more bytes of ranges. */
+static char *
+grow_ranges(ChangeBlock *entry, uint32 len)
+{
+	uint32		capacity = entry->capacity;
+
+	if (entry->used + len > CHANGE_BLOCK_BYTES)
+		elog(ERROR, "a change of the pool is too long for one block");
+	while (entry->used + len > capacity)
+		capacity *= 2;
+	if (capacity != entry->capacity)
+	{
+		entry->ranges = repalloc(entry->ranges, capacity);
+		entry->capacity = capacity;
+	}
+	return entry->ranges + entry->used;
+}
+
+/* Gather one range; data NULL means zeroes. */
+static void
+gather(VdbScmChange *change, VdbBlock block, uint16 offset,
+	   const void *data, uint16 len, int phase)
+{
+	ChangeBlock *entry;
+	VdbRangeHeader head;
+	uint32		need = sizeof(head) + (data ? len : 0);
+	char	   *to;
+
+	Assert(change->open);
+	Assert(len > 0);
+	Assert(offset >= VDB_POOL_BLOCK_HEADER);
+	Assert((uint32) offset + len <= VDB_POOL_BLOCK_BYTES);
+
+	entry = find_block(change, block);
+	if (entry == NULL)
+		entry = add_block(change, block);
+	to = grow_ranges(entry, need);
+	head.place = VDB_RANGE_PLACE(offset, phase, data == NULL);
+	head.length = len;
+	memcpy(to, &head, sizeof(head));
+	if (data)
+		memcpy(to + sizeof(head), data, len);
+	entry->used += need;
+	entry->phases |= 1 << phase;
+}
+
+static void
+check_block(const VdbScmChange *change, VdbBlock block)
+{
+	if (unlikely(block == VDB_BLOCK_NONE ||
+				 block / VDB_SEGMENT_BLOCKS >= vdb_pool_total_segments(change->pool)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("block %u is not in the pool \"%s\"", block, change->pool->path)));
+}
+
+void
+vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset,
+					 const void *data, uint16 len)
+{
+	check_block(change, block);
+	gather(change, block, offset, data, len, VDB_PHASE_STORE);
+}
+
+void
+vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 len)
+{
+	check_block(change, block);
+	gather(change, block, offset, NULL, len, VDB_PHASE_STORE);
+}
+
+void
+vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
+					   const void *data, uint16 len)
+{
+	Assert(len == 1 || len == 2 || len == 4 || len == 8);
+	Assert(offset % len == 0);
+	check_block(change, block);
+	gather(change, block, offset, data, len, VDB_PHASE_PUBLISH);
+}
+
+/* Write to the pool's header; 'offset' is that in VdbPoolHeader. */
+void
+vdb_change_header(VdbScmChange *change, int phase, size_t offset,
+				  const void *data, uint16 len)
+{
+	gather(change, 0, VDB_POOL_BLOCK_HEADER + offset, data, len, phase);
+}
+
+/* Make a group's map all free, but for its metadata segment. */
+void
+vdb_change_format_map(VdbScmChange *change, VdbBlock map_block)
+{
+	uint64		word = vdb_word_segment();
+
+	gather(change, map_block, VDB_POOL_BLOCK_HEADER, NULL, VDB_POOL_BLOCK_PAYLOAD,
+		   VDB_PHASE_STORE);
+	gather(change, map_block, VDB_POOL_BLOCK_HEADER + offsetof(VdbGroupMap, state),
+		   &word, sizeof(word), VDB_PHASE_STORE);
+}
+
+/* Write one entry of the incarnation ring. */
+void
+vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value)
+{
+	gather(change, block, offset, &value, sizeof(value), VDB_PHASE_STORE);
+}
+
+/* Redo makes the file at least this long before it applies the change. */
+void
+vdb_change_extend(VdbScmChange *change, uint32 nblocks)
+{
+	change->extend_blocks = nblocks;
+}
+
+void
+vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no)
+{
+	int			at = change->nlocks;
+
+	Assert(change->open);
+	Assert(lock_no < VDB_ROW_LOCKS);
+	for (int i = 0; i < change->nlocks; i++)
+	{
+		if (change->locks[i] == lock_no)
+			return;
+	}
+	Assert(at < VDB_ROW_LOCKS);
+	while (at > 0 && change->locks[at - 1] > lock_no)
+	{
+		change->locks[at] = change->locks[at - 1];
+		at--;
+	}
+	change->locks[at] = (uint16) lock_no;
+	change->nlocks++;
+}
+
+void
+vdb_scm_change_conflict(VdbScmChange *change, TransactionId latest_removed)
+{
+	Assert(change->open);
+	if (!TransactionIdIsValid(latest_removed))
+		return;
+	if (!TransactionIdIsValid(change->latest_removed) ||
+		TransactionIdFollows(latest_removed, change->latest_removed))
+		change->latest_removed = latest_removed;
+}
+
+int
+vdb_scm_change_nblocks(const VdbScmChange *change)
+{
+	return change->nblocks;
+}
+
+bool
+vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
+{
+	const ChangeBlock *entry = find_block(change, block);
+	uint32		need = sizeof(VdbRangeHeader) + len;
+
+	if (entry == NULL)
+		return change->nblocks < VDB_CHANGE_MAX_BLOCKS;
+	return entry->used + need <= CHANGE_BLOCK_BYTES;
+}
+
+/* ---- allocation as part of a change ---- */
+
+static void
+remember_unit(UnitList *list, VdbUnit unit)
+{
+	if (list->units == NULL)
+	{
+		list->capacity = 64;
+		list->units = MemoryContextAlloc(TopMemoryContext,
+										 list->capacity * sizeof(VdbUnit));
+	}
+	else if (list->n == list->capacity)
+	{
+		list->units = repalloc(list->units, 2 * list->capacity * sizeof(VdbUnit));
+		list->capacity *= 2;
+	}
+	list->units[list->n++] = unit;
+}
+
+/* Gather the write of a unit's state. */
+static void
+gather_state(VdbScmChange *change, VdbUnit unit, uint64 state, int phase)
+{
+	uint32		segment_no = unit.block / VDB_SEGMENT_BLOCKS;
+	uint32		index = segment_no % VDB_GROUP_SEGMENTS;
+	uint16		offset = VDB_POOL_BLOCK_HEADER + offsetof(VdbGroupMap, state) + index * 8;
+	uint8		first = vdb_word_byte(state, 0);
+
+	Assert(!(change->flags & VDB_CHANGE_UNLOGGED));
+	Assert(index != 0);			/* metadata is never allocated */
+	check_block(change, unit.block);
+	if (unit.segment)
+		gather(change, vdb_group_map_block(segment_no), offset, &state, 8, phase);
+	else
+		gather(change, vdb_group_map_block(segment_no),
+			   offset + unit.block % VDB_SEGMENT_BLOCKS, &first, 1, phase);
+}
+
+void
+vdb_scm_change_use_segment(VdbScmChange *change, VdbBlock segment)
+{
+	VdbUnit		unit = {segment, true};
+
+	Assert(segment % VDB_SEGMENT_BLOCKS == 0);
+	gather_state(change, unit, vdb_word_segment(), VDB_PHASE_USE);
+	remember_unit(&change->used, unit);
+}
+
+void
+vdb_scm_change_use_block(VdbScmChange *change, VdbBlock block)
+{
+	VdbUnit		unit = {block, false};
+
+	gather_state(change, unit, vdb_word_make(VDB_STATE_BLOCK, 0), VDB_PHASE_USE);
+	remember_unit(&change->used, unit);
+}
+
+void
+vdb_scm_change_free_segment(VdbScmChange *change, VdbBlock segment)
+{
+	VdbUnit		unit = {segment, true};
+
+	Assert(segment % VDB_SEGMENT_BLOCKS == 0);
+	gather_state(change, unit, 0, VDB_PHASE_LAST);
+	remember_unit(&change->freed, unit);
+}
+
+void
+vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block)
+{
+	VdbUnit		unit = {block, false};
+
+	gather_state(change, unit, 0, VDB_PHASE_LAST);
+	remember_unit(&change->freed, unit);
+}
+
+void
+vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block)
+{
+	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, directory),
+					  &block, sizeof(block));
+}
+
+/* ---- log and apply ---- */
+
+/* Make the record's main data; returns its length. */
+static int
+build_main_data(VdbScmChange *change)
+{
+	VdbChangeRecord head;
+	char	   *to = change->main_data;
+
+	head.version = VDB_RECORD_VERSION;
+	head.flags = (change->flags & VDB_CHANGE_FLUSH) ? VDB_RECORD_FLUSH : 0;
+	if (change->extend_blocks > 0)
+		head.flags |= VDB_RECORD_EXTEND;
+	head.nlocks = (uint16) change->nlocks;
+	head.latest_removed = change->latest_removed;
+	memcpy(to, &head, sizeof(head));
+	to += sizeof(head);
+	memcpy(to, change->locks, change->nlocks * sizeof(uint16));
+	to += change->nlocks * sizeof(uint16);
+	if (change->extend_blocks > 0)
+	{
+		memcpy(to, &change->extend_blocks, sizeof(uint32));
+		to += sizeof(uint32);
+	}
+	return to - change->main_data;
+}
+
+/* Insert the record.  In the critical section. */
+static XLogRecPtr
+insert_record(VdbScmChange *change, int main_len)
+{
+	XLogBeginInsert();
+	XLogRegisterData(change->main_data, main_len);
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		ChangeBlock *entry = &change->blocks[i];
+
+		/* WILL_INIT: no image, and recovery doesn't prefetch the block. */
+		XLogRegisterBlock(i, &change->pool->rnode, MAIN_FORKNUM, entry->block,
+						  NULL, REGBUF_WILL_INIT);
+		XLogRegisterBufData(i, entry->ranges, entry->used);
+	}
+	return XLogInsert(VDB_RMGR_ID,
+					  (change->flags & VDB_CHANGE_FLUSH) ? VDB_XLOG_STRUCTURE : VDB_XLOG_CHANGE);
+}
+
+static bool
+apply_phase(VdbScmChange *change, int phase)
+{
+	bool		any = false;
+
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		ChangeBlock *entry = &change->blocks[i];
+
+		if (!(entry->phases & (1 << phase)))
+			continue;
+		vdb_ranges_apply(change->pool->is_pmem, entry->block, entry->target,
+						 entry->ranges, entry->used, phase);
+		any = true;
+	}
+	return any;
+}
+
+/* Apply all phases.  In the critical section. */
+static void
+apply(VdbScmChange *change)
+{
+	bool		pmem = change->pool->is_pmem;
+
+	apply_phase(change, VDB_PHASE_USE);
+	apply_phase(change, VDB_PHASE_STORE);
+	VDB_STOP_POINT("change_half_applied");
+	vdb_persist->fence(pmem);
+	if (apply_phase(change, VDB_PHASE_PUBLISH))
+		vdb_persist->fence(pmem);
+	if (apply_phase(change, VDB_PHASE_LAST))
+		vdb_persist->fence(pmem);
+}
+
+/*
+ * Have the touched files synced by the next checkpoint.  Returns how many
+ * are still to be done (their numbers in 'failed'), as the queue is full.
+ */
+static int
+request_syncs(VdbScmChange *change, uint32 *failed)
+{
+	VdbPool    *pool = change->pool;
+	uint32		previous = PG_UINT32_MAX;
+	int			nfailed = 0;
+
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		uint32		file = change->blocks[i].block / VDB_FILE_BLOCKS;
+		XLogRecPtr	before = pool->counted_redo[file];
+
+		if (file == previous)
+			continue;
+		previous = file;
+		if (!vdb_sync_try(&pool->rnode, file, &pool->counted_redo[file]))
+			failed[nfailed++] = file;
+		else if (pool->shared && before != pool->counted_redo[file])
+			pg_atomic_fetch_add_u64(&pool->shared->counters.sync_requests, 1);
+	}
+	return nfailed;
+}
+
+/* Steps 2 to 5 but for syncs that need more than a critical section allows. */
+static XLogRecPtr
+log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
+{
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
+
+	START_CRIT_SECTION();
+	if (!(change->flags & VDB_CHANGE_UNLOGGED))
+	{
+		lsn = insert_record(change, main_len);
+		VDB_STOP_POINT("change_after_wal");
+		if (change->flags & VDB_CHANGE_FLUSH)
+			XLogFlush(lsn);
+	}
+	apply(change);
+	VDB_STOP_POINT("change_applied");
+	*nfailed = request_syncs(change, failed);
+	END_CRIT_SECTION();
+	return lsn;
+}
+
+/* Not a locked add: two at once may count as one, but nobody waits. */
+static void
+count_one(pg_atomic_uint64 *counter)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
+}
+
+static void
+count_change(VdbScmChange *change)
+{
+	VdbPoolShared *shared = change->pool->shared;
+
+	if (shared == NULL)
+		return;
+	count_one(&shared->counters.changes);
+	if (change->flags & VDB_CHANGE_FLUSH)
+		count_one(&shared->counters.flushes);
+}
+
+XLogRecPtr
+vdb_scm_change_end(VdbScmChange *change)
+{
+	uint32		failed[VDB_CHANGE_MAX_BLOCKS];
+	int			nfailed = 0;
+	int			main_len;
+	XLogRecPtr	lsn;
+
+	Assert(change->open);
+	Assert(CritSectionCount == 0);
+	Assert(!RecoveryInProgress());
+	Assert(LocalTransactionIdIsValid(MyProc->lxid));
+	Assert((MyProc->delayChkptFlags & DELAY_CHKPT_START) == 0);
+
+	change->open = false;
+	if (change->nblocks == 0)
+		return InvalidXLogRecPtr;
+	XLogEnsureRecordSpace(change->nblocks - 1, change->nblocks + 1);
+	main_len = build_main_data(change);
+	VDB_STOP_POINT("change_before_wal");
+
+	HOLD_INTERRUPTS();
+	if (change->freed.n > 0)
+		vdb_alloc_hold(change->pool, change->freed.units, change->freed.n);
+	MyProc->delayChkptFlags |= DELAY_CHKPT_START;
+	lsn = log_and_apply(change, main_len, failed, &nfailed);
+	for (int i = 0; i < nfailed; i++)
+		vdb_sync_now(&change->pool->rnode, failed[i]);
+	MyProc->delayChkptFlags &= ~DELAY_CHKPT_START;
+	if (change->used.n > 0)
+		vdb_alloc_settle(change->pool, change->used.units, change->used.n);
+	if (change->freed.n > 0)
+		vdb_alloc_release(change->pool, change->freed.units, change->freed.n);
+	RESUME_INTERRUPTS();
+	count_change(change);
+	return lsn;
+}
+
+void
+vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data, uint16 len)
+{
+	Assert(len == 1 || len == 2 || len == 4 || len == 8);
+	Assert(offset % len == 0);
+	Assert(offset >= VDB_POOL_BLOCK_HEADER);
+	Assert((uint32) offset + len <= VDB_POOL_BLOCK_BYTES);
+	Assert(block / VDB_SEGMENT_BLOCKS < vdb_pool_total_segments(pool));
+
+	vdb_persist->store(false, block, offset, vdb_pool_pointer(pool, block) + offset,
+					   data, len);
+}

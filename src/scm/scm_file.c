@@ -1,0 +1,225 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_file.c
+ *	  The pool's files: paths, mappings, growth, sync.
+ *
+ * A pool is the main fork of a relation, so it lies in files of 1 GB named
+ * as core names them: path, path.1, ...  Every file is mapped whole, 1 GB,
+ * also beyond its end: growth needs no new mapping.  Touching what lies
+ * beyond the end is SIGBUS, so files are allocated for real before anybody
+ * learns that they are longer, and so is touching a file that was dropped:
+ * processes hold a lock on the relation while they use a mapping.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "common/relpath.h"
+#include "storage/fd.h"
+#include "storage/smgr.h"
+
+#include "scm/scm_internal.h"
+
+/* Path of one file of the pool; 'path' has MAXPGPATH bytes. */
+void
+vdb_file_path(const RelFileNode *rnode, uint32 file, char *path)
+{
+	char	   *base = relpathperm(*rnode, MAIN_FORKNUM);
+
+	if (file == 0)
+		strlcpy(path, base, MAXPGPATH);
+	else
+		snprintf(path, MAXPGPATH, "%s.%u", base, file);
+	pfree(base);
+}
+
+/*
+ * Open a file for reading and writing; -1 and errno if that fails.  The
+ * caller closes it by close().
+ */
+int
+vdb_file_open(const RelFileNode *rnode, uint32 file, bool create)
+{
+	char		path[MAXPGPATH];
+
+	vdb_file_path(rnode, file, path);
+	return BasicOpenFile(path, O_RDWR | PG_BINARY | (create ? O_CREAT : 0));
+}
+
+/* Length of the file in bytes, or -1 if there is none.  ERROR: I/O. */
+int64
+vdb_file_bytes(const RelFileNode *rnode, uint32 file)
+{
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	vdb_file_path(rnode, file, path);
+	if (stat(path, &st) == 0)
+		return st.st_size;
+	if (errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", path)));
+	return -1;
+}
+
+/*
+ * Map 1 GB of an open file, shared.  *is_pmem tells whether stores become
+ * durable by cache flushes: a synchronous DAX mapping, or libpmem says so.
+ */
+char *
+vdb_file_map(int fd, const char *path, bool *is_pmem)
+{
+	void	   *base = MAP_FAILED;
+
+	*is_pmem = false;
+#if defined(MAP_SYNC) && defined(MAP_SHARED_VALIDATE)
+	base = mmap(NULL, VDB_FILE_BYTES, PROT_READ | PROT_WRITE,
+				MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	*is_pmem = base != MAP_FAILED;
+#endif
+	if (base == MAP_FAILED)
+		base = mmap(NULL, VDB_FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (base == MAP_FAILED)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not map file \"%s\": %m", path)));
+	if (!*is_pmem)
+		*is_pmem = vdb_persist_is_pmem(base, VDB_FILE_BYTES);
+	return base;
+}
+
+void
+vdb_file_unmap(char *base)
+{
+	if (munmap(base, VDB_FILE_BYTES) != 0)
+		elog(WARNING, "could not unmap the pool: %m");
+}
+
+/* Allocate [0, bytes) for real; 0 or an errno. */
+static int
+allocate(int fd, off_t bytes)
+{
+	int			rc;
+
+	do
+	{
+		rc = posix_fallocate(fd, 0, bytes);
+	} while (rc == EINTR);
+	return rc;
+}
+
+/* Make the directory entry of a new file durable. */
+static void
+sync_directory(const char *path)
+{
+	char		parent[MAXPGPATH];
+
+	strlcpy(parent, path, sizeof(parent));
+	get_parent_directory(parent);
+	fsync_fname(parent, true);
+}
+
+/* Open one file that is to be extended; makes what is missing. */
+static int
+open_to_extend(const RelFileNode *rnode, uint32 file, const char *path, bool in_redo)
+{
+	int			fd = vdb_file_open(rnode, file, false);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	if (file == 0)
+	{
+		/* Only redo meets this: a later record will drop the relation. */
+		if (!in_redo)
+			return fd;
+		smgrcreate(smgropen(*rnode, InvalidBackendId), MAIN_FORKNUM, true);
+		return vdb_file_open(rnode, 0, false);
+	}
+	fd = vdb_file_open(rnode, file, true);
+	if (fd >= 0)
+		sync_directory(path);
+	return fd;
+}
+
+/* Make one file at least 'bytes' long and sync it; 0 or an errno. */
+static int
+extend_one(const RelFileNode *rnode, uint32 file, off_t bytes, bool in_redo)
+{
+	char		path[MAXPGPATH];
+	struct stat st;
+	int			rc = 0;
+	int			fd;
+
+	vdb_file_path(rnode, file, path);
+	fd = open_to_extend(rnode, file, path, in_redo);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	if (st.st_size < bytes)
+	{
+		rc = allocate(fd, bytes);
+		if (rc == 0 && pg_fsync(fd) != 0)
+			ereport(data_sync_elevel(ERROR),
+					(errcode_for_file_access(),
+					 errmsg("could not fsync file \"%s\": %m", path)));
+	}
+	close(fd);
+	return rc;
+}
+
+/*
+ * Make the pool at least 'nblocks' long, durably; what is new reads as
+ * zeroes.  False: no space (or quota), the files may be longer than before.
+ * ERROR: anything else.
+ */
+bool
+vdb_file_extend(const RelFileNode *rnode, uint32 nblocks, bool in_redo)
+{
+	uint32		last = (nblocks - 1) / VDB_FILE_BLOCKS;
+
+	Assert(nblocks > 0);
+	for (uint32 file = 0; file <= last; file++)
+	{
+		uint32		here = file < last ? VDB_FILE_BLOCKS : nblocks - last * VDB_FILE_BLOCKS;
+		int			rc = extend_one(rnode, file,
+									(off_t) here * VDB_POOL_BLOCK_BYTES, in_redo);
+
+		if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
+		{
+			errno = rc;
+			return false;
+		}
+		if (rc != 0)
+		{
+			errno = rc;
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not extend the pool to %u blocks: %m", nblocks)));
+		}
+	}
+	return true;
+}
+
+/* fsync one file, also its pages changed through mappings. */
+void
+vdb_file_sync(const RelFileNode *rnode, uint32 file)
+{
+	char		path[MAXPGPATH];
+	int			fd;
+
+	vdb_file_path(rnode, file, path);
+	fd = vdb_file_open(rnode, file, false);
+	if (fd < 0 || pg_fsync(fd) != 0)
+		ereport(data_sync_elevel(ERROR),
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", path)));
+	close(fd);
+}

@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_format.h
+ *	  The pool on its medium, and its WAL record, byte by byte.
+ *
+ * The pool is the main fork of vdb.scm: blocks of 8192 bytes, of which bytes
+ * 0..23 are always zero.  A segment is 8 blocks, a group 480 segments.  The
+ * first segment of each group is metadata: its block 1 is the group's map.
+ * In group 0 block 0 is the pool's header and blocks 2..7 are the ring of
+ * incarnations.  All numbers are in the host's byte order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_SCM_FORMAT_H
+#define VDB_SCM_FORMAT_H
+
+#include "scm/scm.h"
+
+#define VDB_POOL_MAGIC			"VDBPOOL1"
+#define VDB_POOL_VERSION		1
+
+#define VDB_GROUP_SEGMENTS		480
+#define VDB_GROUP_BLOCKS		(VDB_GROUP_SEGMENTS * VDB_SEGMENT_BLOCKS)
+#define VDB_GROUP_MAP_BLOCK		1		/* in each group */
+
+#define VDB_RING_FIRST_BLOCK	2		/* in group 0 */
+#define VDB_RING_BLOCKS			6
+#define VDB_RING_BLOCK_ENTRIES	(VDB_POOL_BLOCK_PAYLOAD / 8)
+#define VDB_RING_ENTRIES		(VDB_RING_BLOCKS * VDB_RING_BLOCK_ENTRIES)
+
+/*
+ * Header, at byte 24 of block 0.  The first 40 bytes never change and are
+ * covered by 'crc'; the rest changes by logged changes, field by field.
+ */
+typedef struct VdbPoolHeader
+{
+	char		magic[8];		/* 0: VDB_POOL_MAGIC, not terminated */
+	uint32		version;		/* 8: VDB_POOL_VERSION */
+	uint32		block_bytes;	/* 12 */
+	uint32		segment_blocks; /* 16 */
+	uint32		group_segments; /* 20 */
+	uint32		relnode;		/* 24: the file's own relfilenode */
+	uint32		ring_entries;	/* 28 */
+	uint64		pool_id;		/* 32: random, one per created pool */
+	uint32		crc;			/* 40: CRC-32C of bytes 0..39 */
+	uint32		total_segments; /* 44: the file is at least as long */
+	uint32		incarnation;	/* 48: the current one, from 1 */
+	uint32		ring_start;		/* 52: oldest incarnation in the ring */
+	uint64		run_id;			/* 56: server run that began 'incarnation' */
+	uint32		directory;		/* 64: map/'s first directory block or 0 */
+	uint32		recovered;		/* 68: latest incarnation begun after a recovery, or 0 */
+} VdbPoolHeader;
+
+StaticAssertDecl(sizeof(VdbPoolHeader) == 72, "pool header layout");
+StaticAssertDecl(offsetof(VdbPoolHeader, crc) == 40, "pool header layout");
+StaticAssertDecl(offsetof(VdbPoolHeader, run_id) == 56, "pool header layout");
+
+/*
+ * Allocation map of a group, at byte 24 of its block 1.  One 8-byte word per
+ * segment, one byte of it per block, block 0 first.  A state byte: 0 free, 1
+ * single block in use, 2 first block of a segment in use, 3 further block of
+ * one.  A reserved byte (volatile: cleared when an incarnation begins, not
+ * logged): 0 not reserved, 1 single block, 2 part of a segment.
+ */
+typedef struct VdbGroupMap
+{
+	uint64		state[VDB_GROUP_SEGMENTS];
+	uint64		reserved[VDB_GROUP_SEGMENTS];
+} VdbGroupMap;
+
+StaticAssertDecl(sizeof(VdbGroupMap) == 7680, "group map layout");
+StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits");
+
+/*
+ * Ring of incarnations: entry i % VDB_RING_ENTRIES, 8 bytes each, is the full
+ * transaction id from which on incarnation i knew nothing.  Valid for i from
+ * ring_start to incarnation - 1.
+ */
+
+/*
+ * WAL: resource manager VDB_RMGR_ID.  One record kind, in two variants by
+ * xl_info (the variant equals the flag, and only serves tools):
+ *
+ * main data:	VdbChangeRecord, then nlocks uint16 row lock numbers, then, if
+ *				VDB_RECORD_EXTEND, uint32: blocks the file must have.
+ * per block:	ranges, each uint16 (offset in the block, low 13 bits; phase <<
+ *				13; zero flag at bit 15), uint16 length, and the bytes unless
+ *				the zero flag is set.
+ *
+ * Ranges are applied by rising phase; within a phase by block, in order.
+ */
+#define VDB_RMGR_ID				178
+#define VDB_RMGR_NAME			"vdb_am"
+
+#define VDB_XLOG_CHANGE			0x00
+#define VDB_XLOG_STRUCTURE		0x10
+
+#define VDB_RECORD_VERSION		1
+#define VDB_RECORD_FLUSH		0x01	/* flush before applying */
+#define VDB_RECORD_EXTEND		0x02
+
+typedef struct VdbChangeRecord
+{
+	uint8		version;		/* VDB_RECORD_VERSION */
+	uint8		flags;			/* VDB_RECORD_* */
+	uint16		nlocks;
+	TransactionId latest_removed;	/* or invalid */
+} VdbChangeRecord;
+
+StaticAssertDecl(sizeof(VdbChangeRecord) == 8, "change record layout");
+
+typedef struct VdbRangeHeader
+{
+	uint16		place;			/* offset, phase, zero flag */
+	uint16		length;
+} VdbRangeHeader;
+
+StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
+
+#define VDB_PHASE_USE			0	/* allocation: in use */
+#define VDB_PHASE_STORE			1
+#define VDB_PHASE_PUBLISH		2
+#define VDB_PHASE_LAST			3	/* allocation: free; the header's run_id */
+#define VDB_PHASES				4
+
+#define VDB_RANGE_OFFSET(place)	((place) & 0x1FFF)
+#define VDB_RANGE_PHASE(place)	(((place) >> 13) & 0x03)
+#define VDB_RANGE_IS_ZERO(place) (((place) & 0x8000) != 0)
+#define VDB_RANGE_PLACE(offset, phase, zero) \
+	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
+
+#endif							/* VDB_SCM_FORMAT_H */

@@ -1,0 +1,168 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_incarnation.c
+ *	  Which server run stored a transaction id, and did that id happen?
+ *
+ * The pool may keep bytes whose WAL was lost in a crash.  Among them are
+ * transaction ids that the next server run hands out again.  So whoever
+ * stores an id also stores the incarnation, the number of the server run
+ * (counting only runs that stored anything).  When incarnation n ends, that
+ * is, when a later run begins n + 1, the ring gets L(n): the next id as that
+ * run's recovery left it.  What incarnation n knew and survived is below
+ * L(n); an id at or past L(n) under n never happened.
+ *
+ * Between the start of a run and its first store the current incarnation n
+ * is not ended on the medium, but bounded just so, by vdb_shared->run_limit.
+ * In recovery it is not bounded: it is the primary's, and its ids are real.
+ *
+ * The header's run_id tells whether the current incarnation is this run's:
+ * the shared slot may be made anew (a re-created pool, rolled back).
+ *
+ * The ring keeps the last VDB_RING_ENTRIES incarnations.  An older one is
+ * judged by the oldest kept: L rises with the incarnation, so an id at or
+ * past that L is void; others are taken as known.  Stored ids that old were
+ * frozen or removed long before, unless the server restarted thousands of
+ * times without a vacuum.
+ *
+ * Locks: beginning an incarnation takes the pool allocation lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+
+#include "scm/scm_internal.h"
+
+/* Where incarnation's entry of the ring stands. */
+static void
+ring_place(uint32 incarnation, VdbBlock *block, uint16 *offset)
+{
+	uint32		index = incarnation % VDB_RING_ENTRIES;
+
+	*block = VDB_RING_FIRST_BLOCK + index / VDB_RING_BLOCK_ENTRIES;
+	*offset = VDB_POOL_BLOCK_HEADER + (index % VDB_RING_BLOCK_ENTRIES) * sizeof(uint64);
+}
+
+/* L of an ended incarnation, as the ring has it. */
+static TransactionId
+ring_limit(VdbPool *pool, uint32 incarnation)
+{
+	VdbBlock	block;
+	uint16		offset;
+	uint64		full;
+
+	ring_place(incarnation, &block, &offset);
+	memcpy(&full, vdb_pool_pointer(pool, block) + offset, sizeof(full));
+	return (TransactionId) full;
+}
+
+/*
+ * Set the slot's idea of the incarnation from the header.  The caller has
+ * the slot to itself (pools_lock and allocation lock).
+ */
+void
+vdb_incarnation_attach(VdbPool *pool)
+{
+	pool->shared->incarnation = pool->header->incarnation;
+	pool->shared->incarnation_begun = !RecoveryInProgress() &&
+		pool->header->run_id == vdb_shared->run_id;
+}
+
+/* Log and apply the step from the current incarnation to the next. */
+static uint32
+begin_next(VdbPool *pool)
+{
+	uint32		ended = pool->header->incarnation;
+	uint32		next = ended + 1;
+	uint32		start = pool->header->ring_start;
+	VdbScmChange *change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
+	VdbBlock	block;
+	uint16		offset;
+
+	if (next - start > VDB_RING_ENTRIES)
+		start = next - VDB_RING_ENTRIES;
+	ring_place(ended, &block, &offset);
+	vdb_change_ring(change, block, offset, U64FromFullTransactionId(vdb_shared->run_limit));
+	vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, ring_start),
+					  &start, sizeof(start));
+	if (vdb_shared->recovered)
+		vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, recovered),
+						  &next, sizeof(next));
+	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, incarnation),
+					  &next, sizeof(next));
+	/* Who sees our run_id sees the new incarnation: see vdb_incarnation_void. */
+	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, run_id),
+					  &vdb_shared->run_id, sizeof(uint64));
+	(void) vdb_scm_change_end(change);
+	return next;
+}
+
+uint32
+vdb_incarnation_current(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+
+	if (likely(shared->incarnation_begun))
+	{
+		pg_read_barrier();
+		return shared->incarnation;
+	}
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot change the pool during recovery")));
+	Assert(!LWLockHeldByMe(pool->alloc_lock));
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	if (!shared->incarnation_begun)
+	{
+		vdb_alloc_recount(pool, true);
+		shared->incarnation = begin_next(pool);
+		pg_write_barrier();
+		shared->incarnation_begun = true;
+	}
+	LWLockRelease(pool->alloc_lock);
+	return shared->incarnation;
+}
+
+bool
+vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
+{
+	bool		ours = pool->header->run_id == vdb_shared->run_id;
+	uint32		current;
+	uint32		start;
+
+	Assert(TransactionIdIsNormal(xid));
+	pg_read_barrier();			/* run_id is stored after incarnation */
+	current = *(volatile const uint32 *) &pool->header->incarnation;
+	if (likely(incarnation >= current))
+	{
+		/* Not ended.  Ours, or a primary's that we follow: nothing is void. */
+		if (ours || RecoveryInProgress())
+			return false;
+		if (incarnation > current)
+			return true;
+		return TransactionIdFollowsOrEquals(xid,
+											XidFromFullTransactionId(vdb_shared->run_limit));
+	}
+	pg_read_barrier();
+	start = pool->header->ring_start;
+	if (incarnation < start)
+		incarnation = start;
+	if (incarnation >= current)
+		return false;
+	return TransactionIdFollowsOrEquals(xid, ring_limit(pool, incarnation));
+}
+
+bool
+vdb_incarnation_survived(VdbPool *pool, uint32 incarnation)
+{
+	bool		ours = pool->header->run_id == vdb_shared->run_id;
+
+	/* This run began with recovery and has stored nothing yet: all is older. */
+	if (!ours && !RecoveryInProgress() && vdb_shared->recovered)
+		return false;
+	pg_read_barrier();
+	return incarnation >= *(volatile const uint32 *) &pool->header->recovered;
+}

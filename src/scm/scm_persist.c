@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_persist.c
+ *	  Stores to pool memory: the one caller of libpmem.
+ *
+ * On persistent memory a store is followed by cache line flushes and a fence
+ * is a drain.  On an ordinary mapping (the emulation) nothing is flushed, as
+ * the kernel writes pages back when the checkpointer syncs the file, and a
+ * fence only orders the stores for other processes.
+ *
+ * Naturally aligned stores of 1, 2, 4 and 8 bytes are single machine stores:
+ * no reader, and no crash, sees half of one.
+ *
+ * For crash tests the environment variable VDB_SCM_RECORD names a file to
+ * which a recording back end appends every store and fence, in their order
+ * (one write() per event, with O_APPEND, so processes interleave whole).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <libpmem.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+
+#include "scm/scm_persist.h"
+
+StaticAssertDecl(sizeof(VdbPersistEvent) == 16, "event layout");
+
+static int	record_fd = -1;
+
+/* A single machine store where length and alignment allow it. */
+static bool
+store_small(char *target, const void *bytes, uint16 len)
+{
+	if (((uintptr_t) target & (len - 1)) != 0)
+		return false;
+	switch (len)
+	{
+		case 1:
+			*(volatile uint8 *) target = *(const uint8 *) bytes;
+			return true;
+		case 2:
+			{
+				uint16		value;
+
+				memcpy(&value, bytes, sizeof(value));
+				*(volatile uint16 *) target = value;
+				return true;
+			}
+		case 4:
+			{
+				uint32		value;
+
+				memcpy(&value, bytes, sizeof(value));
+				*(volatile uint32 *) target = value;
+				return true;
+			}
+		case 8:
+			{
+				uint64		value;
+
+				memcpy(&value, bytes, sizeof(value));
+				*(volatile uint64 *) target = value;
+				return true;
+			}
+		default:
+			return false;
+	}
+}
+
+static void
+plain_store(bool pmem, VdbBlock block, uint16 offset,
+			char *target, const void *bytes, uint16 len)
+{
+	if (len <= 8 && store_small(target, bytes, len))
+	{
+		if (pmem)
+			pmem_flush(target, len);
+	}
+	else
+		pmem_memcpy(target, bytes, len,
+					pmem ? PMEM_F_MEM_NODRAIN : PMEM_F_MEM_NOFLUSH);
+}
+
+static void
+plain_zero(bool pmem, VdbBlock block, uint16 offset, char *target, uint16 len)
+{
+	static const uint64 nothing = 0;
+
+	if (len <= 8 && store_small(target, &nothing, len))
+	{
+		if (pmem)
+			pmem_flush(target, len);
+	}
+	else
+		pmem_memset(target, 0, len,
+					pmem ? PMEM_F_MEM_NODRAIN : PMEM_F_MEM_NOFLUSH);
+}
+
+static void
+plain_fence(bool pmem)
+{
+	if (pmem)
+		pmem_drain();
+	pg_write_barrier();
+}
+
+/* ---- the recording back end ---- */
+
+static void
+record(uint32 kind, VdbBlock block, uint16 offset, const void *bytes, uint16 len)
+{
+	VdbPersistEvent event = {kind, (uint32) getpid(), block, offset, len};
+	struct iovec parts[2];
+	ssize_t		want = sizeof(event) + (bytes ? len : 0);
+
+	if (record_fd < 0)
+		return;
+	parts[0].iov_base = &event;
+	parts[0].iov_len = sizeof(event);
+	parts[1].iov_base = unconstify(void *, bytes);
+	parts[1].iov_len = bytes ? len : 0;
+	if (writev(record_fd, parts, 2) != want)
+	{
+		write_stderr("vdb_am: could not record a store, recording ends\n");
+		record_fd = -1;
+	}
+}
+
+static void
+recording_store(bool pmem, VdbBlock block, uint16 offset,
+				char *target, const void *bytes, uint16 len)
+{
+	record(VDB_EVENT_STORE, block, offset, bytes, len);
+	plain_store(pmem, block, offset, target, bytes, len);
+}
+
+static void
+recording_zero(bool pmem, VdbBlock block, uint16 offset, char *target, uint16 len)
+{
+	record(VDB_EVENT_ZERO, block, offset, NULL, len);
+	plain_zero(pmem, block, offset, target, len);
+}
+
+static void
+recording_fence(bool pmem)
+{
+	record(VDB_EVENT_FENCE, 0, 0, NULL, 0);
+	plain_fence(pmem);
+}
+
+static const VdbPersist plain_backend = {
+	.store = plain_store,
+	.zero = plain_zero,
+	.fence = plain_fence,
+};
+
+static const VdbPersist recording_backend = {
+	.store = recording_store,
+	.zero = recording_zero,
+	.fence = recording_fence,
+};
+
+const VdbPersist *vdb_persist = &plain_backend;
+
+bool
+vdb_persist_is_pmem(const void *address, size_t len)
+{
+	return pmem_is_pmem(address, len) != 0;
+}
+
+/* Install the recording back end if the environment asks for it. */
+void
+vdb_persist_init(void)
+{
+	const char *path = getenv("VDB_SCM_RECORD");
+
+	if (path == NULL || path[0] == '\0')
+		return;
+	record_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (record_fd < 0)
+	{
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+		return;
+	}
+	vdb_persist = &recording_backend;
+}

@@ -1,0 +1,578 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_pool.c
+ *	  A backend's view of its database's pool: find, check, map, create.
+ *
+ * A backend keeps one view.  A relcache invalidation of vdb.scm makes it
+ * stale; it is looked at again when the next transaction first asks for the
+ * pool, under AccessShareLock on vdb.scm, held until the transaction ends.
+ * That lock is what makes a mapping safe to touch: whoever drops or rewrites
+ * vdb.scm takes AccessExclusiveLock.  So a mapping is only touched between
+ * vdb_pool_open and the end of its transaction.
+ *
+ * In the common case vdb_pool_open is two comparisons.
+ *
+ * The shared slot of a database is made at the first open and kept.  When
+ * vdb.scm was made anew it is reset; that may also happen twice (a rolled
+ * back re-creation), so everything in it can be read back from the pool.
+ *
+ * Locks: pools_lock, then the slot's allocation lock, while a slot is reset.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "commands/extension.h"
+#include "common/relpath.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/fd.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/smgr.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "scm/scm_internal.h"
+#include "scm/scm_words.h"
+
+#define POOL_SCHEMA		"vdb"
+#define POOL_RELATION	"scm"
+#define POOL_EXTENSION	"vdb_am"
+
+static VdbPool *current_pool = NULL;
+static bool current_valid = false;	/* no invalidation since it was looked at */
+static LocalTransactionId current_lxid = InvalidLocalTransactionId;	/* holds the lock */
+
+/* ---- mapping ---- */
+
+/* Map one file of the pool.  ERROR: I/O, or the file is missing. */
+void
+vdb_pool_map_file(VdbPool *pool, uint32 file)
+{
+	char		path[MAXPGPATH];
+	bool		is_pmem;
+	int			fd;
+
+	Assert(CritSectionCount == 0);
+	vdb_file_path(&pool->rnode, file, path);
+	fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	pool->files[file] = vdb_file_map(fd, path, &is_pmem);
+	CloseTransientFile(fd);
+	pool->is_pmem = file == 0 ? is_pmem : (pool->is_pmem && is_pmem);
+}
+
+static VdbPool *
+make_view(const RelFileNode *rnode, Oid relid)
+{
+	VdbPool    *pool = MemoryContextAllocZero(TopMemoryContext, sizeof(VdbPool));
+
+	pool->rnode = *rnode;
+	pool->relid = relid;
+	vdb_file_path(rnode, 0, pool->path);
+	return pool;
+}
+
+static void
+free_view(VdbPool *pool)
+{
+	for (uint32 file = 0; file < VDB_POOL_MAX_FILES; file++)
+	{
+		if (pool->files[file] != NULL)
+			vdb_file_unmap(pool->files[file]);
+	}
+	pfree(pool);
+}
+
+static void
+forget_current(void)
+{
+	VdbPool    *pool = current_pool;
+
+	current_pool = NULL;
+	current_valid = false;
+	current_lxid = InvalidLocalTransactionId;
+	if (pool != NULL)
+		free_view(pool);
+}
+
+/* ---- checks of what the medium says ---- */
+
+static uint32
+header_crc(const VdbPoolHeader *header)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, header, offsetof(VdbPoolHeader, crc));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+static void
+check_header_constants(VdbPool *pool, const VdbPoolHeader *header)
+{
+	if (memcmp(header->magic, VDB_POOL_MAGIC, sizeof(header->magic)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("file \"%s\" is not a vdb_am pool", pool->path),
+				 errdetail("The header lacks the pool's magic number.")));
+	if (header->version > VDB_POOL_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("pool \"%s\" has format version %u, but this vdb_am knows only up to %d",
+						pool->path, header->version, VDB_POOL_VERSION),
+				 errhint("Install the release of vdb_am that wrote the pool, or a later one.")));
+	if (header_crc(header) != header->crc)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pool \"%s\" has a damaged header", pool->path),
+				 errdetail("The checksum is %08X, computed is %08X.",
+						   header->crc, header_crc(header))));
+	if (header->version != VDB_POOL_VERSION ||
+		header->block_bytes != VDB_POOL_BLOCK_BYTES ||
+		header->segment_blocks != VDB_SEGMENT_BLOCKS ||
+		header->group_segments != VDB_GROUP_SEGMENTS ||
+		header->ring_entries != VDB_RING_ENTRIES)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("pool \"%s\" has a layout that this vdb_am does not know", pool->path)));
+	if (header->relnode != pool->rnode.relNode)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pool \"%s\" belongs to another relation", pool->path),
+				 errdetail("It was made as relation file %u.", header->relnode),
+				 errhint("A pool's file can be copied only with its whole database.")));
+}
+
+/* Are the files as long as the header says? */
+static void
+check_length(VdbPool *pool)
+{
+	uint32		nblocks = pool->header->total_segments * VDB_SEGMENT_BLOCKS;
+
+	for (uint32 file = 0; (uint64) file * VDB_FILE_BLOCKS < nblocks; file++)
+	{
+		uint32		here = Min(VDB_FILE_BLOCKS, nblocks - file * VDB_FILE_BLOCKS);
+		int64		bytes = vdb_file_bytes(&pool->rnode, file);
+
+		if (bytes < (int64) here * VDB_POOL_BLOCK_BYTES)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("pool \"%s\" is truncated", pool->path),
+					 errdetail("File %u has %lld bytes instead of %lld.", file,
+							   (long long) bytes,
+							   (long long) here * VDB_POOL_BLOCK_BYTES)));
+	}
+}
+
+/* Map the first file and check the pool.  ERROR: damaged or foreign. */
+static void
+map_and_check(VdbPool *pool)
+{
+	/* Touching the header of an empty file would be SIGBUS. */
+	if (vdb_file_bytes(&pool->rnode, 0) < VDB_SEGMENT_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pool \"%s\" is missing or empty", pool->path)));
+	vdb_pool_map_file(pool, 0);
+	pool->header = (const VdbPoolHeader *) (pool->files[0] + VDB_POOL_BLOCK_HEADER);
+	check_header_constants(pool, pool->header);
+	if (pool->header->total_segments == 0 ||
+		pool->header->total_segments > (uint32) VDB_POOL_MAX_FILES * 1024 * VDB_SEGMENTS_PER_MB)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pool \"%s\" has a damaged header", pool->path),
+				 errdetail("It claims %u segments.", pool->header->total_segments)));
+	check_length(pool);
+}
+
+/* ---- the shared slot ---- */
+
+static VdbPoolShared *
+find_slot(Oid db)
+{
+	for (int i = 0; i < vdb_shared->npools; i++)
+	{
+		if (vdb_shared->pools[i].db == db)
+			return &vdb_shared->pools[i];
+	}
+	return NULL;
+}
+
+/* Give up the slots of databases that no longer exist. */
+static void
+clear_dropped_slots(void)
+{
+	for (int i = 0; i < VDB_MAX_POOLS; i++)
+	{
+		VdbPoolShared *slot = &vdb_shared->pools[i];
+		Oid			db = slot->db;
+
+		if (!OidIsValid(db) || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db)))
+			continue;
+		LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+		if (slot->db == db)
+			slot->db = InvalidOid;
+		LWLockRelease(vdb_shared->pools_lock);
+	}
+}
+
+/* The database's slot, or a fresh one, or NULL.  pools_lock held exclusive. */
+static VdbPoolShared *
+find_or_take_slot(Oid db)
+{
+	VdbPoolShared *slot = find_slot(db);
+
+	if (slot == NULL)
+		slot = find_slot(InvalidOid);
+	if (slot == NULL && vdb_shared->npools < VDB_MAX_POOLS)
+		slot = &vdb_shared->pools[vdb_shared->npools++];
+	if (slot != NULL && slot->db != db)
+	{
+		slot->db = db;
+		slot->rnode.relNode = InvalidOid;
+	}
+	return slot;
+}
+
+/* Make the slot describe this pool, if it doesn't.  pools_lock held exclusive. */
+static void
+fill_slot(VdbPool *pool, VdbPoolShared *slot)
+{
+	pool->shared = slot;
+	pool->alloc_lock = &vdb_shared->alloc_locks[slot - vdb_shared->pools].lock;
+	if (RelFileNodeEquals(slot->rnode, pool->rnode))
+		return;
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	vdb_incarnation_attach(pool);
+	vdb_alloc_recount(pool, false);
+	slot->rnode = pool->rnode;
+	LWLockRelease(pool->alloc_lock);
+}
+
+/* Find or make the slot.  ERROR: too many pools in this server. */
+static void
+attach_slot(VdbPool *pool)
+{
+	VdbPoolShared *slot;
+
+	/* Map the rest of the files first, as mapping may raise errors. */
+	for (uint32 block = 0; block < vdb_pool_total_blocks(pool); block += VDB_GROUP_BLOCKS)
+		(void) vdb_pool_pointer(pool, block + VDB_GROUP_MAP_BLOCK);
+
+	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+	slot = find_or_take_slot(MyDatabaseId);
+	if (slot == NULL)
+	{
+		LWLockRelease(vdb_shared->pools_lock);
+		clear_dropped_slots();
+		LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+		slot = find_or_take_slot(MyDatabaseId);
+	}
+	if (slot != NULL)
+		fill_slot(pool, slot);
+	LWLockRelease(vdb_shared->pools_lock);
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases use vdb_am"),
+				 errdetail("A server can have %d pools in use.", VDB_MAX_POOLS)));
+}
+
+/* ---- opening ---- */
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || (current_pool != NULL && current_pool->relid == relid))
+	{
+		current_valid = false;
+		current_lxid = InvalidLocalTransactionId;
+	}
+}
+
+/* Oid of vdb.scm if it is our extension's, else InvalidOid. */
+static Oid
+find_relation(void)
+{
+	Oid			nsp = get_namespace_oid(POOL_SCHEMA, true);
+	Oid			relid = InvalidOid;
+	Oid			extension;
+
+	if (OidIsValid(nsp))
+		relid = get_relname_relid(POOL_RELATION, nsp);
+	if (!OidIsValid(relid))
+		return InvalidOid;
+	extension = get_extension_oid(POOL_EXTENSION, true);
+	if (!OidIsValid(extension) ||
+		getExtensionOfObject(RelationRelationId, relid) != extension)
+		return InvalidOid;
+	return relid;
+}
+
+/*
+ * Lock the relation until the end of the top transaction, not of the
+ * subtransaction that happens to be the first to use the pool.
+ */
+static void
+lock_relation(Oid relid)
+{
+	ResourceOwner saved = CurrentResourceOwner;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	PG_TRY();
+	{
+		LockRelationOid(relid, AccessShareLock);
+	}
+	PG_FINALLY();
+	{
+		CurrentResourceOwner = saved;
+	}
+	PG_END_TRY();
+}
+
+/* Find and lock vdb.scm; InvalidOid if there is none. */
+static Oid
+find_and_lock(void)
+{
+	Oid			relid;
+
+	/* The view's relation, unless the lock brings the news that it changed. */
+	if (current_valid && current_pool != NULL)
+	{
+		relid = current_pool->relid;
+		lock_relation(relid);
+		if (current_valid)
+			return relid;
+	}
+	for (;;)
+	{
+		relid = find_relation();
+		if (!OidIsValid(relid))
+			return InvalidOid;
+		lock_relation(relid);
+		if (find_relation() == relid)
+			return relid;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Make current_pool the view of this relation, which is locked. */
+static void
+renew_view(Oid relid)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	RelFileNode rnode = rel->rd_node;
+	VdbPool    *pool;
+
+	relation_close(rel, NoLock);
+	if (current_pool != NULL && current_pool->relid == relid &&
+		RelFileNodeEquals(current_pool->rnode, rnode))
+		return;
+	forget_current();
+	pool = make_view(&rnode, relid);
+	PG_TRY();
+	{
+		map_and_check(pool);
+	}
+	PG_CATCH();
+	{
+		free_view(pool);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	current_pool = pool;
+}
+
+static VdbPool *
+open_slowly(bool missing_ok)
+{
+	static bool registered = false;
+	Oid			relid;
+
+	if (vdb_shared == NULL && missing_ok)
+		return NULL;
+	vdb_require_preload();
+	Assert(IsTransactionState());
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		registered = true;
+	}
+
+	relid = find_and_lock();
+	if (!OidIsValid(relid))
+	{
+		forget_current();
+		if (missing_ok)
+			return NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed in this database", POOL_EXTENSION),
+				 errhint("Use CREATE EXTENSION %s.", POOL_EXTENSION)));
+	}
+	if (!current_valid || current_pool == NULL)
+		renew_view(relid);
+
+	/* Under our lock nothing but ourselves can make it stale again. */
+	current_valid = true;
+	if (current_pool->shared == NULL ||
+		current_pool->shared->db != MyDatabaseId ||
+		!RelFileNodeEquals(current_pool->shared->rnode, current_pool->rnode))
+		attach_slot(current_pool);
+	current_lxid = MyProc->lxid;
+	return current_pool;
+}
+
+VdbPool *
+vdb_pool_open(void)
+{
+	if (likely(current_lxid == MyProc->lxid && LocalTransactionIdIsValid(current_lxid)))
+		return current_pool;
+	return open_slowly(false);
+}
+
+VdbPool *
+vdb_pool_try_open(void)
+{
+	if (likely(current_lxid == MyProc->lxid && LocalTransactionIdIsValid(current_lxid)))
+		return current_pool;
+	return open_slowly(true);
+}
+
+/* ---- reading ---- */
+
+const void *
+vdb_pool_block(VdbPool *pool, VdbBlock block)
+{
+	if (unlikely(block / VDB_SEGMENT_BLOCKS >= vdb_pool_total_segments(pool)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("block %u is not in the pool \"%s\"", block, pool->path)));
+	return vdb_pool_pointer(pool, block);
+}
+
+VdbPoolShared *
+vdb_pool_shared(VdbPool *pool)
+{
+	return pool->shared;
+}
+
+bool
+vdb_pool_is_pmem(VdbPool *pool)
+{
+	return pool->is_pmem;
+}
+
+const char *
+vdb_pool_path(VdbPool *pool)
+{
+	return pool->path;
+}
+
+uint32
+vdb_pool_total_blocks(VdbPool *pool)
+{
+	return vdb_pool_total_segments(pool) * VDB_SEGMENT_BLOCKS;
+}
+
+VdbBlock
+vdb_pool_directory(VdbPool *pool)
+{
+	VdbBlock	block = *(volatile const uint32 *) &pool->header->directory;
+
+	pg_read_barrier();
+	return block;
+}
+
+/* ---- creation ---- */
+
+static void
+fill_header(VdbPoolHeader *header, const RelFileNode *rnode)
+{
+	memset(header, 0, sizeof(*header));
+	memcpy(header->magic, VDB_POOL_MAGIC, sizeof(header->magic));
+	header->version = VDB_POOL_VERSION;
+	header->block_bytes = VDB_POOL_BLOCK_BYTES;
+	header->segment_blocks = VDB_SEGMENT_BLOCKS;
+	header->group_segments = VDB_GROUP_SEGMENTS;
+	header->relnode = rnode->relNode;
+	header->ring_entries = VDB_RING_ENTRIES;
+	if (!pg_strong_random(&header->pool_id, sizeof(header->pool_id)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number")));
+	header->crc = header_crc(header);
+	header->total_segments = VDB_POOL_INITIAL_SEGMENTS;
+	header->incarnation = 1;
+	header->ring_start = 1;
+	header->run_id = vdb_shared->run_id;	/* it begins in this run */
+}
+
+/* Write header and first map by one flushed change, so that redo makes both. */
+static void
+format_pool(VdbPool *pool)
+{
+	VdbPoolHeader header;
+	VdbScmChange *change;
+
+	vdb_pool_map_file(pool, 0);
+	pool->header = (const VdbPoolHeader *) (pool->files[0] + VDB_POOL_BLOCK_HEADER);
+	fill_header(&header, &pool->rnode);
+	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
+	vdb_change_extend(change, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS));
+	vdb_alloc_format_groups(change, 0, VDB_POOL_INITIAL_SEGMENTS);
+	vdb_change_header(change, VDB_PHASE_STORE, 0, &header, sizeof(header));
+	(void) vdb_scm_change_end(change);
+}
+
+/*
+ * The storage is made as an unlogged relation's and its creation logged by
+ * us: otherwise wal_level = minimal would sync the new file at commit by
+ * reading it through shared buffers, and stop at our page headers.
+ */
+void
+vdb_pool_create(const RelFileNode *rnode)
+{
+	SMgrRelation srel;
+	VdbPool    *pool;
+
+	vdb_require_preload();
+	srel = RelationCreateStorage(*rnode, RELPERSISTENCE_UNLOGGED, true);
+	log_smgrcreate(&srel->smgr_rnode.node, MAIN_FORKNUM);
+	if (!vdb_file_extend(rnode, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS), false))
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("could not allocate the pool's first megabyte: %m"),
+				 errhint("Free space on the file system of the database's tablespace.")));
+	pool = make_view(rnode, InvalidOid);
+	PG_TRY();
+	{
+		format_pool(pool);
+	}
+	PG_FINALLY();
+	{
+		free_view(pool);
+	}
+	PG_END_TRY();
+}

@@ -1,0 +1,377 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_redo.c
+ *	  The resource manager: redo of logged changes, and their description.
+ *
+ * Redo writes a change's bytes where they belong, whatever is there now: it
+ * looks at no page and no LSN, so it is right on any mix of older, newer and
+ * torn sectors, and needs no full-page images.
+ *
+ * The file may be missing or too short, as a later record drops the relation
+ * or as the file system lost what was never synced: then it is made and
+ * extended.  It may also have been replaced or truncated by earlier records
+ * of the same recovery, so each record looks (fstat) before it touches a
+ * mapping.
+ *
+ * In hot standby readers run meanwhile.  The record names the row locks that
+ * they use, and the newest removed transaction id; conflicts are resolved
+ * before the locks are taken.
+ *
+ * A structural record advances minRecoveryPoint (XLogFlush in recovery) before
+ * it is applied: else a standby stopped and started again could open for
+ * queries with map entries from later WAL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogreader.h"
+#include "access/xlogutils.h"
+#include "common/relpath.h"
+#include "miscadmin.h"
+#include "storage/standby.h"
+
+#include "scm/scm_internal.h"
+
+/* Files kept open and mapped: more than one record can name. */
+#define REDO_FILES	(VDB_CHANGE_MAX_BLOCKS + 7)
+
+typedef struct RedoFile
+{
+	RelFileNode rnode;
+	uint32		file;
+	int			fd;				/* -1: unused */
+	char	   *base;
+	bool		is_pmem;
+	uint64		last_use;
+} RedoFile;
+
+/* A record, taken apart. */
+typedef struct RedoChange
+{
+	VdbChangeRecord head;
+	uint16		locks[VDB_ROW_LOCKS];
+	uint32		extend_blocks;
+	int			nblocks;
+	RelFileNode rnode;
+	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
+	char	   *ranges[VDB_CHANGE_MAX_BLOCKS];
+	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
+	char	   *targets[VDB_CHANGE_MAX_BLOCKS];
+	bool		is_pmem;
+} RedoChange;
+
+static RedoFile redo_files[REDO_FILES];
+static bool redo_started = false;
+static uint64 redo_clock = 0;
+
+/* ---- files ---- */
+
+static void
+close_redo_file(RedoFile *entry)
+{
+	if (entry->fd < 0)
+		return;
+	vdb_file_unmap(entry->base);
+	close(entry->fd);
+	entry->fd = -1;
+	entry->last_use = 0;
+}
+
+/* The file's entry if it is open, else the entry to use for it. */
+static RedoFile *
+find_redo_file(const RelFileNode *rnode, uint32 file)
+{
+	RedoFile   *oldest = &redo_files[0];
+
+	for (int i = 0; i < REDO_FILES; i++)
+	{
+		RedoFile   *entry = &redo_files[i];
+
+		if (entry->fd >= 0 && entry->file == file &&
+			RelFileNodeEquals(entry->rnode, *rnode))
+			return entry;
+		if (entry->last_use < oldest->last_use)
+			oldest = entry;
+	}
+	close_redo_file(oldest);
+	return oldest;
+}
+
+/* Is the file that we have open still the one at its path, and long enough? */
+static bool
+redo_file_is_good(RedoFile *entry, uint64 bytes)
+{
+	struct stat st;
+
+	if (entry->fd < 0)
+		return false;
+	if (fstat(entry->fd, &st) != 0)
+		elog(PANIC, "could not stat the pool's file in recovery: %m");
+	if (st.st_nlink == 0)
+	{
+		close_redo_file(entry);
+		return false;
+	}
+	return st.st_size >= bytes;
+}
+
+static void
+open_redo_file(RedoFile *entry, const RelFileNode *rnode, uint32 file)
+{
+	char		path[MAXPGPATH];
+
+	vdb_file_path(rnode, file, path);
+	entry->fd = vdb_file_open(rnode, file, false);
+	if (entry->fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	entry->base = vdb_file_map(entry->fd, path, &entry->is_pmem);
+	entry->rnode = *rnode;
+	entry->file = file;
+}
+
+/* Have the files made so long.  No space stops recovery, as it does core's. */
+static void
+redo_extend(const RelFileNode *rnode, uint32 nblocks)
+{
+	if (!vdb_file_extend(rnode, nblocks, true))
+		ereport(FATAL,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("could not extend the pool to %u blocks in recovery: %m", nblocks),
+				 errhint("Free space on its file system and start the server again.")));
+}
+
+/* Where a block is mapped; makes and extends the file as needed. */
+static char *
+redo_target(const RelFileNode *rnode, VdbBlock block, bool *is_pmem)
+{
+	uint32		file = block / VDB_FILE_BLOCKS;
+	uint64		end = (uint64) (block % VDB_FILE_BLOCKS + 1) * VDB_POOL_BLOCK_BYTES;
+	RedoFile   *entry = find_redo_file(rnode, file);
+
+	if (!redo_file_is_good(entry, end))
+	{
+		/* Whole segments, so that the file's length stays regular. */
+		redo_extend(rnode, (block / VDB_SEGMENT_BLOCKS + 1) * VDB_SEGMENT_BLOCKS);
+		if (entry->fd < 0)
+			open_redo_file(entry, rnode, file);
+	}
+	entry->last_use = ++redo_clock;
+	*is_pmem &= entry->is_pmem;
+	return entry->base + (size_t) (block % VDB_FILE_BLOCKS) * VDB_POOL_BLOCK_BYTES;
+}
+
+/* ---- taking a record apart ---- */
+
+static void
+parse_main_data(XLogReaderState *record, RedoChange *change)
+{
+	const char *from = XLogRecGetData(record);
+	Size		len = XLogRecGetDataLen(record);
+	Size		want = sizeof(VdbChangeRecord);
+
+	change->extend_blocks = 0;
+	if (len < want)
+		elog(PANIC, "pool record is too short");
+	memcpy(&change->head, from, sizeof(VdbChangeRecord));
+	if (change->head.version != VDB_RECORD_VERSION)
+		elog(PANIC, "pool record has unknown version %u", change->head.version);
+	if (change->head.nlocks > VDB_ROW_LOCKS)
+		elog(PANIC, "pool record names %u locks", change->head.nlocks);
+	want += change->head.nlocks * sizeof(uint16);
+	if (change->head.flags & VDB_RECORD_EXTEND)
+		want += sizeof(uint32);
+	if (len != want)
+		elog(PANIC, "pool record has a wrong length");
+	from += sizeof(VdbChangeRecord);
+	memcpy(change->locks, from, change->head.nlocks * sizeof(uint16));
+	from += change->head.nlocks * sizeof(uint16);
+	if (change->head.flags & VDB_RECORD_EXTEND)
+		memcpy(&change->extend_blocks, from, sizeof(uint32));
+}
+
+/* Are the ranges well-formed? */
+static void
+check_ranges(const char *ranges, Size len)
+{
+	const char *at = ranges;
+	VdbRange	range;
+
+	while (vdb_range_next(&at, ranges + len, &range))
+		;
+	if (at != ranges + len)
+		elog(PANIC, "pool record has malformed ranges");
+}
+
+static void
+parse_blocks(XLogReaderState *record, RedoChange *change)
+{
+	int			nblocks = XLogRecMaxBlockId(record) + 1;
+
+	if (nblocks < 1 || nblocks > VDB_CHANGE_MAX_BLOCKS)
+		elog(PANIC, "pool record has %d blocks", nblocks);
+	change->nblocks = nblocks;
+	for (int i = 0; i < nblocks; i++)
+	{
+		ForkNumber	fork;
+
+		XLogRecGetBlockTag(record, i, &change->rnode, &fork, &change->blocks[i]);
+		Assert(fork == MAIN_FORKNUM);
+		change->ranges[i] = XLogRecGetBlockData(record, i, &change->lengths[i]);
+		if (change->ranges[i] == NULL)
+			elog(PANIC, "pool record has no ranges for block %u", change->blocks[i]);
+		check_ranges(change->ranges[i], change->lengths[i]);
+	}
+}
+
+/* ---- redo ---- */
+
+static void
+find_targets(RedoChange *change)
+{
+	change->is_pmem = true;
+	if (change->extend_blocks > 0)
+		redo_extend(&change->rnode, change->extend_blocks);
+
+	for (int i = 0; i < change->nblocks; i++)
+		change->targets[i] = redo_target(&change->rnode, change->blocks[i],
+										 &change->is_pmem);
+}
+
+static void
+apply_phases(RedoChange *change)
+{
+	for (int phase = 0; phase < VDB_PHASES; phase++)
+	{
+		for (int i = 0; i < change->nblocks; i++)
+			vdb_ranges_apply(change->is_pmem, change->blocks[i], change->targets[i],
+							 change->ranges[i], change->lengths[i], phase);
+		vdb_persist->fence(change->is_pmem);
+	}
+}
+
+/* Apply under the row locks; they are in ascending order. */
+static void
+apply_locked(RedoChange *change)
+{
+	for (int i = 0; i < change->head.nlocks; i++)
+		LWLockAcquire(vdb_row_lock(change->locks[i]), LW_EXCLUSIVE);
+	apply_phases(change);
+	for (int i = change->head.nlocks - 1; i >= 0; i--)
+		LWLockRelease(vdb_row_lock(change->locks[i]));
+}
+
+static void
+request_syncs(RedoChange *change)
+{
+	uint32		previous = PG_UINT32_MAX;
+
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		uint32		file = change->blocks[i] / VDB_FILE_BLOCKS;
+
+		if (file == previous)
+			continue;
+		previous = file;
+		if (!vdb_sync_try(&change->rnode, file, NULL))
+			vdb_file_sync(&change->rnode, file);
+	}
+}
+
+static void
+redo(XLogReaderState *record)
+{
+	static RedoChange change;
+
+	if (!redo_started)
+	{
+		for (int i = 0; i < REDO_FILES; i++)
+			redo_files[i].fd = -1;
+		redo_started = true;
+	}
+	parse_main_data(record, &change);
+	parse_blocks(record, &change);
+	if (InHotStandby && TransactionIdIsValid(change.head.latest_removed))
+		ResolveRecoveryConflictWithSnapshot(change.head.latest_removed, change.rnode);
+	if (change.head.flags & VDB_RECORD_FLUSH)
+		XLogFlush(record->EndRecPtr);
+	find_targets(&change);
+	apply_locked(&change);
+	request_syncs(&change);
+}
+
+/* ---- description ---- */
+
+static void
+desc(StringInfo buf, XLogReaderState *record)
+{
+	VdbChangeRecord head;
+
+	if (XLogRecGetDataLen(record) < sizeof(head))
+	{
+		appendStringInfoString(buf, "too short");
+		return;
+	}
+	memcpy(&head, XLogRecGetData(record), sizeof(head));
+	appendStringInfo(buf, "version %u; blocks %d; row locks %u", head.version,
+					 XLogRecMaxBlockId(record) + 1, head.nlocks);
+	if (TransactionIdIsValid(head.latest_removed))
+		appendStringInfo(buf, "; latestRemovedXid %u", head.latest_removed);
+	if (head.flags & VDB_RECORD_FLUSH)
+		appendStringInfoString(buf, "; flushed first");
+	if (head.flags & VDB_RECORD_EXTEND)
+		appendStringInfoString(buf, "; extends");
+}
+
+static const char *
+identify(uint8 info)
+{
+	switch (info & ~XLR_INFO_MASK)
+	{
+		case VDB_XLOG_CHANGE:
+			return "CHANGE";
+		case VDB_XLOG_STRUCTURE:
+			return "STRUCTURE";
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Recovery ends.  Runs in the startup process before anybody can write; not
+ * at all if there was nothing to redo.
+ */
+static void
+cleanup(void)
+{
+	vdb_shared->recovered = true;
+	vdb_shared->run_limit = ShmemVariableCache->nextXid;
+	for (int i = 0; redo_started && i < REDO_FILES; i++)
+		close_redo_file(&redo_files[i]);
+}
+
+static const RmgrData manager = {
+	.rm_name = VDB_RMGR_NAME,
+	.rm_redo = redo,
+	.rm_desc = desc,
+	.rm_identify = identify,
+	.rm_startup = NULL,
+	.rm_cleanup = cleanup,
+	.rm_mask = NULL,
+	.rm_decode = NULL,
+};
+
+/* _PG_init, while preloading: resource manager and back end of stores. */
+void
+vdb_scm_init(void)
+{
+	vdb_persist_init();
+	RegisterCustomRmgr(VDB_RMGR_ID, unconstify(RmgrData *, &manager));
+}

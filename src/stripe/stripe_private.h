@@ -1,0 +1,242 @@
+/*-------------------------------------------------------------------------
+ *
+ * stripe_private.h
+ *	  What the files of stripe/ share and nobody else includes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_STRIPE_PRIVATE_H
+#define VDB_STRIPE_PRIVATE_H
+
+#include "fmgr.h"
+#include "lib/ilist.h"
+
+#include "codec/codec.h"
+#include "stripe/stripe_format.h"
+
+StaticAssertDecl(VDB_VECTOR_ROWS == VDB_VEC_MAX_COUNT, "a vector is what the codec takes");
+
+#define VDB_STRIPE_ALIGN(n)		(((uint64) (n) + 7) & ~(uint64) 7)
+
+/* ---- layout of the index (stripe_io.c) ---- */
+
+/* Offsets of the index' parts, from the counts in a header. */
+typedef struct VdbStripeLayout
+{
+	uint64		lbs;
+	uint64		bitmaps;
+	uint64		xmins;
+	uint64		xmin_vectors;
+	uint64		chunks;
+	uint64		columns;
+	uint64		places;
+	uint64		vectors;
+	uint64		end;				/* index_bytes */
+} VdbStripeLayout;
+
+extern void vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout);
+extern uint32 vdb_stripe_crc(const void *bytes, size_t len);
+extern uint32 vdb_stripe_index_crc(const char *bytes, size_t len);
+
+/* An index in memory: checked, its tables pointing into 'bytes'. */
+typedef struct VdbStripeIndex
+{
+	BlockNumber first_page;
+	char	   *bytes;				/* one allocation, index_bytes */
+	uint32	   *chunk_vectors;		/* another: first vector of each chunk, and the end */
+	const VdbStripeHeader *header;
+	const VdbStripeLb *lbs;
+	const uint64 (*bitmaps)[4];
+	const VdbStripeXmins *xmins;
+	const uint8 *xmin_vectors;
+	const VdbStripeChunk *chunks;
+	const VdbStripeColumn *columns;
+	const VdbStripePlace *places;
+	const VdbStripeVector *vectors;
+} VdbStripeIndex;
+
+static inline uint32
+vdb_chunk_nvectors(const VdbStripeChunk *chunk)
+{
+	return (chunk->nrows + VDB_VECTOR_ROWS - 1) / VDB_VECTOR_ROWS;
+}
+
+/* Number, in the vector table, of vector 'vec' of column 'col' (from 0) of a chunk. */
+static inline uint32
+vdb_index_vector_no(const VdbStripeIndex *index, int chunk, int col, int vec)
+{
+	return index->chunk_vectors[chunk] +
+		(uint32) col * vdb_chunk_nvectors(&index->chunks[chunk]) + (uint32) vec;
+}
+
+/*
+ * Read and check an index into 'context'; its identity must be the metapage's.
+ * ERRCODE_DATA_CORRUPTED, and then nothing is left behind in 'context'.
+ */
+extern void vdb_index_read(Relation rel, BlockNumber first_page, uint32 stripe_id,
+						   uint32 range, MemoryContext context, VdbStripeIndex *index);
+extern void vdb_index_free(VdbStripeIndex *index);
+
+/* The fields of a meta that a stripe's index tells; the others are zeroed. */
+extern void vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks,
+								 VdbStripeMeta *meta);
+
+/* Chunk of a position below nrows. */
+extern int	vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos);
+
+/* Zone maps as stored, palloc'd.  ERRCODE_DATA_CORRUPTED. */
+extern VdbZone *vdb_index_read_zones(const VdbStripeIndex *index, Relation rel);
+
+/* What vdb_index_read does first, alone: to see whether a cached index is still the one on flash. */
+extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header);
+
+/* ---- one vector from flash (stripe_io.c) ---- */
+
+/* Opened bytes and their reader, which points into them. */
+typedef struct VdbOpenVector
+{
+	char	   *bytes;
+	Size		size;				/* of the allocation */
+	VdbVectorReader reader;
+} VdbOpenVector;
+
+/*
+ * Read, check and open a vector.  out->bytes is reused when large enough, else
+ * allocated in 'context'.  ERRCODE_DATA_CORRUPTED; 'out' then has no vector but
+ * may still have its bytes.
+ */
+extern void vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
+							int chunk, int vec, MemoryContext context,
+							VdbOpenVector *out);
+
+extern VdbCodecWorkspace *vdb_stripe_workspace(void);
+
+extern void vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page,
+							   const char *detail) pg_attribute_noreturn();
+extern void vdb_vector_damaged(const VdbStripeIndex *index, Relation rel, int attno,
+							   int chunk, int vec, const char *what) pg_attribute_noreturn();
+
+/* Datum of an integer that came from the codec. */
+static inline Datum
+vdb_int_datum(int64 value, uint16 width)
+{
+	switch (width)
+	{
+		case 1:
+			return CharGetDatum((char) value);
+		case 2:
+			return Int16GetDatum((int16) value);
+		case 4:
+			return Int32GetDatum((int32) value);
+		default:
+			Assert(width == 8);
+			return Int64GetDatum(value);
+	}
+}
+
+static inline int64
+vdb_datum_int(Datum value, uint16 width)
+{
+	switch (width)
+	{
+		case 1:
+			return (int64) (int8) DatumGetChar(value);
+		case 2:
+			return (int64) DatumGetInt16(value);
+		case 4:
+			return (int64) DatumGetInt32(value);
+		default:
+			Assert(width == 8);
+			return DatumGetInt64(value);
+	}
+}
+
+/* ---- the cache (stripe_cache.c) ---- */
+
+/* Decoded runs of one xmin block: those of the block last asked for. */
+typedef struct VdbXminRuns
+{
+	int			block;
+	uint32		nruns;
+	uint32		ends[VDB_VECTOR_ROWS];	/* position after each run */
+	int64		xmins[VDB_VECTOR_ROWS];
+	int64		cmins[VDB_VECTOR_ROWS];
+} VdbXminRuns;
+
+typedef struct VdbStripeKey
+{
+	RelFileNode rnode;
+	BackendId	backend;
+	BlockNumber first_page;
+	uint32		stripe_id;
+} VdbStripeKey;
+
+/* A cached vector; linked to its stripe by the stripe's array. */
+typedef struct VdbCachedVector
+{
+	dlist_node	lru;
+	uint64		stamp;
+	VdbStripe  *stripe;
+	uint32		number;				/* in stripe->cached */
+	VdbOpenVector open;
+} VdbCachedVector;
+
+struct VdbStripe
+{
+	VdbStripeKey key;
+	Oid			relid;
+	uint64		serial;				/* never used twice in a backend */
+	bool		hashed;				/* false: forgotten, goes with its last reference */
+	VdbStripeIndex index;
+	int16		lb_entry[VDB_RANGE_LBS];	/* entry of an LB in index.lbs, or -1 */
+	int16		lb_bitmap[VDB_RANGE_LBS];	/* its bitmap, or -1 */
+	VdbCachedVector **cached;		/* by vector number; made at first use */
+	VdbXminRuns *runs;				/* made at first use */
+	Size		bytes;				/* counted for this stripe without its vectors */
+	uint32		refcount;
+	dlist_head	refs;				/* VdbStripeRef, one per resource owner */
+	dlist_node	link;				/* in the list of used or of unused stripes */
+	uint64		stamp;
+};
+
+/* The opened vector with this position; valid until the next call. */
+extern const VdbVectorReader *vdb_cache_vector(VdbStripe *stripe, Relation rel, int attno,
+											   int chunk, int vec);
+
+/* The same if it is cached already, else NULL. */
+extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, int attno, int chunk, int vec);
+
+/* Memory that lives as long as the stripe's entry, zeroed, counted against the limit. */
+extern void *vdb_cache_alloc(VdbStripe *stripe, Size size);
+
+/* ---- zone maps (stripe_stats.c) ---- */
+
+/* How to make zone maps of one column. */
+typedef struct VdbZoneMethod
+{
+	bool		usable;				/* else only nulls are counted */
+	bool		as_integer;			/* order of the int64s is the order of the type */
+	bool		byval;
+	int16		typlen;
+	bool		short_header;		/* varlena images may have it */
+	Oid			collation;
+	FmgrInfo	cmp;
+} VdbZoneMethod;
+
+extern void vdb_zone_method_init(VdbZoneMethod *method, Form_pg_attribute att,
+								 MemoryContext context);
+extern void vdb_zone_of_ints(VdbZoneMethod *method, uint16 width, const int64 *values,
+							 const uint8 *nulls, uint32 count, VdbZone *zone);
+
+/* Value number i of a chunk as a Datum, for types by reference. */
+typedef Datum (*VdbZoneFetch) (const void *source, uint32 i);
+extern void vdb_zone_of_refs(VdbZoneMethod *method, VdbZoneFetch fetch, const void *source,
+							 const uint8 *nulls, uint32 count, VdbZone *zone);
+
+static inline bool
+vdb_null_bit(const uint8 *nulls, uint32 i)
+{
+	return (nulls[i >> 3] >> (i & 7)) & 1;
+}
+
+#endif							/* VDB_STRIPE_PRIVATE_H */

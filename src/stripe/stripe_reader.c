@@ -1,0 +1,600 @@
+/*-------------------------------------------------------------------------
+ *
+ * stripe_reader.c
+ *	  Questions to an open stripe: rows, transaction ids, values.
+ *
+ * Positions count a stripe's rows from 0 in the order of row numbers.  Point
+ * lookups go through the cache of opened vectors and decode one position;
+ * scans decode whole vectors into a hold of the caller's and leave the cache
+ * as it is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "miscadmin.h"
+
+#include "pages/pages.h"
+#include "stripe/stripe_private.h"
+
+/* What a hold's 'reader' points to. */
+typedef struct VdbHoldState
+{
+	VdbOpenVector open;
+	uint32		null_count;
+	uint8		nulls[VDB_VEC_NULL_BYTES];
+	union
+	{
+		int64		ints[VDB_VECTOR_ROWS];
+		const uint8 *images[VDB_VECTOR_ROWS];
+	}			values;
+} VdbHoldState;
+
+/* ---- rows ---- */
+
+int
+vdb_stripe_nrows(const VdbStripe *stripe)
+{
+	return (int) stripe->index.header->nrows;
+}
+
+int
+vdb_stripe_nchunks(const VdbStripe *stripe)
+{
+	return (int) stripe->index.header->nchunks;
+}
+
+int
+vdb_stripe_ncolumns(const VdbStripe *stripe)
+{
+	return stripe->index.header->ncolumns;
+}
+
+uint32
+vdb_stripe_range(const VdbStripe *stripe)
+{
+	return stripe->index.header->range;
+}
+
+bool
+vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64 present[4])
+{
+	const VdbStripeLb *lb;
+
+	if (stripe->lb_entry[lb_index] < 0)
+		return false;
+	lb = &stripe->index.lbs[stripe->lb_entry[lb_index]];
+	*first_pos = lb->first_pos;
+	if (stripe->lb_bitmap[lb_index] >= 0)
+		memcpy(present, stripe->index.bitmaps[stripe->lb_bitmap[lb_index]], 4 * sizeof(uint64));
+	else
+		memset(present, lb->nrows > 0 ? 0xFF : 0, 4 * sizeof(uint64));
+	return true;
+}
+
+int
+vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
+{
+	VdbLogicalBlock lb_number = vdb_row_lb(row);
+	uint8		lb_index = vdb_lb_index(lb_number);
+	uint8		in_lb = vdb_row_index(row);
+	const VdbStripeLb *lb;
+	const uint64 *bits;
+	int			before = 0;
+
+	if (vdb_lb_range(lb_number) != stripe->index.header->range ||
+		stripe->lb_entry[lb_index] < 0)
+		return -1;
+	lb = &stripe->index.lbs[stripe->lb_entry[lb_index]];
+	if (lb->nrows == VDB_LB_ROWS)
+		return (int) lb->first_pos + in_lb;
+	if (lb->nrows == 0)
+		return -1;
+
+	bits = stripe->index.bitmaps[stripe->lb_bitmap[lb_index]];
+	if (((bits[in_lb >> 6] >> (in_lb & 63)) & 1) == 0)
+		return -1;
+	for (int word = 0; word < in_lb >> 6; word++)
+		before += __builtin_popcountll(bits[word]);
+	before += __builtin_popcountll(bits[in_lb >> 6] & ((UINT64CONST(1) << (in_lb & 63)) - 1));
+	return (int) lb->first_pos + before;
+}
+
+int
+vdb_stripe_chunk_of(const VdbStripe *stripe, uint32 pos)
+{
+	return vdb_index_chunk_of(&stripe->index, pos);
+}
+
+uint32
+vdb_stripe_chunk_start(const VdbStripe *stripe, int chunk)
+{
+	Assert(chunk >= 0 && chunk <= vdb_stripe_nchunks(stripe));
+	if (chunk == vdb_stripe_nchunks(stripe))
+		return stripe->index.header->nrows;
+	return stripe->index.chunks[chunk].first_pos;
+}
+
+uint32
+vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos)
+{
+	const VdbStripeChunk *chunk = &stripe->index.chunks[vdb_stripe_chunk_of(stripe, pos)];
+	uint32		vec = (pos - chunk->first_pos) / VDB_VECTOR_ROWS;
+
+	return chunk->first_pos + Min(chunk->nrows, (vec + 1) * VDB_VECTOR_ROWS);
+}
+
+/* ---- transaction ids ---- */
+
+bool
+vdb_stripe_xmins_equal(const VdbStripe *stripe, TransactionId *xmin, CommandId *cmin)
+{
+	const VdbStripeHeader *header = stripe->index.header;
+
+	if (header->nxmins != 1 || stripe->index.xmins[0].nruns != 1)
+		return false;
+	*xmin = vdb_stripe_xmin(stripe, 0, cmin);
+	return true;
+}
+
+static void
+xmins_damaged(const VdbStripe *stripe, int block, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stripe %u at page %u of file %u is damaged",
+					stripe->key.stripe_id, stripe->key.first_page,
+					stripe->key.rnode.relNode),
+			 errdetail_internal("Block %d of its transaction ids: %s.", block, what)));
+}
+
+/* Decode one of the three vectors of an xmin block to 'out'. */
+static void
+xmins_decode(const VdbStripe *stripe, int block, int which, int64 *out)
+{
+	const VdbStripeXmins *xmins = &stripe->index.xmins[block];
+	const uint8 *bytes = stripe->index.xmin_vectors + xmins->offset;
+	VdbVectorReader reader;
+	VdbCodecStatus status;
+
+	for (int v = 0; v < which; v++)
+		bytes += VDB_STRIPE_ALIGN(xmins->bytes[v]);
+
+	status = vdb_codec_open(vdb_stripe_workspace(), bytes, xmins->bytes[which],
+							NULL, 0, &reader);
+	if (status == VDB_CODEC_OK && reader.info.count != xmins->nruns)
+		status = VDB_CODEC_CORRUPT;
+	if (status == VDB_CODEC_OK)
+		status = vdb_codec_decode_int(&reader, out);
+	if (status != VDB_CODEC_OK)
+		xmins_damaged(stripe, block, vdb_codec_status_text(status));
+}
+
+/* Block of xmin runs that a position lies in. */
+static int
+xmins_block_of(const VdbStripe *stripe, uint32 pos)
+{
+	int			low = 0;
+	int			high = stripe->index.header->nxmins - 1;
+
+	while (low < high)
+	{
+		int			middle = (low + high + 1) / 2;
+
+		if (stripe->index.xmins[middle].first_pos <= pos)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/* Make 'runs' hold the block. */
+static void
+xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
+{
+	const VdbStripeXmins *xmins = &stripe->index.xmins[block];
+	int64		lengths[VDB_VECTOR_ROWS];
+	uint64		end = xmins->first_pos;
+	uint64		expected;
+
+	runs->block = -1;			/* until all is well */
+	runs->nruns = xmins->nruns;
+	xmins_decode(stripe, block, 0, runs->xmins);
+	xmins_decode(stripe, block, 1, runs->cmins);
+	xmins_decode(stripe, block, 2, lengths);
+
+	for (uint32 i = 0; i < runs->nruns; i++)
+	{
+		if (lengths[i] <= 0 || lengths[i] > VDB_STRIPE_ROWS)
+			xmins_damaged(stripe, block, "a run has an impossible length");
+		end += (uint64) lengths[i];
+		runs->ends[i] = (uint32) end;
+	}
+	expected = block + 1 < stripe->index.header->nxmins ?
+		stripe->index.xmins[block + 1].first_pos : stripe->index.header->nrows;
+	if (end != expected)
+		xmins_damaged(stripe, block, "its runs do not cover its rows");
+	runs->block = block;
+}
+
+TransactionId
+vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
+{
+	VdbStripe  *entry = unconstify(VdbStripe *, stripe);
+	VdbXminRuns *runs = stripe->runs;
+	int			block;
+	uint32		low = 0;
+	uint32		high;
+
+	Assert(pos < stripe->index.header->nrows);
+
+	if (runs == NULL)
+	{
+		runs = vdb_cache_alloc(entry, sizeof(VdbXminRuns));
+		runs->block = -1;
+		entry->runs = runs;
+	}
+	block = xmins_block_of(stripe, pos);
+	if (runs->block != block)
+		xmins_load(stripe, runs, block);
+
+	/* The first run that ends after pos. */
+	high = runs->nruns - 1;
+	while (low < high)
+	{
+		uint32		middle = (low + high) / 2;
+
+		if (runs->ends[middle] > pos)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	*cmin = (CommandId) runs->cmins[low];
+	return (TransactionId) runs->xmins[low];
+}
+
+/* ---- values ---- */
+
+/*
+ * The column as stored, or NULL when the stripe has nothing to say: then the
+ * value is null (dropped) or what ALTER TABLE ... ADD COLUMN left as missing.
+ */
+static const VdbStripeColumn *
+stripe_column(const VdbStripe *stripe, Relation rel, int attno, Datum *missing, bool *isnull)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+	const VdbStripeColumn *column;
+
+	Assert(attno >= 1 && attno <= RelationGetDescr(rel)->natts);
+
+	if (att->attisdropped)
+	{
+		*missing = (Datum) 0;
+		*isnull = true;
+		return NULL;
+	}
+	if (attno > stripe->index.header->ncolumns)
+	{
+		*missing = getmissingattr(RelationGetDescr(rel), attno, isnull);
+		return NULL;
+	}
+
+	column = &stripe->index.columns[attno - 1];
+	if (unlikely(column->typlen != att->attlen || column->byval != att->attbyval))
+		vdb_stripe_damaged(rel, stripe->key.stripe_id, stripe->key.first_page,
+						   psprintf("Column \"%s\": expected type length %d, found %d.",
+									NameStr(att->attname), att->attlen, column->typlen));
+	return column;
+}
+
+static void
+value_damaged(const VdbStripe *stripe, Relation rel, int attno, int chunk, int vec,
+			  VdbCodecStatus status)
+{
+	vdb_vector_damaged(&stripe->index, rel, attno, chunk, vec,
+					   psprintf("%s.", vdb_codec_status_text(status)));
+}
+
+/* A C string must have its end inside of its image. */
+static inline VdbCodecStatus
+check_cstring(const uint8 *image, uint32 bytes)
+{
+	return bytes > 0 && image[bytes - 1] == 0 ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
+}
+
+void
+vdb_stripe_value(VdbStripe *stripe, Relation rel, int attno, uint32 pos, Datum *value, bool *isnull)
+{
+	const VdbStripeColumn *column = stripe_column(stripe, rel, attno, value, isnull);
+	const VdbVectorReader *reader;
+	VdbCodecStatus status;
+	const uint8 *image = NULL;
+	uint32		bytes;
+	int64		number = 0;
+	int			chunk;
+	int			vec;
+	uint32		in_vector;
+
+	if (column == NULL)
+		return;
+
+	chunk = vdb_index_chunk_of(&stripe->index, pos);
+	in_vector = pos - stripe->index.chunks[chunk].first_pos;
+	vec = (int) (in_vector / VDB_VECTOR_ROWS);
+	in_vector %= VDB_VECTOR_ROWS;
+	reader = vdb_cache_vector(stripe, rel, attno, chunk, vec);
+
+	*isnull = vdb_codec_is_null(reader, in_vector);
+	*value = (Datum) 0;
+	if (*isnull)
+		return;
+
+	switch (column->kind)
+	{
+		case VDB_VEC_INT:
+			status = vdb_codec_int_at(reader, in_vector, &number);
+			*value = vdb_int_datum(number, column->width);
+			break;
+		case VDB_VEC_FIXED:
+			status = vdb_codec_fixed_at(reader, in_vector, &image);
+			*value = PointerGetDatum(image);
+			break;
+		default:
+			status = vdb_codec_bytes_at(reader, in_vector, &image, &bytes);
+			if (status == VDB_CODEC_OK && column->typlen == -2)
+				status = check_cstring(image, bytes);
+			*value = PointerGetDatum(image);
+			break;
+	}
+	if (unlikely(status != VDB_CODEC_OK))
+		value_damaged(stripe, rel, attno, chunk, vec, status);
+}
+
+/* ---- decoding for scans ---- */
+
+static VdbHoldState *
+hold_state(VdbVectorHold *hold)
+{
+	if (hold->reader == NULL)
+	{
+		hold->context = CurrentMemoryContext;
+		hold->reader = MemoryContextAllocZero(hold->context, sizeof(VdbHoldState));
+	}
+	return (VdbHoldState *) hold->reader;
+}
+
+/* All C strings of a decoded vector end where they should. */
+static VdbCodecStatus
+check_cstrings(const VdbHoldState *state, const uint32 *lens, uint32 count)
+{
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (!vdb_null_bit(state->nulls, i) &&
+			check_cstring(state->values.images[i], lens[i]) != VDB_CODEC_OK)
+			return VDB_CODEC_CORRUPT;
+	}
+	return VDB_CODEC_OK;
+}
+
+/* Decode all of a vector into the hold's arrays. */
+static VdbCodecStatus
+hold_decode(VdbHoldState *state, const VdbStripeColumn *column, const VdbVectorReader *reader)
+{
+	uint32		lens[VDB_VECTOR_ROWS];
+	VdbCodecStatus status;
+
+	state->null_count = reader->null_count;
+	if (reader->null_count > 0)
+		memcpy(state->nulls, reader->nulls, sizeof(state->nulls));
+	else
+		memset(state->nulls, 0, sizeof(state->nulls));
+	if (state->null_count == reader->info.count)
+		return VDB_CODEC_OK;
+
+	switch (column->kind)
+	{
+		case VDB_VEC_INT:
+			return vdb_codec_decode_int(reader, state->values.ints);
+		case VDB_VEC_FIXED:
+			return vdb_codec_decode_fixed(reader, state->values.images);
+		default:
+			status = vdb_codec_decode_bytes(reader, state->values.images, lens);
+			if (status == VDB_CODEC_OK && column->typlen == -2)
+				status = check_cstrings(state, lens, reader->info.count);
+			return status;
+	}
+}
+
+/* Make the hold have the vector that pos lies in. */
+static void
+hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint32 pos,
+		  const VdbStripeColumn *column)
+{
+	VdbHoldState *state = hold_state(hold);
+	int			chunk = vdb_index_chunk_of(&stripe->index, pos);
+	const VdbStripeChunk *place = &stripe->index.chunks[chunk];
+	int			vec = (int) ((pos - place->first_pos) / VDB_VECTOR_ROWS);
+	const VdbVectorReader *reader = NULL;
+	VdbCodecStatus status;
+
+	hold->serial = 0;			/* empty, until all is well */
+
+	/* Integers are copied out while decoding, so a cached vector will do. */
+	if (column->kind == VDB_VEC_INT)
+		reader = vdb_cache_peek(stripe, attno, chunk, vec);
+	if (reader == NULL)
+	{
+		vdb_vector_load(&stripe->index, rel, attno, chunk, vec, hold->context, &state->open);
+		reader = &state->open.reader;
+		hold->buffer = state->open.bytes;
+		hold->size = state->open.size;
+	}
+
+	status = hold_decode(state, column, reader);
+	if (status != VDB_CODEC_OK)
+		value_damaged(stripe, rel, attno, chunk, vec, status);
+
+	hold->attno = attno;
+	hold->stripe_id = stripe->key.stripe_id;
+	hold->first_pos = place->first_pos + (uint32) vec * VDB_VECTOR_ROWS;
+	hold->count = reader->info.count;
+	hold->serial = stripe->serial;
+}
+
+/* Integers to Datums, a loop per width so that each is tight. */
+static void
+convert_ints(const int64 *from, uint16 width, int n, Datum *values)
+{
+	switch (width)
+	{
+		case 1:
+			for (int i = 0; i < n; i++)
+				values[i] = CharGetDatum((char) from[i]);
+			break;
+		case 2:
+			for (int i = 0; i < n; i++)
+				values[i] = Int16GetDatum((int16) from[i]);
+			break;
+		case 4:
+			for (int i = 0; i < n; i++)
+				values[i] = Int32GetDatum((int32) from[i]);
+			break;
+		default:
+			Assert(width == 8);
+			for (int i = 0; i < n; i++)
+				values[i] = Int64GetDatum(from[i]);
+			break;
+	}
+}
+
+static void
+convert_nulls(const VdbHoldState *state, uint32 first, int n, Datum *values, bool *isnull)
+{
+	if (state->null_count == 0)
+	{
+		memset(isnull, 0, (size_t) n * sizeof(bool));
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		isnull[i] = vdb_null_bit(state->nulls, first + (uint32) i);
+		if (isnull[i])
+			values[i] = (Datum) 0;
+	}
+}
+
+void
+vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
+				  Datum *values, bool *isnull, VdbVectorHold *hold)
+{
+	Datum		missing;
+	bool		missing_null;
+	const VdbStripeColumn *column = stripe_column(stripe, rel, attno, &missing, &missing_null);
+	const VdbHoldState *state;
+	uint32		first;
+
+	Assert(n > 0 && pos + (uint32) n <= vdb_stripe_vector_end(stripe, pos));
+
+	if (column == NULL)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			values[i] = missing;
+			isnull[i] = missing_null;
+		}
+		return;
+	}
+
+	if (hold->serial != stripe->serial || hold->attno != attno ||
+		pos < hold->first_pos || pos - hold->first_pos >= hold->count)
+		hold_fill(hold, stripe, rel, attno, pos, column);
+
+	state = (const VdbHoldState *) hold->reader;
+	first = pos - hold->first_pos;
+	if (state->null_count < hold->count)
+	{
+		if (column->kind == VDB_VEC_INT)
+			convert_ints(state->values.ints + first, column->width, n, values);
+		else
+		{
+			for (int i = 0; i < n; i++)
+				values[i] = PointerGetDatum(state->values.images[first + (uint32) i]);
+		}
+	}
+	convert_nulls(state, first, n, values, isnull);
+}
+
+void
+vdb_stripe_hold_free(VdbVectorHold *hold)
+{
+	VdbHoldState *state = (VdbHoldState *) hold->reader;
+
+	if (state != NULL)
+	{
+		if (state->open.bytes != NULL)
+			pfree(state->open.bytes);
+		pfree(state);
+	}
+	memset(hold, 0, sizeof(*hold));
+}
+
+/* ---- other questions ---- */
+
+void
+vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk)
+{
+	const VdbStripePlace *place;
+
+	if (attno > stripe->index.header->ncolumns)
+		return;
+	place = &stripe->index.places[(Size) chunk * stripe->index.header->ncolumns + attno - 1];
+	vdb_pages_prefetch(rel, stripe->index.first_page, place->offset, place->bytes);
+}
+
+/* Append a label to a comma-separated list, unless it is in it or doesn't fit. */
+static void
+add_label(char *list, size_t size, const char *label)
+{
+	size_t		used = strlen(list);
+	size_t		len = strlen(label);
+
+	for (const char *at = list; (at = strstr(at, label)) != NULL; at += len)
+	{
+		if ((at == list || at[-1] == ',') && (at[len] == '\0' || at[len] == ','))
+			return;
+	}
+	if (used + len + 2 <= size)
+		snprintf(list + used, size - used, "%s%s", used > 0 ? "," : "", label);
+}
+
+void
+vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk, VdbColumnInfo *info)
+{
+	const VdbStripeIndex *index = &stripe->index;
+	VdbOpenVector open = {0};
+	int			nvectors;
+
+	memset(info, 0, sizeof(*info));
+	Assert(chunk >= 0 && chunk < (int) index->header->nchunks);
+	info->rows = index->chunks[chunk].nrows;
+	if (attno > index->header->ncolumns)
+		return;
+
+	info->bytes = index->places[(Size) chunk * index->header->ncolumns + attno - 1].bytes;
+	nvectors = (int) vdb_chunk_nvectors(&index->chunks[chunk]);
+	for (int vec = 0; vec < nvectors; vec++)
+	{
+		const VdbVectorReader *reader = &open.reader;
+
+		CHECK_FOR_INTERRUPTS();
+		vdb_vector_load(index, rel, attno, chunk, vec, CurrentMemoryContext, &open);
+		info->nulls += reader->null_count;
+		add_label(info->encodings, sizeof(info->encodings),
+				  vdb_codec_label(reader->info.encoding,
+								  (reader->info.flags & VDB_VECF_ZSTD) != 0));
+	}
+	if (open.bytes != NULL)
+		pfree(open.bytes);
+}

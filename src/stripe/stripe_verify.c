@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * stripe_verify.c
+ *	  Read a stripe in full: to check it, or to build its meta anew.
+ *
+ * Verification goes on after damage: each step runs in a subtransaction, so
+ * that an error of core's (a bad page checksum, a failed read) gives back
+ * buffer pins and I/O state.  Only errors that mean damage are caught.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "pages/pages.h"
+#include "stripe/stripe_private.h"
+
+typedef struct VdbVerify
+{
+	Relation	rel;
+	BlockNumber first_page;
+	uint32		npages;
+	uint32		stripe_id;
+	uint32		range;
+	VdbDamageCallback callback;
+	void	   *arg;
+	MemoryContext context;			/* of the index */
+	VdbStripeIndex index;
+	VdbZone    *zones;
+	VdbOpenVector open;
+	int			attno;				/* the step at hand */
+	int			chunk;
+} VdbVerify;
+
+typedef void (*VdbVerifyStep) (VdbVerify *verify);
+
+void
+vdb_stripe_describe(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range,
+					VdbStripeBuilt *built)
+{
+	VdbStripeIndex index;
+
+	vdb_index_read(rel, first_page, stripe_id, range, CurrentMemoryContext, &index);
+	memset(built, 0, sizeof(*built));
+	built->meta.first_page = first_page;
+	vdb_stripe_fill_meta(index.header, index.chunks, &built->meta);
+	built->zones = vdb_index_read_zones(&index, rel);
+	vdb_index_free(&index);
+}
+
+/* ---- steps; each raises ERRCODE_DATA_CORRUPTED for what it finds ---- */
+
+static void
+verify_index(VdbVerify *verify)
+{
+	uint64		needed;
+
+	vdb_index_read(verify->rel, verify->first_page, verify->stripe_id, verify->range,
+				   verify->context, &verify->index);
+	needed = vdb_pages_needed(verify->index.header->total_bytes);
+	if (verify->npages != needed)
+		vdb_stripe_damaged(verify->rel, verify->stripe_id, verify->first_page,
+						   psprintf("Expected " UINT64_FORMAT " pages, found %u in its meta.",
+									needed, verify->npages));
+}
+
+static void
+verify_zones(VdbVerify *verify)
+{
+	MemoryContext old = MemoryContextSwitchTo(verify->context);
+
+	verify->zones = vdb_index_read_zones(&verify->index, verify->rel);
+	MemoryContextSwitchTo(old);
+}
+
+static VdbCodecStatus
+decode_all(const VdbVectorReader *reader)
+{
+	static union
+	{
+		int64		ints[VDB_VECTOR_ROWS];
+		const uint8 *images[VDB_VECTOR_ROWS];
+	}			values;
+	static uint32 lens[VDB_VECTOR_ROWS];
+
+	switch (reader->info.kind)
+	{
+		case VDB_VEC_INT:
+			return vdb_codec_decode_int(reader, values.ints);
+		case VDB_VEC_FIXED:
+			return vdb_codec_decode_fixed(reader, values.images);
+		default:
+			return vdb_codec_decode_bytes(reader, values.images, lens);
+	}
+}
+
+/* All vectors of one column of one chunk, and its null count. */
+static void
+verify_column(VdbVerify *verify)
+{
+	const VdbStripeIndex *index = &verify->index;
+	int			nvectors = (int) vdb_chunk_nvectors(&index->chunks[verify->chunk]);
+	Size		zone_no = (Size) verify->chunk * index->header->ncolumns + verify->attno - 1;
+	uint32		nulls = 0;
+
+	for (int vec = 0; vec < nvectors; vec++)
+	{
+		const VdbVectorReader *reader = &verify->open.reader;
+		VdbCodecStatus status;
+
+		CHECK_FOR_INTERRUPTS();
+		vdb_vector_load(index, verify->rel, verify->attno, verify->chunk, vec,
+						verify->context, &verify->open);
+		status = decode_all(reader);
+		if (status != VDB_CODEC_OK)
+			vdb_vector_damaged(index, verify->rel, verify->attno, verify->chunk, vec,
+							   psprintf("%s.", vdb_codec_status_text(status)));
+		nulls += reader->null_count;
+	}
+	if (verify->zones != NULL && nulls != verify->zones[zone_no].null_count)
+		vdb_vector_damaged(index, verify->rel, verify->attno, verify->chunk, 0,
+						   psprintf("expected %u nulls in the chunk, found %u.",
+									verify->zones[zone_no].null_count, nulls));
+}
+
+/* Decode all transaction ids. */
+static void
+verify_xmins(VdbVerify *verify)
+{
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, verify->first_page,
+										 verify->stripe_id, verify->range);
+
+	for (int i = 0; i < stripe->index.header->nxmins; i++)
+	{
+		CommandId	cmin;
+
+		(void) vdb_stripe_xmin(stripe, stripe->index.xmins[i].first_pos, &cmin);
+	}
+	vdb_stripe_release(stripe);
+}
+
+/* ---- running a step ---- */
+
+static bool
+error_is_damage(const ErrorData *error)
+{
+	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return error->sqlerrcode == ERRCODE_DATA_CORRUPTED ||
+		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
+}
+
+/* Run a step in a subtransaction; false: damage, reported. */
+static bool
+verify_step(VdbVerify *verify, VdbVerifyStep step)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool good = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	PG_TRY();
+	{
+		step(verify);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		if (!error_is_damage(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+		verify->callback(verify->arg,
+						 error->detail == NULL ? pstrdup(error->message) :
+						 psprintf("%s: %s", error->message, error->detail));
+		FreeErrorData(error);
+		good = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	return good;
+}
+
+void
+vdb_stripe_verify(Relation rel, BlockNumber first_page, uint32 npages, uint32 stripe_id,
+				  uint32 range, VdbDamageCallback callback, void *arg)
+{
+	VdbVerify	verify = {
+		.rel = rel,
+		.first_page = first_page,
+		.npages = npages,
+		.stripe_id = stripe_id,
+		.range = range,
+		.callback = callback,
+		.arg = arg
+	};
+
+	verify.context = AllocSetContextCreate(CurrentMemoryContext, "VDB stripe verification",
+										   ALLOCSET_DEFAULT_SIZES);
+	(void) verify_step(&verify, verify_index);
+	if (verify.index.bytes != NULL)
+	{
+		(void) verify_step(&verify, verify_zones);
+		(void) verify_step(&verify, verify_xmins);
+		for (int chunk = 0; chunk < (int) verify.index.header->nchunks; chunk++)
+		{
+			for (int attno = 1; attno <= verify.index.header->ncolumns; attno++)
+			{
+				verify.chunk = chunk;
+				verify.attno = attno;
+				(void) verify_step(&verify, verify_column);
+			}
+		}
+	}
+	MemoryContextDelete(verify.context);
+}

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.h
+ *	  One table = map + rows + stripes + overlay.  The only door for am/, migrate/, exec/ and monitor/.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_TABLE_H
+#define VDB_TABLE_H
+
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+
+#include "map/map.h"
+#include "overlay/overlay.h"
+#include "rows/rows.h"
+#include "stripe/stripe.h"
+
+/* ---- open (table_open.c) ---- */
+
+/*
+ * The table's place in the pool.  False: it has none yet (it is empty); with 'create' it gets one.
+ * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash voided is reset here.
+ */
+extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
+extern void vdb_table_key(Relation rel, const RelFileNode *rnode, VdbTableKey *key);
+extern bool vdb_is_vdb(Relation rel);	/* does it use our access method? */
+extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler at _PG_init */
+
+/* ---- versions (table_version.c).  Caller holds the LB's row lock. ---- */
+
+/* Header of any row version, SCM or flash; false: there is no such row (never was, or gone). */
+extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version);
+
+/*
+ * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a stub; exclusive lock.
+ * Flash: vdb_table_prepare_xmax must have been called (may flush; before the change begins; false: pool full).
+ */
+extern bool vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version);
+extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation);
+extern void vdb_table_hint(const VdbTableRef *ref, VdbVersion *version);
+
+/* Raise *latest to the id a standby must have forgotten before this dead version may vanish. */
+extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest);
+
+/* The stub that says of a version what its header says (migration carries xmax over with it). */
+extern void vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub);
+
+/* ---- slots (table_slot.c) ---- */
+
+extern const TupleTableSlotOps vdb_slot_ops;
+#define VDB_SLOT_IS(slot)	((slot)->tts_ops == &vdb_slot_ops)
+
+/* Store a row in one of our slots (or, for others, through a heap tuple).  Tuple: palloc'd, ownership passes to the slot. */
+extern void vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
+/* Same, but the tuple is borrowed: the caller keeps it valid until the slot is cleared. */
+extern void vdb_slot_borrow_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
+/* Striped row: columns are decoded when asked for.  The slot retains the stripe. */
+extern void vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, uint32 pos, const VdbVersion *version);
+/* Same for a slot of any other kind (all columns are decoded at once). */
+extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, uint32 pos, const VdbVersion *version);
+
+/* ---- one row by number (table_fetch.c) ---- */
+
+/*
+ * The row visible to the snapshot into the slot.  all_dead (may be NULL): set if dead to everyone.
+ * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for SNAPSHOT_DIRTY.
+ * For SERIALIZABLE does the conflict-out check; predicate locks are the caller's.
+ */
+extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
+
+/* Only the header, copied (takes and releases the lock). */
+extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
+
+/* Is there a version with this number, dead or alive?  For VACUUM's index callback: cheap. */
+extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
+
+/* ---- ordered walk (table_walk.c) ---- */
+
+/*
+ * Pruning: called once per stripe the walk meets, under a shared row lock (no errors, no I/O): sets chunk_match[chunk] for each chunk whose zone maps say
+ * 'may match'; returns false if none does (the stripe's rows are then skipped without touching flash).
+ */
+typedef bool (*VdbPruneCallback) (void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match);
+
+/*
+ * All rows of one logical block that a snapshot sees, in row-number order, taken in one look.
+ * SCM rows are copied into the batch; striped rows are named by position.
+ */
+typedef struct VdbBatch
+{
+	Relation	rel;
+	VdbTableRef ref;
+	VdbLogicalBlock lb;
+	int			nrows;
+	uint8		place;				/* of all of them */
+	uint8		index[VDB_LB_ROWS]; /* row index in the LB */
+	VdbStripe  *stripe;				/* flash; released at the next read */
+	VdbBlock	meta_block;			/* flash */
+	uint32		pos[VDB_LB_ROWS];	/* flash */
+	HeapTupleData tuples[VDB_LB_ROWS];	/* SCM: t_data points into 'arena' (or a palloc'd wide tuple) */
+	uint8		deadness[VDB_LB_ROWS];	/* VdbDeadness, when asked */
+	char	   *arena;
+	Size		arena_size;
+	MemoryContext context;			/* wide tuples, reset at each read */
+	VdbOverlayView *overlay;		/* of the LB, when flash */
+	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
+	uint16		meta_flags;			/* flash: of the stripe */
+	bool		plain;				/* flash: all rows settled, without stubs: header is 'xmin, no xmax' */
+	VdbPruneCallback prune;
+	void	   *prune_arg;
+	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
+	BlockNumber match_page;
+	bool		match_any;
+	int			match_chunks;
+	uint8	   *chunk_match;
+	uint64		stripes_seen;
+	uint64		chunks_seen;
+	uint64		chunks_pruned;
+	uint64		rows_scm;
+	uint64		rows_flash;
+} VdbBatch;
+
+extern VdbBatch *vdb_batch_create(Relation rel);
+extern void vdb_batch_free(VdbBatch *batch);
+
+extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg);
+
+/*
+ * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with deadness[]
+ * filled (index builds, ANALYZE, copying).  Returns nrows.  For SERIALIZABLE snapshots does conflict-out checks.
+ */
+extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, TransactionId oldest_xmin, bool keep_dead);
+
+/* Row i as a heap tuple, SCM rows only; see there for how long. */
+extern HeapTuple vdb_batch_tuple(VdbBatch *batch, int i);
+
+/* Move row 'from' to place 'to' (to <= from): for callers that thin a batch out. */
+extern void vdb_batch_move(VdbBatch *batch, int to, int from);
+
+/* The header of row i. */
+extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);
+
+/* Put row i of the batch into a slot (borrowed from the batch: valid until the next read). */
+extern void vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot);
+
+/* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */
+
+/*
+ * The migration lock of a table: whoever builds stripes of it, replaces them or freezes them holds it.  A heavyweight lock (deadlocks are
+ * seen, an abort releases it).  Nobody who reads or writes rows waits for it, except an inserter that finds the pool full.
+ */
+extern bool vdb_table_migration_lock(Relation rel, bool wait);
+extern void vdb_table_migration_unlock(Relation rel);
+
+/* Called when the pool is full: wake the worker, help, wait.  migrate/ registers it; interruptible; no locks held. */
+typedef void (*VdbMakeRoom) (Relation rel);
+extern void vdb_table_set_make_room(VdbMakeRoom make_room);
+extern void vdb_table_make_room(Relation rel);
+
+extern void vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint32 spec_token, bool speculative);
+extern void vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options);
+/*
+ * Insert a tuple whose header already says everything (rewrites): xmin, xmax and infomask are kept, t_ctid becomes its own TID, tuple->t_self is set.
+ * No statistics, no SSI check.
+ */
+extern void vdb_table_insert_raw(Relation rel, HeapTuple tuple);
+extern void vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token, bool succeeded);
+
+extern TM_Result vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crosscheck, bool wait,
+								  TM_FailureData *tmfd, bool changing_part);
+extern TM_Result vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot crosscheck,
+								  bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode);
+extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+								LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
+
+#endif							/* VDB_TABLE_H */

@@ -1,0 +1,275 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_fetch.c
+ *	  One row version by its row number.
+ *
+ * The location and, for rows in SCM, the row itself are taken under the
+ * logical block's row lock; a striped row's columns are read after it, since
+ * stripes never change.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/subtrans.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+#include "table/table.h"
+#include "table/table_version.h"
+
+/*
+ * Tell SSI what reading this version means.  The rules are those of
+ * HeapCheckForSerializableConflictOut: which transaction wrote what we did (or
+ * did not) see, by the version's fate.
+ */
+void
+vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snapshot)
+{
+	HeapTupleHeader hdr = &version->hdr;
+	TransactionId xid;
+
+	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
+		return;
+	switch (vdb_row_deadness(hdr, TransactionXmin))
+	{
+		case VDB_LIVE:
+			if (visible)
+				return;
+			xid = HeapTupleHeaderGetXmin(hdr);
+			break;
+		case VDB_RECENTLY_DEAD:
+		case VDB_DELETE_IN_PROGRESS:
+			xid = visible ? HeapTupleHeaderGetUpdateXid(hdr) : HeapTupleHeaderGetXmin(hdr);
+			if (TransactionIdPrecedes(xid, TransactionXmin))
+				return;
+			break;
+		case VDB_INSERT_IN_PROGRESS:
+			xid = HeapTupleHeaderGetXmin(hdr);
+			break;
+		case VDB_DEAD:
+			return;
+		default:
+			elog(ERROR, "unexpected fate of a row version");
+	}
+	Assert(TransactionIdIsValid(xid));
+	if (TransactionIdEquals(xid, GetTopTransactionIdIfAny()))
+		return;
+	xid = SubTransGetTopmostTransaction(xid);
+	if (TransactionIdPrecedes(xid, TransactionXmin))
+		return;
+	CheckForSerializableConflictOut(rel, xid, snapshot);
+}
+
+/* A copied image of an SCM row becomes a palloc'd tuple (wide ones are completed). */
+static HeapTuple
+tuple_from_image(Relation rel, const VdbVersion *version, char *image, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HeapTuple	tuple;
+
+	if (version->wide)
+	{
+		tuple = vdb_rows_complete_wide(rel, image, version->len);
+	}
+	else
+	{
+		tuple = (HeapTuple) palloc(HEAPTUPLESIZE + version->len);
+		tuple->t_len = version->len;
+		tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+		memcpy(tuple->t_data, image, version->len);
+	}
+	tuple->t_tableOid = RelationGetRelid(rel);
+	MemoryContextSwitchTo(old);
+	return tuple;
+}
+
+typedef struct FetchState
+{
+	VdbVersion	version;
+	bool		found;
+	bool		visible;
+	bool		dead;
+	VdbStub		stub;
+	bool		has_stub;
+	BlockNumber first_page;			/* flash */
+	uint32		stripe_id;
+	uint32		range;
+	uint16		meta_flags;
+	union
+	{
+		char		data[VDB_POOL_BLOCK_BYTES];
+		int64		force_align;
+	}			image;				/* SCM */
+} FetchState;
+
+static bool
+is_surely_dead(Relation rel, HeapTupleHeader hdr)
+{
+	return vdb_row_surely_dead(hdr, GlobalVisTestFor(rel));
+}
+
+/* SCM row: everything happens under the lock. */
+static void
+fetch_scm(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+		  bool want_dead, FetchState *fs)
+{
+	VdbExtent	extent = fs->version.extent;
+	ItemPointerData tid;
+	bool		reaped;
+
+	fs->found = vdb_rows_version(ref, &extent, vdb_row_lb(row), vdb_row_index(row),
+								 &fs->version, &reaped);
+	if (!fs->found)
+		return;
+	vdb_row_to_tid(row, &tid);
+	fs->visible = vdb_row_visible(&fs->version.hdr, &tid, RelationGetRelid(rel), snapshot);
+	if (!fs->visible && want_dead)
+		fs->dead = is_surely_dead(rel, &fs->version.hdr);
+	vdb_table_hint(ref, &fs->version);
+	if (fs->visible)
+		vdb_rows_copy(ref, &fs->version, fs->image.data);
+}
+
+/* Striped row: only the overlay needs the lock. */
+static void
+note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
+{
+	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, fs->version.extent.ref);
+	bool		gone;
+
+	fs->has_stub = vdb_overlay_row(ref, &fs->version.extent, vdb_row_index(row),
+								   &gone, &fs->stub);
+	fs->found = !gone;
+	fs->first_page = meta->first_page;
+	fs->stripe_id = meta->stripe_id;
+	fs->range = meta->range;
+	fs->meta_flags = meta->flags;
+}
+
+static VdbStripe *
+judge_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+			  bool want_dead, FetchState *fs)
+{
+	VdbStripe  *stripe = vdb_stripe_open(rel, fs->first_page, fs->stripe_id, fs->range);
+	VdbExtent	extent = fs->version.extent;
+	int			pos = vdb_stripe_position(stripe, row);
+	ItemPointerData tid;
+
+	fs->found = pos >= 0;
+	if (!fs->found)
+	{
+		vdb_stripe_release(stripe);
+		return NULL;
+	}
+	vdb_version_from_stripe(&fs->version, stripe, fs->meta_flags, row, (uint32) pos);
+	fs->version.extent = extent;
+	if (fs->has_stub)
+		vdb_version_apply_stub(&fs->version, &fs->stub);
+	vdb_row_to_tid(row, &tid);
+	fs->visible = vdb_row_visible(&fs->version.hdr, &tid, RelationGetRelid(rel), snapshot);
+	if (!fs->visible && want_dead)
+		fs->dead = is_surely_dead(rel, &fs->version.hdr);
+	return stripe;
+}
+
+static void
+store_result(Relation rel, FetchState *fs, VdbStripe *stripe, TupleTableSlot *slot)
+{
+	slot->tts_tableOid = RelationGetRelid(rel);
+	if (stripe == NULL)
+	{
+		HeapTuple	tuple;
+
+		ExecClearTuple(slot);
+		tuple = tuple_from_image(rel, &fs->version, fs->image.data, slot->tts_mcxt);
+		vdb_slot_store_tuple(slot, tuple, fs->version.row);
+	}
+	else if (VDB_SLOT_IS(slot))
+		vdb_slot_store_striped(slot, rel, stripe, fs->version.pos, &fs->version);
+	else
+		vdb_slot_force_striped(slot, rel, stripe, fs->version.pos, &fs->version);
+	slot->tts_tableOid = RelationGetRelid(rel);
+}
+
+bool
+vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot,
+				bool *all_dead)
+{
+	VdbTableRef ref;
+	VdbLogicalBlock lb = vdb_row_lb(row);
+	LWLock	   *lock;
+	VdbStripe  *stripe = NULL;
+	FetchState	fs;
+
+	if (all_dead)
+		*all_dead = false;
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+		snapshot->speculativeToken = 0;
+	}
+	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref) || lb >= vdb_map_limit(&ref))
+	{
+		if (all_dead)
+			*all_dead = true;
+		return false;
+	}
+
+	fs.found = fs.visible = fs.dead = fs.has_stub = false;
+	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, lb));
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(&ref, lb, &fs.version.extent);
+	if (fs.version.extent.kind == VDB_EXTENT_SEGMENT)
+		fetch_scm(rel, &ref, row, snapshot, all_dead != NULL, &fs);
+	else if (fs.version.extent.kind == VDB_EXTENT_STRIPE)
+		note_striped(&ref, row, &fs);
+	LWLockRelease(lock);
+
+	if (fs.found && fs.version.extent.kind == VDB_EXTENT_STRIPE)
+		stripe = judge_striped(rel, &ref, row, snapshot, all_dead != NULL, &fs);
+	if (fs.found)
+		vdb_conflict_out(rel, fs.visible, &fs.version, snapshot);
+	if (fs.visible)
+		store_result(rel, &fs, stripe, slot);
+	if (stripe != NULL)
+		vdb_stripe_release(stripe);
+	if (all_dead)
+		*all_dead = fs.dead || !fs.found;
+	return fs.visible;
+}
+
+bool
+vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version)
+{
+	VdbTableRef ref;
+	LWLock	   *lock;
+	bool		found;
+
+	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
+		return false;
+	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, vdb_row_lb(row)));
+	LWLockAcquire(lock, LW_SHARED);
+	found = vdb_table_version(rel, &ref, row, version);
+	LWLockRelease(lock);
+	return found;
+}
+
+bool
+vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
+{
+	VdbVersion	version;
+	LWLock	   *lock;
+	bool		found;
+
+	if (row == VDB_ROW_NONE)
+		return false;
+	lock = vdb_row_lock(vdb_row_lock_no(ref->slot, vdb_row_lb(row)));
+	LWLockAcquire(lock, LW_SHARED);
+	found = vdb_table_version(rel, ref, row, &version);
+	LWLockRelease(lock);
+	return found;
+}

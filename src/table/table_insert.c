@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_insert.c
+ *	  New rows: one, many, speculative; and what happens when the pool is full.
+ *
+ * A new row goes to a place in a segment that this backend owns, reserved
+ * before the change begins (reserving may claim a segment, which is a flushed
+ * change of its own).  No row lock is needed: nobody looks at the row until its
+ * slot is published, last in the same change.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+
+#include "base/vdb_stop_point.h"
+#include "table/table_private.h"
+#include "table/table_version.h"
+
+/* A batch of many rows: at most so many, and no more once they have so many bytes. */
+#define BATCH_ROWS		256
+#define BATCH_BYTES		(192 * 1024)
+
+typedef struct NewRow
+{
+	HeapTuple	tuple;
+	VdbRowPlace place;
+} NewRow;
+
+/* ---- a full pool ---- */
+
+static VdbMakeRoom make_room_callback = NULL;
+
+void
+vdb_table_set_make_room(VdbMakeRoom make_room)
+{
+	make_room_callback = make_room;
+}
+
+/*
+ * The pool is full.  Returns when there may be room again; the caller tries
+ * again.  No LWLock may be held; can be interrupted.  ERROR if nothing moves rows
+ * out of the pool.
+ */
+void
+vdb_table_make_room(Relation rel)
+{
+	Assert(InterruptHoldoffCount == 0);
+	CHECK_FOR_INTERRUPTS();
+	if (make_room_callback == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("the write buffer is full"),
+				 errdetail("There is no space for rows of table \"%s\", and no migration.",
+						   RelationGetRelationName(rel)),
+				 errhint("Increase \"vdb.scm_size\".")));
+	make_room_callback(rel);
+}
+
+/* Reserve a place for a row, however long that takes.  No LWLock may be held. */
+void
+vdb_reserve_place(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place)
+{
+	while (!vdb_rows_reserve(rel, ref, tuple, place))
+		vdb_table_make_room(rel);
+}
+
+/* ---- inserting ---- */
+
+/*
+ * What every insertion needs first: the table's place in the pool, this server
+ * run's incarnation, our transaction id (all of which may write WAL).
+ */
+static TransactionId
+begin_insert(Relation rel, VdbTableRef *ref)
+{
+	/* a worker's rows would have command ids that its leader can't know */
+	if (IsParallelWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot insert tuples in a parallel worker")));
+	(void) vdb_table_open(rel, true, ref);
+	(void) vdb_incarnation_current(ref->pool);
+	return GetCurrentTransactionId();
+}
+
+/* Tell the slot what its row has become. */
+static void
+name_row(Relation rel, TupleTableSlot *slot, const VdbRowPlace *place, HeapTuple tuple)
+{
+	slot->tts_tableOid = RelationGetRelid(rel);
+	vdb_row_to_tid(place->row, &slot->tts_tid);
+	vdb_slot_stamp(slot, tuple->t_data);
+}
+
+/*
+ * Serializable readers of the whole table hold a lock we must find.  Asked after
+ * the rows are there: who locks the table later sees them, and finds us by them.
+ */
+static void
+conflict_in_insert(Relation rel)
+{
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+}
+
+/* Store a stamped tuple at its place. */
+static void
+put_one(const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple)
+{
+	VdbScmChange *change;
+
+	VDB_STOP_POINT("table-insert-reserved");
+	change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
+	vdb_rows_put(change, ref, place, tuple);
+	(void) vdb_scm_change_end(change);
+	VDB_STOP_POINT("table-insert-stored");
+}
+
+/*
+ * Insert the slot's row, under command id cid.  options: TABLE_INSERT_*.
+ * speculative: marked with spec_token, until vdb_table_complete_speculative.
+ * The slot gets TID and table.  Takes as long as the pool is full.
+ */
+void
+vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+				 uint32 spec_token, bool speculative)
+{
+	VdbTableRef ref;
+	TransactionId xid = begin_insert(rel, &ref);
+	HeapTuple	tuple = vdb_rows_form(rel, slot);
+	VdbRowPlace place;
+
+	vdb_reserve_place(rel, &ref, tuple, &place);
+	vdb_rows_stamp(tuple, xid, cid, options, place.row);
+	if (speculative)
+		HeapTupleHeaderSetSpeculativeToken(tuple->t_data, spec_token);
+	put_one(&ref, &place, tuple);
+
+	name_row(rel, slot, &place, tuple);
+	conflict_in_insert(rel);
+	heap_freetuple(tuple);
+	pgstat_count_heap_insert(rel, 1);
+}
+
+/*
+ * Insert a version as it is (rewrites): everything in its header is kept but
+ * t_ctid, which comes to name the version itself, as does tuple->t_self.
+ */
+void
+vdb_table_insert_raw(Relation rel, HeapTuple tuple)
+{
+	VdbTableRef ref;
+	VdbRowPlace place;
+
+	(void) begin_insert(rel, &ref);
+	vdb_reserve_place(rel, &ref, tuple, &place);
+	vdb_row_to_tid(place.row, &tuple->t_data->t_ctid);
+	tuple->t_self = tuple->t_data->t_ctid;
+	put_one(&ref, &place, tuple);
+}
+
+/* Form, reserve and stamp rows of a batch; returns how many (at least one). */
+static int
+prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int nslots,
+			  TransactionId xid, CommandId cid, int options, NewRow *rows)
+{
+	Size		bytes = 0;
+	int			n;
+
+	Assert(nslots > 0);
+	for (n = 0; n < Min(nslots, BATCH_ROWS) && bytes < BATCH_BYTES; n++)
+	{
+		rows[n].tuple = vdb_rows_form(rel, slots[n]);
+		bytes += rows[n].tuple->t_len;
+		vdb_reserve_place(rel, ref, rows[n].tuple, &rows[n].place);
+		vdb_rows_stamp(rows[n].tuple, xid, cid, options, rows[n].place.row);
+	}
+	return n;
+}
+
+/* Store a prepared batch in as few changes as it takes. */
+static void
+put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
+{
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!vdb_rows_put_fits(change, &rows[i].place, rows[i].tuple))
+		{
+			Assert(i > 0);
+			(void) vdb_scm_change_end(change);
+			change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
+		}
+		vdb_rows_put(change, ref, &rows[i].place, rows[i].tuple);
+	}
+	(void) vdb_scm_change_end(change);
+}
+
+/* Insert the rows of several slots; each slot gets its TID. */
+void
+vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options)
+{
+	VdbTableRef ref;
+	TransactionId xid = begin_insert(rel, &ref);
+	NewRow	   *rows = (NewRow *) palloc(sizeof(NewRow) * Min(nslots, BATCH_ROWS));
+	int			n;
+
+	for (int done = 0; done < nslots; done += n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		n = prepare_batch(rel, &ref, slots + done, nslots - done, xid, cid, options, rows);
+		VDB_STOP_POINT("table-batch-reserved");
+		put_batch(&ref, rows, n);
+		for (int i = 0; i < n; i++)
+		{
+			name_row(rel, slots[done + i], &rows[i].place, rows[i].tuple);
+			heap_freetuple(rows[i].tuple);
+		}
+	}
+	pfree(rows);
+	conflict_in_insert(rel);
+	pgstat_count_heap_insert(rel, nslots);
+}
+
+/* ---- speculative insertion ---- */
+
+/* ERROR unless the version is ours and still carries this token. */
+static void
+check_speculative(VdbTarget *target, uint32 spec_token)
+{
+	HeapTupleHeader hdr = &target->version.hdr;
+
+	if (target->version.place != VDB_PLACE_SCM ||
+		!TransactionIdEquals(HeapTupleHeaderGetRawXmin(hdr), GetCurrentTransactionId()))
+		elog(ERROR, "speculative row %llu of table \"%s\" is another transaction's",
+			 (unsigned long long) target->row, RelationGetRelationName(target->rel));
+	if (!HeapTupleHeaderIsSpeculative(hdr) ||
+		HeapTupleHeaderGetSpeculativeToken(hdr) != spec_token)
+		elog(ERROR, "row %llu of table \"%s\" was not inserted with this speculative token",
+			 (unsigned long long) target->row, RelationGetRelationName(target->rel));
+}
+
+/*
+ * Make a speculatively inserted row an ordinary one, or (not succeeded) take it
+ * back at once, for everybody including ourselves: those who wait for the token
+ * must not find it when they wake up.
+ */
+void
+vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token, bool succeeded)
+{
+	VdbTarget	target;
+	ItemPointerData tid;
+	HeapTupleHeader hdr = &target.version.hdr;
+	VdbScmChange *change;
+
+	vdb_row_to_tid(row, &tid);
+	if (!vdb_target_init(&target, rel, &tid) || !vdb_target_lock(&target))
+		elog(ERROR, "speculative row %llu of table \"%s\" is missing",
+			 (unsigned long long) row, RelationGetRelationName(rel));
+	check_speculative(&target, spec_token);
+
+	target.changed = true;
+	hdr->t_ctid = tid;
+	if (!succeeded)
+	{
+		hdr->t_infomask &= ~HEAP_XMAX_BITS;
+		hdr->t_infomask |= HEAP_XMIN_INVALID | HEAP_XMAX_INVALID;
+		hdr->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+		HeapTupleHeaderSetXmin(hdr, InvalidTransactionId);
+	}
+	change = vdb_scm_change_begin(target.ref.pool, vdb_row_change_flags(&target.ref));
+	vdb_scm_change_row_lock(change, target.lock_no);
+	vdb_rows_set_header(change, &target.ref, &target.version);
+	(void) vdb_scm_change_end(change);
+	vdb_target_unlock(&target);
+
+	if (!succeeded)
+		pgstat_count_heap_delete(rel);	/* the insertion was counted, too */
+}

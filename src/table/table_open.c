@@ -1,0 +1,151 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_open.c
+ *	  From a Relation to its place in the pool.
+ *
+ * The reference is cached in rd_amcache, which core frees with the relcache
+ * entry; the slot's generation tells whether it still names this table.
+ *
+ * An unlogged table's entry outlives a crash while its rows do not.  Such an
+ * entry counts as 'no entry' for readers; the first writer empties it, under
+ * the relation extension lock so that only one does.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "pages/pages.h"
+#include "table/table.h"
+
+typedef struct VdbTableCache
+{
+	VdbTableRef ref;
+	bool		found;				/* ref is set */
+	bool		checked;			/* metapage was looked at */
+} VdbTableCache;
+
+static const TableAmRoutine *vdb_routine = NULL;
+
+void
+vdb_table_set_routine(const TableAmRoutine *routine)
+{
+	vdb_routine = routine;
+}
+
+bool
+vdb_is_vdb(Relation rel)
+{
+	return rel->rd_tableam != NULL && rel->rd_tableam == vdb_routine;
+}
+
+/*
+ * The key under which a table's storage is known in the pool.  Tablespaces
+ * equal to the database's own are 0, so that moving the database keeps keys.
+ */
+void
+vdb_table_key(Relation rel, const RelFileNode *rnode, VdbTableKey *key)
+{
+	key->spc = rnode->spcNode == MyDatabaseTableSpace ? InvalidOid : rnode->spcNode;
+	key->relnode = rnode->relNode;
+	key->backend = rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ?
+		(int32) rel->rd_backend : -1;
+}
+
+static VdbTableCache *
+table_cache(Relation rel)
+{
+	if (rel->rd_amcache == NULL)
+		rel->rd_amcache = MemoryContextAllocZero(CacheMemoryContext,
+												 sizeof(VdbTableCache));
+	return (VdbTableCache *) rel->rd_amcache;
+}
+
+static uint32
+table_flags(Relation rel)
+{
+	switch (rel->rd_rel->relpersistence)
+	{
+		case RELPERSISTENCE_TEMP:
+			return VDB_TABLE_TEMP;
+		case RELPERSISTENCE_UNLOGGED:
+			return VDB_TABLE_UNLOGGED;
+		default:
+			return 0;
+	}
+}
+
+/* Did a crash void the rows of this table (unlogged and temporary ones)? */
+static bool
+table_is_void(const VdbTableRef *ref)
+{
+	const VdbTableEntry *entry;
+
+	if (ref->logged)
+		return false;
+	entry = vdb_map_table_entry(ref);
+	return !vdb_incarnation_survived(ref->pool, entry->valid_incarnation);
+}
+
+/* Empty a voided table, once. */
+static void
+table_revive(Relation rel, VdbTableRef *ref)
+{
+	LockRelationForExtension(rel, ExclusiveLock);
+	if (table_is_void(ref))
+		vdb_map_table_reset(ref);
+	UnlockRelationForExtension(rel, ExclusiveLock);
+}
+
+bool
+vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
+{
+	VdbTableCache *cache = table_cache(rel);
+	VdbPool    *pool = vdb_pool_open();
+	VdbTableKey key;
+
+	if (cache->found && cache->ref.pool == pool && vdb_map_table_valid(&cache->ref))
+	{
+		*ref = cache->ref;
+		if (!ref->logged && unlikely(table_is_void(ref)))
+		{
+			if (!create)
+				return false;
+			table_revive(rel, ref);
+		}
+		return true;
+	}
+
+	cache->found = false;
+	if (!cache->checked)
+	{
+		vdb_pages_check(rel);
+		cache = table_cache(rel);
+		cache->checked = true;
+	}
+	vdb_table_key(rel, &rel->rd_node, &key);
+	if (!vdb_map_table_find(pool, &key, ref))
+	{
+		if (!create)
+			return false;
+		vdb_map_table_create(pool, &key, table_flags(rel), ref);
+	}
+	if (table_is_void(ref))
+	{
+		if (!create)
+			return false;
+		table_revive(rel, ref);
+	}
+	/* creating may have processed invalidations: look the cache up again */
+	cache = table_cache(rel);
+	cache->ref = *ref;
+	cache->found = true;
+	cache->checked = true;
+	return true;
+}

@@ -1,0 +1,72 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_private.h
+ *	  A row version that is about to be changed: shared by table_insert.c,
+ *	  table_modify.c, table_lock.c and table_chain.c.
+ *
+ * The protocol, for one version:
+ *
+ *	vdb_target_init			everything that may write WAL or take other locks first
+ *	vdb_target_lock			row lock exclusive; the version's header is copied
+ *	(judge)					may unlock, wait and lock again: then judge afresh
+ *	vdb_target_prepare		room for the new xmax; may unlock: then judge afresh
+ *	vdb_target_stamp_xmax	new xmax into the copied header; nothing stored yet
+ *	vdb_target_store		one change
+ *	vdb_target_unlock		row lock
+ *	vdb_target_done			the place in the heavyweight queue
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TABLE_PRIVATE_H
+#define TABLE_PRIVATE_H
+
+#include "table/table.h"
+
+typedef struct VdbTarget
+{
+	Relation	rel;
+	VdbTableRef ref;
+	VdbRowNumber row;
+	ItemPointerData tid;			/* of the version */
+	uint32		lock_no;			/* its row lock */
+	uint32		incarnation;		/* this server run's */
+	bool		locked;				/* row lock held; version is good */
+	bool		changed;			/* version.hdr is no longer what judging left */
+	bool		queued;				/* heavyweight tuple lock held ... */
+	LockTupleMode queue_mode;		/* ... in this mode */
+	VdbVersion	version;
+} VdbTarget;
+
+/* ---- table_target.c ---- */
+extern bool vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid);
+extern bool vdb_target_lock(VdbTarget *target);
+extern void vdb_target_unlock(VdbTarget *target);
+extern bool vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy);
+extern void vdb_target_done(VdbTarget *target);
+extern bool vdb_target_prepare(VdbTarget *target);
+extern void vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update);
+extern void vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_tuple);
+extern bool vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before);
+extern TM_Result vdb_target_verdict(VdbTarget *target);
+extern void vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd);
+extern void vdb_row_not_available(Relation rel) pg_attribute_noreturn();
+extern bool vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
+							 XLTW_Oper oper, LockWaitPolicy policy);
+
+/* WAL flags of a change of this table's row bytes. */
+static inline int
+vdb_row_change_flags(const VdbTableRef *ref)
+{
+	return ref->logged ? 0 : VDB_CHANGE_UNLOGGED;
+}
+
+/* ---- table_insert.c ---- */
+extern void vdb_reserve_place(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place);
+
+/* ---- table_chain.c ---- */
+extern TM_Result vdb_chain_lock(Relation rel, HeapTupleHeader prior, const ItemPointerData *self,
+								LockTupleMode mode);
+extern TM_Result vdb_chain_find_last(Relation rel, ItemPointer tid, CommandId cid,
+									 LockWaitPolicy policy, TM_FailureData *tmfd);
+
+#endif							/* TABLE_PRIVATE_H */

@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_target.c
+ *	  One row version that is about to be changed: lock, re-read, store.
+ *
+ * Two locks guard a change of a version.  The row lock (an LWLock, shared by
+ * many logical blocks) is held exclusively from the moment the version is
+ * judged until its new xmax is stored, so that nothing comes between.  It is
+ * never held while waiting for a transaction.  Who must wait queues with a
+ * heavyweight lock on the TID instead: the first in the queue is the next to
+ * change the version, and keeps that place through all of its re-judging.
+ *
+ * Whatever can flush WAL, take map or allocation locks or fail for want of
+ * space happens before the change begins, some of it before the row lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/combocid.h"
+
+#include "base/vdb_stop_point.h"
+#include "table/table_private.h"
+
+/*
+ * Aim at a version.  False: the table has no such row and never had.  May
+ * begin this server run's incarnation (logged and flushed), so no lock may be
+ * held.
+ */
+bool
+vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
+{
+	memset(target, 0, sizeof(VdbTarget));
+	target->rel = rel;
+	target->tid = *tid;
+	target->row = vdb_tid_to_row(tid);
+	if (target->row == VDB_ROW_NONE || !vdb_table_open(rel, false, &target->ref))
+		return false;
+	target->lock_no = vdb_row_lock_no(target->ref.slot, vdb_row_lb(target->row));
+	target->incarnation = vdb_incarnation_current(target->ref.pool);
+
+	/*
+	 * As soon as our id stands in a row, others may put it into a multixact.
+	 * The server must know from when on we look at such.
+	 */
+	MultiXactIdSetOldestMember();
+	return true;
+}
+
+/*
+ * Lock the row and read its version.  False (and unlocked): there is no such
+ * version, or not any more.
+ */
+bool
+vdb_target_lock(VdbTarget *target)
+{
+	LWLock	   *lock = vdb_row_lock(target->lock_no);
+
+	Assert(!target->locked);
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
+	{
+		LWLockRelease(lock);
+		return false;
+	}
+	target->locked = true;
+	target->changed = false;
+	return true;
+}
+
+/* Give back the row lock; what judging has learnt is stored as hint bits. */
+void
+vdb_target_unlock(VdbTarget *target)
+{
+	Assert(target->locked);
+	if (!target->changed)
+		vdb_table_hint(&target->ref, &target->version);
+	LWLockRelease(vdb_row_lock(target->lock_no));
+	target->locked = false;
+}
+
+/* ERROR: the row is locked, and the caller said NOWAIT. */
+void
+vdb_row_not_available(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not obtain lock on row in relation \"%s\"",
+					RelationGetRelationName(rel))));
+}
+
+/*
+ * Take a place in the queue for the version, unless we have one already.  No
+ * row lock may be held.  False: policy is to skip, and there is a queue.
+ */
+bool
+vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy)
+{
+	LOCKMODE	heavy = vdb_lock_mode_heavy(mode);
+
+	Assert(!target->locked);
+	if (target->queued)
+		return true;
+	if (policy == LockWaitBlock)
+		LockTuple(target->rel, &target->tid, heavy);
+	else if (!ConditionalLockTuple(target->rel, &target->tid, heavy))
+	{
+		if (policy == LockWaitError)
+			vdb_row_not_available(target->rel);
+		return false;
+	}
+	target->queued = true;
+	target->queue_mode = mode;
+	return true;
+}
+
+/* Leave the queue.  After an error the server does it. */
+void
+vdb_target_done(VdbTarget *target)
+{
+	Assert(!target->locked);
+	if (target->queued)
+		UnlockTuple(target->rel, &target->tid, vdb_lock_mode_heavy(target->queue_mode));
+	target->queued = false;
+}
+
+/*
+ * Wait for a transaction to end, by the policy.  False: policy is to skip, and it is
+ * running.  No row lock may be held.
+ */
+bool
+vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
+				 XLTW_Oper oper, LockWaitPolicy policy)
+{
+	if (policy == LockWaitBlock)
+	{
+		XactLockTableWait(xid, rel, unconstify(ItemPointerData *, tid), oper);
+		return true;
+	}
+	if (ConditionalXactLockTableWait(xid))
+		return true;
+	if (policy == LockWaitError)
+		vdb_row_not_available(rel);
+	return false;
+}
+
+/*
+ * See that there is room for a new xmax.  False (and unlocked): there was none, we
+ * have waited for space; lock and judge again.  May flush WAL.
+ */
+bool
+vdb_target_prepare(VdbTarget *target)
+{
+	Assert(target->locked && !target->changed);
+	if (vdb_table_prepare_xmax(&target->ref, &target->version))
+		return true;
+	vdb_target_unlock(target);
+	vdb_table_make_room(target->rel);
+	return false;
+}
+
+/*
+ * Work our lock, update or delete into the copied header's xmax and infomask;
+ * cid and t_ctid are the caller's.  May make a multixact.
+ */
+void
+vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
+{
+	HeapTupleHeader hdr = &target->version.hdr;
+	TransactionId xmax;
+	uint16		infomask;
+	uint16		infomask2;
+
+	Assert(target->locked && !target->changed);
+	vdb_xmax_compute(hdr, GetCurrentTransactionId(), mode, is_update,
+					 &xmax, &infomask, &infomask2);
+	VDB_STOP_POINT("table-xmax-computed");
+
+	target->changed = true;
+	hdr->t_infomask &= ~HEAP_XMAX_BITS;
+	hdr->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	hdr->t_infomask |= infomask;
+	hdr->t_infomask2 |= infomask2;
+	HeapTupleHeaderSetXmax(hdr, xmax);
+	if (HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask))
+		hdr->t_ctid = target->tid;	/* it has no newer version now */
+}
+
+/*
+ * Store the changed header, and with an update the new version, all in one
+ * record.  The new version lies in this backend's own segment and needs no lock.
+ *
+ * A multixact is stored only when WAL up to this record is flushed.  Pool memory may
+ * outlive the unflushed end of WAL, and the number would then be given to
+ * other members; and its bits must not be read with another xmax (rows_change.c).
+ */
+void
+vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_tuple)
+{
+	int			flags = vdb_row_change_flags(&target->ref);
+	VdbScmChange *change;
+
+	Assert(target->locked && target->changed);
+	Assert((new_place == NULL) == (new_tuple == NULL));
+	if (target->ref.logged && (target->version.hdr.t_infomask & HEAP_XMAX_IS_MULTI))
+		flags |= VDB_CHANGE_FLUSH;
+	change = vdb_scm_change_begin(target->ref.pool, flags);
+	vdb_scm_change_row_lock(change, target->lock_no);
+	if (new_place != NULL)
+		vdb_rows_put(change, &target->ref, new_place, new_tuple);
+	vdb_table_set_xmax(change, &target->ref, &target->version, target->incarnation);
+	(void) vdb_scm_change_end(change);
+	VDB_STOP_POINT("table-xmax-stored");
+}
+
+/* Is the xmax another than the one we waited for?  (Mere hint bits don't count.) */
+bool
+vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before)
+{
+	const HeapTupleHeaderData *now = &target->version.hdr;
+	const uint16 kind = HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY | HEAP_LOCK_MASK;
+
+	return ((now->t_infomask ^ before->t_infomask) & kind) != 0 ||
+		!TransactionIdEquals(HeapTupleHeaderGetRawXmax(now), HeapTupleHeaderGetRawXmax(before));
+}
+
+/*
+ * The version was being modified, and those who are in our way have ended or
+ * never were in our way: what is it now?
+ */
+TM_Result
+vdb_target_verdict(VdbTarget *target)
+{
+	Assert(target->locked && !target->changed);
+	if (vdb_row_only_locked(&target->version.hdr))
+		return TM_Ok;
+	return ItemPointerEquals(&target->tid, &target->version.hdr.t_ctid) ? TM_Deleted : TM_Updated;
+}
+
+/* Tell the caller who was faster, and where the next version is. */
+void
+vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
+{
+	HeapTupleHeader hdr = &target->version.hdr;
+
+	Assert(result != TM_Ok && target->locked && !target->changed);
+	tmfd->ctid = hdr->t_ctid;
+	tmfd->xmax = HeapTupleHeaderGetUpdateXid(hdr);
+	tmfd->cmax = result == TM_SelfModified ? HeapTupleHeaderGetCmax(hdr) : InvalidCommandId;
+}

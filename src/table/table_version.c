@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_version.c
+ *	  One row version's header, wherever the row lives: read it, change it.
+ *
+ * A striped row's header is made up from the stripe (xmin, cmin) and its stub
+ * in the overlay (xmax and what belongs to it).  Above this file nobody needs
+ * to know which of the two places a version has.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+
+#include "table/table.h"
+#include "table/table_version.h"
+
+/* The infomask bits that a stub carries; everything else comes from the stripe. */
+#define VDB_STUB_INFOMASK	(HEAP_XMAX_BITS | HEAP_COMBOCID)
+#define VDB_STUB_INFOMASK2	(HEAP_KEYS_UPDATED)
+
+/* xmin side of a striped row's header. */
+void
+vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
+						VdbRowNumber row, uint32 pos)
+{
+	HeapTupleHeader hdr = &version->hdr;
+	CommandId	cmin;
+	TransactionId xmin = vdb_stripe_xmin(stripe, pos, &cmin);
+
+	memset(hdr, 0, sizeof(HeapTupleHeaderData));
+	version->row = row;
+	version->place = VDB_PLACE_FLASH;
+	version->has_stub = false;
+	version->pos = pos;
+	version->len = 0;
+	version->wide = false;
+	version->block = VDB_BLOCK_NONE;
+	version->offset = 0;
+	HeapTupleHeaderSetXmin(hdr, xmin);
+	HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
+	HeapTupleHeaderSetCmin(hdr, cmin);
+	hdr->t_infomask = HEAP_XMAX_INVALID;
+	if (!TransactionIdIsNormal(xmin) || (meta_flags & VDB_STRIPE_FROZEN))
+		hdr->t_infomask |= HEAP_XMIN_FROZEN;
+	else if (!(meta_flags & VDB_STRIPE_UNSETTLED))
+		hdr->t_infomask |= HEAP_XMIN_COMMITTED;
+	vdb_row_to_tid(row, &hdr->t_ctid);
+	version->seen_infomask = hdr->t_infomask;
+}
+
+/* Lay a stub over it. */
+void
+vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub)
+{
+	HeapTupleHeader hdr = &version->hdr;
+
+	version->has_stub = true;
+	hdr->t_infomask &= ~VDB_STUB_INFOMASK;
+	hdr->t_infomask |= stub->infomask & VDB_STUB_INFOMASK;
+	hdr->t_infomask2 |= stub->infomask2 & VDB_STUB_INFOMASK2;
+	HeapTupleHeaderSetXmax(hdr, stub->xmax);
+	if (!(stub->infomask & HEAP_XMAX_INVALID) || (stub->infomask & HEAP_COMBOCID))
+		hdr->t_choice.t_heap.t_field3.t_cid = stub->cid;
+	if (stub->flags & VDB_STUB_MOVED)
+		HeapTupleHeaderSetMovedPartitions(hdr);
+	else
+		vdb_row_to_tid(vdb_row_make(stub->next_lb, stub->next_index), &hdr->t_ctid);
+	version->seen_infomask = hdr->t_infomask;
+}
+
+static bool
+striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+{
+	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, version->extent.ref);
+	VdbExtent	extent = version->extent;
+	VdbStripe  *stripe;
+	VdbStub		stub;
+	bool		gone;
+	bool		has_stub;
+	int			pos;
+
+	has_stub = vdb_overlay_row(ref, &extent, vdb_row_index(row), &gone, &stub);
+	if (gone)
+		return false;
+	stripe = vdb_stripe_open(rel, meta->first_page, meta->stripe_id, meta->range);
+	pos = vdb_stripe_position(stripe, row);
+	if (pos >= 0)
+	{
+		vdb_version_from_stripe(version, stripe, meta->flags, row, (uint32) pos);
+		version->extent = extent;
+		if (has_stub)
+			vdb_version_apply_stub(version, &stub);
+	}
+	vdb_stripe_release(stripe);
+	return pos >= 0;
+}
+
+bool
+vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+{
+	VdbLogicalBlock lb = vdb_row_lb(row);
+	bool		reaped;
+
+	Assert(LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no(ref->slot, lb))));
+	if (row == VDB_ROW_NONE || lb >= vdb_map_limit(ref))
+		return false;
+	vdb_map_lookup(ref, lb, &version->extent);
+	switch (version->extent.kind)
+	{
+		case VDB_EXTENT_SEGMENT:
+			{
+				VdbExtent	extent = version->extent;
+
+				return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &reaped);
+			}
+		case VDB_EXTENT_STRIPE:
+			return striped_version(rel, ref, row, version);
+		default:
+			return false;
+	}
+}
+
+bool
+vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
+{
+	if (version->place == VDB_PLACE_SCM)
+		return true;
+	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent,
+							   version->has_stub ? 0 : 1);
+}
+
+/* What a stub must say so that vdb_version_apply_stub gives this header again. */
+void
+vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub)
+{
+	const HeapTupleHeaderData *hdr = &version->hdr;
+
+	memset(stub, 0, sizeof(VdbStub));
+	stub->index = vdb_row_index(version->row);
+	stub->flags = VDB_STUB_USED;
+	stub->infomask = hdr->t_infomask & VDB_STUB_INFOMASK;
+	stub->infomask2 = hdr->t_infomask2 & VDB_STUB_INFOMASK2;
+	stub->xmax = HeapTupleHeaderGetRawXmax(hdr);
+	stub->cid = hdr->t_choice.t_heap.t_field3.t_cid;
+	stub->xmax_incarnation = incarnation;
+	stub->next_lb = vdb_row_lb(version->row);
+	stub->next_index = stub->index;
+	if (HeapTupleHeaderIndicatesMovedPartitions(hdr))
+		stub->flags |= VDB_STUB_MOVED;
+	else
+	{
+		VdbRowNumber next = vdb_tid_to_row(&hdr->t_ctid);
+
+		Assert(next != VDB_ROW_NONE);
+		stub->next_lb = vdb_row_lb(next);
+		stub->next_index = vdb_row_index(next);
+	}
+}
+
+void
+vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
+				   uint32 incarnation)
+{
+	VdbStub		stub;
+
+	if (version->place == VDB_PLACE_SCM)
+	{
+		vdb_rows_set_xmax(change, ref, version, incarnation);
+		return;
+	}
+	vdb_version_to_stub(version, incarnation, &stub);
+	vdb_overlay_set(change, ref, &version->extent, &stub);
+}
+
+void
+vdb_table_hint(const VdbTableRef *ref, VdbVersion *version)
+{
+	uint16		added = version->hdr.t_infomask & ~version->seen_infomask;
+
+	if (added == 0 || RecoveryInProgress())
+		return;
+	if (version->place == VDB_PLACE_SCM)
+		vdb_rows_hint(ref, version);
+	else if (version->has_stub && (added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)))
+		vdb_overlay_hint(ref, &version->extent, vdb_row_index(version->row),
+						 added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID));
+	version->seen_infomask = version->hdr.t_infomask;
+}
+
+/*
+ * Raise *latest to what a standby's snapshots must have passed before this
+ * dead version may vanish.
+ */
+void
+vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest)
+{
+	TransactionId xmin = HeapTupleHeaderGetXmin(hdr);
+
+	if (HeapTupleHeaderXminInvalid(hdr))
+		return;					/* nobody ever saw it */
+	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
+		*latest = xmin;
+	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) && !vdb_row_only_locked(unconstify(HeapTupleHeaderData *, hdr)))
+	{
+		TransactionId xmax = HeapTupleHeaderGetUpdateXid(unconstify(HeapTupleHeaderData *, hdr));
+
+		if (TransactionIdIsNormal(xmax) && TransactionIdFollows(xmax, *latest))
+			*latest = xmax;
+	}
+}

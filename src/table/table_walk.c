@@ -1,0 +1,487 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_walk.c
+ *	  A table's rows in row-number order, one logical block at a look.
+ *
+ * A walk goes upward over logical blocks and asks the map at each.  All that
+ * is needed from SCM (rows, or the overlay of a striped block) is copied under
+ * the block's row lock, so a block is taken either wholly from its segment or
+ * wholly from its stripe: a walk meets each row once, whatever migrates
+ * meanwhile.  Stripes are read after the lock is released; they never change.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "table/table.h"
+#include "table/table_version.h"
+
+/* Room for the rows of one block: they come from one 64 KiB segment at most. */
+#define VDB_ARENA_BYTES		(VDB_SEGMENT_BYTES + VDB_LB_ROWS * MAXIMUM_ALIGNOF)
+
+VdbBatch *
+vdb_batch_create(Relation rel)
+{
+	VdbBatch   *batch = palloc0(sizeof(VdbBatch));
+
+	batch->rel = rel;
+	batch->ref.pool = NULL;
+	batch->arena_size = VDB_ARENA_BYTES;
+	batch->arena = palloc(batch->arena_size);
+	batch->overlay = palloc(sizeof(VdbOverlayView));
+	batch->versions = palloc(sizeof(VdbVersion) * VDB_LB_ROWS);
+	batch->context = AllocSetContextCreate(CurrentMemoryContext, "vdb batch",
+										   ALLOCSET_DEFAULT_SIZES);
+	batch->match_page = InvalidBlockNumber;
+	return batch;
+}
+
+static void
+batch_drop_stripe(VdbBatch *batch)
+{
+	if (batch->stripe != NULL)
+	{
+		VdbStripe  *stripe = batch->stripe;
+
+		batch->stripe = NULL;
+		vdb_stripe_release(stripe);
+	}
+}
+
+void
+vdb_batch_free(VdbBatch *batch)
+{
+	batch_drop_stripe(batch);
+	MemoryContextDelete(batch->context);
+	if (batch->chunk_match != NULL)
+		pfree(batch->chunk_match);
+	pfree(batch->versions);
+	pfree(batch->overlay);
+	pfree(batch->arena);
+	pfree(batch);
+}
+
+void
+vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg)
+{
+	batch->prune = prune;
+	batch->prune_arg = arg;
+	batch->match_page = InvalidBlockNumber;
+}
+
+/* What this call of vdb_batch_read was asked for. */
+typedef struct ReadRequest
+{
+	Snapshot	snapshot;
+	TransactionId oldest_xmin;
+	bool		keep_dead;
+	bool		serializable;
+} ReadRequest;
+
+/* Is the version wanted?  Fills deadness when there is no snapshot. */
+static bool
+judge(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *deadness)
+{
+	ItemPointerData tid;
+	bool		visible;
+
+	if (req->snapshot == NULL)
+	{
+		*deadness = (uint8) vdb_row_deadness(&version->hdr, req->oldest_xmin);
+		return req->keep_dead || *deadness != VDB_DEAD;
+	}
+	vdb_row_to_tid(version->row, &tid);
+	visible = vdb_row_visible(&version->hdr, &tid, RelationGetRelid(batch->rel),
+							  req->snapshot);
+	return visible;
+}
+
+/* Copy the wanted rows of a segment's block.  Row lock held shared. */
+static void
+read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
+{
+	Size		used = 0;
+
+	batch->place = VDB_PLACE_SCM;
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion *version = &batch->versions[batch->nrows];
+		bool		reaped;
+		bool		wanted;
+		HeapTuple	tuple;
+		uint8		deadness = 0;
+
+		if (!vdb_rows_version(&batch->ref, extent, batch->lb, (uint8) i, version, &reaped))
+			continue;
+		wanted = judge(batch, req, version, &deadness);
+		if (version->hdr.t_infomask != version->seen_infomask)
+			vdb_table_hint(&batch->ref, version);
+		if (req->serializable)
+		{
+			/* unwanted ones are kept too, for the check after unlocking */
+			version->len |= wanted ? 0 : VDB_ROW_WIDE;
+		}
+		else if (!wanted)
+			continue;
+
+		tuple = &batch->tuples[batch->nrows];
+		batch->index[batch->nrows] = (uint8) i;
+		batch->deadness[batch->nrows] = deadness;
+		tuple->t_len = VDB_ROW_LEN(version->len);
+		tuple->t_tableOid = RelationGetRelid(batch->rel);
+		vdb_row_to_tid(version->row, &tuple->t_self);
+		tuple->t_data = (HeapTupleHeader) (batch->arena + used);
+		if (wanted)
+		{
+			Assert(used + version->len <= batch->arena_size);
+			vdb_rows_copy(&batch->ref, version, batch->arena + used);
+			used += MAXALIGN(version->len);
+		}
+		batch->nrows++;
+	}
+}
+
+void
+vdb_batch_move(VdbBatch *batch, int to, int from)
+{
+	Assert(to <= from && from < VDB_LB_ROWS);
+	if (to == from)
+		return;
+	batch->index[to] = batch->index[from];
+	batch->deadness[to] = batch->deadness[from];
+	batch->pos[to] = batch->pos[from];
+	if (!batch->plain)
+		batch->versions[to] = batch->versions[from];
+	if (batch->place == VDB_PLACE_SCM)
+		batch->tuples[to] = batch->tuples[from];
+}
+
+/* Drop the rows marked as unwanted, keeping order. */
+static void
+compact_unwanted(VdbBatch *batch)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		if (batch->versions[i].len & VDB_ROW_WIDE)
+			continue;
+		vdb_batch_move(batch, kept, i);
+		kept++;
+	}
+	batch->nrows = kept;
+}
+
+/* After unlocking: SSI checks. */
+static void
+finish_segment(VdbBatch *batch, const ReadRequest *req)
+{
+	if (req->serializable)
+	{
+		for (int i = 0; i < batch->nrows; i++)
+			vdb_conflict_out(batch->rel, !(batch->versions[i].len & VDB_ROW_WIDE),
+							 &batch->versions[i], req->snapshot);
+		compact_unwanted(batch);
+	}
+	batch->rows_scm += batch->nrows;
+}
+
+/* Place of a stripe, copied under the row lock. */
+typedef struct StripePlace
+{
+	BlockNumber first_page;
+	uint32		stripe_id;
+	uint32		range;
+	uint16		flags;
+	int			nchunks;
+	TransactionId max_xmin;
+	VdbBlock	meta_block;
+} StripePlace;
+
+/*
+ * Ask the pruning callback about a stripe not seen before.  Row lock held
+ * shared: the meta and its zone maps can't be freed meanwhile.
+ */
+static void
+match_chunks(VdbBatch *batch, const VdbStripeMeta *meta)
+{
+	if (batch->match_page == meta->first_page && batch->match_stripe == meta->stripe_id)
+		return;
+	batch->match_page = meta->first_page;
+	batch->match_stripe = meta->stripe_id;
+	batch->stripes_seen++;
+	batch->chunks_seen += meta->nchunks;
+	if (batch->prune == NULL)
+	{
+		batch->match_any = true;
+		return;
+	}
+	if (batch->match_chunks < meta->nchunks)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
+
+		if (batch->chunk_match != NULL)
+			pfree(batch->chunk_match);
+		batch->match_chunks = 0;
+		batch->chunk_match = palloc(meta->nchunks);
+		batch->match_chunks = meta->nchunks;
+		MemoryContextSwitchTo(old);
+	}
+	memset(batch->chunk_match, 0, meta->nchunks);
+	batch->match_any = batch->prune(batch->prune_arg, batch->ref.pool, meta,
+									batch->chunk_match);
+	for (int i = 0; i < meta->nchunks; i++)
+		batch->chunks_pruned += batch->chunk_match[i] ? 0 : 1;
+}
+
+static void
+note_stripe(VdbBatch *batch, const VdbExtent *extent, StripePlace *place)
+{
+	const VdbStripeMeta *meta = vdb_map_meta(batch->ref.pool, extent->ref);
+
+	batch->place = VDB_PLACE_FLASH;
+	place->meta_block = extent->ref;
+	place->first_page = meta->first_page;
+	place->stripe_id = meta->stripe_id;
+	place->range = meta->range;
+	place->flags = meta->flags;
+	place->nchunks = meta->nchunks;
+	place->max_xmin = meta->max_xmin;
+	match_chunks(batch, meta);
+	if (batch->match_any)
+		vdb_overlay_read(&batch->ref, extent, batch->overlay);
+}
+
+/* Can every xmin of the stripe be taken as seen by the snapshot? */
+static bool
+xmins_visible(const ReadRequest *req, const StripePlace *place)
+{
+	if (place->flags & VDB_STRIPE_FROZEN)
+		return true;
+	if (place->flags & VDB_STRIPE_UNSETTLED)
+		return false;
+	if (req->snapshot == NULL || req->serializable)
+		return false;
+	switch (req->snapshot->snapshot_type)
+	{
+		case SNAPSHOT_MVCC:
+			return TransactionIdPrecedes(place->max_xmin, req->snapshot->xmin);
+		case SNAPSHOT_ANY:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+chunk_wanted(const VdbBatch *batch, uint32 pos)
+{
+	return batch->prune == NULL ||
+		batch->chunk_match[vdb_stripe_chunk_of(batch->stripe, pos)];
+}
+
+/* Rows of a striped block all of whose rows are plain and visible. */
+static void
+take_plain(VdbBatch *batch, uint32 first_pos, const uint64 present[4])
+{
+	uint32		pos = first_pos;
+
+	for (int word = 0; word < 4; word++)
+	{
+		uint64		bits = present[word];
+
+		while (bits != 0)
+		{
+			int			bit = pg_rightmost_one_pos64(bits);
+
+			bits &= bits - 1;
+			if (chunk_wanted(batch, pos))
+			{
+				batch->index[batch->nrows] = (uint8) (word * 64 + bit);
+				batch->pos[batch->nrows] = pos;
+				batch->deadness[batch->nrows] = VDB_LIVE;
+				batch->nrows++;
+			}
+			pos++;
+		}
+	}
+}
+
+/* The general case: each row's header is made up and judged. */
+static void
+take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
+			const VdbExtent *extent, uint32 first_pos, const uint64 present[4])
+{
+	const VdbOverlayView *overlay = batch->overlay;
+	uint32		pos = first_pos;
+
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion *version = &batch->versions[batch->nrows];
+		uint64		mask = UINT64CONST(1) << (i & 63);
+		bool		wanted;
+		uint8		deadness = 0;
+		uint32		this_pos;
+
+		if (!(present[i >> 6] & mask))
+			continue;
+		this_pos = pos++;
+		if (overlay->any && (overlay->gone[i >> 6] & mask))
+			continue;
+		if (!chunk_wanted(batch, this_pos))
+			continue;
+		vdb_version_from_stripe(version, batch->stripe, place->flags,
+								vdb_row_make(batch->lb, (uint8) i), this_pos);
+		version->extent = *extent;
+		if (overlay->any && overlay->stub_at[i] >= 0)
+			vdb_version_apply_stub(version, &overlay->stubs[overlay->stub_at[i]]);
+		wanted = judge(batch, req, version, &deadness);
+		if (req->serializable)
+			vdb_conflict_out(batch->rel, wanted, version, req->snapshot);
+		if (!wanted)
+			continue;
+		batch->index[batch->nrows] = (uint8) i;
+		batch->pos[batch->nrows] = this_pos;
+		batch->deadness[batch->nrows] = deadness;
+		batch->nrows++;
+	}
+}
+
+/* After unlocking: open the stripe and choose rows. */
+static void
+finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
+			  const VdbExtent *extent)
+{
+	uint32		first_pos;
+	uint64		present[4];
+
+	if (!batch->match_any)
+		return;
+	batch->meta_block = place->meta_block;
+	batch->meta_flags = place->flags;
+	batch->stripe = vdb_stripe_open(batch->rel, place->first_page, place->stripe_id,
+									place->range);
+	if (!vdb_stripe_lb(batch->stripe, vdb_lb_index(batch->lb), &first_pos, present))
+		return;
+	if (!batch->overlay->any && xmins_visible(req, place))
+	{
+		batch->plain = true;
+		take_plain(batch, first_pos, present);
+	}
+	else
+		take_judged(batch, req, place, extent, first_pos, present);
+	batch->rows_flash += batch->nrows;
+}
+
+int
+vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
+			   TransactionId oldest_xmin, bool keep_dead)
+{
+	ReadRequest req;
+	VdbExtent	extent;
+	StripePlace place = {0};
+	LWLock	   *lock;
+
+	CHECK_FOR_INTERRUPTS();
+	batch_drop_stripe(batch);
+	MemoryContextReset(batch->context);
+	batch->nrows = 0;
+	batch->lb = lb;
+	batch->plain = false;
+	if (!vdb_table_open(batch->rel, false, &batch->ref) || lb >= vdb_map_limit(&batch->ref))
+		return 0;
+
+	req.snapshot = snapshot;
+	req.oldest_xmin = oldest_xmin;
+	req.keep_dead = keep_dead;
+	req.serializable = snapshot != NULL &&
+		CheckForSerializableConflictOutNeeded(batch->rel, snapshot);
+
+	lock = vdb_row_lock(vdb_row_lock_no(batch->ref.slot, lb));
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(&batch->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		read_segment(batch, &req, &extent);
+	else if (extent.kind == VDB_EXTENT_STRIPE)
+		note_stripe(batch, &extent, &place);
+	LWLockRelease(lock);
+
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		finish_segment(batch, &req);
+	else if (extent.kind == VDB_EXTENT_STRIPE)
+		finish_stripe(batch, &req, &place, &extent);
+	return batch->nrows;
+}
+
+void
+vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version)
+{
+	Assert(i >= 0 && i < batch->nrows);
+	if (batch->plain)
+		vdb_version_from_stripe(version, batch->stripe,
+								batch->meta_flags,
+								vdb_row_make(batch->lb, batch->index[i]), batch->pos[i]);
+	else
+		*version = batch->versions[i];
+}
+
+/*
+ * Row i as a whole heap tuple, SCM rows only.  Valid until the next call for a
+ * wide row, or the next read: one wide row at a time is in memory.
+ */
+HeapTuple
+vdb_batch_tuple(VdbBatch *batch, int i)
+{
+	HeapTuple	tuple = &batch->tuples[i];
+	MemoryContext old;
+	HeapTuple	whole;
+
+	Assert(i >= 0 && i < batch->nrows && batch->place == VDB_PLACE_SCM);
+	if (likely(!batch->versions[i].wide))
+		return tuple;
+	MemoryContextReset(batch->context);
+	old = MemoryContextSwitchTo(batch->context);
+	whole = vdb_rows_complete_wide(batch->rel, (char *) tuple->t_data, batch->versions[i].len);
+	MemoryContextSwitchTo(old);
+	whole->t_self = tuple->t_self;
+	whole->t_tableOid = tuple->t_tableOid;
+	return whole;
+}
+
+void
+vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot)
+{
+	Assert(i >= 0 && i < batch->nrows);
+	if (batch->place == VDB_PLACE_SCM && unlikely(batch->versions[i].wide))
+	{
+		MemoryContext old = MemoryContextSwitchTo(slot->tts_mcxt);
+		HeapTuple	whole;
+
+		whole = vdb_rows_complete_wide(batch->rel, (char *) batch->tuples[i].t_data,
+									   batch->versions[i].len);
+		MemoryContextSwitchTo(old);
+		whole->t_tableOid = RelationGetRelid(batch->rel);
+		vdb_slot_store_tuple(slot, whole, vdb_row_make(batch->lb, batch->index[i]));
+	}
+	else if (batch->place == VDB_PLACE_SCM)
+		vdb_slot_borrow_tuple(slot, &batch->tuples[i],
+							  vdb_row_make(batch->lb, batch->index[i]));
+	else
+	{
+		VdbVersion	version;
+
+		vdb_batch_version(batch, i, &version);
+		if (VDB_SLOT_IS(slot))
+			vdb_slot_store_striped(slot, batch->rel, batch->stripe, batch->pos[i], &version);
+		else
+			vdb_slot_force_striped(slot, batch->rel, batch->stripe, batch->pos[i], &version);
+	}
+	slot->tts_tableOid = RelationGetRelid(batch->rel);
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * vdb_am.c
+ *	  The library's entry: initialises the parts, lowest level first.
+ *
+ * Without shared_preload_libraries only the settings are defined, so that
+ * CREATE EXTENSION can load the library and its functions can say what is
+ * missing (vdb_require_preload).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "am/am.h"
+#include "base/vdb_guc.h"
+#include "base/vdb_shmem.h"
+#include "migrate/migrate.h"
+#include "rows/rows.h"
+#include "scm/scm.h"
+#include "stripe/stripe.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	vdb_guc_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	vdb_shmem_init();
+	vdb_scm_init();
+	vdb_rows_init();
+	vdb_stripe_init();
+	vdb_am_init();
+	vdb_migrate_init();
+}

@@ -1,0 +1,41 @@
+-- What the behaviour tests need besides SQL itself.  The same text works with and without vdb_am.
+
+-- Move every settled row of a table, and of its partitions, to flash.  Does nothing for tables of
+-- other access methods, so that a test prints the same for heap.  A procedure, since CALL prints
+-- no row.
+CREATE OR REPLACE PROCEDURE test_migrate(target regclass)
+LANGUAGE plpgsql AS $$
+DECLARE
+	member regclass;
+BEGIN
+	FOR member IN
+		SELECT c.oid
+		FROM pg_catalog.pg_class c
+			JOIN pg_catalog.pg_am a ON a.oid = c.relam
+		WHERE a.amname = 'vdb'
+			AND c.relkind IN ('r', 'm')
+			AND (c.oid = target OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(target)))
+		ORDER BY c.oid
+	LOOP
+		EXECUTE 'SELECT vdb.migrate($1)' USING member;
+	END LOOP;
+END
+$$;
+
+-- How many complaints vdb.verify has about a table; 0 for tables of other access methods.
+CREATE OR REPLACE FUNCTION test_verify(target regclass) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+	complaints bigint := 0;
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam
+			WHERE c.oid = target AND a.amname = 'vdb')
+		AND EXISTS (SELECT FROM pg_catalog.pg_proc p
+			JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+			WHERE n.nspname = 'vdb' AND p.proname = 'verify')
+	THEN
+		EXECUTE 'SELECT count(*) FROM vdb.verify($1)' INTO complaints USING target;
+	END IF;
+	RETURN complaints;
+END
+$$;

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Makes a fresh Debian 12 able to build, install and run the extension, then builds and installs it.
+#
+#   test/setup.sh            packages, build, install
+#   test/setup.sh packages   packages only
+#
+# Asks apt only for what is missing, as root or through sudo; starts no server and makes no cluster.
+# PG_CONFIG names another server; then its packages are taken to be there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" = 0 ]; then root=(); else root=(sudo); fi
+
+# package, and a file or command that shows it is there
+needs=(
+	'make:make' 'gcc:gcc' 'perl:perl' 'xz-utils:xz' 'libc6-dev:/usr/include/stdio.h'
+	'libpmem-dev:/usr/include/libpmem.h' 'libzstd-dev:/usr/include/zstd.h'
+	'libipc-run-perl:/usr/share/perl5/IPC/Run.pm' 'util-linux:setpriv' 'python3:python3' 'binutils:nm'
+)
+if [ -z "${PG_CONFIG:-}" ]; then
+	needs+=('postgresql-15:/usr/lib/postgresql/15/bin/postgres'
+		'postgresql-client-15:/usr/lib/postgresql/15/bin/psql'
+		'postgresql-server-dev-15:/usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk')
+fi
+
+missing=()
+for n in "${needs[@]}"; do
+	what=${n#*:}
+	case $what in
+		/*) [ -e "$what" ] || missing+=("${n%%:*}") ;;
+		*) command -v "$what" >/dev/null || missing+=("${n%%:*}") ;;
+	esac
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+	command -v apt-get >/dev/null || { echo "missing: ${missing[*]} (and no apt-get here)" >&2; exit 1; }
+	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+		echo "missing: ${missing[*]}; install them, or run this as root" >&2
+		exit 1
+	fi
+	echo "installing: ${missing[*]}"
+	apt_log=$(mktemp)
+	export DEBIAN_FRONTEND=noninteractive
+	# postgresql-common makes a cluster 'main' for a newly installed server unless told not to
+	no_cluster=/etc/postgresql-common/createcluster.d/vdb_am.conf
+	"${root[@]}" mkdir -p "${no_cluster%/*}"
+	echo 'create_main_cluster = false' | "${root[@]}" tee "$no_cluster" >/dev/null
+	install() {
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+	}
+	{ "${root[@]}" apt-get update -q && install; } >"$apt_log" 2>&1 ||
+		{ tail -n 20 "$apt_log" >&2; rm -f "$apt_log"; "${root[@]}" rm -f "$no_cluster"; exit 1; }
+	rm -f "$apt_log"
+	"${root[@]}" rm -f "$no_cluster"
+fi
+[ "${1:-}" = packages ] && exit
+
+# The server that Debian 12 has, even where another pg_config comes first
+if [ -z "${PG_CONFIG:-}" ]; then
+	PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+	[ -x "$PG_CONFIG" ] || PG_CONFIG=pg_config
+fi
+
+mkdir -p build
+log=build/build.log
+if ! make -j"$(nproc)" PG_CONFIG="$PG_CONFIG" all >"$log" 2>&1; then
+	grep -E 'error|Error|warning' "$log" | head -n 30 >&2 || true
+	echo "the build failed: $log" >&2
+	exit 1
+fi
+
+# Install what is new only: a second run needs no root at all
+so=$("$PG_CONFIG" --pkglibdir)/vdb_am.so
+share=$("$PG_CONFIG" --sharedir)/extension
+current() {
+	local f
+	cmp -s vdb_am.so "$so" && cmp -s vdb_am.control "$share/vdb_am.control" || return 1
+	for f in sql/install/*.sql; do cmp -s "$f" "$share/${f##*/}" || return 1; done
+}
+if ! current; then
+	"${root[@]}" make PG_CONFIG="$PG_CONFIG" install >>"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2; echo "the installation failed: $log" >&2; exit 1; }
+fi

@@ -1,0 +1,583 @@
+/*
+ * map_test.c
+ *	  Unit tests of src/map over the mock of the pool.
+ */
+#include "pg_shim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "map/map.h"
+#include "scm_mock.h"
+#include "unit_shim.h"
+
+static VdbPool *pool;
+
+static VdbTableRef
+make_table(Oid relnode, uint32 flags)
+{
+	VdbTableKey key = {0, relnode, -1};
+	VdbTableRef ref;
+
+	vdb_map_table_create(pool, &key, flags, &ref);
+	return ref;
+}
+
+static void
+format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg)
+{
+	uint32		head[2] = {0x53454721, first_lb};
+
+	vdb_scm_change_write(change, segment, VDB_POOL_BLOCK_HEADER, head, sizeof(head));
+	if (arg != NULL)
+		elog(ERROR, "format fails");
+}
+
+/* Claim n segments; what wasn't claimed is unreserved.  Returns how many were. */
+static int
+claim(const VdbTableRef *ref, int n, int lbs, VdbLogicalBlock *lbs_out, VdbBlock *segments_out)
+{
+	VdbBlock	segments[64];
+	VdbLogicalBlock first[64];
+	int			reserved = vdb_scm_reserve_segments(pool, n, false, segments);
+	int			claimed = reserved > 0 ?
+		vdb_map_claim(ref, reserved, lbs, segments, first, format_segment, NULL) : 0;
+
+	for (int i = 0; i < reserved; i++)
+	{
+		if (i >= claimed)
+			vdb_scm_unreserve_segment(pool, segments[i]);
+		else if (lbs_out != NULL)
+		{
+			lbs_out[i] = first[i];
+			segments_out[i] = segments[i];
+		}
+	}
+	return claimed;
+}
+
+static void
+report(VdbLogicalBlock lb, const char *message, void *arg)
+{
+	printf("# finding: lb %u: %s\n", lb, message);
+}
+
+static VdbBlock
+store_meta(const VdbTableRef *ref, uint32 range, int nchunks, int ncolumns)
+{
+	VdbStripeMeta *meta = calloc(1, sizeof(VdbStripeMeta));
+	VdbZone    *zones = calloc(nchunks * ncolumns, sizeof(VdbZone));
+	VdbBlock	block;
+
+	for (int i = 0; i < nchunks * ncolumns; i++)
+		zones[i].null_count = i;
+	meta->stripe_id = vdb_map_new_stripe_id(ref);
+	meta->range = range;
+	meta->nchunks = nchunks;
+	meta->ncolumns = ncolumns;
+	block = vdb_map_store_meta(ref, meta, zones);
+	free(meta);
+	free(zones);
+	return block;
+}
+
+/* Switch LBs to a meta (or gone); free the segments and old metas they leave. */
+static void
+switch_lbs(const VdbTableRef *ref, uint32 range, const uint8 *indexes, int n, VdbBlock meta,
+		   bool free_segments)
+{
+	VdbScmChange *change;
+
+	vdb_map_lock_lbs(ref, range, indexes, n);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	if (free_segments)
+		for (int i = 0; i < n; i++)
+		{
+			VdbExtent	extent;
+
+			vdb_map_lookup(ref, range * 256 + indexes[i], &extent);
+			if (extent.kind == VDB_EXTENT_SEGMENT && extent.first_lb == range * 256 + indexes[i])
+				vdb_scm_change_free_segment(change, extent.ref);
+		}
+	vdb_map_switch(change, ref, range, indexes, n,
+				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_GONE : VDB_EXTENT_STRIPE, meta, NULL, NULL);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	vdb_map_unlock_lbs(ref, range, indexes, n);
+}
+
+static void
+test_directory(void)
+{
+	VdbTableKey key = {0, 1, -1};
+	VdbTableRef ref;
+	VdbTableRef refs[200];
+	bool		past_end;
+	int			found = 0;
+
+	pool = mock_create();
+	UNIT_CHECK(!vdb_map_table_find(pool, &key, &ref), "empty directory");
+	for (int i = 0; i < 200; i++)
+		refs[i] = make_table(100 + i, i % 3 == 0 ? VDB_TABLE_UNLOGGED : 0);
+	for (int i = 0; i < 200; i++)
+	{
+		key.relnode = 100 + i;
+		UNIT_CHECK(vdb_map_table_find(pool, &key, &ref), "table %d", i);
+		UNIT_CHECK(memcmp(&ref.slot, &refs[i].slot, sizeof(ref) - offsetof(VdbTableRef, slot) - 2) == 0 &&
+				   ref.slot == i, "table %d has slot %u", i, ref.slot);
+		UNIT_CHECK(ref.logged == (i % 3 != 0) && !ref.temp, "flags of %d", i);
+	}
+	key.backend = 3;
+	UNIT_CHECK(!vdb_map_table_find(pool, &key, &ref), "other backend");
+	key.backend = -1;
+
+	vdb_map_table_drop(&refs[70]);
+	UNIT_CHECK(!vdb_map_table_valid(&refs[70]), "dropped");
+	key.relnode = 170;
+	UNIT_CHECK(!vdb_map_table_find(pool, &key, &ref), "dropped");
+	ref = make_table(5000, VDB_TABLE_TEMP);
+	UNIT_CHECK(ref.slot == 70 && ref.generation != refs[70].generation && ref.temp && !ref.logged,
+			   "slot %u generation %u", ref.slot, ref.generation);
+
+	key.relnode = 6000;
+	key.spc = 77;
+	vdb_map_table_rekey(&ref, &key);
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &ref) && ref.slot == 70, "rekeyed");
+	for (uint32 slot = 0;; slot++)
+	{
+		VdbTableKey at;
+
+		if (vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end))
+		{
+			found++;
+			UNIT_CHECK(ref.slot == slot && at.relnode == (slot == 70 ? 6000 : 100 + slot), "slot %u", slot);
+		}
+		else if (past_end)
+			break;
+	}
+	UNIT_CHECK(found == 200, "%d tables", found);
+	UNIT_CHECK(mock_used_count() == 3, "%d blocks", mock_used_count());
+}
+
+static void
+test_claim(void)
+{
+	VdbTableRef ref;
+	VdbLogicalBlock lbs[64];
+	VdbBlock	segments[64];
+	VdbExtent	extent;
+	int			n;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	UNIT_CHECK(vdb_map_limit(&ref) == 0, "limit");
+	vdb_map_lookup(&ref, 0, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_NONE, "nothing yet");
+
+	n = claim(&ref, 5, 8, lbs, segments);
+	UNIT_CHECK(n == 5 && vdb_map_limit(&ref) == 40, "%d claimed, limit %u", n, vdb_map_limit(&ref));
+	for (VdbLogicalBlock lb = 0; lb < 40; lb++)
+	{
+		vdb_map_lookup(&ref, lb, &extent);
+		UNIT_CHECK(extent.kind == VDB_EXTENT_SEGMENT && extent.ref == segments[lb / 8] &&
+				   extent.first_lb == lbs[lb / 8] && extent.first_lb == lb / 8 * 8, "lb %u", lb);
+	}
+	vdb_map_lookup(&ref, 40, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_NONE, "past the limit");
+
+	/* up to LB 253, then 8 don't fit: the rest of the range is skipped */
+	while (vdb_map_limit(&ref) < 250)
+		n = claim(&ref, 1, 2, lbs, segments);
+	n = claim(&ref, 3, 1, lbs, segments);
+	UNIT_CHECK(n == 3 && vdb_map_limit(&ref) == 253, "limit %u", vdb_map_limit(&ref));
+	n = claim(&ref, 2, 8, lbs, segments);
+	UNIT_CHECK(n == 2 && lbs[0] == 256 && lbs[1] == 264, "first %u", lbs[0]);
+	vdb_map_lookup(&ref, 254, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_NONE, "skipped");
+	vdb_map_lookup(&ref, 10, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_SEGMENT && extent.first_lb == 8, "old range still there");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->height == 1, "height");
+
+	/* a claim ends with its range */
+	while (vdb_map_limit(&ref) < 508)
+		n = claim(&ref, 1, 4, lbs, segments);
+	n = claim(&ref, 8, 1, lbs, segments);
+	UNIT_CHECK(n == 4 && vdb_map_limit(&ref) == 512, "%d claimed", n);
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	UNIT_CHECK(mock_reserved_count() == 0, "%d reserved", mock_reserved_count());
+}
+
+static void
+claim_failing(void *arg)
+{
+	VdbBlock	segment;
+	VdbLogicalBlock lb;
+
+	vdb_scm_reserve_segments(pool, 1, false, &segment);
+	vdb_map_claim(arg, 1, 8, &segment, &lb, format_segment, arg);
+}
+
+static void
+test_claim_fails(void)
+{
+	VdbTableRef ref;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	mock_blocks_left = 0;
+	UNIT_CHECK(claim(&ref, 1, 8, NULL, NULL) == 0, "no block for the node");
+	UNIT_CHECK(vdb_map_limit(&ref) == 0 && mock_reserved_count() == 0, "nothing happened");
+	mock_blocks_left = -1;
+	UNIT_CHECK(shim_catches(claim_failing, &ref), "error in the callback");
+	UNIT_CHECK(mock_reserved_count() == VDB_SEGMENT_BLOCKS && vdb_map_limit(&ref) == 0,
+			   "only the caller's segment is reserved");
+	memset(&ref, 0, 0);
+	UNIT_CHECK(claim(&ref, 1, 8, NULL, NULL) == 1, "claims again");
+}
+
+static void
+claim_to_end(void *arg)
+{
+	claim(arg, 1, 8, NULL, NULL);
+}
+
+/* Pretend that many row numbers were used, to see the tree grow. */
+static void
+set_limit(const VdbTableRef *ref, VdbLogicalBlock limit)
+{
+	VdbScmChange *change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+
+	vdb_scm_change_publish(change, ref->entry_block,
+						   ref->entry_offset + offsetof(VdbTableEntry, next_lb), &limit, 4);
+	vdb_scm_change_end(change);
+}
+
+static void
+test_growth(void)
+{
+	VdbTableRef ref;
+	VdbLogicalBlock lbs[64];
+	VdbBlock	segments[64];
+	VdbExtent	extent;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	claim(&ref, 1, 8, NULL, NULL);
+	set_limit(&ref, 300 * 256);
+	claim(&ref, 1, 8, lbs, segments);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->height == 1, "height 1");
+	set_limit(&ref, 5000 * 256);
+	UNIT_CHECK(vdb_map_next_lb(&ref, 0) == 0, "range 0");
+	UNIT_CHECK(vdb_map_next_lb(&ref, 256) == 300 * 256, "next is %u", vdb_map_next_lb(&ref, 256));
+	UNIT_CHECK(vdb_map_next_lb(&ref, 301 * 256 + 7) == 5000 * 256, "limit");
+	claim(&ref, 1, 8, lbs, segments);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->height == 2 && lbs[0] == 5000 * 256, "height 2");
+	vdb_map_lookup(&ref, lbs[0] + 7, &extent);
+	UNIT_CHECK(extent.ref == segments[0], "found");
+	vdb_map_lookup(&ref, 300 * 256 + 7, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_SEGMENT, "found");
+	vdb_map_lookup(&ref, 7, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_SEGMENT, "found");
+	vdb_map_lookup(&ref, 2000 * 256, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_NONE, "hole");
+	UNIT_CHECK(vdb_map_next_lb(&ref, 301 * 256 + 7) == 5000 * 256, "over the root's children");
+	set_limit(&ref, 2000000u * 256);
+	claim(&ref, 1, 8, lbs, segments);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->height == 3, "height 3");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+
+	set_limit(&ref, VDB_MAX_LOGICAL_BLOCK - 8);
+	UNIT_CHECK(claim(&ref, 2, 8, NULL, NULL) == 1, "the last ones");
+	UNIT_CHECK(vdb_map_limit(&ref) == VDB_MAX_LOGICAL_BLOCK, "limit");
+	UNIT_CHECK(shim_catches(claim_to_end, &ref) && shim_sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+			   "out of row numbers");
+	pool = mock_create();
+}
+
+static void
+test_metas(void)
+{
+	VdbTableRef ref;
+	VdbBlock	meta;
+	VdbBlock	meta2;
+	const VdbStripeMeta *m;
+	uint8		all[256];
+	int			before;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	claim(&ref, 8, 8, NULL, NULL);
+	before = mock_used_count();
+	for (int i = 0; i < 256; i++)
+		all[i] = i;
+
+	meta = store_meta(&ref, 0, 8, 700);		/* 39 continuations: two batches */
+	m = vdb_map_meta(pool, meta);
+	UNIT_CHECK(m->ncontinuations == 39 && m->table_slot == ref.slot, "%u", m->ncontinuations);
+	for (int c = 0; c < 8; c++)
+		for (int k = 0; k < 700; k++)
+			UNIT_CHECK(vdb_map_zone(pool, m, c, k)->null_count == c * 700 + k, "zone");
+	UNIT_CHECK(vdb_map_zone(pool, m, 0, 700) == NULL, "added column");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == meta, "pending");
+	meta2 = store_meta(&ref, 0, 1, 3);
+	vdb_map_free_meta(&ref, meta);			/* not the first of the list */
+	vdb_map_free_meta(&ref, meta2);
+	UNIT_CHECK(mock_used_count() == before && vdb_map_table_entry(&ref)->pending_meta == 0,
+			   "%d leaked", mock_used_count() - before);
+
+	/* a full pool */
+	mock_blocks_left = 30;
+	UNIT_CHECK(store_meta(&ref, 0, 8, 700) == VDB_BLOCK_NONE, "full");
+	mock_blocks_left = -1;
+	UNIT_CHECK(mock_used_count() == before && mock_reserved_count() == 0, "nothing left");
+
+	/* switch away from segments, then from one stripe to two others, then gone */
+	meta = store_meta(&ref, 0, 2, 10);
+	switch_lbs(&ref, 0, all, 64, meta, true);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "installed");
+	UNIT_CHECK(mock_used_count() == before - 64 + 2, "segments freed");
+	meta2 = store_meta(&ref, 0, 2, 10);
+	switch_lbs(&ref, 0, all, 10, meta2, false);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "the old one has LBs yet");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	{
+		VdbBlock	meta3 = store_meta(&ref, 0, 2, 10);
+		VdbBlock	other = store_meta(&ref, 0, 2, 10);
+
+		switch_lbs(&ref, 0, all, 63, meta3, false);
+		UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == meta2, "now pending");
+		switch_lbs(&ref, 0, all + 63, 1, VDB_BLOCK_NONE, false);
+		UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == meta, "now pending");
+		UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+		vdb_map_free_meta(&ref, meta2);
+		vdb_map_free_meta(&ref, meta);
+		vdb_map_free_meta(&ref, other);
+		vdb_map_freeze_stripe(&ref, meta3);
+		UNIT_CHECK(vdb_map_meta(pool, meta3)->flags & VDB_STRIPE_FROZEN, "frozen");
+	}
+	UNIT_CHECK(mock_used_count() == before - 64 + 2, "metas freed");
+	vdb_map_table_drop(&ref);
+	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
+}
+
+static void
+lookup_zero(void *arg)
+{
+	VdbExtent	extent;
+
+	vdb_map_lookup(arg, 0, &extent);
+}
+
+static void
+test_damage(void)
+{
+	VdbTableRef ref;
+	char	   *root;
+	char	   *entry;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	claim(&ref, 4, 8, NULL, NULL);
+	root = (char *) vdb_pool_block(pool, vdb_map_table_entry(&ref)->root);
+	for (int i = 0; i < 20; i++)
+	{
+		if (i == 6 || i == 7 || i >= 20)	/* padding */
+			continue;
+		root[24 + i] ^= 0x10;
+		UNIT_CHECK(shim_catches(lookup_zero, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED,
+				   "byte %d", i);
+		UNIT_CHECK(vdb_map_check(&ref, (VdbMapReport) report, NULL) > 0, "check, byte %d", i);
+		root[24 + i] ^= 0x10;
+	}
+	entry = root + 24 + offsetof(VdbRangeNode, entries);
+	entry[0] = 9;
+	UNIT_CHECK(shim_catches(lookup_zero, &ref), "kind");
+	entry[0] = VDB_EXTENT_SEGMENT;
+	memcpy(entry + 8 * 16, entry, 16);		/* LB 8 says what LB 0 says */
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) > 0, "double");
+}
+
+/* What a table has: enough of everything that dropping it takes several steps. */
+static VdbTableRef
+make_rich_table(void)
+{
+	VdbTableRef ref;
+	uint8		some[16];
+	VdbBlock	meta;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	for (int i = 0; i < 12; i++)
+		claim(&ref, 20, 2, NULL, NULL);
+	for (int i = 0; i < 16; i++)
+		some[i] = i + 8;
+	meta = store_meta(&ref, 0, 10, 700);
+	switch_lbs(&ref, 0, some, 16, meta, true);
+	(void) store_meta(&ref, 0, 1, 100);
+	(void) store_meta(&ref, 1, 8, 500);
+	return ref;
+}
+
+typedef struct DropArg
+{
+	VdbTableRef ref;
+	bool		drop;
+} DropArg;
+
+static void
+drop_body(void *arg)
+{
+	DropArg    *drop = arg;
+
+	if (drop->drop)
+		vdb_map_table_drop(&drop->ref);
+	else
+		vdb_map_table_reset(&drop->ref);
+}
+
+/* Crash at every change of a drop or reset, again and again, and finish it afterwards. */
+static void
+drop_with_crashes(bool drop)
+{
+	bool		crashed = true;
+
+	for (int at = 0; crashed; at++)
+	{
+		VdbTableKey key = {0, 1, -1};
+		DropArg		arg = {make_rich_table(), drop};
+
+		mock_crash_at = mock_changes + at;
+		crashed = mock_run(drop_body, &arg);
+		if (crashed)
+		{
+			if (vdb_map_table_find(pool, &key, &arg.ref))
+			{
+				/* a second crash a little later */
+				mock_crash_at = mock_changes + at % 3;
+				if (mock_run(drop_body, &arg) && vdb_map_table_find(pool, &key, &arg.ref))
+					drop_body(&arg);
+			}
+		}
+		mock_crash_at = -1;
+		if (drop)
+			UNIT_CHECK(mock_used_count() == 1 && !vdb_map_table_find(pool, &key, &arg.ref),
+					   "crash at %d: %d left", at, mock_used_count());
+		else
+		{
+			UNIT_CHECK(mock_used_count() == 1 && vdb_map_table_find(pool, &key, &arg.ref) &&
+					   vdb_map_limit(&arg.ref) == 0,
+					   "crash at %d: %d left", at, mock_used_count());
+			UNIT_CHECK(claim(&arg.ref, 3, 8, NULL, NULL) == 3, "usable again");
+			UNIT_CHECK(vdb_map_check(&arg.ref, report, NULL) == 0, "check");
+		}
+		UNIT_CHECK(mock_reserved_count() == 0, "reserved");
+	}
+}
+
+static void
+test_drop_crashes(void)
+{
+	drop_with_crashes(true);
+}
+
+static void
+test_reset_crashes(void)
+{
+	drop_with_crashes(false);
+}
+
+/* A reset that crashed is finished by the next claim. */
+static void
+test_claim_finishes_reset(void)
+{
+	VdbTableKey key = {0, 1, -1};
+	DropArg		arg = {make_rich_table(), false};
+
+	mock_crash_at = mock_changes + 3;
+	UNIT_CHECK(mock_run(drop_body, &arg), "crashed");
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &arg.ref) && vdb_map_limit(&arg.ref) == 0, "empty at once");
+	UNIT_CHECK(claim(&arg.ref, 2, 8, NULL, NULL) == 2, "claims");
+	UNIT_CHECK(mock_used_count() == 1 + 1 + 16, "%d blocks", mock_used_count());
+	UNIT_CHECK(vdb_map_check(&arg.ref, report, NULL) == 0, "check");
+}
+
+static void
+meta_body(void *arg)
+{
+	VdbBlock	meta = store_meta(arg, 0, 8, 700);
+	uint8		indexes[3] = {1, 2, 3};
+
+	switch_lbs(arg, 0, indexes, 3, meta, false);
+}
+
+/* Crash at every change of storing and installing a meta: nothing leaks. */
+static void
+test_meta_crashes(void)
+{
+	bool		crashed = true;
+
+	for (int at = 0; crashed; at++)
+	{
+		VdbTableRef ref;
+		int			before;
+
+		pool = mock_create();
+		ref = make_table(1, 0);
+		claim(&ref, 8, 1, NULL, NULL);
+		before = mock_used_count();
+		mock_crash_at = mock_changes + at;
+		crashed = mock_run(meta_body, &ref);
+		if (!crashed)
+			break;
+		vdb_map_sweep(&ref);
+		UNIT_CHECK(mock_used_count() == before || mock_used_count() == before + 40,
+				   "crash at %d: %d blocks more", at, mock_used_count() - before);
+		UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "swept");
+		UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	}
+}
+
+static void
+test_counts(void)
+{
+	VdbTableRef ref;
+	VdbTableDelta delta = {.dead_rows = 10,.flash_rows = 7,.last_migration = 99};
+	VdbScmChange *change;
+
+	pool = mock_create();
+	ref = make_table(1, VDB_TABLE_UNLOGGED);
+	for (int i = 0; i < 2; i++)
+	{
+		LWLockAcquire(vdb_map_lock(ref.slot), LW_EXCLUSIVE);
+		change = vdb_scm_change_begin(pool, 0);
+		vdb_map_table_count(change, &ref, &delta);
+		vdb_scm_change_end(change);
+		LWLockRelease(vdb_map_lock(ref.slot));
+		delta.dead_rows = -15;
+		delta.last_migration = 0;
+	}
+	UNIT_CHECK(vdb_map_table_entry(&ref)->dead_rows == 0, "stops at zero");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->flash_rows == 14, "sum");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->last_migration == 99, "time");
+	vdb_map_table_set_valid(&ref, 5);
+	UNIT_CHECK(vdb_map_table_entry(&ref)->valid_incarnation == 5, "valid");
+}
+
+int
+main(void)
+{
+	shim_init();
+	unit_run("directory", test_directory);
+	unit_run("claim", test_claim);
+	unit_run("claims that fail", test_claim_fails);
+	unit_run("the tree grows", test_growth);
+	unit_run("metas and switches", test_metas);
+	unit_run("counters", test_counts);
+	unit_run("damage is reported", test_damage);
+	unit_run("drop with crashes", test_drop_crashes);
+	unit_run("reset with crashes", test_reset_crashes);
+	unit_run("claim finishes a reset", test_claim_finishes_reset);
+	unit_run("storing metas with crashes", test_meta_crashes);
+	return unit_finish();
+}

@@ -1,0 +1,703 @@
+/*
+ * overlay_test.c
+ *	  Unit tests of src/overlay over the mock of the pool: plain ones, and a long
+ *	  random history with crashes that is compared with a model, on the
+ *	  primary and on a standby.
+ */
+#include "pg_shim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+
+#include "overlay/overlay.h"
+#include "overlay/overlay_internal.h"
+#include "scm_mock.h"
+#include "unit_shim.h"
+
+static VdbPool *pool;
+
+static void
+report(VdbLogicalBlock lb, const char *message, void *arg)
+{
+	printf("# finding: lb %u: %s\n", lb, message);
+}
+
+static void
+format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg)
+{
+	vdb_scm_change_write(change, segment, VDB_POOL_BLOCK_HEADER, &first_lb, sizeof(first_lb));
+}
+
+/* Let LBs of range 0 become one stripe, with the given units (or none). */
+static void
+install_stripe(const VdbTableRef *ref, int first, int n, const VdbBlock *blocks, const uint16 *offsets)
+{
+	VdbStripeMeta *meta = calloc(1, sizeof(VdbStripeMeta));
+	uint8		indexes[256];
+	VdbBlock	block;
+	VdbScmChange *change;
+
+	for (int i = 0; i < n; i++)
+		indexes[i] = first + i;
+	block = vdb_map_store_meta(ref, meta, NULL);
+	vdb_map_lock_lbs(ref, 0, indexes, n);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	for (int i = 0; i < n; i++)
+	{
+		VdbExtent	extent;
+
+		vdb_map_lookup(ref, indexes[i], &extent);
+		if (extent.kind == VDB_EXTENT_SEGMENT && extent.first_lb == indexes[i])
+			vdb_scm_change_free_segment(change, extent.ref);
+	}
+	vdb_map_switch(change, ref, 0, indexes, n, VDB_EXTENT_STRIPE, block, blocks, offsets);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	vdb_map_unlock_lbs(ref, 0, indexes, n);
+	free(meta);
+}
+
+/* A table whose first nlbs logical blocks (a multiple of 8) are striped. */
+static VdbTableRef
+make_striped(int nlbs)
+{
+	VdbTableKey key = {0, 1, -1};
+	VdbTableRef ref;
+
+	pool = mock_create();
+	vdb_map_table_create(pool, &key, 0, &ref);
+	for (int done = 0; done < nlbs; done += 8)
+	{
+		VdbBlock	segment;
+		VdbLogicalBlock lb;
+
+		vdb_scm_reserve_segments(pool, 1, false, &segment);
+		vdb_map_claim(&ref, 1, 8, &segment, &lb, format_segment, NULL);
+	}
+	for (int done = 0; done < nlbs; done += 64)
+		install_stripe(&ref, done, Min(64, nlbs - done), NULL, NULL);
+	return ref;
+}
+
+static LWLock *
+row_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
+{
+	return vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+}
+
+/* Store a stub, as a delete or a lock would.  False: the pool is full. */
+static bool
+touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask)
+{
+	VdbExtent	extent;
+	VdbStub		stub = {.index = index,.next_index = index,.infomask = infomask,
+	.xmax = xid,.next_lb = lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
+	bool		ok;
+
+	LWLockAcquire(row_lock(ref, lb), LW_EXCLUSIVE);
+	vdb_map_lookup(ref, lb, &extent);
+	ok = vdb_overlay_prepare(ref, lb, &extent, 1);
+	if (ok)
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
+
+		mock_note_xid(xid);
+		vdb_overlay_set(change, ref, &extent, &stub);
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(row_lock(ref, lb));
+	return ok;
+}
+
+static void
+make_gone(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 gone[4])
+{
+	VdbExtent	extent;
+	VdbScmChange *change;
+
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(row_lock(ref, lb), LW_EXCLUSIVE);
+	vdb_map_lookup(ref, lb, &extent);
+	if (vdb_overlay_prepare(ref, lb, &extent, 0))
+	{
+		change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+		vdb_overlay_gone(change, ref, &extent, gone);
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(row_lock(ref, lb));
+}
+
+static bool
+read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *gone, VdbStub *stub)
+{
+	VdbExtent	extent;
+
+	vdb_map_lookup(ref, lb, &extent);
+	return vdb_overlay_row(ref, &extent, index, gone, stub);
+}
+
+static void
+test_layout(void)
+{
+	for (int c = 0; c < VDB_OVERLAY_CLASSES; c++)
+	{
+		const VdbUnitClass *class = &vdb_unit_classes[c];
+
+		UNIT_CHECK(vdb_overlay_unit_offset(c, class->units) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
+		for (int u = 0; u < class->units; u++)
+		{
+			uint32		start = vdb_overlay_unit_offset(c, u);
+
+			UNIT_CHECK(start / 512 == (start + 63) / 512, "header %d of class %d", u, c);
+			for (int i = 0; i < class->capacity; i++)
+			{
+				uint32		at = start + vdb_stub_offset(i);
+
+				UNIT_CHECK(at % 8 == 0 && at / 512 == (at + 23) / 512, "stub %d of class %d", i, c);
+				UNIT_CHECK(vdb_stub_offset(i) + 24 <= class->bytes, "stub %d of class %d", i, c);
+				UNIT_CHECK(i == 0 || vdb_stub_offset(i) >= vdb_stub_offset(i - 1) + 24, "stub %d", i);
+			}
+		}
+	}
+	UNIT_CHECK(vdb_overlay_class_for(0) == 0 && vdb_overlay_class_for(3) == 1 &&
+			   vdb_overlay_class_for(256) == 3, "classes");
+}
+
+static void
+test_basic(void)
+{
+	VdbTableRef ref = make_striped(16);
+	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
+	VdbExtent	extent;
+	VdbStub		stub;
+	bool		gone;
+	uint64		bits[4] = {1 | 2, 0, 0, 0};
+
+	vdb_map_lookup(&ref, 3, &extent);
+	vdb_overlay_read(&ref, &extent, view);
+	UNIT_CHECK(!view->any && view->nstubs == 0, "empty");
+	UNIT_CHECK(!read_row(&ref, 3, 7, &gone, &stub) && !gone, "empty");
+
+	/* every row of LB 3, so the unit grows through all classes */
+	for (int i = 0; i < 256; i++)
+	{
+		UNIT_CHECK(touch(&ref, 3, 255 - i, 2000 + i, 0), "touch %d", i);
+		if (i % 37 != 0)
+			continue;
+		for (int j = 0; j <= i; j++)
+			UNIT_CHECK(read_row(&ref, 3, 255 - j, &gone, &stub) && stub.xmax == 2000 + j, "row %d", j);
+	}
+	vdb_map_lookup(&ref, 3, &extent);
+	vdb_overlay_read(&ref, &extent, view);
+	UNIT_CHECK(view->any && view->nstubs == 256, "%d stubs", view->nstubs);
+	for (int i = 0; i < 256; i++)
+		UNIT_CHECK(view->stubs[view->stub_at[i]].index == i &&
+				   view->stubs[view->stub_at[i]].xmax == 2000 + 255 - i, "row %d", i);
+
+	/* a hint, a replacement in place after it, one that may not be in place */
+	vdb_overlay_hint(&ref, &extent, 200, HEAP_XMAX_INVALID);
+	UNIT_CHECK(read_row(&ref, 3, 200, &gone, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
+	touch(&ref, 3, 200, 3000, HEAP_XMAX_LOCK_ONLY);
+	touch(&ref, 3, 200, 3001, 0);
+	UNIT_CHECK(read_row(&ref, 3, 200, &gone, &stub) && stub.xmax == 3001 && stub.infomask == 0, "replaced");
+	for (int i = 0; i < 1000; i++)		/* the unit is compacted again and again */
+		UNIT_CHECK(touch(&ref, 3, i % 256, 4000 + i, HEAP_XMAX_LOCK_ONLY), "replacement %d", i);
+	for (int i = 0; i < 256; i++)
+		UNIT_CHECK(read_row(&ref, 3, i, &gone, &stub) && stub.xmax == 4000 + (i < 232 ? 768 : 512) + i,
+				   "row %d has %u", i, stub.xmax);
+
+	/* gone rows hide their stubs */
+	make_gone(&ref, 3, bits);
+	make_gone(&ref, 5, bits);
+	UNIT_CHECK(!read_row(&ref, 3, 1, &gone, &stub) && gone, "gone");
+	UNIT_CHECK(!read_row(&ref, 5, 1, &gone, &stub) && gone, "gone");
+	UNIT_CHECK(read_row(&ref, 3, 2, &gone, &stub) && !gone, "not gone");
+	vdb_map_lookup(&ref, 3, &extent);
+	vdb_overlay_read(&ref, &extent, view);
+	UNIT_CHECK(view->nstubs == 254 && view->gone[0] == 3 && view->stub_at[1] == -1, "view");
+
+	/* neighbours begin with the size that was needed before them */
+	touch(&ref, 4, 1, 5000, 0);
+	vdb_map_lookup(&ref, 4, &extent);
+	UNIT_CHECK(vdb_overlay_slab(&ref, extent.overlay_block)->size_class == 3, "neighbour");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0 && vdb_overlay_check(&ref, report, NULL) == 0, "check");
+	UNIT_CHECK(mock_reserved_count() == 0, "reserved");
+	vdb_map_table_drop(&ref);
+	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
+	free(view);
+}
+
+/* Blocks on the table's lists of slabs. */
+static int
+count_slabs(const VdbTableRef *ref)
+{
+	int			n = 0;
+
+	for (int list = 0; list < VDB_TABLE_LISTS; list++)
+		for (VdbBlock b = vdb_map_table_entry(ref)->lists[list]; b != VDB_BLOCK_NONE;
+			 b = vdb_overlay_slab(ref, b)->next)
+			n++;
+	return n;
+}
+
+static void
+test_slabs(void)
+{
+	VdbTableRef ref = make_striped(256);
+	int			slabs;
+
+	for (int lb = 0; lb < 256; lb++)
+		touch(&ref, lb, 1, 2000, 0);
+	slabs = count_slabs(&ref);
+	UNIT_CHECK(slabs >= 5 && slabs <= 6 + 8, "%d slabs for 256 small units", slabs);
+	for (int lb = 0; lb < 256; lb++)
+	{
+		VdbExtent	extent;
+		VdbScmChange *change;
+		VdbBlock	block;
+
+		LWLockAcquire(row_lock(&ref, lb), LW_EXCLUSIVE);
+		vdb_map_lookup(&ref, lb, &extent);
+		block = extent.overlay_block;
+		change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+		vdb_overlay_free(change, &ref, lb, block, extent.overlay_offset);
+		vdb_map_set_overlay(change, &ref, &extent, VDB_BLOCK_NONE, 0);
+		vdb_scm_change_end(change);
+		LWLockRelease(row_lock(&ref, lb));
+		vdb_overlay_settle(&ref, block);
+		UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
+	}
+	UNIT_CHECK(count_slabs(&ref) == 1, "%d slabs kept", count_slabs(&ref));
+	vdb_overlay_settle(&ref, 1);
+
+	/* a full pool */
+	mock_blocks_left = 0;
+	UNIT_CHECK(touch(&ref, 0, 1, 3000, 0) && touch(&ref, 0, 2, 3000, 0), "room is left in the slab");
+	UNIT_CHECK(!touch(&ref, 0, 3, 3000, 0), "no room to grow");
+	UNIT_CHECK(shim_locks_held() == 0 && mock_reserved_count() == 0, "nothing held");
+	mock_blocks_left = 1;
+	UNIT_CHECK(touch(&ref, 0, 3, 3000, 0), "grows");
+}
+
+static void
+read_row_0(void *arg)
+{
+	bool		gone;
+	VdbStub		stub;
+
+	read_row(arg, 0, 0, &gone, &stub);
+}
+
+static void
+test_damage(void)
+{
+	VdbTableRef ref = make_striped(8);
+	VdbExtent	extent;
+	char	   *block;
+
+	touch(&ref, 0, 0, 2000, 0);
+	vdb_map_lookup(&ref, 0, &extent);
+	block = (char *) vdb_pool_block(pool, extent.overlay_block);
+	for (int i = 0; i < 12; i++)
+	{
+		block[extent.overlay_offset + i] ^= 1;
+		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED, "byte %d", i);
+		block[extent.overlay_offset + i] ^= 1;
+	}
+	for (int i = 0; i < 16; i++)
+	{
+		block[24 + i] ^= 1;
+		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED, "slab byte %d", i);
+		UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) > 0, "check of slab byte %d", i);
+		block[24 + i] ^= 1;
+	}
+}
+
+/* ---- a random history with crashes ---- */
+
+#define NLBS		16
+#define NROWS		24				/* rows of an LB that are played with */
+#define NXACTS		3
+#define MAX_XID		100000
+
+typedef struct RowModel
+{
+	TransactionId deleter;			/* committed, 0: none */
+	int64		deleted_at;			/* WAL position of the commit */
+	int			busy;				/* 1 + number of the open transaction that touched it */
+	bool		maybe_gone;
+} RowModel;
+
+typedef struct Xact
+{
+	TransactionId xid;				/* 0: not open */
+	int			nrows;
+	int			rows[64];			/* lb * NROWS + row */
+	bool		deleted[64];
+} Xact;
+
+static RowModel model[NLBS * NROWS];
+static Xact xacts[NXACTS];
+static bool committed[MAX_XID];		/* as clog says now */
+static int64 committed_at[MAX_XID];
+static VdbTableRef table;
+
+static uint8
+row_index(int row)
+{
+	return (row % NROWS) * 10;
+}
+
+/* Does a reader of this pool take the row for deleted? */
+static bool
+reads_deleted(const VdbTableRef *ref, int row)
+{
+	VdbStub		stub;
+	bool		gone;
+
+	if (!read_row(ref, row / NROWS, row_index(row), &gone, &stub))
+		return gone;
+	if (stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY))
+		return false;
+	return stub.xmax < MAX_XID && committed[stub.xmax];
+}
+
+static void
+compare_all(const VdbTableRef *ref, const char *what)
+{
+	for (int row = 0; row < NLBS * NROWS; row++)
+		UNIT_CHECK(reads_deleted(ref, row) == (model[row].deleter != 0),
+				   "%s: lb %d row %d: deleted by %u", what, row / NROWS, row_index(row), model[row].deleter);
+}
+
+/* The standby has seen all durable WAL: it must agree on what is durable. */
+static void
+compare_standby(void)
+{
+	VdbTableRef ref = table;
+
+	mock_flush();
+	ref.pool = mock_standby();
+	compare_all(&ref, "standby");
+}
+
+static void
+play_touch(Xact *xact)
+{
+	int			row = unit_random_below(NLBS * NROWS);
+	bool		delete = unit_random_below(3) > 0;
+	uint16		infomask = delete ? 0 : HEAP_XMAX_LOCK_ONLY;
+	TransactionId xmax;
+
+	if (model[row].deleter != 0 || (model[row].busy != 0 && model[row].busy != xact - xacts + 1))
+		return;
+	if (xact->nrows == 64)
+		return;
+	if (xact->xid == 0)
+		xact->xid = mock_next_xid++;
+	xmax = xact->xid;
+	if (!delete && unit_random_below(3) == 0)
+	{
+		infomask |= HEAP_XMAX_IS_MULTI;
+		xmax = 50 + unit_random_below(1000);
+	}
+	for (int i = 0; i < xact->nrows; i++)
+		if (xact->rows[i] == row && xact->deleted[i])
+			return;
+	if (infomask & HEAP_XMAX_IS_MULTI)
+		mock_flush();
+	model[row].busy = xact - xacts + 1;
+	xact->rows[xact->nrows] = row;
+	xact->deleted[xact->nrows++] = false;
+	{
+		VdbExtent	extent;
+		VdbStub		stub = {.index = row_index(row),.infomask = infomask,.xmax = xmax,
+		.next_lb = row / NROWS,.next_index = row_index(row),
+		.xmax_incarnation = vdb_incarnation_current(pool)};
+		VdbScmChange *change;
+
+		LWLockAcquire(row_lock(&table, row / NROWS), LW_EXCLUSIVE);
+		vdb_map_lookup(&table, row / NROWS, &extent);
+		UNIT_CHECK(vdb_overlay_prepare(&table, row / NROWS, &extent, 1), "pool full");
+		change = vdb_scm_change_begin(pool, 0);
+		vdb_overlay_set(change, &table, &extent, &stub);
+		vdb_scm_change_end(change);
+		LWLockRelease(row_lock(&table, row / NROWS));
+	}
+	xact->deleted[xact->nrows - 1] = delete;
+}
+
+static void
+close_xact(Xact *xact)
+{
+	for (int i = 0; i < xact->nrows; i++)
+		model[xact->rows[i]].busy = 0;
+	xact->xid = 0;
+	xact->nrows = 0;
+}
+
+/* Commit (sometimes without a flush) or abort. */
+static void
+play_end(Xact *xact)
+{
+	if (xact->xid == 0)
+		return;
+	if (unit_random_below(4) > 0)
+	{
+		VdbTableDelta delta = {.dead_rows = 1};
+		VdbScmChange *change;
+
+		/* stands for the commit record */
+		(void) vdb_incarnation_current(pool);
+		LWLockAcquire(vdb_map_lock(table.slot), LW_EXCLUSIVE);
+		change = vdb_scm_change_begin(pool, 0);
+		vdb_map_table_count(change, &table, &delta);
+		vdb_scm_change_end(change);
+		LWLockRelease(vdb_map_lock(table.slot));
+		if (unit_random_below(2) == 0)
+			mock_flush();
+		committed[xact->xid] = true;
+		committed_at[xact->xid] = mock_wal_position();
+		for (int i = 0; i < xact->nrows; i++)
+			if (xact->deleted[i])
+			{
+				model[xact->rows[i]].deleter = xact->xid;
+				model[xact->rows[i]].deleted_at = mock_wal_position();
+			}
+	}
+	close_xact(xact);
+}
+
+static void
+play_gone(void)
+{
+	int			row = unit_random_below(NLBS * NROWS);
+	uint64		bits[4] = {0};
+
+	if (model[row].deleter == 0)
+		return;
+	bits[row_index(row) / 64] = UINT64CONST(1) << (row_index(row) % 64);
+	make_gone(&table, row / NROWS, bits);
+}
+
+static void
+play_hint(void)
+{
+	int			row = unit_random_below(NLBS * NROWS);
+	VdbExtent	extent;
+	VdbStub		stub;
+	bool		gone;
+
+	vdb_map_lookup(&table, row / NROWS, &extent);
+	if (!read_row(&table, row / NROWS, row_index(row), &gone, &stub) || model[row].busy ||
+		(stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
+		return;
+	if (!committed[stub.xmax])
+		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_INVALID);
+}
+
+/* Compaction of some LBs: new units, a switch, the old units freed. */
+static void
+play_switch(void)
+{
+	int			first = unit_random_below(NLBS - 4);
+	uint8		indexes[4];
+	VdbBlock	old[4];
+	VdbBlock	blocks[4];
+	uint16		offsets[4];
+	VdbStripeMeta *meta = calloc(1, sizeof(VdbStripeMeta));
+	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
+	VdbBlock	meta_block;
+	VdbBlock	pending;
+	VdbScmChange *change;
+
+	meta_block = vdb_map_store_meta(&table, meta, NULL);
+	free(meta);
+	for (int i = 0; i < 4; i++)
+		indexes[i] = first + i;
+	vdb_map_lock_lbs(&table, 0, indexes, 4);
+	for (int i = 0; i < 4; i++)
+	{
+		VdbExtent	extent;
+
+		vdb_map_lookup(&table, first + i, &extent);
+		vdb_overlay_read(&table, &extent, view);
+		UNIT_CHECK(vdb_overlay_build(&table, first + i, view->stubs, view->nstubs, view->gone,
+									 &blocks[i], &offsets[i]), "pool full");
+	}
+	LWLockAcquire(vdb_map_lock(table.slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+	for (int i = 0; i < 4; i++)
+	{
+		VdbExtent	extent;
+
+		vdb_map_lookup(&table, first + i, &extent);
+		old[i] = extent.overlay_block;
+		vdb_overlay_free(change, &table, first + i, extent.overlay_block, extent.overlay_offset);
+	}
+	vdb_map_switch(change, &table, 0, indexes, 4, VDB_EXTENT_STRIPE, meta_block, blocks, offsets);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(table.slot));
+	vdb_map_unlock_lbs(&table, 0, indexes, 4);
+	for (int i = 0; i < 4; i++)
+		vdb_overlay_settle(&table, old[i]);
+	while ((pending = vdb_map_table_entry(&table)->pending_meta) != VDB_BLOCK_NONE)
+		vdb_map_free_meta(&table, pending);
+	free(view);
+}
+
+static void
+play(void *arg)
+{
+	int			nops = *(int *) arg;
+
+	while (nops-- > 0)
+	{
+		uint64		what = unit_random_below(100);
+		Xact	   *xact = &xacts[unit_random_below(NXACTS)];
+
+		if (what < 70)
+			play_touch(xact);
+		else if (what < 85)
+			play_end(xact);
+		else if (what < 90)
+			play_gone();
+		else if (what < 97)
+			play_hint();
+		else
+			play_switch();
+	}
+}
+
+/* What was lost: open transactions, and commits behind the kept WAL. */
+static void
+forget_lost(void)
+{
+	for (int i = 0; i < NXACTS; i++)
+		close_xact(&xacts[i]);
+	for (int row = 0; row < NLBS * NROWS; row++)
+	{
+		model[row].busy = 0;
+		if (model[row].deleter != 0 && model[row].deleted_at > mock_wal_kept())
+			model[row].deleter = 0;
+	}
+	for (TransactionId xid = 0; xid < MAX_XID; xid++)
+		if (committed[xid] && committed_at[xid] > mock_wal_kept())
+			committed[xid] = false;
+}
+
+/* Units in use, and those among them that no map entry leads to. */
+static void
+count_units(int *used, int *lost)
+{
+	*used = *lost = 0;
+	for (int list = 0; list < VDB_TABLE_LISTS; list++)
+		for (VdbBlock b = vdb_map_table_entry(&table)->lists[list]; b != VDB_BLOCK_NONE;
+			 b = vdb_overlay_slab(&table, b)->next)
+			for (int i = 0; i < vdb_overlay_slab(&table, b)->nunits; i++)
+			{
+				uint16		offset = vdb_overlay_unit_offset(vdb_overlay_slab(&table, b)->size_class, i);
+				const VdbOverlayUnit *unit = vdb_overlay_unit_at(pool, b, offset);
+				VdbExtent	extent;
+
+				if (unit->capacity == 0)
+					continue;
+				++*used;
+				vdb_map_lookup(&table, unit->lb, &extent);
+				if (extent.overlay_block != b || extent.overlay_offset != offset)
+					++*lost;
+			}
+}
+
+/* Distinct metas of the table's one range. */
+static int
+count_metas(void)
+{
+	VdbBlock	seen[NLBS];
+	int			n = 0;
+
+	for (int lb = 0; lb < NLBS; lb++)
+	{
+		VdbExtent	extent;
+		bool		known = false;
+
+		vdb_map_lookup(&table, lb, &extent);
+		for (int i = 0; i < n; i++)
+			known = known || seen[i] == extent.ref;
+		if (!known)
+			seen[n++] = extent.ref;
+	}
+	return n;
+}
+
+static void
+start_history(void)
+{
+	table = make_striped(NLBS);
+	mock_flush();
+	memset(model, 0, sizeof(model));
+	memset(xacts, 0, sizeof(xacts));
+	memset(committed, 0, sizeof(committed));
+}
+
+static int	histories = 6;
+static int	crashes_each = 40;
+
+static void
+test_crashes(void)
+{
+	int			ncrashes = 0;
+
+	for (int h = 0; h < histories; h++)
+	{
+		start_history();
+		for (int i = 0; i < crashes_each; i++)
+		{
+			int			nops = 20 + unit_random_below(200);
+			int			used;
+			int			lost;
+
+			mock_crash_at = mock_changes + unit_random_below(150);
+			if (!mock_run(play, &nops))
+				mock_crash();
+			ncrashes++;
+			forget_lost();
+			compare_all(&table, "after crash");
+			compare_standby();
+			UNIT_CHECK(vdb_map_check(&table, report, NULL) == 0, "map check");
+			if (unit_random_below(2) == 0)
+			{
+				vdb_map_sweep(&table);
+				vdb_overlay_sweep(&table);
+				count_units(&used, &lost);
+				UNIT_CHECK(lost == 0, "%d units lost", lost);
+				UNIT_CHECK(mock_used_count() == 2 + count_metas() + count_slabs(&table),
+						   "%d blocks used, %d slabs", mock_used_count(), count_slabs(&table));
+				compare_all(&table, "after sweep");
+			}
+			UNIT_CHECK(vdb_overlay_check(&table, report, NULL) == 0, "overlay check");
+		}
+		mock_crash_at = -1;
+		vdb_map_table_drop(&table);
+		UNIT_CHECK(mock_used_count() == 1, "%d blocks left", mock_used_count());
+	}
+	printf("# %d crashes\n", ncrashes);
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc > 1)
+		histories = atoi(argv[1]);
+	shim_init();
+	unit_run("units and stubs in sectors", test_layout);
+	unit_run("stubs, growth, replacement, gone rows", test_basic);
+	unit_run("slabs come and go", test_slabs);
+	unit_run("damage is reported", test_damage);
+	unit_run("random history with crashes", test_crashes);
+	return unit_finish();
+}
