@@ -17,6 +17,7 @@
 #include "am/am.h"
 #include "base/vdb_guc.h"
 #include "base/vdb_shmem.h"
+#include "exec/exec.h"
 #include "migrate/migrate.h"
 #include "rows/rows.h"
 #include "scm/scm.h"
@@ -37,5 +38,6 @@ _PG_init(void)
 	vdb_rows_init();
 	vdb_stripe_init();
 	vdb_am_init();
+	vdb_exec_init();
 	vdb_migrate_init();
 }

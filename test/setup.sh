@@ -64,7 +64,7 @@ fi
 mkdir -p build
 log=build/build.log
 if ! make -j"$(nproc)" PG_CONFIG="$PG_CONFIG" all >"$log" 2>&1; then
-	grep -E 'error|Error|warning' "$log" | head -n 30 >&2 || true
+	grep -E ': (fatal )?error|: warning|\*\*\*|undefined reference' "$log" | head -n 30 >&2 || true
 	echo "the build failed: $log" >&2
 	exit 1
 fi

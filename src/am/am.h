@@ -56,6 +56,8 @@ extern Size vdb_parallelscan_estimate(Relation rel);
 extern Size vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void vdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 
+extern VdbBatch *vdb_scan_batch(VdbScan *scan);
+
 /* The next block of a forward walk (own or shared with other workers), or -1. */
 extern int64 vdb_scan_next_block(VdbScan *scan);
 

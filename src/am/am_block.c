@@ -51,14 +51,6 @@ block_limit(Relation rel)
 
 /* ---- bitmap scans ---- */
 
-static VdbBatch *
-scan_batch(VdbScan *scan)
-{
-	if (scan->batch == NULL)
-		scan->batch = vdb_batch_create(scan->base.rs_rd);
-	return scan->batch;
-}
-
 /* Drop the rows that the bitmap does not name. */
 static void
 keep_offsets(VdbBatch *batch, const struct TBMIterateResult *tbmres)
@@ -97,7 +89,7 @@ bool
 vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
-	VdbBatch   *batch = scan_batch(scan);
+	VdbBatch   *batch = vdb_scan_batch(scan);
 
 	scan->row = -1;
 	batch->nrows = 0;
@@ -143,7 +135,7 @@ vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
 	}
 	else if (vdb_scan_next_block(scan) < 0)
 		return false;
-	vdb_batch_read(scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
+	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
 				   InvalidTransactionId, false);
 	scan->loaded = true;
 	scan->row = -1;
@@ -221,7 +213,7 @@ analyze_load(VdbScan *scan, TransactionId oldest_xmin)
 	if (scan->lb + 1 >= scan->limit)
 		return false;
 	scan->lb++;
-	vdb_batch_read(scan_batch(scan), (VdbLogicalBlock) scan->lb, NULL, oldest_xmin, true);
+	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, NULL, oldest_xmin, true);
 	scan->loaded = true;
 	scan->row = -1;
 	return true;

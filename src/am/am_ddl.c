@@ -32,6 +32,7 @@
 
 #include "am/am.h"
 #include "pages/pages.h"
+#include "stripe/stripe.h"
 
 /*
  * The relation is only partly valid here: no pg_class row yet.  A pool entry
@@ -69,6 +70,7 @@ vdb_nontransactional_truncate(Relation rel)
 
 	if (vdb_table_open(rel, false, &ref))
 		vdb_map_table_reset(&ref);
+	vdb_stripe_forget(rel);		/* pages of the same numbers get other stripes */
 	RelationTruncate(rel, 1);	/* the metapage stays */
 }
 

@@ -71,9 +71,24 @@ vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapsho
 
 /* ---- which index entries may go ---- */
 
-/* Is the version gone or dead to everyone?  Then *xid is raised to what a standby must have forgotten. */
 static bool
-version_removable(Relation rel, ItemPointer tid, TransactionId *latest)
+is_dead_to_all(Relation rel, HeapTupleHeader hdr)
+{
+	TransactionId dead_after;
+	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+
+	return deadness == VDB_DEAD ||
+		(deadness == VDB_RECENTLY_DEAD &&
+		 GlobalVisTestIsRemovableXid(GlobalVisTestFor(rel), dead_after));
+}
+
+/*
+ * Is the version gone or dead to everyone?  Then *latest is raised to what a standby
+ * must have forgotten.  What somebody has found dead (known) isn't judged again:
+ * our horizon may be older than his.
+ */
+static bool
+version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *latest)
 {
 	VdbVersion	version;
 	HeapTupleHeader hdr = &version.hdr;
@@ -82,7 +97,7 @@ version_removable(Relation rel, ItemPointer tid, TransactionId *latest)
 	/* A row that is not there was removed by a record that has resolved its own conflicts. */
 	if (!vdb_table_peek(rel, vdb_tid_to_row(tid), &version))
 		return true;
-	if (!vdb_row_surely_dead(hdr, GlobalVisTestFor(rel)))
+	if (!known && !is_dead_to_all(rel, hdr))
 		return false;
 	if (HeapTupleHeaderXminInvalid(hdr))
 		return true;			/* inserted by a transaction that failed: nobody ever saw it */
@@ -119,7 +134,7 @@ vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 		if (delstate->bottomup && freed >= delstate->bottomupfreespace)
 			break;
 		kept = i + 1;
-		if (version_removable(rel, &candidate->tid, &latest))
+		if (version_removable(rel, &candidate->tid, status->knowndeletable, &latest))
 		{
 			status->knowndeletable = true;
 			freed += status->freespace;

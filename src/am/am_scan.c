@@ -16,6 +16,7 @@
 #include "access/tableam.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -155,12 +156,24 @@ previous_block(VdbScan *scan)
 	return --scan->lb;
 }
 
+/* The scan's batch, made when first needed, in the scan's own memory context. */
+VdbBatch *
+vdb_scan_batch(VdbScan *scan)
+{
+	if (scan->batch == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
+
+		scan->batch = vdb_batch_create(scan->base.rs_rd);
+		MemoryContextSwitchTo(old);
+	}
+	return scan->batch;
+}
+
 static void
 load_block(VdbScan *scan)
 {
-	if (scan->batch == NULL)
-		scan->batch = vdb_batch_create(scan->base.rs_rd);
-	vdb_batch_read(scan->batch, (VdbLogicalBlock) scan->lb, scan->base.rs_snapshot,
+	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, scan->base.rs_snapshot,
 				   InvalidTransactionId, false);
 	scan->loaded = true;
 }

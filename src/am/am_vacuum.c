@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "am/am.h"
+#include "base/vdb_wal.h"
 
 typedef struct VacuumState
 {
@@ -485,7 +486,7 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	 * Every commit that may count as 'dead to everyone' is made durable now,
 	 * so that no reaped row can come back to life after a crash.
 	 */
-	XLogFlush(GetXLogInsertRecPtr());
+	XLogFlush(vdb_wal_end());
 
 	if (vdb_table_open(rel, false, &vs.ref))
 	{

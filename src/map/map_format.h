@@ -158,11 +158,13 @@ typedef struct VdbZone
 	uint8		min_len;
 	uint8		max_len;
 	uint8		pad;
+	Oid			cmp_proc;			/* comparison function and collation that min and max were found with: */
+	Oid			collation;			/* a reader that would compare otherwise must not use them */
 	char		min[VDB_ZONE_BYTES];
 	char		max[VDB_ZONE_BYTES];
 } VdbZone;
 
-StaticAssertDecl(sizeof(VdbZone) == 56, "zone map is 56 bytes on media");
+StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 
 #define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
 #define VDB_STRIPE_UNSETTLED	0x02	/* xmins may be in progress or aborted: ask clog */

@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "base/vdb_stop_point.h"
+#include "base/vdb_wal.h"
 #include "migrate/migrate.h"
 
 /* Rows of one stripe take at most about this much before encoding (one row may be more). */
@@ -606,7 +607,7 @@ switch_range(Mover *mover)
 		bool		built = true;
 
 		/* all WAL up to here goes first, so that the flush under the locks is short */
-		XLogFlush(GetXLogInsertRecPtr());
+		XLogFlush(vdb_wal_end());
 		VDB_STOP_POINT("migrate_before_switch");
 		vdb_map_lock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
 		if (compare_all(mover))

@@ -67,6 +67,13 @@ extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const 
 extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset);
 
 /*
+ * Free a unit that no map entry refers to any more (after a switch), or never did (a build that wasn't used), and settle its block.
+ * Own flushed changes; takes the LB's row lock and the map lock, of which the caller holds none.  Nothing happens if the address isn't
+ * one of a unit of this LB, or is referred to: somebody else freed it, and it was taken again.
+ */
+extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset);
+
+/*
  * After units of this slab block were freed: offer its room again, or give it back to the pool when nothing is used (one slab a class is kept).
  * Own flushed change; takes the map lock, which the caller must not hold.  Any block number is safe to pass while the ref is good.
  */

@@ -80,16 +80,19 @@ is_still_lost(const VdbTableRef *ref, const LostUnit *lost)
 		!is_referred(ref, lost->lb, &lost->place);
 }
 
-/* Free one unit if it is still lost, and settle its slab. */
+/*
+ * Free one unit, unless it is referred to (or, old_only, isn't the one that
+ * was collected any more), and settle its slab.
+ */
 static void
-free_lost(const VdbTableRef *ref, const LostUnit *lost)
+free_unreferred(const VdbTableRef *ref, const LostUnit *lost, bool old_only)
 {
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lost->lb));
 	bool		freed = false;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	if (is_still_lost(ref, lost))
+	if (old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->place))
 	{
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
@@ -100,6 +103,18 @@ free_lost(const VdbTableRef *ref, const LostUnit *lost)
 	LWLockRelease(lock);
 	if (freed)
 		vdb_overlay_settle(ref, lost->place.block);
+}
+
+/* See overlay.h. */
+void
+vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset)
+{
+	LostUnit	lost = {lb, {block, offset, 0}};
+
+	if (block == VDB_BLOCK_NONE)
+		return;
+	(void) vdb_incarnation_current(ref->pool);
+	free_unreferred(ref, &lost, false);
 }
 
 /* See overlay.h.  Any number of processes may do it at once. */
@@ -123,7 +138,7 @@ vdb_overlay_sweep(const VdbTableRef *ref)
 				collect_lost(ref, block, lost);
 		LWLockRelease(lock);
 		for (int i = 0; i < lost->n; i++)
-			free_lost(ref, &lost->units[i]);
+			free_unreferred(ref, &lost->units[i], true);
 	} while (lost->n == SWEEP_BATCH);
 	pfree(lost);
 }

@@ -11,7 +11,7 @@
  *
  * Taking a unit looks at the first slabs of its class.  Slabs found full there
  * are moved to the full list in batches; when none is left, new ones are
- * formatted zero, more of them the faster they are used up.  The unit itself
+ * formatted zero; of the large classes more the faster they are used up.  The unit itself
  * isn't marked here: the caller's change does that, before it releases the
  * map lock.
  *
@@ -229,6 +229,13 @@ add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
 	return true;
 }
 
+/* How many slabs are formatted at a time: units should come in dozens for one flush of WAL. */
+static inline int
+slabs_to_add(int size_class, int nfull)
+{
+	return vdb_unit_classes[size_class].units > SLAB_BATCH ? 1 : Min(1 + 2 * nfull, SLAB_BATCH);
+}
+
 /*
  * Find a free unit of the class, not the one at the address to avoid.
  * Map lock held exclusive, and kept until the unit was marked.  May flush WAL.
@@ -260,7 +267,7 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 		}
 		if (block != VDB_BLOCK_NONE)
 			change_lists(ref, size_class, nfull, NULL, 0);
-		else if (!add_slabs(ref, size_class, nfull, Min(1 + 2 * nfull, SLAB_BATCH)))
+		else if (!add_slabs(ref, size_class, nfull, slabs_to_add(size_class, nfull)))
 			return false;
 	}
 }

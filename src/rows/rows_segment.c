@@ -36,11 +36,15 @@
 #include "access/xact.h"
 #include "port/pg_crc32c.h"
 
+#include "base/vdb_guc.h"
 #include "base/vdb_stop_point.h"
 #include "pages/pages.h"
 #include "rows/rows_private.h"
 
 #define VDB_LB_NONE				PG_UINT32_MAX
+
+/* One claim takes at most this part of the segments that the pool can still give. */
+#define VDB_CLAIM_SHARE			16
 
 /* Segments reserved and entered, but perhaps not claimed: see claim_segments. */
 typedef struct VdbPendingClaim
@@ -119,19 +123,31 @@ drop_pending(int first)
 	vdb_pending.nentered = 0;
 }
 
+/* Segments to ask for: fewer as the pool fills, so that spares don't take it from others. */
+static int
+claim_wanted(const VdbAppender *appender, VdbPool *pool)
+{
+	int64		possible = (int64) vdb_scm_size_mb * (1024 * 1024 / VDB_SEGMENT_BYTES);
+	int64		used = pg_atomic_read_u32(&vdb_pool_shared(pool)->used_segments);
+	int64		share = (possible - used) / VDB_CLAIM_SHARE;
+
+	return (int) Max(1, Min(share, Min(appender->run, vdb_owned_room())));
+}
+
 /*
  * Claim new segments as spares: appender->run of them, or as many as the pool
- * and the range allow.  False: the pool is full.
+ * and the range allow.  False: the pool is full.  This backend may own one more.
  */
 static bool
 claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 {
 	VdbPendingClaim *pending = &vdb_pending;
 	int			lbs = vdb_fill_choose_lbs(vdb_appender_average(appender));
-	int			want = Min(appender->run, vdb_owned_room());
+	int			want = claim_wanted(appender, ref->pool);
 	int			nclaimed;
 	VdbFormatArg arg;
 
+	Assert(vdb_owned_room() > 0);
 	Assert(want > 0 && want <= VDB_CLAIM_MAX);
 	if (pending->nsegments > 0)
 		drop_pending(0);			/* of an error that somebody swallowed */

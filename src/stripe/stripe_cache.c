@@ -241,6 +241,7 @@ vdb_stripe_release(VdbStripe *stripe)
 		ref = dlist_head_element(VdbStripeRef, node, &stripe->refs);
 	}
 	ref_drop(stripe, ref, 1);
+	cache_trim(NULL);			/* one large vector may exceed the limit while used */
 }
 
 /* Resource owner release: what an owner still holds goes with it. */
@@ -267,6 +268,7 @@ stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel
 #endif
 		ref_drop(stripe, ref, ref->count);
 	}
+	cache_trim(NULL);
 }
 
 void

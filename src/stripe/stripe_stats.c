@@ -87,6 +87,8 @@ static bool
 zone_begin(const VdbZoneMethod *method, const uint8 *nulls, uint32 count, VdbZone *zone)
 {
 	memset(zone, 0, sizeof(*zone));
+	zone->cmp_proc = method->cmp.fn_oid;
+	zone->collation = method->collation;
 	if (method->byval)
 		zone->flags |= VDB_ZONE_BY_VALUE;
 	zone->null_count = zone_count_nulls(nulls, count);

@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -156,6 +157,26 @@ error_is_damage(const ErrorData *error)
 		class == ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
 }
 
+/* What to tell of an error; those of pages don't know whose data they met. */
+static char *
+verify_message(const VdbVerify *verify, VdbVerifyStep step, const ErrorData *error)
+{
+	StringInfoData message;
+
+	initStringInfo(&message);
+	appendStringInfoString(&message, error->message);
+	if (error->detail != NULL)
+		appendStringInfo(&message, ": %s", error->detail);
+	if (step == verify_column && strstr(message.data, "column \"") == NULL)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(verify->rel), verify->attno - 1);
+
+		appendStringInfo(&message, " (chunk %d, column \"%s\" of stripe %u)",
+						 verify->chunk, NameStr(att->attname), verify->stripe_id);
+	}
+	return message.data;
+}
+
 /* Run a step in a subtransaction; false: damage, reported. */
 static bool
 verify_step(VdbVerify *verify, VdbVerifyStep step)
@@ -183,9 +204,7 @@ verify_step(VdbVerify *verify, VdbVerifyStep step)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;
-		verify->callback(verify->arg,
-						 error->detail == NULL ? pstrdup(error->message) :
-						 psprintf("%s: %s", error->message, error->detail));
+		verify->callback(verify->arg, verify_message(verify, step, error));
 		FreeErrorData(error);
 		good = false;
 	}

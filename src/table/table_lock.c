@@ -139,7 +139,8 @@ must_follow(const LockState *state, const HeapTupleHeaderData *hdr)
 
 /*
  * Nobody is in the way.  If the version was updated, lock its successors first, with
- * the row unlocked, and then see that nothing has changed which matters.
+ * the row unlocked, and then see that nothing has changed which matters.  (A lock
+ * stronger than KeyShare is beside an update only if that was rolled back.)
  */
 static LockStep
 lock_beside(LockState *state, TM_Result *result)
@@ -148,9 +149,8 @@ lock_beside(LockState *state, TM_Result *result)
 	HeapTupleHeader hdr = &target->version.hdr;
 	HeapTupleHeaderData before = *hdr;
 
-	if (!must_follow(state, &before))
+	if (state->request->mode != LockTupleKeyShare || !must_follow(state, &before))
 		return LOCK_STORE;
-	Assert(state->request->mode == LockTupleKeyShare);
 
 	vdb_target_unlock(target);
 	*result = vdb_chain_lock(target->rel, &before, &target->tid, state->request->mode);

@@ -106,8 +106,9 @@ table_revive(Relation rel, VdbTableRef *ref)
 bool
 vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 {
-	VdbTableCache *cache = table_cache(rel);
+	/* first the pool: locking it may process invalidations, which free the cache */
 	VdbPool    *pool = vdb_pool_open();
+	VdbTableCache *cache = table_cache(rel);
 	VdbTableKey key;
 
 	if (cache->found && cache->ref.pool == pool && vdb_map_table_valid(&cache->ref))

@@ -70,7 +70,8 @@ server_create demo 'shared_buffers = 256MB' 'max_wal_size = 2GB' "log_min_messag
 extension_create
 note "$(sql 'SHOW server_version' | cut -d' ' -f1) in $VDB_WORK, data checksums on, fsync on"
 if [ "$am" != heap ]; then
-	IFS='|' read -r persistent size path <<<"$(sql 'SELECT persistent, size_bytes, path FROM vdb.pool')"
+	pool=$(sql 'SELECT persistent, size_bytes, path FROM vdb.pool')
+	IFS='|' read -r persistent size path <<<"$pool"
 	if [ "$persistent" = t ]; then
 		note "the pool is on persistent memory: $path, $(mb "$size")"
 	else
@@ -140,7 +141,7 @@ checker=$!
 moved_meanwhile=0
 while running; do
 	{ read -r checks wrong rows <"$VDB_WORK/checker"; } 2>/dev/null || { checks=0 wrong=0 rows=0; }
-	IFS='|' read -r in_scm on_flash stripes <<<"$(flights_places)"
+	IFS='|' read -r in_scm on_flash stripes <<<"$(flights_places 2>/dev/null || echo '0|0|0')"
 	[ "$on_flash" -le "$moved_meanwhile" ] || moved_meanwhile=$on_flash
 	line="$(printf '%5.1f s  %9s rows' "$(seconds "$start")" "$(thousands "$rows")")"
 	[ "$am" = heap ] || line="$line  SCM $(thousands "$in_scm")  flash $(thousands "$on_flash") in $stripes stripes  pool $(mb "$(pool_used)")"

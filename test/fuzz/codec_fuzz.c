@@ -433,6 +433,12 @@ make_corpus_of(const char *directory, uint8 kind, uint32 count, bool with_nulls,
 			lens[pos] = (uint32) (pick * 19);
 		}
 		memset(nulls, encoding == VDB_ENC_ALLNULL ? 0xFF : 0x21, sizeof(nulls));
+		if (encoding != VDB_ENC_ALLNULL && count > 200)
+		{
+			/* few runs: the section is run-length */
+			memset(nulls, 0, sizeof(nulls));
+			nulls[3] = 0xFF;
+		}
 		if (vdb_codec_encode(ws, &in, &options, &out) != VDB_CODEC_OK)
 			abort();
 		if (out.encoding != encoding)

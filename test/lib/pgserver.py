@@ -117,10 +117,13 @@ class Server:
             f.write(text + '\n')
 
     def clear_pid_file(self):
-        """Take away the pid file of a postmaster that is dead but not yet reaped by init."""
+        """Take away the lock files of a postmaster that is dead but not yet reaped by init."""
         pid = self.postmaster_pid()
         if pid and _zombie(pid):
-            os.unlink(os.path.join(self.data, 'postmaster.pid'))
+            for path in (os.path.join(self.data, 'postmaster.pid'),
+                         '%s/.s.PGSQL.%d.lock' % (self.sock, self.port)):
+                if os.path.exists(path):
+                    os.unlink(path)
 
     def start(self, timeout=120):
         self.clear_pid_file()

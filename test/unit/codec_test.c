@@ -971,6 +971,28 @@ test_lying_sizes(void)
 	free(copy);
 }
 
+/* A bit width that no kernel has, with all the bytes that it would take */
+static void
+test_impossible_bits(void)
+{
+	static const uint8 bits[] = {64, 65, 96, 255};
+
+	for (size_t b = 0; b < lengthof(bits); b++)
+	{
+		VdbPackedHeader packed = {.bits = bits[b],.count = 256};
+		uint32		bytes = sizeof(packed) + 32 * (uint32) bits[b];
+		VdbVectorHeader header = {.version = 1,.encoding = VDB_ENC_FOR,.kind = VDB_VEC_INT,.count = 256,.width = 8,.stored_bytes = bytes,.raw_bytes = bytes};
+		uint8	   *vector = calloc(1, sizeof(header) + bytes);
+		VdbVectorReader reader;
+
+		memcpy(vector, &header, sizeof(header));
+		memcpy(vector + sizeof(header), &packed, sizeof(packed));
+		UNIT_CHECK(vdb_codec_open(ws, vector, sizeof(header) + bytes, NULL, 0, &reader) ==
+				   (bits[b] == 64 ? VDB_CODEC_OK : VDB_CODEC_CORRUPT), "%u bits", bits[b]);
+		free(vector);
+	}
+}
+
 /* A vector is found whole though others follow it. */
 static void
 test_neighbours(void)
@@ -1019,6 +1041,7 @@ main(void)
 	unit_run("choice of zstd", test_zstd_choice);
 	unit_run("wrong calls", test_wrong_calls);
 	unit_run("sizes that lie", test_lying_sizes);
+	unit_run("impossible bit widths", test_impossible_bits);
 	unit_run("vectors in a row", test_neighbours);
 	unit_run("damaged bytes", test_damage);
 	vdb_codec_workspace_free(ws);

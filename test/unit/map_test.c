@@ -62,6 +62,11 @@ report(VdbLogicalBlock lb, const char *message, void *arg)
 	printf("# finding: lb %u: %s\n", lb, message);
 }
 
+static void
+report_expected(VdbLogicalBlock lb, const char *message, void *arg)
+{
+}
+
 static VdbBlock
 store_meta(const VdbTableRef *ref, uint32 range, int nchunks, int ncolumns)
 {
@@ -387,7 +392,7 @@ test_damage(void)
 		root[24 + i] ^= 0x10;
 		UNIT_CHECK(shim_catches(lookup_zero, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED,
 				   "byte %d", i);
-		UNIT_CHECK(vdb_map_check(&ref, (VdbMapReport) report, NULL) > 0, "check, byte %d", i);
+		UNIT_CHECK(vdb_map_check(&ref, report_expected, NULL) > 0, "check, byte %d", i);
 		root[24 + i] ^= 0x10;
 	}
 	entry = root + 24 + offsetof(VdbRangeNode, entries);
@@ -395,7 +400,7 @@ test_damage(void)
 	UNIT_CHECK(shim_catches(lookup_zero, &ref), "kind");
 	entry[0] = VDB_EXTENT_SEGMENT;
 	memcpy(entry + 8 * 16, entry, 16);		/* LB 8 says what LB 0 says */
-	UNIT_CHECK(vdb_map_check(&ref, report, NULL) > 0, "double");
+	UNIT_CHECK(vdb_map_check(&ref, report_expected, NULL) > 0, "double");
 }
 
 /* What a table has: enough of everything that dropping it takes several steps. */

@@ -29,6 +29,7 @@ bool		mock_recovery = false;
 
 VdbShared  *vdb_shared = NULL;
 char	   *vdb_stop_point = NULL;
+int			vdb_scm_size_mb = 1024;
 volatile sig_atomic_t InterruptPending = false;
 int			MaxConnections = 2;
 int			max_worker_processes = 1;

@@ -418,6 +418,19 @@ test_pool_full(void)
 	check_all_rows();
 }
 
+/* A pool that is nearly full is claimed bit by bit. */
+static void
+test_pool_nearly_full(void)
+{
+	start();
+	pg_atomic_write_u32(&mock_pool.shared.used_segments, 1024 * 16 - 40);
+	while (mock_pool.nclaims < 12)
+		append(8000);
+	UNIT_CHECK(MOCK_SEGMENTS - 1 - mock_pool.free_segments == 1 + 11 * 2, "segments: %d",
+			   (int) (MOCK_SEGMENTS - 1 - mock_pool.free_segments));
+	pg_atomic_write_u32(&mock_pool.shared.used_segments, 0);
+}
+
 static void
 append_one(void)
 {
@@ -843,6 +856,7 @@ main(void)
 	unit_run("table generations", test_generation);
 	unit_run("many tables", test_many_tables);
 	unit_run("pool full", test_pool_full);
+	unit_run("pool nearly full", test_pool_nearly_full);
 	unit_run("claims that fail", test_claim_fails);
 	unit_run("open segments against a model", test_open_model);
 	unit_run("open segments evict", test_open_evicts);

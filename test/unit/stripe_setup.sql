@@ -9,6 +9,7 @@ CREATE FUNCTION st_check(src regclass, dst regclass, id int, range int, mode tex
   RETURNS bigint LANGUAGE c AS :'lib', 'st_check';
 CREATE FUNCTION st_verify(dst regclass, id int, range int, first_page int, npages int) RETURNS text LANGUAGE c AS :'lib', 'st_verify';
 CREATE FUNCTION st_flip(dst regclass, page int, byte int, mask int) RETURNS void LANGUAGE c AS :'lib', 'st_flip';
+CREATE FUNCTION st_forge(dst regclass, page int, byte int, mask int) RETURNS void LANGUAGE c AS :'lib', 'st_forge';
 CREATE FUNCTION st_read_value(dst regclass, id int, range int, first_page int, attno int, pos int)
   RETURNS text LANGUAGE c AS :'lib', 'st_read_value';
 CREATE FUNCTION st_pages_check(dst regclass) RETURNS void LANGUAGE c AS :'lib', 'st_pages_check';

@@ -40,7 +40,7 @@
 
 #include "base/vdb_guc.h"
 #include "pages/pages.h"
-#include "stripe/stripe.h"
+#include "stripe/stripe_private.h"
 
 PG_MODULE_MAGIC;
 
@@ -55,6 +55,7 @@ PG_FUNCTION_INFO_V1(st_build);
 PG_FUNCTION_INFO_V1(st_check);
 PG_FUNCTION_INFO_V1(st_verify);
 PG_FUNCTION_INFO_V1(st_flip);
+PG_FUNCTION_INFO_V1(st_forge);
 PG_FUNCTION_INFO_V1(st_read_value);
 PG_FUNCTION_INFO_V1(st_bench);
 PG_FUNCTION_INFO_V1(st_run);
@@ -495,6 +496,31 @@ st_flip(PG_FUNCTION_ARGS)
 		memset(page, 0, BLCKSZ);
 	else
 		page[PG_GETARG_INT32(2)] ^= (char) PG_GETARG_INT32(3);
+	MarkBufferDirty(buffer);
+	UnlockReleaseBuffer(buffer);
+	vdb_stripe_forget(dst);
+	table_close(dst, NoLock);
+	PG_RETURN_VOID();
+}
+
+/*
+ * st_forge(dst, page, byte, mask): change a byte of an index that fits its first page, with a
+ * checksum that fits: then only the checks of the numbers themselves stand between it and a reader.
+ */
+Datum
+st_forge(PG_FUNCTION_ARGS)
+{
+	Relation	dst = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Buffer		buffer = ReadBuffer(dst, PG_GETARG_UINT32(1));
+	VdbStripeHeader *header;
+	char	   *bytes;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	bytes = BufferGetPage(buffer) + SizeOfPageHeaderData;
+	header = (VdbStripeHeader *) bytes;
+	bytes[PG_GETARG_INT32(2)] ^= (char) PG_GETARG_INT32(3);
+	header->index_crc = vdb_stripe_index_crc(bytes, Max(sizeof(VdbStripeHeader),
+														Min(header->index_bytes, VDB_PAGE_PAYLOAD)));
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);
 	vdb_stripe_forget(dst);

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec.h
+ *	  The custom scan: only the columns that are wanted, only the chunks that may match.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_EXEC_H
+#define VDB_EXEC_H
+
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "nodes/extensible.h"
+#include "nodes/pathnodes.h"
+
+#include "table/table.h"
+
+/* ---- pruning (exec_qual.c) ---- */
+
+/* Compiled clauses that zone maps can answer 'no row' to. */
+typedef struct VdbPruner VdbPruner;
+
+/* Can any part of the clause be used to prune?  Plan time. */
+extern bool vdb_prunable(Node *clause, Index varno);
+
+/* Compile clauses (scan Vars of varno, fixed by setrefs) for rel; plan supplies the expression states' parent. */
+extern VdbPruner *vdb_pruner_create(List *clauses, Relation rel, PlanState *parent);
+
+/* Evaluate the comparands (constants, parameters, stable functions) for the coming scan. */
+extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
+
+/* VdbPruneCallback; arg is the pruner. */
+extern bool vdb_pruner_match(void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match);
+
+/* ---- plan (exec_plan.c), execution (exec_scan.c) ---- */
+
+extern const CustomScanMethods vdb_scan_methods;
+extern Node *vdb_create_scan_state(CustomScan *cscan);
+extern void vdb_exec_init(void);	/* _PG_init */
+
+#define VDB_SCAN_NAME	"VdbScan"
+
+#endif							/* VDB_EXEC_H */

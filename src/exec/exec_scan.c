@@ -1,0 +1,498 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_scan.c
+ *	  Runs the custom scan.
+ *
+ * Rows come from the same ordered walk as every scan's; those of a stripe are
+ * decoded column by column, a logical block at a time, and only the columns
+ * that the plan uses.  Rows in SCM go through the same slot.  The slot is
+ * virtual: columns the plan doesn't use read as null.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/sysattr.h"
+#include "commands/explain.h"
+#include "executor/execdebug.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "exec/exec.h"
+
+/* Logical blocks a parallel worker takes at a time: a chunk's worth in a large table. */
+#define VDB_PARALLEL_UNIT	32
+
+typedef struct SharedScan
+{
+	pg_atomic_uint64 next;
+	uint64		limit;
+	uint32		unit;
+	pg_atomic_uint64 stripes;
+	pg_atomic_uint64 chunks;
+	pg_atomic_uint64 pruned;
+	pg_atomic_uint64 rows_scm;
+	pg_atomic_uint64 rows_flash;
+} SharedScan;
+
+/* One decoded column of the rows in hand. */
+typedef struct ColumnValues
+{
+	int			attno;
+	Datum	   *values;				/* by position - first_pos */
+	bool	   *nulls;
+	VdbVectorHold hold;
+} ColumnValues;
+
+typedef struct VdbScanState
+{
+	CustomScanState css;
+	VdbBatch   *batch;
+	VdbPruner  *pruner;
+	int			ncolumns;
+	ColumnValues *columns;
+	int			max_attno;
+	bool		started;
+	int64		lb;
+	int64		limit;
+	int64		unit_end;
+	int			row;				/* in the batch */
+	bool		loaded;
+	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
+	uint32		decoded_to;
+	bool		decoded;
+	TupleTableSlot *heap_slot;		/* rows from SCM */
+	SharedScan *shared;
+	MemoryContext context;
+	/* figures saved from shared memory at shutdown */
+	bool		have_figures;
+	uint64		stripes;
+	uint64		chunks;
+	uint64		pruned;
+	uint64		rows_scm;
+	uint64		rows_flash;
+} VdbScanState;
+
+static void begin_scan(CustomScanState *node, EState *estate, int eflags);
+static TupleTableSlot *exec_scan(CustomScanState *node);
+static void end_scan(CustomScanState *node);
+static void rescan(CustomScanState *node);
+static Size estimate_dsm(CustomScanState *node, ParallelContext *pcxt);
+static void initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate);
+static void reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate);
+static void initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate);
+static void shutdown_scan(CustomScanState *node);
+static void explain_scan(CustomScanState *node, List *ancestors, ExplainState *es);
+
+static const CustomExecMethods vdb_exec_methods = {
+	.CustomName = VDB_SCAN_NAME,
+	.BeginCustomScan = begin_scan,
+	.ExecCustomScan = exec_scan,
+	.EndCustomScan = end_scan,
+	.ReScanCustomScan = rescan,
+	.EstimateDSMCustomScan = estimate_dsm,
+	.InitializeDSMCustomScan = initialize_dsm,
+	.ReInitializeDSMCustomScan = reinitialize_dsm,
+	.InitializeWorkerCustomScan = initialize_worker,
+	.ShutdownCustomScan = shutdown_scan,
+	.ExplainCustomScan = explain_scan
+};
+
+Node *
+vdb_create_scan_state(CustomScan *cscan)
+{
+	VdbScanState *state = (VdbScanState *) newNode(sizeof(VdbScanState), T_CustomScanState);
+
+	state->css.methods = &vdb_exec_methods;
+	return (Node *) state;
+}
+
+/* ---- begin and end ---- */
+
+/* The columns to decode: those named, or all when the whole row is. */
+static void
+choose_columns(VdbScanState *state, List *named)
+{
+	TupleDesc	desc = RelationGetDescr(state->css.ss.ss_currentRelation);
+	bool		all = list_member_int(named, InvalidAttrNumber);
+
+	state->columns = palloc0(sizeof(ColumnValues) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		ColumnValues *column;
+
+		if (TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		if (!all && !list_member_int(named, i + 1))
+			continue;
+		column = &state->columns[state->ncolumns++];
+		column->attno = i + 1;
+		column->values = palloc(sizeof(Datum) * VDB_LB_ROWS);
+		column->nulls = palloc(sizeof(bool) * VDB_LB_ROWS);
+		state->max_attno = i + 1;
+	}
+}
+
+static void
+begin_scan(CustomScanState *node, EState *estate, int eflags)
+{
+	VdbScanState *state = (VdbScanState *) node;
+	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
+	Relation	rel = node->ss.ss_currentRelation;
+
+	state->context = CurrentMemoryContext;
+	choose_columns(state, plan->custom_private);
+	if (plan->custom_exprs != NIL)
+		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, &node->ss.ps);
+	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
+	state->batch = vdb_batch_create(rel);
+}
+
+static void
+free_holds(VdbScanState *state)
+{
+	for (int c = 0; c < state->ncolumns; c++)
+		vdb_stripe_hold_free(&state->columns[c].hold);
+	state->decoded = false;
+}
+
+static void
+end_scan(CustomScanState *node)
+{
+	VdbScanState *state = (VdbScanState *) node;
+
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	free_holds(state);
+	ExecDropSingleTupleTableSlot(state->heap_slot);
+	vdb_batch_free(state->batch);
+}
+
+static int64
+table_limit(Relation rel)
+{
+	VdbTableRef ref;
+
+	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
+}
+
+/* First call, and first call after a rescan. */
+static void
+start_scan(VdbScanState *state)
+{
+	CustomScanState *node = &state->css;
+	Relation	rel = node->ss.ss_currentRelation;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+
+	if (state->pruner != NULL)
+	{
+		vdb_pruner_prepare(state->pruner, node->ss.ps.ps_ExprContext);
+		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner);
+	}
+	PredicateLockRelation(rel, node->ss.ps.state->es_snapshot);
+	pgstat_count_heap_scan(rel);
+	state->limit = state->shared != NULL ? (int64) state->shared->limit : table_limit(rel);
+	state->lb = -1;
+	state->unit_end = 0;
+	state->loaded = false;
+	state->decoded = false;
+	state->started = true;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+rescan(CustomScanState *node)
+{
+	VdbScanState *state = (VdbScanState *) node;
+
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	state->started = false;
+	ExecScanReScan(&node->ss);
+}
+
+/* ---- walking ---- */
+
+static bool
+next_block_forward(VdbScanState *state)
+{
+	VdbTableRef ref;
+
+	if (state->shared != NULL)
+	{
+		SharedScan *shared = state->shared;
+
+		if (state->lb + 1 < state->unit_end)
+		{
+			state->lb++;
+			return true;
+		}
+		state->lb = (int64) pg_atomic_fetch_add_u64(&shared->next, shared->unit);
+		state->unit_end = Min(state->lb + (int64) shared->unit, state->limit);
+		return state->lb < state->limit;
+	}
+	if (state->lb >= state->limit)
+		return false;
+	state->lb++;
+	if (state->lb < state->limit && vdb_table_open(state->batch->rel, false, &ref))
+		state->lb = (int64) vdb_map_next_lb(&ref, (VdbLogicalBlock) state->lb);
+	state->lb = Min(state->lb, state->limit);
+	return state->lb < state->limit;
+}
+
+static bool
+next_block_backward(VdbScanState *state)
+{
+	if (state->lb > state->limit)
+		state->lb = state->limit;
+	if (state->lb < 0)
+		return false;
+	state->lb--;
+	return state->lb >= 0;
+}
+
+/* Move one row; false at the end. */
+static bool
+move(VdbScanState *state, bool forward)
+{
+	for (;;)
+	{
+		if (state->loaded)
+		{
+			state->row += forward ? 1 : -1;
+			if (state->row >= 0 && state->row < state->batch->nrows)
+				return true;
+			state->loaded = false;
+		}
+		if (!(forward ? next_block_forward(state) : next_block_backward(state)))
+			return false;
+		ExecClearTuple(state->heap_slot);
+		state->decoded = false;
+		vdb_batch_read(state->batch, (VdbLogicalBlock) state->lb,
+					   state->css.ss.ps.state->es_snapshot, InvalidTransactionId, false);
+		state->loaded = true;
+		state->row = forward ? -1 : state->batch->nrows;
+	}
+}
+
+/* ---- values ---- */
+
+/*
+ * Decode the columns for the rows from the current one to the end of its
+ * vector or of the batch (backward: to the start of the batch as well).
+ */
+static void
+decode_around(VdbScanState *state, uint32 pos)
+{
+	VdbBatch   *batch = state->batch;
+	uint32		first = batch->pos[0];
+	uint32		last = batch->pos[batch->nrows - 1];
+	uint32		end;
+
+	/* vectors within a block's positions: step over those that end before pos */
+	while ((end = vdb_stripe_vector_end(batch->stripe, first)) <= pos)
+		first = end;
+	end = Min(end, last + 1);
+	Assert(end - first <= VDB_LB_ROWS && first <= pos && pos < end);
+	for (int c = 0; c < state->ncolumns; c++)
+	{
+		ColumnValues *column = &state->columns[c];
+
+		vdb_stripe_decode(batch->stripe, batch->rel, column->attno, first, (int) (end - first),
+						  column->values, column->nulls, &column->hold);
+	}
+	state->decoded_from = first;
+	state->decoded_to = end;
+	state->decoded = true;
+}
+
+static void
+fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
+{
+	uint32		pos = state->batch->pos[state->row];
+	uint32		at;
+
+	if (!state->decoded || pos < state->decoded_from || pos >= state->decoded_to)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->context);
+
+		decode_around(state, pos);
+		MemoryContextSwitchTo(old);
+	}
+	at = pos - state->decoded_from;
+	for (int c = 0; c < state->ncolumns; c++)
+	{
+		ColumnValues *column = &state->columns[c];
+
+		slot->tts_values[column->attno - 1] = column->values[at];
+		slot->tts_isnull[column->attno - 1] = column->nulls[at];
+	}
+}
+
+static void
+fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
+{
+	TupleTableSlot *heap = state->heap_slot;
+
+	vdb_batch_slot(state->batch, state->row, heap);
+	if (state->max_attno > 0)
+		slot_getsomeattrs(heap, state->max_attno);
+	for (int c = 0; c < state->ncolumns; c++)
+	{
+		int			i = state->columns[c].attno - 1;
+
+		slot->tts_values[i] = heap->tts_values[i];
+		slot->tts_isnull[i] = heap->tts_isnull[i];
+	}
+}
+
+static TupleTableSlot *
+next_row(ScanState *node)
+{
+	VdbScanState *state = (VdbScanState *) node;
+	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+	bool		forward = !ScanDirectionIsBackward(node->ps.state->es_direction);
+
+	if (!state->started)
+		start_scan(state);
+	ExecClearTuple(slot);
+	if (!move(state, forward))
+		return slot;
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	if (state->batch->place == VDB_PLACE_SCM)
+		fill_from_scm(state, slot);
+	else
+		fill_from_stripe(state, slot);
+	ExecStoreVirtualTuple(slot);
+	vdb_row_to_tid(vdb_row_make(state->batch->lb, state->batch->index[state->row]),
+				   &slot->tts_tid);
+	slot->tts_tableOid = RelationGetRelid(node->ss_currentRelation);
+	pgstat_count_heap_getnext(node->ss_currentRelation);
+	return slot;
+}
+
+/*
+ * EvalPlanQual hands in its own row, in a slot of the table's kind; what was
+ * compiled for a virtual slot needs all of its columns deformed.  The filter
+ * is complete in the plan, so there is nothing else to check.
+ */
+static bool
+recheck_row(ScanState *node, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	return true;
+}
+
+static TupleTableSlot *
+exec_scan(CustomScanState *node)
+{
+	return ExecScan(&node->ss, next_row, recheck_row);
+}
+
+/* ---- parallel ---- */
+
+static Size
+estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
+{
+	return sizeof(SharedScan);
+}
+
+static void
+initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
+{
+	VdbScanState *state = (VdbScanState *) node;
+	SharedScan *shared = (SharedScan *) coordinate;
+
+	memset(shared, 0, sizeof(SharedScan));
+	shared->limit = (uint64) table_limit(node->ss.ss_currentRelation);
+	shared->unit = (uint32) Min(Max(shared->limit / 64, 1), VDB_PARALLEL_UNIT);
+	pg_atomic_init_u64(&shared->next, 0);
+	pg_atomic_init_u64(&shared->stripes, 0);
+	pg_atomic_init_u64(&shared->chunks, 0);
+	pg_atomic_init_u64(&shared->pruned, 0);
+	pg_atomic_init_u64(&shared->rows_scm, 0);
+	pg_atomic_init_u64(&shared->rows_flash, 0);
+	state->shared = shared;
+}
+
+static void
+reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
+{
+	pg_atomic_write_u64(&((SharedScan *) coordinate)->next, 0);
+}
+
+static void
+initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
+{
+	((VdbScanState *) node)->shared = (SharedScan *) coordinate;
+}
+
+/* Add this process's figures to the shared ones; the leader keeps a copy for EXPLAIN. */
+static void
+shutdown_scan(CustomScanState *node)
+{
+	VdbScanState *state = (VdbScanState *) node;
+	SharedScan *shared = state->shared;
+	VdbBatch   *batch = state->batch;
+
+	if (shared == NULL || batch == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&shared->stripes, batch->stripes_seen);
+	pg_atomic_fetch_add_u64(&shared->chunks, batch->chunks_seen);
+	pg_atomic_fetch_add_u64(&shared->pruned, batch->chunks_pruned);
+	pg_atomic_fetch_add_u64(&shared->rows_scm, batch->rows_scm);
+	pg_atomic_fetch_add_u64(&shared->rows_flash, batch->rows_flash);
+	batch->stripes_seen = batch->chunks_seen = batch->chunks_pruned = 0;
+	batch->rows_scm = batch->rows_flash = 0;
+	if (!IsParallelWorker())
+	{
+		state->stripes = pg_atomic_read_u64(&shared->stripes);
+		state->chunks = pg_atomic_read_u64(&shared->chunks);
+		state->pruned = pg_atomic_read_u64(&shared->pruned);
+		state->rows_scm = pg_atomic_read_u64(&shared->rows_scm);
+		state->rows_flash = pg_atomic_read_u64(&shared->rows_flash);
+		state->have_figures = true;
+	}
+}
+
+/* ---- EXPLAIN ---- */
+
+static void
+explain_columns(VdbScanState *state, ExplainState *es)
+{
+	TupleDesc	desc = RelationGetDescr(state->css.ss.ss_currentRelation);
+	List	   *names = NIL;
+
+	for (int c = 0; c < state->ncolumns; c++)
+		names = lappend(names,
+						pstrdup(NameStr(TupleDescAttr(desc, state->columns[c].attno - 1)->attname)));
+	ExplainPropertyList("Columns", names, es);
+}
+
+static void
+explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
+{
+	VdbScanState *state = (VdbScanState *) node;
+	VdbBatch   *batch = state->batch;
+	bool		shared = state->have_figures;
+	uint64		chunks;
+	uint64		pruned;
+
+	if (es->verbose)
+		explain_columns(state, es);
+	if (!es->analyze)
+		return;
+	chunks = shared ? state->chunks : batch->chunks_seen;
+	pruned = shared ? state->pruned : batch->chunks_pruned;
+	ExplainPropertyInteger("Stripes", NULL,
+						   (int64) (shared ? state->stripes : batch->stripes_seen), es);
+	ExplainPropertyInteger("Chunks Read", NULL, (int64) (chunks - pruned), es);
+	ExplainPropertyInteger("Chunks Pruned", NULL, (int64) pruned, es);
+	ExplainPropertyInteger("Rows from SCM", NULL,
+						   (int64) (shared ? state->rows_scm : batch->rows_scm), es);
+	ExplainPropertyInteger("Rows from Flash", NULL,
+						   (int64) (shared ? state->rows_flash : batch->rows_flash), es);
+}
