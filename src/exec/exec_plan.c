@@ -159,16 +159,19 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		add_partial_path(rel, (Path *) custom_path_like(seq, rel, prunable));
 }
 
-/* Numbers of the columns that the target list and the filter use. */
+/*
+ * Numbers of the columns that anything above the scan and the filter use.  The
+ * plan's target list won't do: a projection may be put in its place later.
+ */
 static List *
-needed_columns(Index varno, List *tlist, List *clauses)
+needed_columns(RelOptInfo *rel, List *clauses)
 {
 	Bitmapset  *attrs = NULL;
 	List	   *columns = NIL;
 	int			i = -1;
 
-	pull_varattnos((Node *) tlist, varno, &attrs);
-	pull_varattnos((Node *) clauses, varno, &attrs);
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &attrs);
+	pull_varattnos((Node *) clauses, rel->relid, &attrs);
 	while ((i = bms_next_member(attrs, i)) >= 0)
 		columns = lappend_int(columns, i + FirstLowInvalidHeapAttributeNumber);
 	return columns;
@@ -185,7 +188,7 @@ plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
 	scan->custom_exprs = copyObject(path->custom_private);
-	scan->custom_private = needed_columns(rel->relid, tlist, scan->scan.plan.qual);
+	scan->custom_private = needed_columns(rel, scan->scan.plan.qual);
 	scan->methods = &vdb_scan_methods;
 	return &scan->scan.plan;
 }

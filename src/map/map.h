@@ -167,4 +167,15 @@ extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 typedef void (*VdbMapReport) (VdbLogicalBlock lb, const char *message, void *arg);
 extern int64 vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
 
+/* ---- what a table has in the pool (map_blocks.c) ---- */
+
+/*
+ * Call back for every block and segment (by its first block) that the table's structures refer to: tree, segments, stripe metas,
+ * slabs of the overlay; and for the blocks of the directory.  Called under row and map locks: it must not raise, nor wait.
+ * Moving things may be met twice or not at all.  ERRCODE_DATA_CORRUPTED at damage.
+ */
+typedef void (*VdbMapBlock) (VdbBlock block, bool segment, void *arg);
+extern void vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg);
+extern void vdb_map_directory_blocks(VdbPool *pool, VdbMapBlock report, void *arg);
+
 #endif							/* VDB_MAP_H */

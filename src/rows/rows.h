@@ -139,6 +139,16 @@ extern void vdb_rows_hand_back(void);
  */
 extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take);
 
+/* The same in three words, for monitoring; changes nothing. */
+typedef enum VdbSegmentState
+{
+	VDB_SEGMENT_OWNED,				/* by an appender */
+	VDB_SEGMENT_HANDED_BACK,		/* the next appender may take it */
+	VDB_SEGMENT_CLOSED
+} VdbSegmentState;
+
+extern VdbSegmentState vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment);
+
 /* Header of a segment, checked (magic, table, generation, lb); ERRCODE_DATA_CORRUPTED otherwise. */
 extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb);
 

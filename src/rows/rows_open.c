@@ -463,3 +463,19 @@ vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take)
 	LWLockRelease(lock);
 	return open;
 }
+
+/* Which of the three states the segment is in, as of now. */
+VdbSegmentState
+vdb_open_state(const VdbOpenTable *table, VdbBlock segment)
+{
+	LWLock	   *lock = partition_lock(table_partition(table));
+	VdbSegmentState state = VDB_SEGMENT_CLOSED;
+	int32		i;
+
+	LWLockAcquire(lock, LW_SHARED);
+	i = chain_find(table, segment);
+	if (i != VDB_OPEN_NONE)
+		state = vdb_open_entries[i].owner_pid != 0 ? VDB_SEGMENT_OWNED : VDB_SEGMENT_HANDED_BACK;
+	LWLockRelease(lock);
+	return state;
+}

@@ -58,6 +58,7 @@ extern bool vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, VdbSegm
 extern void vdb_open_give(int handle, const VdbSegmentFill *fill);
 extern void vdb_open_close(int handle);
 extern bool vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take);
+extern VdbSegmentState vdb_open_state(const VdbOpenTable *table, VdbBlock segment);
 extern void vdb_open_identify(const VdbTableRef *ref, VdbOpenTable *table);
 
 /* ---- what this backend owns (rows_owned.c) ---- */

@@ -458,6 +458,16 @@ vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take)
 	return vdb_open_status(&table, segment, take);
 }
 
+/* See rows.h. */
+VdbSegmentState
+vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment)
+{
+	VdbOpenTable table;
+
+	vdb_open_identify(ref, &table);
+	return vdb_open_state(&table, segment);
+}
+
 /* _PG_init, while preloading: shared memory and transaction callbacks. */
 void
 vdb_rows_init(void)

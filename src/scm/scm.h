@@ -84,6 +84,12 @@ extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
 extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
 extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 
+/*
+ * For verification: the allocation map's bytes of a block as of now (VDB_STATE_* and VDB_RESERVED_* of scm_words.h).
+ * False: the block is one of the pool's own (header, ring, maps), which nobody allocates.  block < vdb_pool_total_blocks.
+ */
+extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved);
+
 /* ---- logged changes (scm_change.c) ---- */
 
 #define VDB_CHANGE_MAX_BLOCKS	33

@@ -347,6 +347,20 @@ vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 	vdb_alloc_release(pool, &unit, 1);
 }
 
+/* See scm.h.  No lock: two bytes, each read once. */
+bool
+vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved)
+{
+	uint32		no = block / VDB_SEGMENT_BLOCKS;
+	uint32		index = no % VDB_GROUP_SEGMENTS;
+	VdbGroupMap *map = vdb_group_map(pool, no);
+
+	Assert(no < vdb_pool_total_segments(pool));
+	*state = ((const volatile uint8 *) &map->state[index])[block % VDB_SEGMENT_BLOCKS];
+	*reserved = ((const volatile uint8 *) &map->reserved[index])[block % VDB_SEGMENT_BLOCKS];
+	return index != 0;
+}
+
 /*
  * Set the slot's counts and hints from the maps, perhaps clearing all marks
  * first.  Caller holds the allocation lock exclusive, or nobody else can use

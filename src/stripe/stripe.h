@@ -81,12 +81,13 @@ extern int	vdb_stripe_chunk_of(const VdbStripe *stripe, uint32 pos);
 extern uint32 vdb_stripe_chunk_start(const VdbStripe *stripe, int chunk);	/* chunk == nchunks: nrows */
 
 /*
- * One row's value of column attno (1-based).  By-reference Datums point into the cache and are valid until the next
+ * One row's value of column attno (1-based).  desc: the columns as the caller wants them (while a table is being
+ * rewritten the relation itself has the new ones already).  By-reference Datums point into the cache and are valid until the next
  * vdb_stripe_* call, for whatever stripe: the caller copies them at once (datumCopy).
  * Columns past the stripe's natts: getmissingattr.  Dropped columns: null.
  * ERRCODE_DATA_CORRUPTED when the value's vector is damaged.
  */
-extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, int attno, uint32 pos, Datum *value, bool *isnull);
+extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uint32 pos, Datum *value, bool *isnull);
 
 /*
  * Decode consecutive positions [pos, pos+n) of a column, all inside one vector, to arrays.  By-reference Datums point into

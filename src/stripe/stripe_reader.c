@@ -262,12 +262,13 @@ vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
  * value is null (dropped) or what ALTER TABLE ... ADD COLUMN left as missing.
  */
 static const VdbStripeColumn *
-stripe_column(const VdbStripe *stripe, Relation rel, int attno, Datum *missing, bool *isnull)
+stripe_column(const VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, Datum *missing,
+			  bool *isnull)
 {
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+	Form_pg_attribute att = TupleDescAttr(desc, attno - 1);
 	const VdbStripeColumn *column;
 
-	Assert(attno >= 1 && attno <= RelationGetDescr(rel)->natts);
+	Assert(attno >= 1 && attno <= desc->natts);
 
 	if (att->attisdropped)
 	{
@@ -277,7 +278,7 @@ stripe_column(const VdbStripe *stripe, Relation rel, int attno, Datum *missing, 
 	}
 	if (attno > stripe->index.header->ncolumns)
 	{
-		*missing = getmissingattr(RelationGetDescr(rel), attno, isnull);
+		*missing = getmissingattr(desc, attno, isnull);
 		return NULL;
 	}
 
@@ -305,9 +306,10 @@ check_cstring(const uint8 *image, uint32 bytes)
 }
 
 void
-vdb_stripe_value(VdbStripe *stripe, Relation rel, int attno, uint32 pos, Datum *value, bool *isnull)
+vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uint32 pos,
+				 Datum *value, bool *isnull)
 {
-	const VdbStripeColumn *column = stripe_column(stripe, rel, attno, value, isnull);
+	const VdbStripeColumn *column = stripe_column(stripe, rel, desc, attno, value, isnull);
 	const VdbVectorReader *reader;
 	VdbCodecStatus status;
 	const uint8 *image = NULL;
@@ -491,7 +493,7 @@ vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 {
 	Datum		missing;
 	bool		missing_null;
-	const VdbStripeColumn *column = stripe_column(stripe, rel, attno, &missing, &missing_null);
+	const VdbStripeColumn *column = stripe_column(stripe, rel, RelationGetDescr(rel), attno, &missing, &missing_null);
 	const VdbHoldState *state;
 	uint32		first;
 

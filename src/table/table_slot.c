@@ -93,7 +93,7 @@ striped_getsomeattrs(VdbSlot *vslot, int natts)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		vdb_stripe_value(vslot->stripe, vslot->rel, i + 1, vslot->pos,
+		vdb_stripe_value(vslot->stripe, vslot->rel, desc, i + 1, vslot->pos,
 						 &slot->tts_values[i], &slot->tts_isnull[i]);
 		if (!slot->tts_isnull[i] && !att->attbyval)
 		{

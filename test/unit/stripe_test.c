@@ -411,7 +411,7 @@ st_check(PG_FUNCTION_ARGS)
 			if (att->attisdropped)
 			{
 				/* The source may still have it; the stripe says null. */
-				vdb_stripe_value(stripe, dst, a + 1, (uint32) i, &value, &isnull);
+				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value, &isnull);
 				if (!isnull || !wide.isnull[a][i - wide.first])
 					elog(ERROR, "dropped column has a value");
 				continue;
@@ -422,7 +422,7 @@ st_check(PG_FUNCTION_ARGS)
 					  narrow.values[a][i - narrow.first], narrow.isnull[a][i - narrow.first]);
 			if (points)
 			{
-				vdb_stripe_value(stripe, dst, a + 1, (uint32) i, &value, &isnull);
+				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value, &isnull);
 				st_expect(att, i, "lookup", slot->tts_values[a], slot->tts_isnull[a], value, isnull);
 			}
 			if (a < vdb_stripe_ncolumns(stripe))
@@ -542,7 +542,7 @@ st_read_value(PG_FUNCTION_ARGS)
 	bool		varlena;
 	char	   *result;
 
-	vdb_stripe_value(stripe, dst, attno, PG_GETARG_UINT32(5), &value, &isnull);
+	vdb_stripe_value(stripe, dst, RelationGetDescr(dst), attno, PG_GETARG_UINT32(5), &value, &isnull);
 	getTypeOutputInfo(att->atttypid, &output, &varlena);
 	result = isnull ? pstrdup("(null)") : OidOutputFunctionCall(output, value);
 	vdb_stripe_release(stripe);
@@ -635,14 +635,14 @@ st_references(PG_FUNCTION_ARGS)
 		elog(ERROR, "opened twice, found two stripes");
 	st_abort_subtransaction(a);
 	vdb_stripe_release(b);
-	vdb_stripe_value(a, dst, 1, 0, &value, &isnull);
+	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
 	vdb_stripe_forget(dst);
-	vdb_stripe_value(a, dst, 1, 0, &value, &isnull);
+	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
 	c = vdb_stripe_open(dst, first_page, id, range);
 	if (c == a)
 		elog(ERROR, "a forgotten stripe was found");
 	vdb_stripe_release(a);
-	vdb_stripe_value(c, dst, 1, 0, &value, &isnull);
+	vdb_stripe_value(c, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
 	vdb_stripe_release(c);
 	table_close(dst, AccessShareLock);
 	PG_RETURN_VOID();
@@ -744,7 +744,7 @@ st_bench(PG_FUNCTION_ARGS)
 			vdb_stripe_forget(dst);
 			stripe = vdb_stripe_open(dst, first_page, id, range);
 		}
-		vdb_stripe_value(stripe, dst, i % natts + 1, (seed >> 8) % nrows, &value, &isnull);
+		vdb_stripe_value(stripe, dst, RelationGetDescr(dst), i % natts + 1, (seed >> 8) % nrows, &value, &isnull);
 	}
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);

@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_blocks.c
+ *	  Everything a table has in the pool, block by block: for comparing with
+ *	  the allocation map.
+ *
+ * The tree is walked without the map lock (it only grows while the table is
+ * in use), logical blocks under their row locks, one at a time, and the
+ * table's lists under the map lock.  So nothing that is referred to can be
+ * freed while it is looked at, but what moves may be met twice or never.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "map/map_internal.h"
+
+typedef struct BlockWalk
+{
+	const VdbTableRef *ref;
+	VdbMapBlock report;
+	void	   *arg;
+	int			nmet;				/* segments and metas met in the range at hand */
+	VdbBlock	met[VDB_RANGE_LBS];
+} BlockWalk;
+
+/* A number that may be looked at; ERROR otherwise. */
+static void
+check_number(const BlockWalk *walk, VdbBlock block, const char *structure)
+{
+	if (block == VDB_BLOCK_NONE || block >= vdb_pool_total_blocks(walk->ref->pool))
+		vdb_map_damaged(block, structure, "block", vdb_pool_total_blocks(walk->ref->pool), block);
+}
+
+/* A stripe's meta and its continuations. */
+static void
+walk_meta(const BlockWalk *walk, VdbBlock block)
+{
+	const VdbStripeMeta *meta;
+
+	check_number(walk, block, "stripe meta");
+	meta = vdb_map_meta(walk->ref->pool, block);
+	walk->report(block, false, walk->arg);
+	for (int i = 0; i < meta->ncontinuations; i++)
+	{
+		check_number(walk, meta->continuations[i], "zone map");
+		walk->report(meta->continuations[i], false, walk->arg);
+	}
+}
+
+/* First time in this range? */
+static bool
+is_new(BlockWalk *walk, VdbBlock block)
+{
+	for (int i = walk->nmet; i-- > 0;)
+		if (walk->met[i] == block)
+			return false;
+	walk->met[walk->nmet++] = block;
+	return true;
+}
+
+static void
+walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
+{
+	const VdbTableRef *ref = walk->ref;
+
+	walk->report(block, false, walk->arg);
+	(void) vdb_map_range(ref, block, range);
+	walk->nmet = 0;
+	for (uint32 i = 0; i < VDB_RANGE_LBS; i++)
+	{
+		VdbLogicalBlock lb = range * VDB_RANGE_LBS + i;
+		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+		VdbExtent	extent;
+
+		LWLockAcquire(lock, LW_SHARED);
+		vdb_map_lookup(ref, lb, &extent);
+		if (extent.kind == VDB_EXTENT_SEGMENT && is_new(walk, extent.ref))
+		{
+			check_number(walk, extent.ref, "segment");
+			walk->report(extent.ref, true, walk->arg);
+		}
+		else if (extent.kind == VDB_EXTENT_STRIPE && is_new(walk, extent.ref))
+			walk_meta(walk, extent.ref);
+		LWLockRelease(lock);
+	}
+}
+
+/* A node of the tree and what is below it. */
+static void
+walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
+{
+	const VdbInnerNode *node;
+
+	CHECK_FOR_INTERRUPTS();
+	check_number(walk, block, "map node");
+	if (height == 0)
+	{
+		walk_range(walk, block, (uint32) first_range);
+		return;
+	}
+	node = vdb_map_inner(walk->ref, block, height);
+	walk->report(block, false, walk->arg);
+	for (uint32 i = 0; i < VDB_INNER_FANOUT; i++)
+	{
+		VdbBlock	child = *(const volatile VdbBlock *) &node->children[i];
+
+		pg_read_barrier();
+		if (child != VDB_BLOCK_NONE)
+			walk_node(walk, child, height - 1, first_range + i * vdb_map_capacity(height - 1));
+	}
+}
+
+/* Metas that no map entry refers to, and the overlay's slabs.  Map lock held shared. */
+static void
+walk_lists(const BlockWalk *walk)
+{
+	const VdbTableEntry *entry = vdb_map_table_entry(walk->ref);
+	VdbPool    *pool = walk->ref->pool;
+	uint32		left = vdb_pool_total_blocks(pool);
+
+	for (VdbBlock block = entry->pending_meta; block != VDB_BLOCK_NONE && left > 0; left--)
+	{
+		walk_meta(walk, block);
+		block = vdb_map_meta(pool, block)->pending_next;
+	}
+	for (int list = 0; list < VDB_TABLE_LISTS; list++)
+		for (VdbBlock block = entry->lists[list]; block != VDB_BLOCK_NONE && left > 0; left--)
+		{
+			check_number(walk, block, "overlay slab");
+			walk->report(block, false, walk->arg);
+			block = ((const VdbListedBlock *) vdb_map_body(pool, block))->next;
+		}
+}
+
+void
+vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
+{
+	BlockWalk	walk = {ref, report, arg, 0, {0}};
+	VdbBlock	root;
+	uint32		height = 0;
+
+	vdb_map_check_ref(ref);
+	root = *(const volatile VdbBlock *) &vdb_map_table_entry(ref)->root;
+	pg_read_barrier();
+	if (root != VDB_BLOCK_NONE)
+	{
+		check_number(&walk, root, "map node");
+		if (!vdb_map_is_range(ref->pool, root))
+			height = vdb_map_inner(ref, root, 0)->height;
+		walk_node(&walk, root, height, 0);
+	}
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
+	vdb_map_check_ref(ref);
+	walk_lists(&walk);
+	LWLockRelease(vdb_map_lock(ref->slot));
+}
+
+void
+vdb_map_directory_blocks(VdbPool *pool, VdbMapBlock report, void *arg)
+{
+	VdbBlock	block = vdb_pool_directory(pool);
+	uint32		left = vdb_pool_total_blocks(pool);
+
+	for (; block != VDB_BLOCK_NONE && left > 0; left--)
+	{
+		const VdbDirectoryBlock *dir;
+
+		CHECK_FOR_INTERRUPTS();
+		if (block >= vdb_pool_total_blocks(pool))
+			vdb_map_damaged(block, "table directory", "block", vdb_pool_total_blocks(pool), block);
+		dir = vdb_map_body(pool, block);
+		if (dir->magic != VDB_DIRECTORY_MAGIC)
+			vdb_map_damaged(block, "table directory", "magic", VDB_DIRECTORY_MAGIC, dir->magic);
+		report(block, false, arg);
+		block = *(const volatile VdbBlock *) &dir->next;
+		pg_read_barrier();
+	}
+}

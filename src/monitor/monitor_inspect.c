@@ -1,0 +1,239 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_inspect.c
+ *	  vdb.stripes, vdb.chunks, vdb.segments: what one table is made of.
+ *
+ * What they read from flash is as of the statement's snapshot: pages of a
+ * stripe that is replaced meanwhile are not reused while that snapshot lives.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/timestamp.h"
+
+#include "monitor/monitor.h"
+
+PG_FUNCTION_INFO_V1(vdb_monitor_stripes);
+PG_FUNCTION_INFO_V1(vdb_monitor_chunks);
+PG_FUNCTION_INFO_V1(vdb_monitor_segments);
+
+typedef struct Inspection
+{
+	VdbReport	report;
+	Relation	rel;
+	VdbTableRef ref;
+	VdbSeenRange *seen;
+	bool		show_values;
+} Inspection;
+
+typedef void (*ShowRange) (Inspection *inspection);
+
+/* Show all ranges of a table, each in a memory context of its own. */
+static void
+inspect(FunctionCallInfo fcinfo, VdbInspectRight right, bool with_zones, ShowRange show)
+{
+	Inspection	inspection;
+	MemoryContext context;
+	MemoryContext old;
+
+	vdb_report_begin(&inspection.report, fcinfo);
+	inspection.rel = vdb_inspect_open(PG_GETARG_OID(0), right);
+	inspection.seen = palloc(sizeof(VdbSeenRange));
+	inspection.show_values =
+		check_enable_rls(RelationGetRelid(inspection.rel), InvalidOid, true) != RLS_ENABLED;
+	if (vdb_table_open(inspection.rel, false, &inspection.ref))
+	{
+		context = AllocSetContextCreate(CurrentMemoryContext, "VDB inspection",
+										ALLOCSET_DEFAULT_SIZES);
+		old = MemoryContextSwitchTo(context);
+		for (uint32 range = 0; vdb_next_range(&inspection.ref, &range); range++)
+		{
+			vdb_see_range(&inspection.ref, range, with_zones, inspection.seen);
+			show(&inspection);
+			MemoryContextReset(context);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+	}
+	relation_close(inspection.rel, AccessShareLock);
+}
+
+/* ---- vdb.stripes ---- */
+
+static void
+report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
+{
+	const VdbStripeMeta *meta = stripe->meta;
+
+	vdb_report_int(report, 0, meta->stripe_id);
+	vdb_report_int(report, 1, meta->range);
+	vdb_report_int(report, 2, meta->first_page);
+	vdb_report_int(report, 3, meta->npages);
+	vdb_report_int(report, 4, meta->nrows);
+	vdb_report_set(report, 5, Int32GetDatum(meta->nchunks));
+	vdb_report_set(report, 6, Int32GetDatum(meta->ncolumns));
+	vdb_report_set(report, 7, Int32GetDatum((int32) stripe->nlbs));
+	vdb_report_set(report, 8, BoolGetDatum((meta->flags & VDB_STRIPE_FROZEN) != 0));
+	vdb_report_set(report, 9, BoolGetDatum((meta->flags & VDB_STRIPE_UNSETTLED) != 0));
+	vdb_report_set(report, 10, TransactionIdGetDatum(meta->min_xmin));
+	vdb_report_set(report, 11, TransactionIdGetDatum(meta->max_xmin));
+	vdb_report_int(report, 12, meta->stripe_bytes);
+	vdb_report_int(report, 13, meta->row_bytes);
+	vdb_report_set(report, 14, TimestampTzGetDatum(meta->written_at));
+	vdb_report_int(report, 15, stripe->gone);
+	vdb_report_int(report, 16, stripe->stubs);
+	vdb_report_row(report);
+}
+
+static void
+show_stripes(Inspection *inspection)
+{
+	for (int i = 0; i < inspection->seen->nstripes; i++)
+		report_stripe(&inspection->report, &inspection->seen->stripes[i]);
+}
+
+Datum
+vdb_monitor_stripes(PG_FUNCTION_ARGS)
+{
+	inspect(fcinfo, VDB_MAY_SEE_SHAPE, false, show_stripes);
+	return (Datum) 0;
+}
+
+/* ---- vdb.chunks ---- */
+
+/* A zone map's bound as the column's type prints it. */
+static char *
+bound_text(Form_pg_attribute att, const VdbZone *zone, const char *bytes)
+{
+	char	   *image;
+	Datum		value;
+	Oid			output;
+	bool		is_varlena;
+
+	if (zone->flags & VDB_ZONE_BY_VALUE)
+		memcpy(&value, bytes, sizeof(Datum));
+	else
+	{
+		image = palloc0(VDB_ZONE_BYTES + 8);
+		memcpy(image, bytes, VDB_ZONE_BYTES);
+		value = PointerGetDatum(image);
+	}
+	getTypeOutputInfo(att->atttypid, &output, &is_varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+static void
+report_chunk(Inspection *inspection, const VdbSeenStripe *seen, VdbStripe *stripe,
+			 int chunk, int attno)
+{
+	VdbReport  *report = &inspection->report;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(inspection->rel), attno - 1);
+	VdbColumnInfo info;
+
+	vdb_stripe_column_info(stripe, inspection->rel, attno, chunk, &info);
+	vdb_report_int(report, 0, seen->meta->stripe_id);
+	vdb_report_set(report, 1, Int32GetDatum(chunk));
+	vdb_report_set(report, 2, NameGetDatum(&att->attname));
+	vdb_report_int(report, 3, info.rows);
+	vdb_report_int(report, 4, info.nulls);
+	vdb_report_int(report, 5, info.bytes);
+	vdb_report_text(report, 6, info.encodings);
+	if (seen->zones != NULL && inspection->show_values)
+	{
+		const VdbZone *zone = &seen->zones[(Size) chunk * seen->meta->ncolumns + attno - 1];
+
+		if (zone->flags & VDB_ZONE_HAS_MINMAX)
+		{
+			vdb_report_text(report, 7, bound_text(att, zone, zone->min));
+			vdb_report_text(report, 8, bound_text(att, zone, zone->max));
+		}
+	}
+	vdb_report_row(report);
+}
+
+static void
+show_stripe_chunks(Inspection *inspection, const VdbSeenStripe *seen)
+{
+	TupleDesc	desc = RelationGetDescr(inspection->rel);
+	VdbStripe  *stripe = vdb_stripe_open(inspection->rel, seen->meta->first_page,
+										 seen->meta->stripe_id, seen->meta->range);
+	int			ncolumns = Min(vdb_stripe_ncolumns(stripe), seen->meta->ncolumns);
+	int			nchunks = Min(vdb_stripe_nchunks(stripe), seen->meta->nchunks);
+
+	ncolumns = Min(ncolumns, desc->natts);
+	for (int chunk = 0; chunk < nchunks; chunk++)
+		for (int attno = 1; attno <= ncolumns; attno++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!TupleDescAttr(desc, attno - 1)->attisdropped)
+				report_chunk(inspection, seen, stripe, chunk, attno);
+		}
+	vdb_stripe_release(stripe);
+}
+
+static void
+show_chunks(Inspection *inspection)
+{
+	for (int i = 0; i < inspection->seen->nstripes; i++)
+		show_stripe_chunks(inspection, &inspection->seen->stripes[i]);
+}
+
+Datum
+vdb_monitor_chunks(PG_FUNCTION_ARGS)
+{
+	inspect(fcinfo, VDB_MAY_SELECT, true, show_chunks);
+	return (Datum) 0;
+}
+
+/* ---- vdb.segments ---- */
+
+static const char *
+segment_state_name(VdbSegmentState state)
+{
+	switch (state)
+	{
+		case VDB_SEGMENT_OWNED:
+			return "owned";
+		case VDB_SEGMENT_HANDED_BACK:
+			return "handed back";
+		case VDB_SEGMENT_CLOSED:
+			break;
+	}
+	return "closed";
+}
+
+static void
+show_segments(Inspection *inspection)
+{
+	VdbReport  *report = &inspection->report;
+
+	for (int i = 0; i < inspection->seen->nsegments; i++)
+	{
+		const VdbSeenSegment *segment = &inspection->seen->segments[i];
+
+		vdb_report_int(report, 0, segment->block);
+		vdb_report_int(report, 1, segment->first_lb);
+		vdb_report_set(report, 2, Int32GetDatum(segment->nslots));
+		vdb_report_set(report, 3, Int32GetDatum((int32) segment->rows));
+		vdb_report_set(report, 4, Int32GetDatum((int32) segment->reaped));
+		vdb_report_int(report, 5, segment->incarnation);
+		vdb_report_text(report, 6,
+						segment_state_name(vdb_rows_segment_state(&inspection->ref, segment->block)));
+		vdb_report_row(report);
+	}
+}
+
+Datum
+vdb_monitor_segments(PG_FUNCTION_ARGS)
+{
+	inspect(fcinfo, VDB_MAY_SEE_SHAPE, false, show_segments);
+	return (Datum) 0;
+}

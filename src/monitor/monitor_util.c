@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_util.c
+ *	  What the views and the verifier share: rows of a result, opening a
+ *	  table for inspection, walking a range.
+ *
+ * A walk holds the row lock of one logical block at a time, shared, and
+ * copies what it needs, so it neither waits for migration nor holds it up.
+ * What it sees of different logical blocks may be of different moments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_authid.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "monitor/monitor.h"
+
+/* ---- results ---- */
+
+void
+vdb_report_begin(VdbReport *report, FunctionCallInfo fcinfo)
+{
+	vdb_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+	report->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	report->ncolumns = report->rsinfo->setDesc->natts;
+	Assert(report->ncolumns <= VDB_REPORT_COLUMNS);
+	memset(report->nulls, true, sizeof(report->nulls));
+}
+
+void
+vdb_report_set(VdbReport *report, int column, Datum value)
+{
+	Assert(column >= 0 && column < report->ncolumns);
+	report->values[column] = value;
+	report->nulls[column] = false;
+}
+
+void
+vdb_report_int(VdbReport *report, int column, uint64 value)
+{
+	vdb_report_set(report, column, Int64GetDatum((int64) value));
+}
+
+void
+vdb_report_text(VdbReport *report, int column, const char *value)
+{
+	if (value != NULL)
+		vdb_report_set(report, column, CStringGetTextDatum(value));
+}
+
+void
+vdb_report_row(VdbReport *report)
+{
+	tuplestore_putvalues(report->rsinfo->setResult, report->rsinfo->setDesc,
+						 report->values, report->nulls);
+	memset(report->nulls, true, sizeof(report->nulls));
+}
+
+/* ---- opening ---- */
+
+static bool
+may_inspect(Oid relid, VdbInspectRight right)
+{
+	Oid			user = GetUserId();
+
+	if (pg_class_ownercheck(relid, user))
+		return true;
+	if (right == VDB_MUST_OWN)
+		return false;
+	if (right == VDB_MAY_SEE_SHAPE && has_privs_of_role(user, ROLE_PG_MONITOR))
+		return true;
+	return pg_class_aclcheck(relid, user, ACL_SELECT) == ACLCHECK_OK;
+}
+
+Relation
+vdb_inspect_open(Oid relid, VdbInspectRight right)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+
+	if (!may_inspect(relid, right))
+		aclcheck_error(right == VDB_MUST_OWN ? ACLCHECK_NOT_OWNER : ACLCHECK_NO_PRIV,
+					   get_relkind_objtype(rel->rd_rel->relkind),
+					   RelationGetRelationName(rel));
+	if (!vdb_is_vdb(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
+				 errhint("The function works on tables and materialized views made with USING vdb.")));
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot inspect temporary tables of other sessions")));
+	return rel;
+}
+
+/* ---- walking ---- */
+
+bool
+vdb_next_range(const VdbTableRef *ref, uint32 *range)
+{
+	uint64		first = (uint64) *range * VDB_RANGE_LBS;
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+	VdbLogicalBlock lb;
+
+	if (first >= limit)
+		return false;
+	lb = vdb_map_next_lb(ref, (VdbLogicalBlock) first);
+	if (lb >= limit)
+		return false;
+	*range = vdb_lb_range(lb);
+	return true;
+}
+
+/* The zone maps of a stripe that has them.  Row lock held. */
+static VdbZone *
+copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
+{
+	Size		n = (Size) meta->nchunks * meta->ncolumns;
+	VdbZone    *zones;
+
+	if (n == 0 || meta->ncontinuations * VDB_ZONES_PER_BLOCK < n)
+		return NULL;
+	for (int i = 0; i < meta->ncontinuations; i++)
+		if (meta->continuations[i] >= vdb_pool_total_blocks(pool))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("stripe %u has zone maps in pool block %u, which does not exist",
+							meta->stripe_id, meta->continuations[i])));
+	zones = palloc(n * sizeof(VdbZone));
+	for (Size i = 0; i < n; i++)
+		zones[i] = *vdb_map_zone(pool, meta, (int) (i / meta->ncolumns), (int) (i % meta->ncolumns));
+	return zones;
+}
+
+/* The stripe's place in *seen, filled when it is new.  Row lock held. */
+static VdbSeenStripe *
+see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, VdbSeenRange *seen)
+{
+	const VdbStripeMeta *meta;
+	VdbSeenStripe *stripe;
+
+	for (int i = seen->nstripes; i-- > 0;)
+		if (seen->stripes[i].meta_block == extent->ref)
+			return &seen->stripes[i];
+
+	if (extent->ref >= vdb_pool_total_blocks(ref->pool))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stripe meta is in pool block %u, which does not exist", extent->ref)));
+	meta = vdb_map_meta(ref->pool, extent->ref);
+	stripe = &seen->stripes[seen->nstripes];
+	memset(stripe, 0, sizeof(VdbSeenStripe));
+	stripe->meta_block = extent->ref;
+	stripe->first_lb = extent->lb;
+	stripe->meta = palloc0(sizeof(VdbStripeMeta));
+	memcpy(stripe->meta, meta, offsetof(VdbStripeMeta, continuations));
+	if (with_zones)
+		stripe->zones = copy_zones(ref->pool, meta);
+	seen->nstripes++;
+	return stripe;
+}
+
+/* One logical block's part of a stripe. */
+static void
+see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones,
+				  VdbOverlayView *view, VdbSeenRange *seen)
+{
+	VdbSeenStripe *stripe = see_stripe(ref, extent, with_zones, seen);
+
+	stripe->nlbs++;
+	if (extent->overlay_block == VDB_BLOCK_NONE)
+		return;
+	vdb_overlay_read(ref, extent, view);
+	if (!view->any)
+		return;
+	for (int i = 0; i < 4; i++)
+		stripe->gone += pg_popcount64(view->gone[i]);
+	for (int i = 0; i < view->nstubs; i++)
+	{
+		uint8		index = view->stubs[i].index;
+
+		if ((view->gone[index / 64] & (UINT64CONST(1) << (index % 64))) == 0)
+			stripe->stubs++;
+	}
+}
+
+/* One logical block's part of a segment: count its slots. */
+static void
+see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange *seen)
+{
+	const VdbSegmentHeader *header = vdb_rows_segment(ref, extent->ref, extent->lb);
+	const volatile uint16 *slots = (const volatile uint16 *)
+		((const char *) vdb_pool_block(ref->pool, extent->ref) + VDB_SEGMENT_SLOTS) +
+		(extent->lb - header->first_lb) * VDB_LB_ROWS;
+	VdbSeenSegment *segment = NULL;
+
+	for (int i = seen->nsegments; i-- > 0 && segment == NULL;)
+		if (seen->segments[i].block == extent->ref)
+			segment = &seen->segments[i];
+	if (segment == NULL)
+	{
+		segment = &seen->segments[seen->nsegments++];
+		memset(segment, 0, sizeof(VdbSeenSegment));
+		segment->block = extent->ref;
+		segment->first_lb = header->first_lb;
+		segment->nslots = header->nslots;
+		segment->incarnation = header->incarnation;
+	}
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		uint16		slot = slots[i];
+
+		if (slot == VDB_SLOT_REAPED)
+			segment->reaped++;
+		else if (slot != VDB_SLOT_EMPTY)
+			segment->rows++;
+	}
+}
+
+void
+vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRange *seen)
+{
+	VdbOverlayView *view = palloc(sizeof(VdbOverlayView));
+	VdbLogicalBlock first = range * VDB_RANGE_LBS;
+	VdbLogicalBlock limit = Min((uint64) vdb_map_limit(ref), (uint64) first + VDB_RANGE_LBS);
+
+	seen->range = range;
+	seen->nstripes = seen->nsegments = 0;
+	for (VdbLogicalBlock lb = first; lb < limit; lb++)
+	{
+		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+		VdbExtent	extent;
+
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(lock, LW_SHARED);
+		vdb_map_lookup(ref, lb, &extent);
+		if (extent.kind == VDB_EXTENT_SEGMENT)
+			see_segment_block(ref, &extent, seen);
+		else if (extent.kind == VDB_EXTENT_STRIPE)
+			see_striped_block(ref, &extent, with_zones, view, seen);
+		LWLockRelease(lock);
+	}
+	pfree(view);
+}

@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_views.c
+ *	  The figures behind the views vdb.pool and vdb.tables.
+ *
+ * Both only read.  A table whose lock can't be had at once has no figures:
+ * a view must not wait behind somebody's DDL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/vdb_guc.h"
+#include "monitor/monitor.h"
+#include "pages/pages.h"
+
+PG_FUNCTION_INFO_V1(vdb_monitor_pool);
+PG_FUNCTION_INFO_V1(vdb_monitor_table);
+
+/* ---- vdb.pool ---- */
+
+/* The counters of this server run, from 'column' on, in the order of the view. */
+static void
+report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
+{
+	pg_atomic_uint64 *const shown[] = {
+		&counters->waits, &counters->helped, &counters->changes, &counters->flushes,
+		&counters->sync_requests, &counters->rows_appended, &counters->bytes_appended,
+		&counters->rows_migrated, &counters->stripes_written, &counters->stripe_bytes_written
+	};
+
+	for (int i = 0; i < (int) lengthof(shown); i++)
+		vdb_report_int(report, column + i, pg_atomic_read_u64(shown[i]));
+}
+
+/* One row: the pool of this database. */
+Datum
+vdb_monitor_pool(PG_FUNCTION_ARGS)
+{
+	VdbReport	report;
+	VdbPool    *pool;
+	VdbPoolShared *shared;
+	bool		persistent;
+	uint64		size;
+	uint64		limit;
+	uint64		used;
+
+	vdb_report_begin(&report, fcinfo);
+	pool = vdb_pool_open();
+	shared = vdb_pool_shared(pool);
+	persistent = vdb_pool_is_pmem(pool);
+	size = (uint64) vdb_pool_total_blocks(pool) * VDB_POOL_BLOCK_BYTES;
+	limit = (uint64) vdb_scm_size_mb * 1024 * 1024;
+	used = (uint64) pg_atomic_read_u32(&shared->used_segments) * VDB_SEGMENT_BYTES;
+
+	vdb_report_text(&report, 0, vdb_pool_path(pool));
+	vdb_report_set(&report, 1, BoolGetDatum(persistent));
+	vdb_report_text(&report, 2, persistent ? "persistent memory" : "emulated (file)");
+	vdb_report_int(&report, 3, size);
+	vdb_report_int(&report, 4, limit);
+	vdb_report_int(&report, 5, used);
+	vdb_report_int(&report, 6, Max(limit, size) - Min(used, Max(limit, size)));
+	vdb_report_int(&report, 7,
+				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
+	vdb_report_int(&report, 8, shared->incarnation);
+	report_counters(&report, 9, &shared->counters);
+	vdb_report_row(&report);
+	return (Datum) 0;
+}
+
+/* ---- vdb.tables ---- */
+
+typedef struct TableFigures
+{
+	uint64		rows_scm;
+	uint64		segments;
+	uint64		backlog;			/* segments that nobody appends to */
+	uint64		gone;				/* of the rows in stripes */
+} TableFigures;
+
+/* Walk the table's map.  ERROR at damage. */
+static void
+count_table(const VdbTableRef *ref, TableFigures *figures)
+{
+	VdbSeenRange *seen = palloc(sizeof(VdbSeenRange));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table figures",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (uint32 range = 0; vdb_next_range(ref, &range); range++)
+	{
+		vdb_see_range(ref, range, false, seen);
+		for (int i = 0; i < seen->nsegments; i++)
+		{
+			figures->rows_scm += seen->segments[i].rows;
+			figures->segments++;
+			if (!vdb_rows_segment_open(ref, seen->segments[i].block, false))
+				figures->backlog++;
+		}
+		for (int i = 0; i < seen->nstripes; i++)
+			figures->gone += seen->stripes[i].gone;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	pfree(seen);
+}
+
+/*
+ * Rows carry no time.  None of those in SCM has waited longer than since the
+ * last migration, or since the first worker of this server run looked.
+ */
+static TimestampTz
+oldest_unmigrated(const VdbTableEntry *entry, const VdbPoolShared *shared)
+{
+	return Max(entry->last_migration, shared->worker_since);
+}
+
+static void
+report_entry(VdbReport *report, const VdbTableRef *ref)
+{
+	VdbTableEntry entry = *vdb_map_table_entry(ref);
+	TableFigures figures = {0};
+	TimestampTz oldest;
+
+	count_table(ref, &figures);
+	oldest = oldest_unmigrated(&entry, vdb_pool_shared(ref->pool));
+	vdb_report_int(report, 0, figures.rows_scm);
+	vdb_report_int(report, 1, figures.segments * VDB_SEGMENT_BYTES);
+	vdb_report_int(report, 2, figures.segments);
+	vdb_report_int(report, 3, entry.flash_rows - Min(figures.gone, entry.flash_rows));
+	vdb_report_int(report, 5, entry.flash_stripes);
+	vdb_report_int(report, 6, figures.backlog);
+	if (figures.rows_scm > 0 && oldest != 0)
+		vdb_report_set(report, 7, TimestampTzGetDatum(oldest));
+	if (entry.last_migration != 0)
+		vdb_report_set(report, 8, TimestampTzGetDatum(entry.last_migration));
+	vdb_report_int(report, 9, entry.rows_migrated);
+	vdb_report_int(report, 10, entry.dead_rows);
+	if (entry.row_bytes > 0)
+		vdb_report_set(report, 11, Float8GetDatum((double) entry.stripe_bytes / entry.row_bytes));
+}
+
+/* A table that never had a row has no entry in the pool. */
+static void
+report_no_entry(VdbReport *report)
+{
+	static const int zeros[] = {0, 1, 2, 3, 5, 6, 9, 10};
+
+	for (int i = 0; i < (int) lengthof(zeros); i++)
+		vdb_report_int(report, zeros[i], 0);
+}
+
+/* The figures of one table; no row if it can't be locked at once, or is gone, or not ours. */
+Datum
+vdb_monitor_table(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	VdbReport	report;
+	Relation	rel;
+	VdbTableRef ref;
+
+	vdb_report_begin(&report, fcinfo);
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return (Datum) 0;
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+	{
+		UnlockRelationOid(relid, AccessShareLock);
+		return (Datum) 0;
+	}
+	if (vdb_is_vdb(rel) && !RELATION_IS_OTHER_TEMP(rel))
+	{
+		if (vdb_table_open(rel, false, &ref))
+			report_entry(&report, &ref);
+		else
+			report_no_entry(&report);
+		vdb_report_int(&report, 4, (uint64) vdb_pages_count(rel) * BLCKSZ);
+		vdb_report_row(&report);
+	}
+	relation_close(rel, AccessShareLock);
+	return (Datum) 0;
+}
