@@ -102,6 +102,9 @@ extern void vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation in
 								 double *tups_vacuumed, double *tups_recently_dead);
 extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
 
+/* ---- utility statements (am_utility.c) ---- */
+extern void vdb_utility_init(void);
+
 extern void vdb_am_init(void);		/* _PG_init */
 
 #endif							/* VDB_AM_H */

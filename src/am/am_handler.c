@@ -216,4 +216,5 @@ vdb_am_init(void)
 {
 	vdb_table_set_routine(&vdb_am_routine);
 	vdb_block_init();
+	vdb_utility_init();
 }

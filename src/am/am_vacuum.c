@@ -240,6 +240,7 @@ freeze_row(VacuumState *vs, VdbRowNumber row)
 	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
 	VdbVersion	version;
 	VdbScmChange *change;
+	bool		multi;
 
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
 	if (!vdb_table_version(vs->rel, &vs->ref, row, &version))
@@ -247,9 +248,12 @@ freeze_row(VacuumState *vs, VdbRowNumber row)
 		LWLockRelease(vdb_row_lock(lock_no));
 		return;
 	}
+	multi = (version.hdr.t_infomask & HEAP_XMAX_IS_MULTI) != 0;
 	if (freeze_header(vs, &version))
 	{
-		change = vdb_scm_change_begin(vs->ref.pool, vs->ref.logged ? 0 : VDB_CHANGE_UNLOGGED);
+		/* a multixact that goes must not be needed by a crash that loses this record */
+		change = vdb_scm_change_begin(vs->ref.pool, !vs->ref.logged ? VDB_CHANGE_UNLOGGED :
+									  multi ? VDB_CHANGE_FLUSH : 0);
 		vdb_scm_change_row_lock(change, lock_no);
 		/* a standby's older snapshots must not come to see what is now frozen */
 		if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))

@@ -127,6 +127,12 @@ extern VdbBlock vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *
 /* Free a meta no map entry refers to: stored but never switched to, or switched away.  Bounded records, flushed.  Takes the map lock. */
 extern void vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block);
 
+/*
+ * The same if no map entry refers to it, else nothing (false).  For the metas whose LBs (perhaps not all) a switch took away.
+ * Caller keeps others from freeing it.
+ */
+extern bool vdb_map_free_meta_if_unused(const VdbTableRef *ref, VdbBlock meta_block);
+
 /* Free the pending metas that earlier server runs left.  Once per run and table, before the first migration. */
 extern void vdb_map_sweep(const VdbTableRef *ref);
 

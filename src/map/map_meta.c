@@ -224,11 +224,11 @@ vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block, const VdbStr
 }
 
 /*
- * Which pending meta points to this one (VDB_BLOCK_NONE: the entry does)?
- * ERROR if it isn't on the list.  Map lock held.
+ * Is the meta on the pending list, and which pending meta points to it
+ * (VDB_BLOCK_NONE: the entry does)?  Map lock held.
  */
-static VdbBlock
-pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
+static bool
+find_pending(const VdbTableRef *ref, VdbBlock meta_block, VdbBlock *predecessor)
 {
 	VdbBlock	before = VDB_BLOCK_NONE;
 	VdbBlock	block = vdb_map_table_entry(ref)->pending_meta;
@@ -241,7 +241,17 @@ pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
 		before = block;
 		block = meta->pending_next;
 	}
-	if (block == VDB_BLOCK_NONE)
+	*predecessor = before;
+	return block != VDB_BLOCK_NONE;
+}
+
+/* As find_pending, but ERROR if it isn't there. */
+static VdbBlock
+pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	VdbBlock	before;
+
+	if (!find_pending(ref, meta_block, &before))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("stripe meta in pool block %u is not on its table's list of pending ones",
@@ -292,6 +302,23 @@ vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block)
 		LWLockRelease(lock);
 		VDB_STOP_POINT("map-free-meta-step");
 	}
+}
+
+/* See map.h. */
+bool
+vdb_map_free_meta_if_unused(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	VdbBlock	before;
+	bool		unused;
+
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_check_ref(ref);
+	unused = find_pending(ref, meta_block, &before);
+	LWLockRelease(lock);
+	if (unused)
+		vdb_map_free_meta(ref, meta_block);
+	return unused;
 }
 
 /* First pending meta that another server run left, or VDB_BLOCK_NONE.  Map lock held. */

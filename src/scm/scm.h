@@ -24,6 +24,9 @@
 #define VDB_SEGMENT_BLOCKS		8
 #define VDB_SEGMENT_BYTES		(VDB_SEGMENT_BLOCKS * VDB_POOL_BLOCK_BYTES)
 
+/* The first bytes of every pool, at VDB_POOL_BLOCK_HEADER. */
+#define VDB_POOL_MAGIC_TEXT		"VDBPOOL1"
+
 typedef struct VdbPool VdbPool; /* this backend's view of its database's pool */
 
 /* ---- opening (scm_pool.c) ---- */

@@ -16,7 +16,7 @@
 
 #include "scm/scm.h"
 
-#define VDB_POOL_MAGIC			"VDBPOOL1"
+#define VDB_POOL_MAGIC			VDB_POOL_MAGIC_TEXT
 #define VDB_POOL_VERSION		1
 
 #define VDB_GROUP_SEGMENTS		480

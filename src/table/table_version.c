@@ -128,8 +128,8 @@ vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
 {
 	if (version->place == VDB_PLACE_SCM)
 		return true;
-	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent,
-							   version->has_stub ? 0 : 1);
+	/* room is needed even if there is a stub: it isn't always replaced in place */
+	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent, 1);
 }
 
 /* What a stub must say so that vdb_version_apply_stub gives this header again. */

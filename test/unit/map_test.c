@@ -355,7 +355,8 @@ test_metas(void)
 		switch_lbs(&ref, 0, all + 63, 1, VDB_BLOCK_NONE, false);
 		UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == meta, "now pending");
 		UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
-		vdb_map_free_meta(&ref, meta2);
+		UNIT_CHECK(!vdb_map_free_meta_if_unused(&ref, meta3), "meta3 is in use");
+		UNIT_CHECK(vdb_map_free_meta_if_unused(&ref, meta2), "meta2 isn't");
 		vdb_map_free_meta(&ref, meta);
 		vdb_map_free_meta(&ref, other);
 		vdb_map_freeze_stripe(&ref, meta3);

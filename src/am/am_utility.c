@@ -1,0 +1,151 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_utility.c
+ *	  Utility statements that need to know of the pool.
+ *
+ * CREATE DATABASE copies a template with a pool through shared buffers by
+ * default; the pool's blocks are not pages, so such a copy must be made file by
+ * file.  Whether a template has a pool is a matter of its own catalogs, which
+ * can't be read from here; its files can: each pool begins with its magic.
+ * What is left to core is refused by core itself ('invalid page'), so a
+ * template that escapes this look is an error, never a wrong copy.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_tablespace_d.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "common/relpath.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "storage/fd.h"
+#include "tcop/utility.h"
+#include "utils/syscache.h"
+
+#include "am/am.h"
+
+static ProcessUtility_hook_type previous_utility = NULL;
+
+static DefElem *
+find_option(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (strcmp(option->defname, name) == 0)
+			return option;
+	}
+	return NULL;
+}
+
+/* Does the file begin with a pool's header? */
+static bool
+is_pool_file(const char *path)
+{
+	char		magic[8];
+	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	bool		found;
+
+	if (fd < 0)
+		return false;
+	found = pg_pread(fd, magic, sizeof(magic), VDB_POOL_BLOCK_HEADER) == sizeof(magic) &&
+		memcmp(magic, VDB_POOL_MAGIC_TEXT, sizeof(magic)) == 0;
+	CloseTransientFile(fd);
+	return found;
+}
+
+static bool
+folder_has_pool(const char *folder)
+{
+	DIR		   *dir = AllocateDir(folder);
+	struct dirent *entry;
+	bool		found = false;
+
+	while (!found && (entry = ReadDirExtended(dir, folder, LOG)) != NULL)
+	{
+		char		path[MAXPGPATH * 2];
+
+		CHECK_FOR_INTERRUPTS();
+		if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		found = is_pool_file(path);
+	}
+	FreeDir(dir);
+	return found;
+}
+
+/* Has the database a pool, in its own tablespace or in another? */
+static bool
+database_has_pool(Oid db)
+{
+	DIR		   *dir = AllocateDir("pg_tblspc");
+	struct dirent *entry;
+	bool		found;
+	char	   *path = GetDatabasePath(db, DEFAULTTABLESPACE_OID);
+
+	found = folder_has_pool(path);
+	while (!found && (entry = ReadDirExtended(dir, "pg_tblspc", LOG)) != NULL)
+	{
+		if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
+			continue;
+		path = GetDatabasePath(db, atooid(entry->d_name));
+		if (access(path, F_OK) == 0)
+			found = folder_has_pool(path);
+	}
+	FreeDir(dir);
+	return found;
+}
+
+/* CREATE DATABASE from a template with a pool: file_copy, unless the user says otherwise. */
+static void
+prepare_createdb(CreatedbStmt *stmt)
+{
+	DefElem    *template = find_option(stmt->options, "template");
+	const char *name = template && template->arg ? defGetString(template) : "template1";
+	Oid			db = get_database_oid(name, true);
+
+	if (!OidIsValid(db) || find_option(stmt->options, "strategy") != NULL ||
+		!database_has_pool(db))
+		return;
+	stmt->options = lappend(stmt->options,
+							makeDefElem("strategy", (Node *) makeString("file_copy"), -1));
+}
+
+static void
+vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+					ProcessUtilityContext context, ParamListInfo params,
+					QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (IsA(pstmt->utilityStmt, CreatedbStmt))
+	{
+		if (read_only_tree)
+		{
+			pstmt = copyObject(pstmt);
+			read_only_tree = false;
+		}
+		prepare_createdb((CreatedbStmt *) pstmt->utilityStmt);
+	}
+	if (previous_utility)
+		previous_utility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
+void
+vdb_utility_init(void)
+{
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = vdb_process_utility;
+}
