@@ -23,7 +23,7 @@ SELECT count(*), sum(id) FROM pt WHERE ts = '2001-08-01' AND id > 500;
 UPDATE pt SET ts = ts + 90 WHERE id <= 400;
 EXECUTE per_part;
 UPDATE pt SET ts = '2001-02-02' WHERE id BETWEEN 401 AND 410 RETURNING tableoid::regclass, id;
-DELETE FROM pt WHERE ts = '2001-02-02' AND id % 2 = 0 RETURNING id;
+WITH gone AS (DELETE FROM pt WHERE ts = '2001-02-02' AND id % 2 = 0 RETURNING id) SELECT array_agg(id ORDER BY id) FROM gone;
 INSERT INTO pt VALUES (403, '2001-02-02', 'upsert') ON CONFLICT (id, ts) DO UPDATE SET v = pt.v || ' / ' || excluded.v RETURNING *;
 CALL test_migrate('pt');
 EXECUTE per_part;

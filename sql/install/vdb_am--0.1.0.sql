@@ -31,3 +31,69 @@ DROP FUNCTION vdb.check_preload();
 CREATE FUNCTION vdb.migrate(relation regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'vdb_migrate_sql' LANGUAGE C STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION vdb.migrate(regclass) IS 'move all settled rows of a vdb table to stripes now; returns how many rows moved';
+
+-- looking at it: the pool
+CREATE FUNCTION vdb.pool_figures(
+	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
+	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT incarnation bigint,
+	OUT waits bigint, OUT helped bigint, OUT changes bigint, OUT flushes bigint, OUT sync_requests bigint,
+	OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
+	OUT stripes_written bigint, OUT stripe_bytes_written bigint) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_pool' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION vdb.pool_figures() IS 'the row of the view vdb.pool';
+
+CREATE VIEW vdb.pool AS SELECT * FROM vdb.pool_figures();
+COMMENT ON VIEW vdb.pool IS 'the pool of this database: where it is, how full, and what happened in it since the server started';
+GRANT SELECT ON vdb.pool TO PUBLIC;
+
+-- ... the tables
+CREATE FUNCTION vdb.table_figures(relation regclass,
+	OUT rows_scm bigint, OUT bytes_scm bigint, OUT segments bigint, OUT rows_flash bigint,
+	OUT bytes_flash bigint, OUT stripes bigint, OUT backlog_segments bigint,
+	OUT oldest_unmigrated timestamptz, OUT last_migration timestamptz, OUT rows_migrated bigint,
+	OUT dead_rows bigint, OUT write_amplification float8) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_table' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION vdb.table_figures(regclass) IS 'a row of the view vdb.tables';
+
+CREATE VIEW vdb.tables AS
+	SELECT c.oid::regclass AS relation, f.*, c.relpersistence = 'p' AS logged
+	FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'vdb'
+		LEFT JOIN LATERAL vdb.table_figures(c.oid) f ON true
+	WHERE c.relpersistence <> 't' OR c.relnamespace = pg_catalog.pg_my_temp_schema();
+COMMENT ON VIEW vdb.tables IS 'vdb tables: rows and bytes in SCM and on flash, what waits to be migrated';
+GRANT SELECT ON vdb.tables TO PUBLIC;
+
+-- ... one table's parts
+CREATE FUNCTION vdb.stripes(relation regclass,
+	OUT stripe bigint, OUT range bigint, OUT first_page bigint, OUT pages bigint, OUT rows bigint,
+	OUT chunks integer, OUT columns integer, OUT logical_blocks integer, OUT frozen boolean,
+	OUT unsettled boolean, OUT min_xmin xid, OUT max_xmin xid, OUT bytes bigint, OUT row_bytes bigint,
+	OUT written_at timestamptz, OUT gone_rows bigint, OUT stubs bigint) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_stripes' LANGUAGE C STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vdb.stripes(regclass) IS 'the stripes of a vdb table';
+
+CREATE FUNCTION vdb.chunks(relation regclass,
+	OUT stripe bigint, OUT chunk integer, OUT "column" name, OUT rows bigint, OUT nulls bigint,
+	OUT bytes bigint, OUT encodings text, OUT min text, OUT max text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_chunks' LANGUAGE C STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vdb.chunks(regclass) IS 'each column of each chunk of a vdb table''s stripes: encoding, bytes, nulls, least and greatest value';
+
+CREATE FUNCTION vdb.segments(relation regclass,
+	OUT block bigint, OUT first_lb bigint, OUT slots integer, OUT rows integer, OUT reaped integer,
+	OUT incarnation bigint, OUT state text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_segments' LANGUAGE C STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vdb.segments(regclass) IS 'the row segments of a vdb table in the pool';
+
+-- ... and whether all is well: no row, no fault
+CREATE FUNCTION vdb.verify(relation regclass,
+	OUT severity text, OUT place text, OUT message text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_verify' LANGUAGE C STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vdb.verify(regclass) IS 'read everything of a vdb table and its indexes; a row for each fault';
+
+CREATE FUNCTION vdb.verify_pool(
+	OUT severity text, OUT place text, OUT message text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_verify_pool' LANGUAGE C STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vdb.verify_pool() IS 'compare the pool''s allocation map with what tables refer to; a row for each fault';
+REVOKE EXECUTE ON FUNCTION vdb.verify_pool() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION vdb.verify_pool() TO pg_monitor;

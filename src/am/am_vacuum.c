@@ -240,7 +240,6 @@ freeze_row(VacuumState *vs, VdbRowNumber row)
 	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
 	VdbVersion	version;
 	VdbScmChange *change;
-	bool		multi;
 
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
 	if (!vdb_table_version(vs->rel, &vs->ref, row, &version))
@@ -248,12 +247,14 @@ freeze_row(VacuumState *vs, VdbRowNumber row)
 		LWLockRelease(vdb_row_lock(lock_no));
 		return;
 	}
-	multi = (version.hdr.t_infomask & HEAP_XMAX_IS_MULTI) != 0;
 	if (freeze_header(vs, &version))
 	{
-		/* a multixact that goes must not be needed by a crash that loses this record */
-		change = vdb_scm_change_begin(vs->ref.pool, !vs->ref.logged ? VDB_CHANGE_UNLOGGED :
-									  multi ? VDB_CHANGE_FLUSH : 0);
+		/*
+		 * Flushed: were the record lost and the bytes not, a standby would
+		 * never hear of it, and keep ids that clog and multixacts lose.
+		 */
+		change = vdb_scm_change_begin(vs->ref.pool,
+									  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
 		vdb_scm_change_row_lock(change, lock_no);
 		/* a standby's older snapshots must not come to see what is now frozen */
 		if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))

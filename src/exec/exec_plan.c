@@ -52,11 +52,19 @@ const CustomScanMethods vdb_scan_methods = {
 static bool
 wants_header(RelOptInfo *rel)
 {
-	for (int attno = rel->min_attr; attno < 0; attno++)
+	Bitmapset  *attrs = NULL;
+	ListCell   *lc;
+	int			i = -1;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &attrs);
+	foreach(lc, rel->baserestrictinfo)
+		pull_varattnos((Node *) lfirst_node(RestrictInfo, lc)->clause, rel->relid, &attrs);
+	while ((i = bms_next_member(attrs, i)) >= 0)
 	{
-		if (attno == SelfItemPointerAttributeNumber || attno == TableOidAttributeNumber)
-			continue;
-		if (!bms_is_empty(rel->attr_needed[attno - rel->min_attr]))
+		int			attno = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno < 0 && attno != SelfItemPointerAttributeNumber &&
+			attno != TableOidAttributeNumber)
 			return true;
 	}
 	return false;

@@ -40,6 +40,10 @@
 #define VDB_STRIPE_RAW_BYTES	(48 * 1024 * 1024)
 #define VDB_SWITCH_ATTEMPTS		3
 
+/* What a switch may touch besides, so that its change stays within VDB_CHANGE_MAX_BLOCKS. */
+#define VDB_SWITCH_METAS		12
+#define VDB_SWITCH_GROUPS		12
+
 /* One logical block that moves. */
 typedef struct MovingBlock
 {
@@ -70,8 +74,11 @@ typedef struct Mover
 	int			nblocks;
 	VdbBlock	segments[VDB_RANGE_LBS];
 	int			nsegments;
+	uint32		groups[VDB_SWITCH_GROUPS];	/* allocation groups of the segments */
+	int			ngroups;
 	VdbBlock	metas[VDB_RANGE_LBS];	/* of stripes that are merged */
 	int			nmetas;
+	int			whole_metas;		/* of which all blocks move */
 	bool		unsettled;
 	int64		rows_from_scm;
 	int64		rows_written;
@@ -152,6 +159,21 @@ add_block(Mover *mover, uint8 index, const BlockFacts *facts)
 	block->old_overlay_offset = facts->extent.overlay_offset;
 }
 
+/* Would freeing this segment touch one allocation map too many? */
+static bool
+too_many_groups(Mover *mover, VdbBlock segment)
+{
+	uint32		group = vdb_scm_group_of(segment);
+
+	for (int i = 0; i < mover->ngroups; i++)
+		if (mover->groups[i] == group)
+			return false;
+	if (mover->ngroups >= VDB_SWITCH_GROUPS)
+		return true;
+	mover->groups[mover->ngroups++] = group;
+	return false;
+}
+
 /* All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has. */
 static int
 choose_segment(Mover *mover, const BlockFacts *facts, int first, int end, uint32 *rows)
@@ -174,7 +196,7 @@ choose_segment(Mover *mover, const BlockFacts *facts, int first, int end, uint32
 		may_move = may_move && again.settled;
 		*rows += again.rows;
 	}
-	if (!may_move)
+	if (!may_move || too_many_groups(mover, facts[first].extent.ref))
 		return nlbs;
 	for (int i = first; i < first + nlbs; i++)
 		add_block(mover, (uint8) i, &facts[i]);
@@ -213,10 +235,10 @@ choose_stripes(Mover *mover, const BlockFacts *facts, int end, uint32 moving_row
 			continue;
 		if (!known_meta(mover, facts[i].extent.ref))
 		{
-			if (!vdb_migrate_merge(facts[i].stripe_rows, moving_rows, (uint32) nseen))
+			if (mover->nmetas >= VDB_SWITCH_METAS ||
+				!vdb_migrate_merge(facts[i].stripe_rows, moving_rows, (uint32) nseen))
 				continue;
 			mover->metas[mover->nmetas++] = facts[i].extent.ref;
-			mover->merged_rows += facts[i].stripe_rows;
 		}
 		add_block(mover, (uint8) i, &facts[i]);
 	}
@@ -308,15 +330,12 @@ build_row(Mover *mover, MovingBlock *block, VdbBatch *batch, int i, TupleTableSl
 		add_stub(mover, block, &version);
 }
 
-/*
- * A stripe some of whose blocks stay behind is still needed: it is not among
- * those to be freed.
- */
+/* Stripes all of whose blocks move are gone afterwards: for the table's counters. */
 static void
-keep_whole_metas(Mover *mover)
+count_whole_metas(Mover *mover)
 {
-	int			kept = 0;
-
+	mover->whole_metas = 0;
+	mover->merged_rows = 0;
 	for (int m = 0; m < mover->nmetas; m++)
 	{
 		const VdbStripeMeta *meta = vdb_map_meta(mover->ref.pool, mover->metas[m]);
@@ -325,12 +344,11 @@ keep_whole_metas(Mover *mover)
 		for (int i = 0; i < mover->nblocks; i++)
 			blocks += mover->blocks[i].kind == VDB_EXTENT_STRIPE &&
 				mover->blocks[i].ref == mover->metas[m];
-		if (blocks == meta->nlbs)
-			mover->metas[kept++] = mover->metas[m];
-		else
-			mover->merged_rows -= meta->nrows;
+		if (blocks < meta->nlbs)
+			continue;
+		mover->whole_metas++;
+		mover->merged_rows += meta->nrows;
 	}
-	mover->nmetas = kept;
 }
 
 /* Keep only the first n blocks, and the segments and metas that are wholly among them. */
@@ -351,7 +369,6 @@ keep_blocks(Mover *mover, int n)
 	}
 	mover->nsegments = kept;
 	mover->nblocks = n;
-	keep_whole_metas(mover);
 }
 
 /* May the stripe end before block i, that is, does no segment straddle that place? */
@@ -538,20 +555,28 @@ compare_all(Mover *mover)
 
 /* ---- 5. switch ---- */
 
+/* Give back a unit that nobody refers to.  No row or map lock held. */
 static void
 free_unit(Mover *mover, MovingBlock *block, VdbBlock unit_block, uint16 unit_offset)
 {
-	VdbScmChange *change;
+	if (unit_block != VDB_BLOCK_NONE)
+		vdb_overlay_release(&mover->ref, mover->range * VDB_RANGE_LBS + block->index,
+							unit_block, unit_offset);
+}
 
-	if (unit_block == VDB_BLOCK_NONE)
-		return;
-	LWLockAcquire(vdb_map_lock(mover->ref.slot), LW_EXCLUSIVE);
-	change = vdb_scm_change_begin(mover->ref.pool, VDB_CHANGE_FLUSH);
-	vdb_overlay_free(change, &mover->ref, mover->range * VDB_RANGE_LBS + block->index,
-					 unit_block, unit_offset);
-	vdb_scm_change_end(change);
-	LWLockRelease(vdb_map_lock(mover->ref.slot));
-	vdb_overlay_settle(&mover->ref, unit_block);
+/* The units that the entries name now, under their row locks: one may have grown since it was first seen. */
+static void
+note_old_units(Mover *mover)
+{
+	for (int b = 0; b < mover->nblocks; b++)
+	{
+		MovingBlock *block = &mover->blocks[b];
+		VdbExtent	extent;
+
+		vdb_map_lookup(&mover->ref, mover->range * VDB_RANGE_LBS + block->index, &extent);
+		block->old_overlay_block = extent.overlay_block;
+		block->old_overlay_offset = extent.overlay_offset;
+	}
 }
 
 static void
@@ -563,7 +588,7 @@ fill_delta(const Mover *mover, VdbTableDelta *delta)
 	delta->stripe_bytes = (int64) mover->built.meta.stripe_bytes;
 	delta->row_bytes = (int64) mover->raw_bytes;
 	delta->flash_rows = mover->rows_written - mover->merged_rows;
-	delta->flash_stripes = (mover->meta_block != VDB_BLOCK_NONE ? 1 : 0) - mover->nmetas;
+	delta->flash_stripes = (mover->meta_block != VDB_BLOCK_NONE ? 1 : 0) - mover->whole_metas;
 	delta->last_migration = GetCurrentTimestamp();
 }
 
@@ -580,6 +605,7 @@ do_switch(Mover *mover, const uint8 *indexes)
 		overlay_blocks[b] = mover->blocks[b].overlay_block;
 		overlay_offsets[b] = mover->blocks[b].overlay_offset;
 	}
+	count_whole_metas(mover);
 	fill_delta(mover, &delta);
 	LWLockAcquire(vdb_map_lock(mover->ref.slot), LW_EXCLUSIVE);
 	change = vdb_scm_change_begin(mover->ref.pool, VDB_CHANGE_FLUSH);
@@ -623,7 +649,9 @@ switch_range(Mover *mover)
 			if (!block->stale)
 				continue;
 			built = build_unit(mover, block);
-			free_unit(mover, block, old_block, old_offset);
+			/* under the locks it stays for the next run's sweep */
+			if (attempt < VDB_SWITCH_ATTEMPTS)
+				free_unit(mover, block, old_block, old_offset);
 		}
 		if (attempt >= VDB_SWITCH_ATTEMPTS)
 		{
@@ -634,6 +662,7 @@ switch_range(Mover *mover)
 		if (!built)
 			return false;
 	}
+	note_old_units(mover);
 	do_switch(mover, indexes);
 	vdb_map_unlock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
 	VDB_STOP_POINT("migrate_after_switch");
@@ -661,7 +690,7 @@ clean_up(Mover *mover, bool switched)
 		return;
 	}
 	for (int m = 0; m < mover->nmetas; m++)
-		vdb_map_free_meta(&mover->ref, mover->metas[m]);
+		(void) vdb_map_free_meta_if_unused(&mover->ref, mover->metas[m]);
 	VDB_STOP_POINT("migrate_after_free");
 }
 

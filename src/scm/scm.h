@@ -84,6 +84,9 @@ extern bool vdb_incarnation_survived(VdbPool *pool, uint32 incarnation);
  */
 extern int	vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments);
 extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
+/* Which allocation map a block's state stands in: blocks of one group cost a change one block together. */
+extern uint32 vdb_scm_group_of(VdbBlock block);
+
 extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
 extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 

@@ -389,3 +389,9 @@ vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 	shared->block_hint = 0;
 	shared->grow_failed_at = 0;
 }
+
+uint32
+vdb_scm_group_of(VdbBlock block)
+{
+	return block / VDB_GROUP_BLOCKS;
+}

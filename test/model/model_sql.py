@@ -304,8 +304,9 @@ class Generator:
                  'SELECT id FROM %s x WHERE EXISTS (SELECT FROM %s y WHERE y.id = x.id + 1)'
                  % (table.name, table.name),
                  'SELECT id FROM %s WHERE id > %d ORDER BY id LIMIT 5' % (table.name, self.number()),
-                 'SELECT id FROM %s WHERE ctid IN (SELECT ctid FROM %s WHERE %s)'
-                 % (table.name, table.name, where),
+                 'SELECT id FROM %s WHERE %s IN (SELECT %s FROM %s WHERE %s)'
+                 % ((table.name,) + (('(tableoid, ctid)', 'tableoid, ctid') if table.partitioned
+                                     else ('ctid', 'ctid')) + (table.name, where)),
                  'SELECT count(*) FROM (SELECT * FROM %s TABLESAMPLE BERNOULLI (100)) x' % table.name]
         pick = rng.randrange(len(forms))
         return forms[pick], pick in (2, 5), None, None

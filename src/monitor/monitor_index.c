@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_index.c
+ *	  Do the indexes of a table agree with its rows?
+ *
+ * An index whose access method can return all entries (btree, GiST, SP-GiST;
+ * not hash, GIN, BRIN) is read in full.  Its entries are sorted by row number
+ * and merged with a walk of the table, under one snapshot:
+ *
+ * - every visible row (of a partial index: that its predicate takes) has
+ *	 exactly one entry;
+ * - a btree entry of a visible row holds the row's values;
+ * - btree entries are in order, and no two visible rows share a unique key;
+ * - no entry has a row number that the table never handed out.
+ *
+ * Entries of rows that the snapshot does not see are passed over.  Memory is
+ * bounded by maintenance_work_mem.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/nbtree.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "monitor/monitor.h"
+
+/* Findings of one kind of one index that are told one by one. */
+#define VDB_INDEX_FINDINGS	20
+
+typedef enum KeyGroup
+{
+	GROUP_UNKNOWN,				/* one entry so far: nobody has asked */
+	GROUP_HIDDEN,
+	GROUP_VISIBLE
+} KeyGroup;
+
+typedef struct IndexCheck
+{
+	Relation	rel;
+	Oid			index_oid;
+	Relation	index;
+	VdbFindings *findings;
+	char		place[NAMEDATALEN + 16];
+	int			nfindings;
+	Snapshot	snapshot;
+	MemoryContext context;			/* lives as long as the check */
+	MemoryContext row_context;		/* reset for each entry and row */
+	bool		with_values;		/* btree */
+	bool		unique;
+	FmgrInfo   *cmp[INDEX_MAX_KEYS];
+	IndexInfo  *info;
+	EState	   *estate;
+	ExprState  *predicate;
+	TupleTableSlot *row_slot;
+	TupleDesc	sort_desc;			/* (row number, entry's bytes) */
+	Tuplesortstate *sort;
+	TupleTableSlot *sort_slot;
+	IndexTuple	before;				/* entry read before this one */
+	VdbRowNumber before_row;
+	KeyGroup	group;				/* of entries equal to 'before' */
+	bool		have_entry;			/* merge: the entry at hand */
+	VdbRowNumber entry_row;
+	IndexTuple	entry;
+} IndexCheck;
+
+static void index_finding(IndexCheck *check, const char *format, VdbRowNumber row) pg_attribute_printf(2, 0);
+
+/* A finding about one row; format has places for its block and offset. */
+static void
+index_finding(IndexCheck *check, const char *format, VdbRowNumber row)
+{
+	ItemPointerData tid;
+	char		message[256];
+
+	if (++check->nfindings > VDB_INDEX_FINDINGS)
+	{
+		if (check->nfindings == VDB_INDEX_FINDINGS + 1)
+			vdb_finding(check->findings, VDB_ERROR_FOUND, check->place,
+						_("there is more: only the first %d findings of the index are shown"),
+						VDB_INDEX_FINDINGS);
+		return;
+	}
+	vdb_row_to_tid(row, &tid);
+	snprintf(message, sizeof(message), format, ItemPointerGetBlockNumberNoCheck(&tid),
+			 ItemPointerGetOffsetNumberNoCheck(&tid));
+	vdb_finding(check->findings, VDB_ERROR_FOUND, check->place, "%s", message);
+}
+
+/* ---- pass 1: the index ---- */
+
+static bool
+row_is_visible(IndexCheck *check, VdbRowNumber row)
+{
+	bool		visible = vdb_table_fetch(check->rel, row, check->snapshot, check->row_slot, NULL);
+
+	ExecClearTuple(check->row_slot);
+	return visible;
+}
+
+/* Key columns of two btree entries, in the index's order; *has_null if the second has a null. */
+static int
+compare_entries(IndexCheck *check, IndexTuple a, IndexTuple b, bool *has_null)
+{
+	TupleDesc	desc = RelationGetDescr(check->index);
+	int			result = 0;
+
+	*has_null = false;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(check->index); i++)
+	{
+		int16		option = check->index->rd_indoption[i];
+		bool		null_a;
+		bool		null_b;
+		Datum		value_a = index_getattr(a, i + 1, desc, &null_a);
+		Datum		value_b = index_getattr(b, i + 1, desc, &null_b);
+		int			cmp;
+
+		*has_null |= null_b;
+		if (result != 0)
+			continue;
+		if (null_a || null_b)
+		{
+			cmp = (int) null_a - (int) null_b;
+			result = (option & INDOPTION_NULLS_FIRST) ? -cmp : cmp;
+			continue;
+		}
+		cmp = DatumGetInt32(FunctionCall2Coll(check->cmp[i], check->index->rd_indcollation[i],
+											  value_a, value_b));
+		result = (option & INDOPTION_DESC) ? (cmp < 0) - (cmp > 0) : cmp;
+	}
+	return result;
+}
+
+/* Order and uniqueness, against the entry before. */
+static void
+check_neighbours(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
+{
+	bool		has_null;
+	int			cmp;
+
+	if (check->before == NULL)
+		return;
+	cmp = compare_entries(check, check->before, entry, &has_null);
+	if (cmp > 0)
+		index_finding(check, _("the entry of row (%u,%u) is out of order"), row);
+	if (cmp != 0)
+		check->group = GROUP_UNKNOWN;
+	else if (check->unique && !(has_null && !check->index->rd_index->indnullsnotdistinct))
+	{
+		if (check->group == GROUP_UNKNOWN)
+			check->group = row_is_visible(check, check->before_row) ? GROUP_VISIBLE : GROUP_HIDDEN;
+		if (row_is_visible(check, row))
+		{
+			if (check->group == GROUP_VISIBLE)
+				index_finding(check, _("row (%u,%u) has the unique key of another visible row"), row);
+			check->group = GROUP_VISIBLE;
+		}
+	}
+}
+
+static void
+remember_neighbour(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
+{
+	MemoryContext old = MemoryContextSwitchTo(check->context);
+
+	if (check->before != NULL)
+		pfree(check->before);
+	check->before = CopyIndexTuple(entry);
+	check->before_row = row;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
+{
+	TupleTableSlot *slot = check->sort_slot;
+
+	ExecClearTuple(slot);
+	slot->tts_values[0] = Int64GetDatum((int64) row);
+	slot->tts_isnull[0] = false;
+	slot->tts_isnull[1] = (entry == NULL);
+	if (entry != NULL)
+	{
+		Size		size = IndexTupleSize(entry);
+		bytea	   *bytes = palloc(VARHDRSZ + size);
+
+		SET_VARSIZE(bytes, VARHDRSZ + size);
+		memcpy(VARDATA(bytes), entry, size);
+		slot->tts_values[1] = PointerGetDatum(bytes);
+	}
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(check->sort, slot);
+}
+
+static void
+read_index(IndexCheck *check)
+{
+	IndexScanDesc scan = index_beginscan(check->rel, check->index, check->snapshot, 0, 0);
+	VdbTableRef ref;
+	bool		found;
+	ItemPointer tid;
+
+	scan->xs_want_itup = check->with_values;
+	index_rescan(scan, NULL, 0, NULL, 0);
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		VdbRowNumber row = vdb_tid_to_row(tid);
+		MemoryContext old;
+
+		CHECK_FOR_INTERRUPTS();
+		found = vdb_table_open(check->rel, false, &ref);
+		if (row == VDB_ROW_NONE || !found || vdb_row_lb(row) >= vdb_map_limit(&ref))
+		{
+			vdb_finding(check->findings, VDB_ERROR_FOUND, check->place,
+						_("an entry refers to row (%u,%u), which the table never had"),
+						ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid));
+			continue;
+		}
+		old = MemoryContextSwitchTo(check->row_context);
+		if (check->with_values)
+		{
+			check_neighbours(check, scan->xs_itup, row);
+			remember_neighbour(check, scan->xs_itup, row);
+		}
+		put_entry(check, check->with_values ? scan->xs_itup : NULL, row);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(check->row_context);
+	}
+	index_endscan(scan);
+}
+
+/* ---- pass 2: the table ---- */
+
+/* The next entry in row number order. */
+static void
+next_entry(IndexCheck *check)
+{
+	VdbRowNumber before = check->have_entry ? check->entry_row : VDB_ROW_NONE;
+	bool		isnull;
+	Datum		bytes;
+
+	check->have_entry = tuplesort_gettupleslot(check->sort, true, false, check->sort_slot, NULL);
+	if (!check->have_entry)
+		return;
+	check->entry_row = (VdbRowNumber) DatumGetInt64(slot_getattr(check->sort_slot, 1, &isnull));
+	bytes = slot_getattr(check->sort_slot, 2, &isnull);
+	check->entry = isnull ? NULL : (IndexTuple) VARDATA_ANY(DatumGetPointer(bytes));
+	if (check->entry_row == before)
+		index_finding(check, _("row (%u,%u) has two entries"), check->entry_row);
+}
+
+/* Does a btree entry hold the row's values?  The row is in row_slot. */
+static void
+compare_values(IndexCheck *check, VdbRowNumber row)
+{
+	TupleDesc	desc = RelationGetDescr(check->index);
+	IndexTuple	entry = palloc(IndexTupleSize(check->entry));
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	memcpy(entry, check->entry, IndexTupleSize(check->entry));	/* aligned */
+	FormIndexDatum(check->info, check->row_slot, check->estate, values, nulls);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		bool		isnull;
+		Datum		value = index_getattr(entry, i + 1, desc, &isnull);
+		bool		equal;
+
+		if (isnull || nulls[i])
+			equal = isnull == nulls[i];
+		else if (i < IndexRelationGetNumberOfKeyAttributes(check->index))
+			equal = DatumGetInt32(FunctionCall2Coll(check->cmp[i], check->index->rd_indcollation[i],
+													value, values[i])) == 0;
+		else
+			equal = datum_image_eq(value, values[i], att->attbyval, att->attlen);
+		if (!equal)
+		{
+			index_finding(check, _("the entry of row (%u,%u) does not hold the row's values"), row);
+			return;
+		}
+	}
+}
+
+static void
+check_row(IndexCheck *check, VdbBatch *batch, int i)
+{
+	VdbRowNumber row = vdb_row_make(batch->lb, batch->index[i]);
+	ExprContext *econtext = GetPerTupleExprContext(check->estate);
+
+	while (check->have_entry && check->entry_row < row)
+		next_entry(check);
+	if (check->predicate != NULL || check->with_values)
+	{
+		vdb_batch_slot(batch, i, check->row_slot);
+		econtext->ecxt_scantuple = check->row_slot;
+		if (check->predicate != NULL && !ExecQual(check->predicate, econtext))
+			return;
+	}
+	if (!check->have_entry || check->entry_row != row)
+		index_finding(check, _("row (%u,%u) has no entry"), row);
+	else if (check->with_values)
+		compare_values(check, row);
+}
+
+static void
+read_table(IndexCheck *check)
+{
+	VdbBatch   *batch = vdb_batch_create(check->rel);
+	MemoryContext old = MemoryContextSwitchTo(check->row_context);
+	VdbLogicalBlock lb = 0;
+	VdbTableRef ref;
+
+	if (vdb_table_open(check->rel, false, &ref))
+		while ((lb = vdb_map_next_lb(&ref, lb)) < vdb_map_limit(&ref))
+		{
+			int			n;
+
+			CHECK_FOR_INTERRUPTS();
+			n = vdb_batch_read(batch, lb, check->snapshot, InvalidTransactionId, false);
+			for (int i = 0; i < n; i++)
+			{
+				check_row(check, batch, i);
+				ExecClearTuple(check->row_slot);
+				ResetPerTupleExprContext(check->estate);
+				MemoryContextReset(check->row_context);
+			}
+			lb++;
+		}
+	while (check->have_entry)	/* for doubles behind the last row */
+		next_entry(check);
+	MemoryContextSwitchTo(old);
+	vdb_batch_free(batch);
+}
+
+/* ---- one index ---- */
+
+static bool
+can_check(Relation index, Snapshot snapshot)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisvalid || !form->indisready || !form->indislive)
+		return false;
+	if (form->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin))
+		return false;			/* younger than our snapshot: it may lack what we see */
+	return index->rd_indam->amgettuple != NULL && index->rd_indam->amoptionalkey;
+}
+
+static void
+prepare(IndexCheck *check)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(2);
+	AttrNumber	key = 1;
+	Oid			order = Int8LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	check->with_values = check->index->rd_rel->relam == BTREE_AM_OID;
+	check->unique = check->with_values && check->index->rd_index->indisunique &&
+		check->index->rd_index->indimmediate;
+	if (check->with_values)
+		for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(check->index); i++)
+			check->cmp[i] = index_getprocinfo(check->index, i + 1, BTORDER_PROC);
+	check->info = BuildIndexInfo(check->index);
+	check->estate = CreateExecutorState();
+	check->predicate = check->info->ii_Predicate == NIL ? NULL :
+		ExecPrepareQual(check->info->ii_Predicate, check->estate);
+	check->row_slot = table_slot_create(check->rel, NULL);
+
+	TupleDescInitEntry(desc, 1, "row", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "entry", BYTEAOID, -1, 0);
+	check->sort = tuplesort_begin_heap(desc, 1, &key, &order, &collation, &nulls_first,
+									   maintenance_work_mem, NULL, TUPLESORT_NONE);
+	check->sort_desc = desc;
+	check->sort_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+}
+
+static void
+compare_index(IndexCheck *check)
+{
+	prepare(check);
+	read_index(check);
+	tuplesort_performsort(check->sort);
+	ExecDropSingleTupleTableSlot(check->sort_slot);
+	check->sort_slot = MakeSingleTupleTableSlot(check->sort_desc, &TTSOpsMinimalTuple);
+	next_entry(check);
+	read_table(check);
+	ExecDropSingleTupleTableSlot(check->sort_slot);
+	tuplesort_end(check->sort);
+	ExecDropSingleTupleTableSlot(check->row_slot);
+	FreeExecutorState(check->estate);
+}
+
+/* The step that runs in a subtransaction. */
+static void
+check_index(void *arg)
+{
+	IndexCheck *check = arg;
+	MemoryContext old;
+
+	check->index = index_open(check->index_oid, AccessShareLock);
+	snprintf(check->place, sizeof(check->place), "index %s", RelationGetRelationName(check->index));
+	if (can_check(check->index, check->snapshot))
+	{
+		old = MemoryContextSwitchTo(check->context);
+		check->row_context = AllocSetContextCreate(check->context, "VDB index check rows",
+												   ALLOCSET_DEFAULT_SIZES);
+		compare_index(check);
+		MemoryContextSwitchTo(old);
+	}
+	index_close(check->index, AccessShareLock);
+}
+
+void
+vdb_verify_indexes(Relation rel, VdbFindings *findings)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		IndexCheck	check = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		check.rel = rel;
+		check.index_oid = lfirst_oid(cell);
+		check.findings = findings;
+		check.snapshot = GetActiveSnapshot();
+		snprintf(check.place, sizeof(check.place), "index %u", check.index_oid);
+		check.context = AllocSetContextCreate(CurrentMemoryContext, "VDB index check",
+											  ALLOCSET_DEFAULT_SIZES);
+		(void) vdb_verify_try(findings, check.place, check_index, &check);
+		MemoryContextDelete(check.context);
+	}
+	list_free(indexes);
+}

@@ -1,0 +1,266 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_pool.c
+ *	  vdb.verify_pool: the allocation map against what tables refer to.
+ *
+ * The pool is in use while it is looked at, so a look is a note of every
+ * block's state, then a walk of all structures, then the states again.  A
+ * block whose state stayed the same and does not fit the references is
+ * suspect; it is reported if a second look finds it suspect in the same way.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "monitor/monitor.h"
+#include "scm/scm_words.h"
+
+PG_FUNCTION_INFO_V1(vdb_monitor_verify_pool);
+
+/* What can be wrong with a block. */
+#define SUSPECT_LEAKED		0x01	/* in use, nobody refers to it */
+#define SUSPECT_DOUBLE		0x02	/* referred to twice */
+#define SUSPECT_FREE		0x04	/* referred to, but free */
+#define SUSPECT_KIND		0x08	/* in use as something else than the map says */
+
+#define REFERRED_BLOCK		0x01
+#define REFERRED_SEGMENT	0x02
+#define REFERRED_TWICE		0x04
+
+typedef struct PoolCheck
+{
+	VdbPool    *pool;
+	VdbFindings *findings;
+	VdbFindings *scratch;			/* of first attempts: nobody reads them */
+	VdbBlock	total;
+	uint8	   *before;				/* state of each block at the start of a look */
+	uint8	   *referred;
+	uint8	   *suspect;			/* by the first look */
+	VdbTableRef ref;				/* the table at hand */
+	bool		incomplete;			/* some table could not be walked */
+} PoolCheck;
+
+/* A block's state, with a reserved one taken as unknown. */
+#define STATE_UNKNOWN		0xFF
+
+static uint8
+block_state(PoolCheck *check, VdbBlock block)
+{
+	uint8		state;
+	uint8		reserved;
+
+	if (!vdb_scm_block_state(check->pool, block, &state, &reserved) || reserved != VDB_RESERVED_NOT)
+		return STATE_UNKNOWN;
+	return state;
+}
+
+/* A structure refers to the block or segment.  Locks may be held. */
+static void
+note_reference(VdbBlock block, bool segment, void *arg)
+{
+	PoolCheck  *check = arg;
+	int			n = segment ? VDB_SEGMENT_BLOCKS : 1;
+
+	for (int i = 0; i < n && block + i < check->total; i++)
+	{
+		uint8	   *referred = &check->referred[block + i];
+
+		if (*referred != 0)
+			*referred |= REFERRED_TWICE;
+		*referred |= segment ? REFERRED_SEGMENT : REFERRED_BLOCK;
+	}
+}
+
+static void
+walk_directory(void *arg)
+{
+	PoolCheck  *check = arg;
+
+	vdb_map_directory_blocks(check->pool, note_reference, check);
+}
+
+static void
+walk_table(void *arg)
+{
+	PoolCheck  *check = arg;
+
+	vdb_map_blocks(&check->ref, note_reference, check);
+}
+
+static void
+ignore_reference(VdbBlock block, bool segment, void *arg)
+{
+}
+
+/* Only to have the error told: what it refers to is noted already. */
+static void
+walk_table_again(void *arg)
+{
+	vdb_map_blocks(&((PoolCheck *) arg)->ref, ignore_reference, NULL);
+}
+
+/* Is the table at hand being emptied or dropped, or is it gone? */
+static bool
+is_going(PoolCheck *check)
+{
+	return !vdb_map_table_valid(&check->ref) ||
+		(vdb_map_table_entry(&check->ref)->flags & VDB_TABLE_EMPTYING) != 0;
+}
+
+/* Everything that the tables of the pool refer to.  Tables that go meanwhile don't matter. */
+static void
+walk_tables(PoolCheck *check)
+{
+	bool		past_end = false;
+
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		VdbTableKey key;
+		char		place[64];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_map_table_by_slot(check->pool, slot, &check->ref, &key, &past_end))
+			continue;
+		if (is_going(check))
+		{
+			check->incomplete = true;
+			continue;
+		}
+		snprintf(place, sizeof(place), "table slot %u", slot);
+		if (vdb_verify_try(check->scratch, place, walk_table, check))
+			continue;
+		check->incomplete = true;
+		if (!is_going(check))
+			(void) vdb_verify_try(check->findings, place, walk_table_again, check);
+	}
+}
+
+/* What the allocation map should say of a block that is referred to. */
+static uint8
+expected_state(uint8 referred, VdbBlock block)
+{
+	if (!(referred & REFERRED_SEGMENT))
+		return VDB_STATE_BLOCK;
+	return block % VDB_SEGMENT_BLOCKS == 0 ? VDB_STATE_FIRST : VDB_STATE_FURTHER;
+}
+
+/* What is wrong with the block, as of this look. */
+static uint8
+judge(PoolCheck *check, VdbBlock block)
+{
+	uint8		state = check->before[block];
+	uint8		referred = check->referred[block];
+	uint8		suspect = 0;
+
+	if (state == STATE_UNKNOWN || state != block_state(check, block))
+		return 0;
+	if (referred == 0)
+		return state == VDB_STATE_FREE ? 0 : SUSPECT_LEAKED;
+	if (referred & REFERRED_TWICE)
+		suspect |= SUSPECT_DOUBLE;
+	if (state == VDB_STATE_FREE)
+		suspect |= SUSPECT_FREE;
+	else if (state != expected_state(referred, block))
+		suspect |= SUSPECT_KIND;
+	return suspect;
+}
+
+/* One look.  The first remembers suspects, the second keeps those it shares with it. */
+static void
+look(PoolCheck *check, bool first)
+{
+	check->incomplete = false;
+	memset(check->referred, 0, check->total);
+	for (VdbBlock block = 0; block < check->total; block++)
+		check->before[block] = block_state(check, block);
+	if (!vdb_verify_try(check->findings, "table directory", walk_directory, check))
+		check->incomplete = true;
+	walk_tables(check);
+	for (VdbBlock block = 0; block < check->total; block++)
+	{
+		uint8		suspect = judge(check, block);
+
+		check->suspect[block] = first ? suspect : check->suspect[block] & suspect;
+	}
+}
+
+static void
+report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to, const char *message)
+{
+	char		place[64];
+
+	if (to == from)
+		snprintf(place, sizeof(place), "pool block %u", from);
+	else
+		snprintf(place, sizeof(place), "pool blocks %u to %u", from, to);
+	vdb_finding(check->findings, severity, place, "%s", message);
+}
+
+static void
+report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
+{
+	if (suspect & SUSPECT_DOUBLE)
+		report_blocks(check, VDB_ERROR_FOUND, from, to, _("two structures refer to it"));
+	if (suspect & SUSPECT_FREE)
+		report_blocks(check, VDB_ERROR_FOUND, from, to, _("a structure refers to it, but it is marked free"));
+	if (suspect & SUSPECT_KIND)
+		report_blocks(check, VDB_ERROR_FOUND, from, to,
+					  _("it is marked as something else than what it is used for"));
+	if ((suspect & SUSPECT_LEAKED) && !check->incomplete)
+		report_blocks(check, VDB_WARNING_FOUND, from, to, _("it is marked in use, but nothing refers to it"));
+}
+
+/* Suspects in runs of neighbours. */
+static void
+report_suspects(PoolCheck *check)
+{
+	for (VdbBlock block = 0; block < check->total;)
+	{
+		VdbBlock	end = block + 1;
+
+		while (end < check->total && check->suspect[end] == check->suspect[block])
+			end++;
+		if (check->suspect[block] != 0)
+			report_run(check, block, end - 1, check->suspect[block]);
+		block = end;
+	}
+	if (check->incomplete)
+		vdb_finding(check->findings, VDB_WARNING_FOUND, "pool",
+					_("a table is being emptied or is damaged: space that is lost can't be told from its own"));
+}
+
+static void
+open_pool(void *arg)
+{
+	((PoolCheck *) arg)->pool = vdb_pool_open();
+}
+
+static void
+check_pool(PoolCheck *check)
+{
+	check->total = vdb_pool_total_blocks(check->pool);
+	check->before = palloc_extended(check->total, MCXT_ALLOC_HUGE);
+	check->referred = palloc_extended(check->total, MCXT_ALLOC_HUGE);
+	check->suspect = palloc_extended(check->total, MCXT_ALLOC_HUGE);
+	look(check, true);
+	look(check, false);
+	report_suspects(check);
+}
+
+/* vdb.verify_pool(): a row per finding; none: healthy. */
+Datum
+vdb_monitor_verify_pool(PG_FUNCTION_ARGS)
+{
+	VdbReport	report;
+	PoolCheck	check = {0};
+
+	vdb_report_begin(&report, fcinfo);
+	check.findings = vdb_findings_create();
+	check.scratch = vdb_findings_create();
+	if (vdb_verify_try(check.findings, "pool", open_pool, &check))
+		check_pool(&check);
+	vdb_findings_report(check.findings, &report);
+	return (Datum) 0;
+}
