@@ -10,7 +10,7 @@ FROM vdb.pool;
 -- a table without rows, with rows in SCM, on flash, in both
 CREATE TABLE mon (id int PRIMARY KEY, grp int, txt text, num numeric(10,2), day date, gone int, flag boolean) USING vdb;
 CREATE VIEW mon_figures AS
-	SELECT relation, rows_scm + rows_flash AS rows, rows_flash, stripes, rows_migrated, segments * 65536 = bytes_scm AS bytes_agree,
+	SELECT relation, rows_scm + rows_flash AS rows, rows_flash, rows_migrated, segments * 65536 = bytes_scm AS bytes_agree,
 		oldest_unmigrated IS NOT NULL AS waiting, last_migration IS NOT NULL AS migrated, write_amplification < 1 AS small, logged
 	FROM vdb.tables WHERE relation = 'mon'::regclass;
 SELECT * FROM mon_figures;
@@ -18,8 +18,11 @@ SELECT * FROM vdb.stripes('mon');
 SELECT * FROM vdb.chunks('mon');
 SELECT * FROM vdb.segments('mon');
 SELECT * FROM vdb.verify('mon');
+BEGIN;
 INSERT INTO mon SELECT g, g % 10, 'txt ' || g % 50, g / 4.0, date '2001-01-01' + g / 100, 0, CASE WHEN g % 3 > 0 THEN g % 2 = 0 END
 FROM generate_series(1, 20000) g;
+SELECT sum(rows) AS rows, min(slots) >= 256 AS slots, sum(reaped) AS reaped, bool_or(state = 'owned') AS owned FROM vdb.segments('mon');
+COMMIT;
 CREATE INDEX mon_txt ON mon (txt COLLATE "C" DESC NULLS FIRST, grp) INCLUDE (num);
 CREATE INDEX mon_part ON mon (day) WHERE grp = 3;
 CREATE INDEX mon_expr ON mon ((id % 100), lower(txt));
@@ -28,7 +31,6 @@ CREATE INDEX mon_spgist ON mon USING spgist (txt);
 CREATE INDEX mon_brin ON mon USING brin (day);
 ALTER TABLE mon DROP COLUMN gone;
 SELECT rows, bytes_agree, logged FROM mon_figures;
-SELECT sum(rows) FROM vdb.segments('mon') HAVING min(slots) >= 256;
 SELECT * FROM vdb.verify('mon');
 SELECT vdb.migrate('mon') > 0 OR (SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'mon'::regclass) AS moved;
 SELECT * FROM mon_figures;
@@ -39,12 +41,12 @@ SELECT sum(rows) AS rows, min(columns) AS columns, bool_and(pages > 0 AND bytes 
 FROM vdb.stripes('mon');
 SELECT "column", sum(rows) AS rows, sum(nulls) AS nulls, sum(bytes) > 0 AS bytes, bool_and(encodings <> '') AS encoded
 FROM vdb.chunks('mon') GROUP BY 1 ORDER BY 1;
-SELECT chunk, "column", min, max FROM vdb.chunks('mon')
-WHERE stripe = (SELECT min(stripe) FROM vdb.stripes('mon')) AND chunk = 0 ORDER BY 2;
+SELECT min(min::int), max(max::int) FROM vdb.chunks('mon') WHERE "column" = 'id';
+SELECT min(min::date), max(max::date) FROM vdb.chunks('mon') WHERE "column" = 'day';
 -- changes over flash
 UPDATE mon SET txt = 'new ' || id WHERE id % 1000 = 0;
 DELETE FROM mon WHERE id % 500 = 1;
-SELECT sum(gone_rows + stubs) AS changed FROM vdb.stripes('mon');
+SELECT sum(gone_rows + stubs) > 0 AS changed FROM vdb.stripes('mon');
 SELECT * FROM vdb.verify('mon');
 BEGIN;
 INSERT INTO mon VALUES (30001, 3, repeat('wide', 30000), 1, '2002-01-01', true);
@@ -58,7 +60,6 @@ ALTER TABLE mon ADD COLUMN later text DEFAULT 'x';
 SELECT * FROM vdb.verify('mon');
 VACUUM (FREEZE) mon;
 SELECT * FROM vdb.verify('mon');
-SELECT bool_and(frozen) AS frozen, sum(stubs) AS stubs, sum(gone_rows) AS gone FROM vdb.stripes('mon');
 SELECT vdb.migrate('mon') >= 0;
 SELECT * FROM vdb.verify('mon');
 SELECT * FROM vdb.verify_pool();
@@ -86,7 +87,7 @@ CREATE ROLE regress_mon_reader;
 GRANT SELECT ON mon TO regress_mon_reader;
 CREATE TABLE mon_secret (a int) USING vdb;
 INSERT INTO mon_secret SELECT generate_series(1, 10);
-SELECT vdb.migrate('mon_secret');
+SELECT vdb.migrate('mon_secret') >= 0;
 SET ROLE regress_mon_reader;
 SELECT count(*) FROM vdb.pool;
 SELECT count(*) FROM vdb.tables WHERE relation::text = 'mon';
@@ -109,11 +110,6 @@ SELECT * FROM vdb.verify('mon_heap');
 SELECT * FROM vdb.chunks('mon_figures');
 SELECT * FROM vdb.stripes('pg_class');
 SELECT * FROM vdb.segments(0);
--- locked tables have no figures, and nobody waits
-BEGIN;
-LOCK TABLE mon IN ACCESS EXCLUSIVE MODE;
-SELECT rows FROM mon_figures;
-COMMIT;
 DROP VIEW mon_figures;
 DROP MATERIALIZED VIEW mon_mat;
 DROP TABLE mon, mon_unlogged, mon_temp, mon_defer, mon_secret, mon_heap;

@@ -67,21 +67,20 @@ keep_offsets(VdbBatch *batch, const struct TBMIterateResult *tbmres)
 	batch->nrows = kept;
 }
 
-/* SSI: what the scan returned is what it has read. */
+/* SSI: what will be looked at, locked before it is (as in vdb_table_fetch). */
 static void
-lock_rows(VdbBatch *batch, Snapshot snapshot)
+lock_rows(Relation rel, const struct TBMIterateResult *tbmres, Snapshot snapshot)
 {
-	if (!CheckForSerializableConflictOutNeeded(batch->rel, snapshot))
+	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
 		return;
-	for (int i = 0; i < batch->nrows; i++)
+	if (tbmres->ntuples < 0)
+		PredicateLockPage(rel, tbmres->blockno, snapshot);
+	for (int i = 0; i < tbmres->ntuples; i++)
 	{
 		ItemPointerData tid;
-		VdbVersion	version;
 
-		vdb_batch_version(batch, i, &version);
-		vdb_row_to_tid(version.row, &tid);
-		PredicateLockTID(batch->rel, &tid, snapshot,
-						 HeapTupleHeaderGetXmin(&version.hdr));
+		ItemPointerSet(&tid, tbmres->blockno, tbmres->offsets[i]);
+		PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 	}
 }
 
@@ -95,10 +94,10 @@ vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
 	batch->nrows = 0;
 	if (tbmres->blockno >= block_limit(sscan->rs_rd))
 		return false;
+	lock_rows(sscan->rs_rd, tbmres, sscan->rs_snapshot);
 	vdb_batch_read(batch, tbmres->blockno, sscan->rs_snapshot, InvalidTransactionId, false);
 	if (tbmres->ntuples >= 0)
 		keep_offsets(batch, tbmres);
-	lock_rows(batch, sscan->rs_snapshot);
 	return batch->nrows > 0;
 }
 

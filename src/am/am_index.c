@@ -54,19 +54,8 @@ bool
 vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
 					  TupleTableSlot *slot, bool *call_again, bool *all_dead)
 {
-	Relation	rel = data->rel;
-	bool		found;
-
 	*call_again = false;
-	found = vdb_table_fetch(rel, vdb_tid_to_row(tid), snapshot, slot, all_dead);
-	if (found && IsolationIsSerializable() && IsMVCCSnapshot(snapshot))
-	{
-		bool		isnull;
-		Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
-
-		PredicateLockTID(rel, tid, snapshot, DatumGetTransactionId(xmin));
-	}
-	return found;
+	return vdb_table_fetch(data->rel, vdb_tid_to_row(tid), snapshot, slot, all_dead);
 }
 
 /* ---- which index entries may go ---- */

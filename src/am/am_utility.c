@@ -7,8 +7,8 @@
  * default; the pool's blocks are not pages, so such a copy must be made file by
  * file.  Whether a template has a pool is a matter of its own catalogs, which
  * can't be read from here; its files can: each pool begins with its magic.
- * What is left to core is refused by core itself ('invalid page'), so a
- * template that escapes this look is an error, never a wrong copy.
+ * A template that escapes this look is refused by core itself ('invalid page'):
+ * an error, never a wrong copy.
  *
  *-------------------------------------------------------------------------
  */
@@ -108,17 +108,28 @@ database_has_pool(Oid db)
 	return found;
 }
 
-/* CREATE DATABASE from a template with a pool: file_copy, unless the user says otherwise. */
+/*
+ * CREATE DATABASE from a template with a pool: file_copy by default.  ERROR:
+ * the user asks for wal_log.
+ */
 static void
 prepare_createdb(CreatedbStmt *stmt)
 {
 	DefElem    *template = find_option(stmt->options, "template");
+	DefElem    *strategy = find_option(stmt->options, "strategy");
 	const char *name = template && template->arg ? defGetString(template) : "template1";
 	Oid			db = get_database_oid(name, true);
 
-	if (!OidIsValid(db) || find_option(stmt->options, "strategy") != NULL ||
+	if (!OidIsValid(db) ||
+		(strategy && strategy->arg && strcmp(defGetString(strategy), "wal_log") != 0) ||
 		!database_has_pool(db))
 		return;
+	if (strategy)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("database \"%s\" cannot be copied with strategy \"wal_log\"", name),
+				 errdetail("It has a pool of vdb_am, whose blocks are not pages."),
+				 errhint("Use STRATEGY file_copy.")));
 	stmt->options = lappend(stmt->options,
 							makeDefElem("strategy", (Node *) makeString("file_copy"), -1));
 }

@@ -151,6 +151,9 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, &node->ss.ps);
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
 	state->batch = vdb_batch_create(rel);
+	/* columns that are not decoded stay so */
+	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true,
+		   sizeof(bool) * node->ss.ss_ScanTupleSlot->tts_tupleDescriptor->natts);
 }
 
 static void
@@ -361,7 +364,6 @@ next_row(ScanState *node)
 	ExecClearTuple(slot);
 	if (!move(state, forward))
 		return slot;
-	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 	if (state->batch->place == VDB_PLACE_SCM)
 		fill_from_scm(state, slot);
 	else

@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -100,6 +101,19 @@ typedef struct BlockFacts
 	uint32		stripe_rows;
 } BlockFacts;
 
+/*
+ * Is the inserting transaction still in progress?  A version that our own
+ * transaction has both inserted and deleted counts as 'delete in progress'.
+ */
+static bool
+insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness)
+{
+	if (deadness == VDB_DELETE_IN_PROGRESS)
+		return !HeapTupleHeaderXminCommitted(hdr) &&
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(hdr));
+	return deadness == VDB_INSERT_IN_PROGRESS;
+}
+
 static bool
 header_settled(const Mover *mover, HeapTupleHeader hdr)
 {
@@ -107,7 +121,7 @@ header_settled(const Mover *mover, HeapTupleHeader hdr)
 		return false;			/* its owner will change the header in place */
 	if (mover->flags & VDB_MIGRATE_OWN)
 		return true;
-	return vdb_row_deadness(hdr, mover->oldest_xmin) != VDB_INSERT_IN_PROGRESS;
+	return !insert_in_progress(hdr, vdb_row_deadness(hdr, mover->oldest_xmin));
 }
 
 /* Are all rows of a segment's block settled?  Row lock held shared. */
@@ -313,7 +327,7 @@ build_row(Mover *mover, MovingBlock *block, VdbBatch *batch, int i, TupleTableSl
 		mover->dropped++;
 		return;
 	}
-	if (batch->deadness[i] == VDB_INSERT_IN_PROGRESS)
+	if (insert_in_progress(hdr, (VdbDeadness) batch->deadness[i]))
 		mover->unsettled = true;
 	xmin = HeapTupleHeaderXminFrozen(hdr) ? FrozenTransactionId : HeapTupleHeaderGetRawXmin(hdr);
 	vdb_batch_slot(batch, i, slot);

@@ -45,9 +45,12 @@ typedef enum VdbInspectRight
 
 /*
  * Open a vdb table with AccessShareLock.  ERRCODE_WRONG_OBJECT_TYPE unless it is one, ERRCODE_INSUFFICIENT_PRIVILEGE,
- * ERRCODE_FEATURE_NOT_SUPPORTED for another session's temporary table.
+ * ERRCODE_FEATURE_NOT_SUPPORTED where vdb_storage_readable says no.
  */
 extern Relation vdb_inspect_open(Oid relid, VdbInspectRight right);
+
+/* Has the table files that this session may look at?  Not other sessions' temporary ones, nor unlogged ones of a standby. */
+extern bool vdb_storage_readable(Relation rel);
 
 /* ---- what stands in one range of a table (monitor_util.c) ---- */
 
@@ -90,6 +93,9 @@ extern void vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones,
 
 /* First range >= range that the table has, or false. */
 extern bool vdb_next_range(const VdbTableRef *ref, uint32 *range);
+
+/* A zone map's least or greatest value, in palloc'd memory; false: it has none, or none that can be a value of the column. */
+extern bool vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *value);
 
 /* ---- verification (monitor_verify.c, monitor_index.c) ---- */
 

@@ -141,12 +141,12 @@ vdb_verify_try(VdbFindings *findings, const char *place, VdbVerifyWork work, voi
 
 		MemoryContextSwitchTo(old);
 		error = CopyErrorData();
-		if (error_is_final(error))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;
+		if (error_is_final(error))
+			ReThrowError(error);
 		if (error->detail == NULL)
 			vdb_finding(findings, VDB_ERROR_FOUND, place, "%s", error->message);
 		else

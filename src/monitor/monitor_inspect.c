@@ -109,23 +109,16 @@ vdb_monitor_stripes(PG_FUNCTION_ARGS)
 
 /* ---- vdb.chunks ---- */
 
-/* A zone map's bound as the column's type prints it. */
+/* A zone map's bound as the column's type prints it, or NULL. */
 static char *
-bound_text(Form_pg_attribute att, const VdbZone *zone, const char *bytes)
+bound_text(Form_pg_attribute att, const VdbZone *zone, bool max)
 {
-	char	   *image;
 	Datum		value;
 	Oid			output;
 	bool		is_varlena;
 
-	if (zone->flags & VDB_ZONE_BY_VALUE)
-		memcpy(&value, bytes, sizeof(Datum));
-	else
-	{
-		image = palloc0(VDB_ZONE_BYTES + 8);
-		memcpy(image, bytes, VDB_ZONE_BYTES);
-		value = PointerGetDatum(image);
-	}
+	if (!vdb_zone_bound(att, zone, max, &value))
+		return NULL;
 	getTypeOutputInfo(att->atttypid, &output, &is_varlena);
 	return OidOutputFunctionCall(output, value);
 }
@@ -150,11 +143,8 @@ report_chunk(Inspection *inspection, const VdbSeenStripe *seen, VdbStripe *strip
 	{
 		const VdbZone *zone = &seen->zones[(Size) chunk * seen->meta->ncolumns + attno - 1];
 
-		if (zone->flags & VDB_ZONE_HAS_MINMAX)
-		{
-			vdb_report_text(report, 7, bound_text(att, zone, zone->min));
-			vdb_report_text(report, 8, bound_text(att, zone, zone->max));
-		}
+		vdb_report_text(report, 7, bound_text(att, zone, false));
+		vdb_report_text(report, 8, bound_text(att, zone, true));
 	}
 	vdb_report_row(report);
 }

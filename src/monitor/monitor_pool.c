@@ -40,6 +40,7 @@ typedef struct PoolCheck
 	uint8	   *suspect;			/* by the first look */
 	VdbTableRef ref;				/* the table at hand */
 	bool		incomplete;			/* some table could not be walked */
+	bool		hidden;				/* so leaks were not reported */
 } PoolCheck;
 
 /* A block's state, with a reserved one taken as unknown. */
@@ -208,7 +209,9 @@ report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
 	if (suspect & SUSPECT_KIND)
 		report_blocks(check, VDB_ERROR_FOUND, from, to,
 					  _("it is marked as something else than what it is used for"));
-	if ((suspect & SUSPECT_LEAKED) && !check->incomplete)
+	if ((suspect & SUSPECT_LEAKED) && check->incomplete)
+		check->hidden = true;
+	else if (suspect & SUSPECT_LEAKED)
 		report_blocks(check, VDB_WARNING_FOUND, from, to, _("it is marked in use, but nothing refers to it"));
 }
 
@@ -226,7 +229,7 @@ report_suspects(PoolCheck *check)
 			report_run(check, block, end - 1, check->suspect[block]);
 		block = end;
 	}
-	if (check->incomplete)
+	if (check->hidden)
 		vdb_finding(check->findings, VDB_WARNING_FOUND, "pool",
 					_("a table is being emptied or is damaged: space that is lost can't be told from its own"));
 }

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -82,6 +83,14 @@ may_inspect(Oid relid, VdbInspectRight right)
 	return pg_class_aclcheck(relid, user, ACL_SELECT) == ACLCHECK_OK;
 }
 
+bool
+vdb_storage_readable(Relation rel)
+{
+	if (RELATION_IS_OTHER_TEMP(rel))
+		return false;
+	return RelationIsPermanent(rel) || !RecoveryInProgress();
+}
+
 Relation
 vdb_inspect_open(Oid relid, VdbInspectRight right)
 {
@@ -100,6 +109,10 @@ vdb_inspect_open(Oid relid, VdbInspectRight right)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot inspect temporary tables of other sessions")));
+	if (!vdb_storage_readable(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot inspect temporary or unlogged tables during recovery")));
 	return rel;
 }
 
@@ -251,4 +264,41 @@ vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRang
 		LWLockRelease(lock);
 	}
 	pfree(view);
+}
+
+/* ---- zone maps ---- */
+
+/* Is this a bound that a value of the column can have?  Damaged ones must not be followed. */
+static bool
+bound_is_sound(Form_pg_attribute att, const char *image, uint8 len)
+{
+	if (len == 0 || len > VDB_ZONE_BYTES)
+		return false;
+	if (att->attlen == -2)
+		return memchr(image, '\0', len) != NULL;
+	if (att->attlen != -1)
+		return len == (att->attbyval ? sizeof(Datum) : att->attlen);
+	if (VARATT_IS_1B(image))
+		return !VARATT_IS_1B_E(image) && VARSIZE_1B(image) == len;
+	return len >= VARHDRSZ && VARATT_IS_4B_U(image) && VARSIZE_4B(image) == len;
+}
+
+bool
+vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *value)
+{
+	const char *bytes = max ? zone->max : zone->min;
+	char	   *image;
+
+	if (!(zone->flags & VDB_ZONE_HAS_MINMAX) ||
+		((zone->flags & VDB_ZONE_BY_VALUE) != 0) != att->attbyval)
+		return false;
+	image = palloc0(VDB_ZONE_BYTES + MAXIMUM_ALIGNOF);
+	memcpy(image, bytes, VDB_ZONE_BYTES);
+	if (!bound_is_sound(att, image, max ? zone->max_len : zone->min_len))
+		return false;
+	if (att->attbyval)
+		memcpy(value, image, sizeof(Datum));
+	else
+		*value = PointerGetDatum(image);
+	return true;
 }

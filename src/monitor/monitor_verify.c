@@ -396,23 +396,6 @@ zone_order(const VdbZone *zone, Form_pg_attribute att, FmgrInfo *cmp)
 	return true;
 }
 
-static Datum
-zone_datum(const VdbZone *zone, const char *bytes)
-{
-	char	   *image;
-
-	if (zone->flags & VDB_ZONE_BY_VALUE)
-	{
-		Datum		value;
-
-		memcpy(&value, bytes, sizeof(Datum));
-		return value;
-	}
-	image = palloc0(VDB_ZONE_BYTES + 8);
-	memcpy(image, bytes, VDB_ZONE_BYTES);
-	return PointerGetDatum(image);
-}
-
 /* All values of a chunk's column lie between the zone map's bounds. */
 static void
 check_zone(Verify *verify, VdbStripe *stripe, int chunk, int attno, const VdbZone *zone)
@@ -429,10 +412,14 @@ check_zone(Verify *verify, VdbStripe *stripe, int chunk, int attno, const VdbZon
 
 	if (!zone_order(zone, att, &cmp))
 		return;
+	if (!vdb_zone_bound(att, zone, false, &min) || !vdb_zone_bound(att, zone, true, &max))
+	{
+		ERROR_AT_PLACE(verify, _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
+					   chunk, NameStr(att->attname));
+		return;
+	}
 	values = palloc(VDB_VECTOR_ROWS * sizeof(Datum));
 	nulls = palloc(VDB_VECTOR_ROWS * sizeof(bool));
-	min = zone_datum(zone, zone->min);
-	max = zone_datum(zone, zone->max);
 	for (uint32 pos = vdb_stripe_chunk_start(stripe, chunk); pos < end; pos = next)
 	{
 		CHECK_FOR_INTERRUPTS();

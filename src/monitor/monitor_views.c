@@ -157,7 +157,7 @@ report_no_entry(VdbReport *report)
 		vdb_report_int(report, zeros[i], 0);
 }
 
-/* The figures of one table; no row if it can't be locked at once, or is gone, or not ours. */
+/* The figures of one table; no row if it can't be locked at once, is gone, or has no storage that this session can read. */
 Datum
 vdb_monitor_table(PG_FUNCTION_ARGS)
 {
@@ -175,7 +175,7 @@ vdb_monitor_table(PG_FUNCTION_ARGS)
 		UnlockRelationOid(relid, AccessShareLock);
 		return (Datum) 0;
 	}
-	if (vdb_is_vdb(rel) && !RELATION_IS_OTHER_TEMP(rel))
+	if (vdb_is_vdb(rel) && vdb_storage_readable(rel))
 	{
 		if (vdb_table_open(rel, false, &ref))
 			report_entry(&report, &ref);

@@ -198,12 +198,12 @@ verify_step(VdbVerify *verify, VdbVerifyStep step)
 
 		MemoryContextSwitchTo(old);
 		error = CopyErrorData();
-		if (!error_is_damage(error))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;
+		if (!error_is_damage(error))
+			ReThrowError(error);
 		verify->callback(verify->arg, verify_message(verify, step, error));
 		FreeErrorData(error);
 		good = false;

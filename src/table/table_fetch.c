@@ -203,6 +203,7 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 	VdbLogicalBlock lb = vdb_row_lb(row);
 	LWLock	   *lock;
 	VdbStripe  *stripe = NULL;
+	ItemPointerData tid;
 	FetchState	fs;
 
 	if (all_dead)
@@ -218,6 +219,10 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 			*all_dead = true;
 		return false;
 	}
+
+	/* before looking: whoever changes the row later finds this lock, and who did already is seen */
+	vdb_row_to_tid(row, &tid);
+	PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 
 	fs.found = fs.visible = fs.dead = fs.has_stub = false;
 	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, lb));

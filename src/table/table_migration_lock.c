@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -14,14 +15,14 @@
 
 #include "table/table.h"
 
-/* Advisory locks' fourth field is 1 or 2; ours can't meet a user's. */
-#define VDB_MIGRATION_LOCK_CLASS	0x7664
+/* A lock on the table's pg_class entry, as an object with a sub-id that core never uses. */
+#define VDB_MIGRATION_LOCK_SUBID	0x7664
 
 static void
 migration_tag(Relation rel, LOCKTAG *tag)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, RelationGetRelid(rel), rel->rd_node.relNode,
-						 VDB_MIGRATION_LOCK_CLASS);
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, RelationGetRelid(rel),
+					   VDB_MIGRATION_LOCK_SUBID);
 }
 
 bool

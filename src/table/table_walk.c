@@ -280,11 +280,26 @@ xmins_visible(const ReadRequest *req, const StripePlace *place)
 	}
 }
 
-static bool
-chunk_wanted(const VdbBatch *batch, uint32 pos)
+/* The chunk that the last position looked at lies in: positions rise, so it is seldom looked up. */
+typedef struct ChunkCursor
 {
-	return batch->prune == NULL ||
-		batch->chunk_match[vdb_stripe_chunk_of(batch->stripe, pos)];
+	uint32		end;				/* first position of the next chunk */
+	bool		wanted;
+} ChunkCursor;
+
+static inline bool
+chunk_wanted(const VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
+{
+	if (batch->prune == NULL)
+		return true;
+	if (unlikely(pos >= cursor->end))
+	{
+		int			chunk = vdb_stripe_chunk_of(batch->stripe, pos);
+
+		cursor->wanted = batch->chunk_match[chunk] != 0;
+		cursor->end = vdb_stripe_chunk_start(batch->stripe, chunk + 1);
+	}
+	return cursor->wanted;
 }
 
 /* Rows of a striped block all of whose rows are plain and visible. */
@@ -292,6 +307,7 @@ static void
 take_plain(VdbBatch *batch, uint32 first_pos, const uint64 present[4])
 {
 	uint32		pos = first_pos;
+	ChunkCursor cursor = {0, false};
 
 	for (int word = 0; word < 4; word++)
 	{
@@ -302,7 +318,7 @@ take_plain(VdbBatch *batch, uint32 first_pos, const uint64 present[4])
 			int			bit = pg_rightmost_one_pos64(bits);
 
 			bits &= bits - 1;
-			if (chunk_wanted(batch, pos))
+			if (chunk_wanted(batch, &cursor, pos))
 			{
 				batch->index[batch->nrows] = (uint8) (word * 64 + bit);
 				batch->pos[batch->nrows] = pos;
@@ -321,6 +337,7 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 {
 	const VdbOverlayView *overlay = batch->overlay;
 	uint32		pos = first_pos;
+	ChunkCursor cursor = {0, false};
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
@@ -335,7 +352,7 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		this_pos = pos++;
 		if (overlay->any && (overlay->gone[i >> 6] & mask))
 			continue;
-		if (!chunk_wanted(batch, this_pos))
+		if (!chunk_wanted(batch, &cursor, this_pos))
 			continue;
 		vdb_version_from_stripe(version, batch->stripe, place->flags,
 								vdb_row_make(batch->lb, (uint8) i), this_pos);
