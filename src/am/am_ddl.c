@@ -51,8 +51,11 @@ vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence
 	key.spc = newrnode->spcNode == MyDatabaseTableSpace ? InvalidOid : newrnode->spcNode;
 	key.relnode = newrnode->relNode;
 	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) BackendIdForTempRelations() : -1;
-	if (vdb_map_table_find(pool, &key, &stale))
-		vdb_map_table_drop(&stale);
+	while (vdb_map_table_find(pool, &key, &stale))
+	{
+		CHECK_FOR_INTERRUPTS();
+		vdb_map_table_drop(&stale); /* leaves early where a collector is at it: then we help */
+	}
 
 	vdb_pages_create(rel, newrnode, persistence);
 	*freeze_xid = RecentXmin;

@@ -17,7 +17,9 @@
 #include "catalog/pg_am.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/storage.h"
 #include "commands/extension.h"
+#include "commands/tablespace.h"
 #include "fmgr.h"
 #include "storage/smgr.h"
 #include "utils/builtins.h"
@@ -196,6 +198,8 @@ pool_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistenc
 				 errmsg("access method \"vdb_pool\" is for the relation vdb.scm alone"),
 				 errhint("Use access method \"vdb\" for tables.")));
 	vdb_pool_create(newrnode);
+	/* The pool's blocks are not pages: have wal_level = minimal fsync the file. */
+	RelationPreTruncate(rel);
 	*freeze_xid = InvalidTransactionId;
 	*minmulti = InvalidMultiXactId;
 }
@@ -349,6 +353,10 @@ PG_FUNCTION_INFO_V1(vdb_check_preload);
 Datum
 vdb_check_preload(PG_FUNCTION_ARGS)
 {
+	const char *name = vdb_scm_tablespace ? vdb_scm_tablespace : "";
+
 	vdb_require_preload();
-	PG_RETURN_TEXT_P(cstring_to_text(vdb_scm_tablespace ? vdb_scm_tablespace : ""));
+	if (name[0] != '\0')
+		(void) get_tablespace_oid(name, false);
+	PG_RETURN_TEXT_P(cstring_to_text(name));
 }

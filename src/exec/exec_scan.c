@@ -138,6 +138,23 @@ choose_columns(VdbScanState *state, List *named)
 	}
 }
 
+/*
+ * EvalPlanQual hands in its own row, in a slot of the table's kind.  What was
+ * compiled for a virtual slot is compiled anew for slots of any kind; parents
+ * are initialized later, and will know.
+ */
+static void
+accept_any_slot(CustomScanState *node)
+{
+	PlanState  *ps = &node->ss.ps;
+	Scan	   *plan = (Scan *) ps->plan;
+
+	ps->scanopsfixed = false;
+	ps->subPlan = NIL;			/* listed once more now */
+	ExecAssignScanProjectionInfoWithVarno(&node->ss, plan->scanrelid);
+	ps->qual = ExecInitQual(plan->plan.qual, ps);
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
@@ -146,6 +163,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	Relation	rel = node->ss.ss_currentRelation;
 
 	state->context = CurrentMemoryContext;
+	if (estate->es_epq_active != NULL)
+		accept_any_slot(node);
 	choose_columns(state, plan->custom_private);
 	if (plan->custom_exprs != NIL)
 		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, &node->ss.ps);
@@ -376,15 +395,10 @@ next_row(ScanState *node)
 	return slot;
 }
 
-/*
- * EvalPlanQual hands in its own row, in a slot of the table's kind; what was
- * compiled for a virtual slot needs all of its columns deformed.  The filter
- * is complete in the plan, so there is nothing else to check.
- */
+/* EvalPlanQual's own row: the filter is complete in the plan, so there is nothing else to check. */
 static bool
 recheck_row(ScanState *node, TupleTableSlot *slot)
 {
-	slot_getallattrs(slot);
 	return true;
 }
 

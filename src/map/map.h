@@ -106,7 +106,7 @@ extern VdbLogicalBlock vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock l
 
 /*
  * Claim nsegments (reserved by the caller through scm) for new rows: assigns lbs_per_segment
- * (1, 2, 4 or 8) consecutive logical blocks to each, all in one range, formats the segments' first
+ * (1 to 8) consecutive logical blocks to each, all in one range, formats the segments' first
  * blocks with the given header images, publishes allocation, map entries and next_lb; one flushed change.
  * 'format' is called with the change for each segment to write its header (rows/ knows the layout).
  * Takes the map lock.  May claim fewer when a range ends (the rest stays reserved and the caller's); returns how many, and their first LBs.

@@ -271,8 +271,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
 	int			claimed = 0;
 
 	Assert(nsegments > 0);
-	Assert(lbs_per_segment == 1 || lbs_per_segment == 2 ||
-		   lbs_per_segment == 4 || lbs_per_segment == 8);
+	Assert(lbs_per_segment >= 1 && lbs_per_segment <= 8);
 	(void) vdb_incarnation_current(ref->pool);
 	if (vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING)
 		vdb_map_finish_emptying(ref);

@@ -226,14 +226,21 @@ empty_step(const VdbTableRef *ref)
 	return tree_step(&old);
 }
 
-/* Mark the entry (see the file's head); *ref gets the new generation. */
-static void
+/*
+ * Mark the entry (see the file's head); *ref gets the new generation.  False:
+ * the ref is no longer good, because somebody else empties or drops the table.
+ */
+static bool
 begin_emptying(VdbTableRef *ref)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	vdb_map_check_ref(ref);
+	if (!vdb_map_table_valid(ref))
+	{
+		LWLockRelease(lock);
+		return false;
+	}
 	if (!is_emptying(ref))
 	{
 		uint32		flags = vdb_map_table_entry(ref)->flags | VDB_TABLE_EMPTYING;
@@ -252,24 +259,27 @@ begin_emptying(VdbTableRef *ref)
 	}
 	LWLockRelease(lock);
 	VDB_STOP_POINT("map-emptying-begun");
+	return true;
 }
 
-/* Run the steps until nothing is left.  The mark stays. */
-static void
+/* Run the steps until nothing is left.  The mark stays.  False: as begin_emptying. */
+static bool
 empty_all(const VdbTableRef *ref)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
+	bool		valid = true;
 	bool		more = true;
 
 	while (more)
 	{
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		vdb_map_check_ref(ref);
-		more = is_emptying(ref) && empty_step(ref);
+		valid = vdb_map_table_valid(ref);
+		more = valid && is_emptying(ref) && empty_step(ref);
 		LWLockRelease(lock);
 		VDB_STOP_POINT("map-emptying-step");
 	}
+	return valid;
 }
 
 /*
@@ -282,7 +292,7 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	uint32		incarnation = vdb_incarnation_current(ref->pool);
 
-	empty_all(ref);
+	(void) empty_all(ref);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	if (is_emptying(ref))
@@ -314,14 +324,16 @@ void
 vdb_map_table_reset(VdbTableRef *ref)
 {
 	(void) vdb_incarnation_current(ref->pool);
-	begin_emptying(ref);
+	if (!begin_emptying(ref))
+		vdb_map_check_ref(ref);
 	vdb_map_finish_emptying(ref);
 }
 
 /*
  * Free everything the table has in the pool, then its entry.  Caller: nobody
  * else uses the table.  Bounded, flushed changes; after an error or a crash
- * the entry is still there, marked: drop it again.
+ * the entry is still there, marked: drop it again.  Several processes may do
+ * it at once (collecting what core has dropped); all but one leave early.
  */
 void
 vdb_map_table_drop(const VdbTableRef *ref)
@@ -331,11 +343,15 @@ vdb_map_table_drop(const VdbTableRef *ref)
 	VdbScmChange *change;
 
 	(void) vdb_incarnation_current(own.pool);
-	begin_emptying(&own);
-	empty_all(&own);
+	if (!begin_emptying(&own) || !empty_all(&own))
+		return;
 
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
-	vdb_map_check_ref(&own);
+	if (!vdb_map_table_valid(&own))
+	{
+		LWLockRelease(vdb_map_directory_lock());
+		return;
+	}
 	memset(&entry, 0, sizeof(entry));
 	entry.generation = own.generation + 1;
 	change = vdb_scm_change_begin(own.pool, VDB_CHANGE_FLUSH);

@@ -34,7 +34,7 @@ vdb_fill_payload(uint16 nslots)
 }
 
 /*
- * Logical blocks (1, 2, 4 or 8) a new segment should span when its rows take
+ * Logical blocks (1 to 8) a new segment should span when its rows take
  * average_bytes each, prefix and alignment included: the fewest with which
  * bytes run out before slots do.
  */
@@ -46,7 +46,7 @@ vdb_fill_choose_lbs(uint32 average_bytes)
 	while (lbs < 8 &&
 		   (uint64) lbs * VDB_LB_ROWS * average_bytes <
 		   vdb_fill_payload((uint16) (lbs * VDB_LB_ROWS)))
-		lbs *= 2;
+		lbs++;
 	return lbs;
 }
 

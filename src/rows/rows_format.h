@@ -20,7 +20,7 @@ typedef struct VdbSegmentHeader
 {
 	uint32		magic;
 	uint16		version;
-	uint16		nslots;				/* 256, 512, 1024 or 2048 */
+	uint16		nslots;				/* 256 times 1 to 8 */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbLogicalBlock first_lb;

@@ -39,8 +39,8 @@ vdb_segment_defect(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbLo
 		return "magic number";
 	if (header->version != VDB_SEGMENT_VERSION)
 		return "version";
-	if (header->nslots != 1 * VDB_LB_ROWS && header->nslots != 2 * VDB_LB_ROWS &&
-		header->nslots != 4 * VDB_LB_ROWS && header->nslots != 8 * VDB_LB_ROWS)
+	if (header->nslots < VDB_LB_ROWS || header->nslots > 8 * VDB_LB_ROWS ||
+		header->nslots % VDB_LB_ROWS != 0)
 		return "number of slots";
 	if (header->table_slot != ref->slot || header->table_generation != ref->generation)
 		return "table";

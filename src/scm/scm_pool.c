@@ -32,7 +32,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
-#include "catalog/storage_xlog.h"
 #include "commands/extension.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
@@ -547,19 +546,17 @@ format_pool(VdbPool *pool)
 }
 
 /*
- * The storage is made as an unlogged relation's and its creation logged by
- * us: otherwise wal_level = minimal would sync the new file at commit by
- * reading it through shared buffers, and stop at our page headers.
+ * Make storage and pool of vdb.scm.  With wal_level = minimal the server makes
+ * the new file durable at commit; the caller sees to it that it does so by
+ * fsync, not by logging pages read through shared buffers (see am_pool.c).
  */
 void
 vdb_pool_create(const RelFileNode *rnode)
 {
-	SMgrRelation srel;
 	VdbPool    *pool;
 
 	vdb_require_preload();
-	srel = RelationCreateStorage(*rnode, RELPERSISTENCE_UNLOGGED, true);
-	log_smgrcreate(&srel->smgr_rnode.node, MAIN_FORKNUM);
+	(void) RelationCreateStorage(*rnode, RELPERSISTENCE_PERMANENT, true);
 	if (!vdb_file_extend(rnode, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS), false))
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),

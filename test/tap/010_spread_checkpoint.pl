@@ -18,6 +18,7 @@ plan skip_all => 'no C compiler' if system('cc --version >/dev/null 2>&1') != 0;
 # Bounded by WAL alone: a spread checkpoint ends when we write enough of it.
 my $node = new_node('spread', init => { extra => ['--wal-segsize=1'] }, conf => q{
 fsync = on
+wal_level = replica
 checkpoint_timeout = 1h
 max_wal_size = 64MB
 min_wal_size = 4MB
