@@ -53,6 +53,7 @@ typedef struct PruneNode
 	Oid			collation;
 	FmgrInfo	cmp;				/* (column type, comparand type) */
 	bool		byval;
+	int16		typlen;				/* of the column */
 	ExprState  *arg;
 	bool		unusable;			/* this scan: a comparand that can't be used */
 	int			nvalues;			/* comparands of this scan; null ones left out */
@@ -218,6 +219,7 @@ compile_comparison(const Comparison *c, PruneKind kind, Relation rel, PlanState 
 	node->zone_cmp = c->zone_cmp;
 	node->collation = c->collation;
 	node->byval = att->attbyval;
+	node->typlen = att->attlen;
 	fmgr_info(c->cmp, &node->cmp);
 	node->arg = ExecInitExpr(c->arg, parent);
 	if (kind == PRUNE_IN)
@@ -386,6 +388,25 @@ zone_datum(const PruneNode *node, const char *bytes)
 	return datum;
 }
 
+/*
+ * Zone maps lie in SCM without a checksum: a bound that does not end where it
+ * says must not be followed.
+ */
+static bool
+bound_is_sound(const PruneNode *node, const char *bytes, uint8 len)
+{
+	if (node->byval)
+		return len == sizeof(Datum);
+	if (len == 0 || len > VDB_ZONE_BYTES)
+		return false;
+	if (node->typlen == -1)
+		return !VARATT_IS_EXTERNAL(bytes) && !VARATT_IS_COMPRESSED(bytes) &&
+			VARSIZE_ANY(bytes) == len;
+	if (node->typlen == -2)
+		return bytes[len - 1] == '\0';
+	return len == node->typlen;
+}
+
 static bool
 range_matches(PruneNode *node, int strategy, Datum min, Datum max, Datum value)
 {
@@ -418,7 +439,9 @@ compare_matches(PruneNode *node, const VdbZone *zone)
 		return false;
 	if (!(zone->flags & VDB_ZONE_HAS_MINMAX) || zone->cmp_proc != node->zone_cmp ||
 		zone->collation != node->collation ||
-		node->byval != ((zone->flags & VDB_ZONE_BY_VALUE) != 0))
+		node->byval != ((zone->flags & VDB_ZONE_BY_VALUE) != 0) ||
+		!bound_is_sound(node, zone->min, zone->min_len) ||
+		!bound_is_sound(node, zone->max, zone->max_len))
 		return true;
 	min = zone_datum(node, zone->min);
 	max = zone_datum(node, zone->max);

@@ -160,13 +160,13 @@ test_choose(void)
 	UNIT_CHECK(vdb_fill_choose_lbs(200) == 2, "200 bytes");
 	UNIT_CHECK(vdb_fill_choose_lbs(128) == 2, "128 bytes");
 	UNIT_CHECK(vdb_fill_choose_lbs(64) == 4, "64 bytes");
-	UNIT_CHECK(vdb_fill_choose_lbs(40) == 8, "40 bytes");
+	UNIT_CHECK(vdb_fill_choose_lbs(40) == 7, "40 bytes");
 	for (uint32 bytes = 32; bytes <= 8168; bytes += 8)
 	{
 		int			lbs = vdb_fill_choose_lbs(bytes);
 
 		UNIT_CHECK(lbs * 256 * bytes >= vdb_fill_payload(lbs * 256), "slots last, %u", bytes);
-		UNIT_CHECK(lbs == 1 || lbs / 2 * 256 * bytes < vdb_fill_payload(lbs / 2 * 256),
+		UNIT_CHECK(lbs == 1 || (lbs - 1) * 256 * bytes < vdb_fill_payload((lbs - 1) * 256),
 				   "no fewer slots would do, %u", bytes);
 	}
 }
