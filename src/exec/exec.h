@@ -24,13 +24,20 @@ typedef struct VdbPruner VdbPruner;
 extern bool vdb_prunable(Node *clause, Index varno);
 
 /* Compile clauses (scan Vars of varno, fixed by setrefs) for rel; plan supplies the expression states' parent. */
-extern VdbPruner *vdb_pruner_create(List *clauses, Relation rel, PlanState *parent);
+extern VdbPruner *vdb_pruner_create(List *clauses, Relation rel, Index varno, PlanState *parent);
 
 /* Evaluate the comparands (constants, parameters, stable functions) for the coming scan. */
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
 
 /* VdbPruneCallback; arg is the pruner. */
 extern bool vdb_pruner_match(void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match);
+
+/* ---- costs (exec_cost.c) ---- */
+
+extern double vdb_scan_fraction(Relation rel, Index varno, List *clauses);
+
+/* Add the cost of fetching rows from stripes to the index and bitmap paths core has made. */
+extern void vdb_charge_fetches(Relation rel, RelOptInfo *rinfo);
 
 /* ---- plan (exec_plan.c), execution (exec_scan.c) ---- */
 

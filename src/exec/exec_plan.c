@@ -48,6 +48,22 @@ const CustomScanMethods vdb_scan_methods = {
 	.CreateCustomScanState = vdb_create_scan_state
 };
 
+static bool
+params_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return true;
+	return expression_tree_walker(node, params_walker, context);
+}
+
+static bool
+contain_params(Node *clause)
+{
+	return params_walker(clause, NULL);
+}
+
 /* System columns other than ctid and tableoid need the row's header: left to the plain scan. */
 static bool
 wants_header(RelOptInfo *rel)
@@ -70,21 +86,44 @@ wants_header(RelOptInfo *rel)
 	return false;
 }
 
+/* A plain scan of a vdb table (a member of an inheritance tree counts as itself). */
 static bool
-is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
+is_vdb_rel(RelOptInfo *rel, RangeTblEntry *rte)
 {
 	Relation	relation;
 	bool		ours;
 
-	if (!vdb_enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh ||
-		rte->tablesample != NULL || !IS_SIMPLE_REL(rel) || IS_DUMMY_REL(rel))
+	if (rte->rtekind != RTE_RELATION || rte->inh || !IS_SIMPLE_REL(rel) || IS_DUMMY_REL(rel))
 		return false;
 	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_MATVIEW)
 		return false;
 	relation = table_open(rte->relid, NoLock);
 	ours = vdb_is_vdb(relation);
 	table_close(relation, NoLock);
-	return ours && !wants_header(rel);
+	return ours;
+}
+
+static bool
+is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
+{
+	return vdb_enable_custom_scan && rte->tablesample == NULL && !wants_header(rel);
+}
+
+/* Those of the clauses that can be evaluated at planning time. */
+static List *
+constant_clauses(List *clauses)
+{
+	List	   *constant = NIL;
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+	{
+		Node	   *clause = lfirst(lc);
+
+		if (!contain_mutable_functions(clause) && !contain_params(clause))
+			constant = lappend(constant, clause);
+	}
+	return constant;
 }
 
 /* Clauses of the relation that may be tried against zone maps. */
@@ -111,7 +150,7 @@ prunable_clauses(RelOptInfo *rel)
 }
 
 static CustomPath *
-custom_path_like(Path *seq, RelOptInfo *rel, List *prunable)
+custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 {
 	CustomPath *path = makeNode(CustomPath);
 	Cost		run = seq->total_cost - seq->startup_cost;
@@ -125,7 +164,7 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable)
 	path->path.parallel_workers = seq->parallel_workers;
 	path->path.rows = seq->rows;
 	path->path.startup_cost = seq->startup_cost;
-	path->path.total_cost = seq->startup_cost + run * VDB_SCAN_CPU_FACTOR;
+	path->path.total_cost = seq->startup_cost + run * VDB_SCAN_CPU_FACTOR * fraction;
 	path->path.pathkeys = NIL;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = prunable;
@@ -133,38 +172,49 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable)
 	return path;
 }
 
-static Path *
-find_seqscan(List *pathlist)
+/*
+ * Core may have dropped its sequential path already, for an index path that
+ * looked cheaper; so it is made again, as the measure for ours.
+ */
+static void
+add_custom_paths(PlannerInfo *root, RelOptInfo *rel, List *prunable, double fraction)
 {
-	ListCell   *lc;
+	Relids		outer = rel->lateral_relids;
+	Path	   *seq = create_seqscan_path(root, rel, outer, 0);
+	int			workers;
 
-	foreach(lc, pathlist)
-	{
-		Path	   *path = (Path *) lfirst(lc);
-
-		if (path->pathtype == T_SeqScan)
-			return path;
-	}
-	return NULL;
+	add_path(rel, (Path *) custom_path_like(seq, rel, prunable, fraction));
+	if (!rel->consider_parallel || outer != NULL)
+		return;
+	workers = compute_parallel_worker(rel, rel->pages, -1, max_parallel_workers_per_gather);
+	if (workers <= 0)
+		return;
+	seq = create_seqscan_path(root, rel, NULL, workers);
+	add_partial_path(rel, (Path *) custom_path_like(seq, rel, prunable, fraction));
 }
 
 static void
 vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
-	Path	   *seq;
 	List	   *prunable;
+	Relation	relation;
+	double		fraction;
 
 	if (previous_pathlist_hook)
 		previous_pathlist_hook(root, rel, rti, rte);
-	if (!is_candidate(rel, rte))
+	if (!is_vdb_rel(rel, rte))
 		return;
+	relation = table_open(rte->relid, NoLock);
+	vdb_charge_fetches(relation, rel);
+	if (!is_candidate(rel, rte))
+	{
+		table_close(relation, NoLock);
+		return;
+	}
 	prunable = prunable_clauses(rel);
-	seq = find_seqscan(rel->pathlist);
-	if (seq != NULL)
-		add_path(rel, (Path *) custom_path_like(seq, rel, prunable));
-	seq = find_seqscan(rel->partial_pathlist);
-	if (seq != NULL)
-		add_partial_path(rel, (Path *) custom_path_like(seq, rel, prunable));
+	fraction = vdb_scan_fraction(relation, rel->relid, constant_clauses(prunable));
+	table_close(relation, NoLock);
+	add_custom_paths(root, rel, prunable, fraction);
 }
 
 /*

@@ -55,6 +55,7 @@ typedef struct PruneNode
 	bool		byval;
 	int16		typlen;				/* of the column */
 	ExprState  *arg;
+	bool		toastable;			/* the comparand may be compressed, or elsewhere */
 	bool		unusable;			/* this scan: a comparand that can't be used */
 	int			nvalues;			/* comparands of this scan; null ones left out */
 	Datum	   *values;
@@ -222,6 +223,7 @@ compile_comparison(const Comparison *c, PruneKind kind, Relation rel, PlanState 
 	node->typlen = att->attlen;
 	fmgr_info(c->cmp, &node->cmp);
 	node->arg = ExecInitExpr(c->arg, parent);
+	node->toastable = get_typlen(exprType((Node *) c->arg)) == -1;
 	if (kind == PRUNE_IN)
 		node->element_type = get_element_type(exprType((Node *) c->arg));
 	return node;
@@ -287,10 +289,9 @@ compile_clause(Node *clause, Index varno, Relation rel, PlanState *parent)
 }
 
 VdbPruner *
-vdb_pruner_create(List *clauses, Relation rel, PlanState *parent)
+vdb_pruner_create(List *clauses, Relation rel, Index varno, PlanState *parent)
 {
 	VdbPruner  *pruner = palloc0(sizeof(VdbPruner));
-	Index		varno = ((Scan *) parent->plan)->scanrelid;
 	ListCell   *lc;
 
 	pruner->rel = rel;
@@ -352,6 +353,10 @@ prepare_node(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 			prepare_array(node, value);
 			return;
 		}
+
+		/* zone maps are compared under a row lock: nothing may have to be fetched then */
+		if (node->toastable)
+			value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
 		node->values = palloc(sizeof(Datum));
 		node->values[0] = value;
 		node->nvalues = 1;

@@ -167,7 +167,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		accept_any_slot(node);
 	choose_columns(state, plan->custom_private);
 	if (plan->custom_exprs != NIL)
-		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, &node->ss.ps);
+		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, plan->scan.scanrelid,
+										  &node->ss.ps);
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
 	state->batch = vdb_batch_create(rel);
 	/* columns that are not decoded stay so */
@@ -423,6 +424,8 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	SharedScan *shared = (SharedScan *) coordinate;
 
 	memset(shared, 0, sizeof(SharedScan));
+	/* SSI: who inserts past the limit finds this lock */
+	PredicateLockRelation(node->ss.ss_currentRelation, node->ss.ps.state->es_snapshot);
 	shared->limit = (uint64) table_limit(node->ss.ss_currentRelation);
 	shared->unit = (uint32) Min(Max(shared->limit / 64, 1), VDB_PARALLEL_UNIT);
 	pg_atomic_init_u64(&shared->next, 0);
@@ -437,6 +440,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 static void
 reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
+	((VdbScanState *) node)->shared = (SharedScan *) coordinate;
 	pg_atomic_write_u64(&((SharedScan *) coordinate)->next, 0);
 }
 
@@ -472,6 +476,7 @@ shutdown_scan(CustomScanState *node)
 		state->rows_flash = pg_atomic_read_u64(&shared->rows_flash);
 		state->have_figures = true;
 	}
+	state->shared = NULL;			/* the memory goes with the workers, and we may be called again */
 }
 
 /* ---- EXPLAIN ---- */
