@@ -44,18 +44,15 @@ vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence
 {
 	VdbPool    *pool;
 	VdbTableKey key;
-	VdbTableRef stale;
 
 	vdb_require_preload();
 	pool = vdb_pool_open();
 	key.spc = newrnode->spcNode == MyDatabaseTableSpace ? InvalidOid : newrnode->spcNode;
 	key.relnode = newrnode->relNode;
 	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) BackendIdForTempRelations() : -1;
-	while (vdb_map_table_find(pool, &key, &stale))
-	{
+	/* a drop leaves early where a collector is at it: then we help */
+	while (vdb_map_table_drop_key(pool, &key))
 		CHECK_FOR_INTERRUPTS();
-		vdb_map_table_drop(&stale); /* leaves early where a collector is at it: then we help */
-	}
 
 	vdb_pages_create(rel, newrnode, persistence);
 	*freeze_xid = RecentXmin;
@@ -72,7 +69,19 @@ vdb_nontransactional_truncate(Relation rel)
 	VdbTableRef ref;
 
 	if (vdb_table_open(rel, false, &ref))
-		vdb_map_table_reset(&ref);
+	{
+		VdbTableKey key;
+
+		/*
+		 * Moved to another tablespace by this transaction: the rows stay, for
+		 * the case that it aborts, but not for the new storage.
+		 */
+		vdb_table_key(rel, &rel->rd_node, &key);
+		if (vdb_map_table_drop_alias(ref.pool, &key))
+			vdb_table_forget(rel);
+		else
+			vdb_map_table_reset(&ref);
+	}
 	vdb_stripe_forget(rel);		/* pages of the same numbers get other stripes */
 	RelationTruncate(rel, 1);	/* the metapage stays */
 }
@@ -106,14 +115,18 @@ vdb_copy_data(Relation rel, const RelFileNode *newrnode)
 
 	/*
 	 * The entry answers to both keys until one of the two files is gone, as
-	 * whether this transaction commits decides which.
+	 * whether this transaction commits decides which.  Until it has, no stripe
+	 * may be written: it would be in one of the files only, but in the map of
+	 * both (vdb_table_migration_lock).
 	 */
 	if (vdb_table_open(rel, false, &ref))
 	{
 		VdbTableKey key;
 
 		vdb_table_key(rel, newrnode, &key);
-		vdb_map_table_rekey(&ref, &key);
+		while (vdb_map_table_drop_key(ref.pool, &key))
+			CHECK_FOR_INTERRUPTS();
+		vdb_map_table_alias(&ref, &key);
 	}
 	RelationDropStorage(rel);
 	smgrclose(dst);
@@ -157,6 +170,12 @@ carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
 		to->t_infomask &= ~HEAP_XMAX_BITS;
 		to->t_infomask |= HEAP_XMAX_INVALID;
 		to->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	}
+	else if (to->t_infomask & HEAP_XMAX_IS_MULTI)
+	{
+		/* the updater alone: nobody else has a lock, and the table's oldest multixact will be newer */
+		HeapTupleHeaderSetXmax(to, HeapTupleGetUpdateXid(to));
+		to->t_infomask &= ~HEAP_XMAX_BITS;
 	}
 }
 

@@ -319,6 +319,9 @@ vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 
 	shared->base.phs_relid = RelationGetRelid(rel);
 	shared->base.phs_syncscan = false;
+	/* SSI: who inserts past the limit finds this lock; scan_begin comes later */
+	if (ActiveSnapshotSet())
+		PredicateLockRelation(rel, GetActiveSnapshot());
 	shared->limit = (uint64) table_limit(rel);
 	shared->unit = (uint32) Min(Max(shared->limit / 64, 1), VDB_PARALLEL_UNIT_MAX);
 	pg_atomic_init_u64(&shared->next, 0);

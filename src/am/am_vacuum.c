@@ -57,6 +57,9 @@ typedef struct VacuumState
 	int64		index_entries;
 	uint32		last_stripe;
 	BlockNumber last_stripe_page;
+	VdbBlock	unsettled[VDB_RANGE_LBS];	/* metas of the range's stripes that can be settled */
+	int			nunsettled;
+	bool		reap_failed;		/* dead rows of the range stay */
 	int			elevel;
 } VacuumState;
 
@@ -72,15 +75,14 @@ note_left(VacuumState *vs, const HeapTupleHeaderData *hdr)
 		if (TransactionIdIsNormal(xmin) && TransactionIdPrecedes(xmin, vs->left_xid))
 			vs->left_xid = xmin;
 	}
-	if (hdr->t_infomask & HEAP_XMAX_INVALID)
-		return;
+	/* an xmax that is only hinted to be invalid counts: a standby may not know the hint */
 	if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 	{
 		MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
 		TransactionId updater = vdb_row_only_locked((HeapTupleHeader) hdr) ?
 			InvalidTransactionId : HeapTupleGetUpdateXid((HeapTupleHeader) hdr);
 
-		if (MultiXactIdPrecedes(multi, vs->left_multi))
+		if (MultiXactIdIsValid(multi) && MultiXactIdPrecedes(multi, vs->left_multi))
 			vs->left_multi = multi;
 		if (TransactionIdIsNormal(updater) && TransactionIdPrecedes(updater, vs->left_xid))
 			vs->left_xid = updater;
@@ -145,8 +147,12 @@ freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
 	if (hdr->t_infomask & HEAP_XMAX_INVALID)
 	{
 		/* void or aborted: forget the id when it gets old */
-		if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit) ||
-			(hdr->t_infomask & HEAP_XMAX_IS_MULTI))
+		if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
+		{
+			if (!MultiXactIdIsValid(xmax) || !MultiXactIdPrecedes(xmax, vs->multi_cutoff))
+				return false;
+		}
+		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit))
 			return false;
 	}
 	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit))
@@ -177,6 +183,22 @@ freeze_header(VacuumState *vs, VdbVersion *version)
 }
 
 /* ---- one logical block ---- */
+
+/* The batch's dead rows stay for now, and so do their ids. */
+static void
+note_not_reaped(VacuumState *vs)
+{
+	vs->reap_failed = true;
+	for (int i = 0; i < vs->batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		if (vs->batch->deadness[i] != VDB_DEAD)
+			continue;
+		vdb_batch_version(vs->batch, i, &version);
+		note_left_flash(vs, &version);
+	}
+}
 
 /*
  * The rows of the batch with these fates, taken off: under the exclusive lock,
@@ -209,6 +231,7 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 	{
 		/* no space for the overlay now: the next VACUUM will do it */
 		LWLockRelease(vdb_row_lock(lock_no));
+		note_not_reaped(vs);
 		return;
 	}
 	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
@@ -228,46 +251,117 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 				vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
 	}
 	vdb_scm_change_end(change);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		vdb_overlay_shrink(&vs->ref, lb, &extent);
 	LWLockRelease(vdb_row_lock(lock_no));
 	vs->reaped += ndead;
 }
 
-/* Freeze one version in place; re-read under the exclusive lock. */
-static void
-freeze_row(VacuumState *vs, VdbRowNumber row)
+/*
+ * A change that freezes.  Flushed: were the record lost and the bytes not, a standby
+ * would never hear of it, and keep ids that clog and multixacts lose.
+ */
+static VdbScmChange *
+begin_freezing(VacuumState *vs, uint32 lock_no)
 {
-	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, vdb_row_lb(row));
-	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
-	VdbVersion	version;
 	VdbScmChange *change;
 
-	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
-	if (!vdb_table_version(vs->rel, &vs->ref, row, &version))
+	change = vdb_scm_change_begin(vs->ref.pool,
+								  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
+	vdb_scm_change_row_lock(change, lock_no);
+	return change;
+}
+
+/* Take an old xmax off a striped row.  Row lock held exclusive. */
+static void
+freeze_stub(VacuumState *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
+{
+	HeapTupleHeaderData before = version->hdr;
+	VdbScmChange *change;
+
+	if (!freeze_header(vs, version))
+		return;
+	if (!vdb_table_prepare_xmax(&vs->ref, version))
 	{
-		LWLockRelease(vdb_row_lock(lock_no));
+		version->hdr = before;	/* no space for the overlay now: the next VACUUM will do it */
 		return;
 	}
-	if (freeze_header(vs, &version))
+	change = begin_freezing(vs, lock_no);
+	vdb_table_set_xmax(change, &vs->ref, version, incarnation);
+	vdb_scm_change_end(change);
+	vs->frozen++;
+}
+
+/*
+ * Freeze versions of one logical block in place; re-read under the exclusive
+ * lock.  Those in SCM together, as each change flushes WAL.
+ */
+static void
+freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4])
+{
+	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
+	VdbScmChange *change = NULL;
+
+	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
-		/*
-		 * Flushed: were the record lost and the bytes not, a standby would
-		 * never hear of it, and keep ids that clog and multixacts lose.
-		 */
-		change = vdb_scm_change_begin(vs->ref.pool,
-									  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
-		vdb_scm_change_row_lock(change, lock_no);
-		/* a standby's older snapshots must not come to see what is now frozen */
-		if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
-			vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
-		if (version.place == VDB_PLACE_SCM)
+		VdbVersion	version;
+
+		if (!(rows[i >> 6] & (UINT64CONST(1) << (i & 63))) ||
+			!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+			continue;
+		if (version.place == VDB_PLACE_FLASH)
+			freeze_stub(vs, &version, lock_no, incarnation);
+		else if (freeze_header(vs, &version))
+		{
+			if (change == NULL)
+				change = begin_freezing(vs, lock_no);
+			/* a standby's older snapshots must not come to see what is now frozen */
+			if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
+				vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
 			vdb_rows_set_header(change, &vs->ref, &version);
-		else
-			vdb_table_set_xmax(change, &vs->ref, &version, incarnation);
-		vdb_scm_change_end(change);
-		vs->frozen++;
+			vs->frozen++;
+		}
+		note_left_flash(vs, &version);
 	}
-	note_left_flash(vs, &version);
+	if (change != NULL)
+		vdb_scm_change_end(change);
 	LWLockRelease(vdb_row_lock(lock_no));
+}
+
+/*
+ * A stripe with xmins that had not committed when it was written; all of them have
+ * ended by now.  Once the aborted ones' rows are reaped it can be frozen, too.
+ */
+static void
+note_unsettled(VacuumState *vs, VdbBlock meta_block)
+{
+	for (int i = 0; i < vs->nunsettled; i++)
+		if (vs->unsettled[i] == meta_block)
+			return;
+	Assert(vs->nunsettled < VDB_RANGE_LBS);
+	vs->unsettled[vs->nunsettled++] = meta_block;
+}
+
+/* At the end of a range, whose migration lock is still held. */
+static void
+settle_stripes(VacuumState *vs)
+{
+	for (int i = 0; i < vs->nunsettled; i++)
+	{
+		TransactionId min_xmin = vdb_map_meta(vs->ref.pool, vs->unsettled[i])->min_xmin;
+
+		if (!vs->reap_failed)
+		{
+			vdb_map_freeze_stripe(&vs->ref, vs->unsettled[i]);
+			vs->stripes_frozen++;
+		}
+		else if (TransactionIdIsNormal(min_xmin) && TransactionIdPrecedes(min_xmin, vs->left_xid))
+			vs->left_xid = min_xmin;
+	}
+	vs->nunsettled = 0;
+	vs->reap_failed = false;
 }
 
 /* Stripes freeze as a whole, without rewriting, once everybody sees their rows. */
@@ -290,6 +384,9 @@ freeze_stripe(VacuumState *vs)
 		else if (!(meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) &&
 				 TransactionIdPrecedes(meta->max_xmin, vs->oldest_xmin))
 			to_freeze = extent.ref;
+		else if (!(meta->flags & VDB_STRIPE_FROZEN) &&
+				 TransactionIdPrecedes(meta->max_xmin, vs->oldest_xmin))
+			note_unsettled(vs, extent.ref);
 		else if (!(meta->flags & VDB_STRIPE_FROZEN) && TransactionIdIsNormal(meta->min_xmin) &&
 				 TransactionIdPrecedes(meta->min_xmin, vs->left_xid))
 			vs->left_xid = meta->min_xmin;
@@ -317,7 +414,9 @@ static void
 vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
 {
 	uint64		dead[4] = {0};
+	uint64		freeze[4] = {0};
 	int			ndead = 0;
+	int			nfreeze = 0;
 	VdbBatch   *batch = vs->batch;
 
 	vacuum_delay_point();
@@ -341,11 +440,16 @@ vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
 		if (batch->plain)
 			continue;
 		vdb_batch_version(batch, i, &version);
-		if (needs_freezing(vs, &version))
-			freeze_row(vs, version.row);
-		else
+		if (!needs_freezing(vs, &version))
+		{
 			note_left_flash(vs, &version);
+			continue;
+		}
+		freeze[batch->index[i] >> 6] |= UINT64CONST(1) << (batch->index[i] & 63);
+		nfreeze++;
 	}
+	if (nfreeze > 0)
+		freeze_rows(vs, lb, freeze);
 	if (ndead > 0)
 		reap_rows(vs, dead, ndead);
 }
@@ -463,6 +567,7 @@ walk_table(VacuumState *vs)
 		vdb_table_migration_lock(vs->rel, true);
 		for (; lb < end; lb++)
 			vacuum_block(vs, lb);
+		settle_stripes(vs);
 		vdb_table_migration_unlock(vs->rel);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, lb);
 	}

@@ -11,7 +11,7 @@
  * right when there is nothing to recover.  If there is, the resource
  * manager's rm_cleanup sets it again, before anybody can write.
  *
- * Locks (in the order they are taken, see the design notes): vdb_rows,
+ * Locks (in the order they are taken, see src/README.md): vdb_rows,
  * vdb_map, vdb_open, vdb_alloc; vdb_pools guards the array of pools and is
  * taken before vdb_alloc, never while one of the others is held.
  *

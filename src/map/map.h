@@ -16,6 +16,8 @@ typedef struct VdbTableRef
 	VdbPool    *pool;
 	uint32		slot;
 	uint32		generation;
+	Oid			spc;				/* the entry's own key when it was found */
+	Oid			relnode;
 	VdbBlock	entry_block;		/* where the entry stands */
 	uint16		entry_offset;
 	bool		logged;				/* row bytes need WAL */
@@ -47,8 +49,14 @@ extern bool vdb_map_table_valid(const VdbTableRef *ref);
 /* ERROR unless it does: for what is about to change the table. */
 extern void vdb_map_check_ref(const VdbTableRef *ref);
 
-/* Free everything the table has in the pool, then its entry.  Caller: nobody else can use the table. In bounded records; restartable. */
+/*
+ * Free everything the table has in the pool, then its entry.  Caller: nobody else can use the table by this key. In bounded records; restartable.
+ * A table with an alias is not freed: the alias's key becomes its own.  Nothing happens if the entry has another key by now.
+ */
 extern void vdb_map_table_drop(const VdbTableRef *ref);
+
+/* The same for whatever entry has this very key; false: none has. */
+extern bool vdb_map_table_drop_key(VdbPool *pool, const VdbTableKey *key);
 
 /*
  * Same, but keep the entry, with next_lb 0 (non-transactional truncate, crashed unlogged table). The generation changes, in *ref too:
@@ -62,7 +70,12 @@ extern void vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation);
 /* The next stripe id of the table; small logged change, takes the map lock. */
 extern uint32 vdb_map_new_stripe_id(const VdbTableRef *ref);
 
-extern void vdb_map_table_rekey(const VdbTableRef *ref, const VdbTableKey *key);
+/*
+ * Aliases: a table whose storage is being moved has two keys until one of the two files is gone.  Finding by the alias gives the table.
+ * 'drop_alias': if the key is an alias, drop the alias (the table stays) and return true.
+ */
+extern void vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key);
+extern bool vdb_map_table_drop_alias(VdbPool *pool, const VdbTableKey *key);
 
 /* Statistics and dead_rows: small logged change, not flushed.  Deltas may be negative. */
 typedef struct VdbTableDelta

@@ -329,20 +329,13 @@ vdb_map_table_reset(VdbTableRef *ref)
 	vdb_map_finish_emptying(ref);
 }
 
-/*
- * Free everything the table has in the pool, then its entry.  Caller: nobody
- * else uses the table.  Bounded, flushed changes; after an error or a crash
- * the entry is still there, marked: drop it again.  Several processes may do
- * it at once (collecting what core has dropped); all but one leave early.
- */
-void
-vdb_map_table_drop(const VdbTableRef *ref)
+/* Free what the entry has, then the entry. */
+static void
+free_entry(VdbTableRef own)
 {
-	VdbTableRef own = *ref;
 	VdbTableEntry entry;
 	VdbScmChange *change;
 
-	(void) vdb_incarnation_current(own.pool);
 	if (!begin_emptying(&own) || !empty_all(&own))
 		return;
 
@@ -362,4 +355,33 @@ vdb_map_table_drop(const VdbTableRef *ref)
 						 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, generation));
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_directory_lock());
+}
+
+/*
+ * Free everything the table has in the pool, then its entry.  Caller: nobody
+ * else uses the table by this key.  Bounded, flushed changes; after an error or
+ * a crash the entry is still there, marked: drop it again.  Several processes may
+ * do it at once (collecting what core has dropped); all but one leave early.
+ *
+ * A table with an alias has moved: it stays, and takes the alias's key.  Then
+ * only the alias is freed.  Should a crash come between, both have the same
+ * key, and both lead to the table.
+ */
+void
+vdb_map_table_drop(const VdbTableRef *ref)
+{
+	VdbTableRef alias;
+
+	(void) vdb_incarnation_current(ref->pool);
+	switch (vdb_map_hand_over(ref, &alias))
+	{
+		case VDB_DROP_LEFT:
+			break;
+		case VDB_DROP_HANDED:
+			free_entry(alias);
+			break;
+		case VDB_DROP_FREE:
+			free_entry(*ref);
+			break;
+	}
 }

@@ -24,6 +24,7 @@
 #define VDB_TABLE_UNLOGGED		0x02
 #define VDB_TABLE_TEMP			0x04
 #define VDB_TABLE_EMPTYING		0x08	/* reset or drop has begun: only freeing is left to do */
+#define VDB_TABLE_ALIAS			0x10	/* only a second key of another entry: that of slot 'height', generation 'next_stripe' */
 
 /*
  * Overlay slabs of a table hang on lists of their own, so that a drop finds

@@ -74,6 +74,16 @@ extern bool vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_bloc
 extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock installed,
 									 const VdbBlock *removed, int nremoved);
 
+/* map_table.c: what to do with a table whose own key is no longer used */
+typedef enum VdbDropVerdict
+{
+	VDB_DROP_LEFT,
+	VDB_DROP_HANDED,
+	VDB_DROP_FREE
+} VdbDropVerdict;
+
+extern VdbDropVerdict vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
+
 /* map_drop.c */
 extern void vdb_map_finish_emptying(const VdbTableRef *ref);
 

@@ -9,6 +9,12 @@
  * dropped is taken again with another generation, so that a stale VdbTableRef
  * can be told from a good one.
  *
+ * An entry may be an alias: a second key of another entry.  A table that moves to
+ * another tablespace has one, since whether the moving transaction commits
+ * decides which of the two files stays.  When the file of the entry's own key
+ * is gone, the entry takes the alias's key (vdb_map_table_drop); when the alias's
+ * file is gone, the alias goes.
+ *
  * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
  * or release an entry, and to extend the chain.  Finding takes no lock: the
  * flags of a new entry are published after its key, a new block is linked
@@ -76,10 +82,12 @@ entry_matches(const VdbTableEntry *entry, const VdbTableKey *key, uint32 *genera
 }
 
 static void
-fill_ref(VdbPool *pool, const DirectoryPlace *place, uint32 flags,
+fill_ref(VdbPool *pool, const DirectoryPlace *place, const VdbTableKey *key, uint32 flags,
 		 uint32 generation, VdbTableRef *ref)
 {
 	ref->pool = pool;
+	ref->spc = key->spc;
+	ref->relnode = key->relnode;
 	ref->slot = place->slot;
 	ref->generation = generation;
 	ref->entry_block = place->block;
@@ -89,16 +97,25 @@ fill_ref(VdbPool *pool, const DirectoryPlace *place, uint32 flags,
 	ref->temp = (flags & VDB_TABLE_TEMP) != 0;
 }
 
-/*
- * Find a table.  Linear in the tables of the database; callers keep the ref.
- * No lock needed.  ERROR if the directory is damaged.
- */
-bool
-vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
+/* The table that an alias stands for.  False: it is no more. */
+static bool
+resolve_alias(VdbPool *pool, const VdbTableEntry *alias, VdbTableRef *ref)
+{
+	uint32		slot = alias->height;
+	uint32		generation = alias->next_stripe;
+	VdbTableKey key;
+	bool		past_end;
+
+	return vdb_map_table_by_slot(pool, slot, ref, &key, &past_end) &&
+		ref->generation == generation;
+}
+
+/* One pass over the directory. */
+static bool
+scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 {
 	DirectoryPlace place = {vdb_pool_directory(pool), 0, 0};
 
-	Assert(OidIsValid(key->relnode));
 	while (place.block != VDB_BLOCK_NONE)
 	{
 		const VdbDirectoryBlock *dir = directory_block(pool, place.block);
@@ -108,17 +125,39 @@ vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 			const VdbTableEntry *entry = &dir->entries[place.index];
 			uint32		generation;
 
-			if (entry_matches(entry, key, &generation))
+			if (!entry_matches(entry, key, &generation))
+				continue;
+			if ((entry->flags & VDB_TABLE_ALIAS) != 0)
 			{
-				place.slot += place.index;
-				fill_ref(pool, &place, entry->flags, generation, ref);
-				return true;
+				if (resolve_alias(pool, entry, ref))
+					return true;
+				continue;
 			}
+			place.slot += place.index;
+			fill_ref(pool, &place, key, entry->flags, generation, ref);
+			return true;
 		}
 		place.slot += VDB_DIRECTORY_ENTRIES;
 		place.block = directory_next(dir);
 	}
 	return false;
+}
+
+/*
+ * Find a table.  Linear in the tables of the database; callers keep the ref.
+ * No lock needed.  ERROR if the directory is damaged.
+ *
+ * A miss is looked at twice: an entry that takes its alias's key just then
+ * lies perhaps before the place where we were, and the alias after it.
+ */
+bool
+vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
+{
+	Assert(OidIsValid(key->relnode));
+	if (scan_directory(pool, key, ref))
+		return true;
+	pg_read_barrier();
+	return scan_directory(pool, key, ref);
 }
 
 /*
@@ -211,6 +250,28 @@ store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
 	vdb_scm_change_end(change);
 }
 
+/* Store a new entry under the key; *entry has the rest.  Directory lock held exclusive. */
+static void
+add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableRef *ref)
+{
+	DirectoryPlace place;
+	VdbBlock	last;
+
+	if (!find_free_slot(pool, &place, &last))
+	{
+		place.block = append_directory_block(pool, last);
+		place.index = 0;
+	}
+	Assert(place.index == place.slot % VDB_DIRECTORY_ENTRIES);
+	entry->generation =
+		directory_block(pool, place.block)->entries[place.index].generation + 1;
+	entry->spc = key->spc;
+	entry->relnode = key->relnode;
+	entry->backend = key->backend;
+	fill_ref(pool, &place, key, entry->flags, entry->generation, ref);
+	store_entry(ref, entry);
+}
+
 /*
  * Find or create.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP (an existing
  * entry keeps its own).  Logged and flushed.  Takes the directory lock.
@@ -220,35 +281,18 @@ void
 vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTableRef *ref)
 {
 	uint32		incarnation = vdb_incarnation_current(pool);
-	DirectoryPlace place;
 	VdbTableEntry entry;
-	VdbBlock	last;
 
 	Assert((flags & ~(VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0);
 	Assert(OidIsValid(key->relnode));
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
-	if (vdb_map_table_find(pool, key, ref))
+	if (!vdb_map_table_find(pool, key, ref))
 	{
-		LWLockRelease(vdb_map_directory_lock());
-		return;
+		memset(&entry, 0, sizeof(entry));
+		entry.flags = flags | VDB_TABLE_USED;
+		entry.valid_incarnation = incarnation;
+		add_entry(pool, key, &entry, ref);
 	}
-	if (!find_free_slot(pool, &place, &last))
-	{
-		place.block = append_directory_block(pool, last);
-		place.index = 0;
-	}
-	Assert(place.index == place.slot % VDB_DIRECTORY_ENTRIES);
-
-	memset(&entry, 0, sizeof(entry));
-	entry.flags = flags | VDB_TABLE_USED;
-	entry.generation =
-		directory_block(pool, place.block)->entries[place.index].generation + 1;
-	entry.spc = key->spc;
-	entry.relnode = key->relnode;
-	entry.backend = key->backend;
-	entry.valid_incarnation = incarnation;
-	fill_ref(pool, &place, entry.flags, entry.generation, ref);
-	store_entry(ref, &entry);
 	LWLockRelease(vdb_map_directory_lock());
 }
 
@@ -281,7 +325,7 @@ vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 	key->backend = entry->backend;
 	if (!entry_matches(entry, key, &generation))
 		return false;				/* it is being replaced right now */
-	fill_ref(pool, &place, entry->flags, generation, ref);
+	fill_ref(pool, &place, key, entry->flags, generation, ref);
 	return true;
 }
 
@@ -321,32 +365,118 @@ vdb_map_check_ref(const VdbTableRef *ref)
 						ref->slot)));
 }
 
+/* ---- aliases ---- */
+
 /*
- * Give the entry another key (new relfilenode or tablespace, same rows).
- * Logged and flushed.  Takes the directory lock.  Caller holds the relation
- * exclusively, so that nobody looks for either key.
+ * Let the table be found by another key, too.  Logged and flushed.  Takes the
+ * directory lock.  Caller holds the relation exclusively, and no table has the
+ * other key.  ERROR when the pool has no room for a directory block.
  */
 void
-vdb_map_table_rekey(const VdbTableRef *ref, const VdbTableKey *key)
+vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key)
 {
 	VdbTableEntry entry;
+	VdbTableRef alias;
 
 	Assert(OidIsValid(key->relnode));
 	(void) vdb_incarnation_current(ref->pool);
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	entry.spc = key->spc;
-	entry.relnode = key->relnode;
-	entry.backend = key->backend;
+	memset(&entry, 0, sizeof(entry));
+	entry.flags = VDB_TABLE_USED | VDB_TABLE_ALIAS;
+	entry.height = ref->slot;
+	entry.next_stripe = ref->generation;
+	add_entry(ref->pool, key, &entry, &alias);
+	LWLockRelease(vdb_map_directory_lock());
+}
+
+/* An alias of the table under another key than its own.  Directory lock held. */
+static bool
+find_alias(const VdbTableRef *ref, VdbTableRef *alias)
+{
+	VdbTableKey key;
+	bool		past_end = false;
+
+	for (uint32 slot = 0; !past_end; slot++)
 	{
+		const VdbTableEntry *entry;
+
+		if (!vdb_map_table_by_slot(ref->pool, slot, alias, &key, &past_end))
+			continue;
+		entry = vdb_map_table_entry(alias);
+		if ((entry->flags & VDB_TABLE_ALIAS) != 0 && entry->height == ref->slot &&
+			entry->next_stripe == ref->generation &&
+			(alias->spc != ref->spc || alias->relnode != ref->relnode))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The file of the entry's own key is gone: what now?  VDB_DROP_LEFT: nothing,
+ * the entry is another's or has another key by now.  VDB_DROP_HANDED: it had an
+ * alias, and has that one's key now (flushed; the alias itself is still there,
+ * in *alias).  VDB_DROP_FREE: there is no alias.  Takes the directory lock.
+ */
+VdbDropVerdict
+vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
+{
+	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+	VdbDropVerdict verdict = VDB_DROP_FREE;
+
+	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
+	if (!vdb_map_table_valid(ref) || entry->spc != ref->spc || entry->relnode != ref->relnode)
+		verdict = VDB_DROP_LEFT;
+	else if ((entry->flags & VDB_TABLE_ALIAS) == 0 && find_alias(ref, alias))
+	{
+		Oid			key[2] = {alias->spc, alias->relnode};
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
-		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc), &entry.spc,
-							 offsetof(VdbTableEntry, valid_incarnation) -
-							 offsetof(VdbTableEntry, spc));
+		/* one word, so that nobody ever finds half a key */
+		StaticAssertStmt(offsetof(VdbTableEntry, relnode) == offsetof(VdbTableEntry, spc) + 4 &&
+						 offsetof(VdbTableEntry, spc) % 8 == 0,
+						 "a table's key is one word");
+		vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc),
+							   key, sizeof(key));
 		vdb_scm_change_end(change);
+		verdict = VDB_DROP_HANDED;
 	}
 	LWLockRelease(vdb_map_directory_lock());
+	return verdict;
+}
+
+/* Drop what has this very key; only aliases, if so wanted.  True if there was one. */
+static bool
+drop_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases)
+{
+	VdbTableRef ref;
+	VdbTableKey at;
+	bool		past_end = false;
+	bool		found = false;
+
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		if (!vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end) ||
+			at.relnode != key->relnode || at.spc != key->spc || at.backend != key->backend)
+			continue;
+		if (only_aliases && (vdb_map_table_entry(&ref)->flags & VDB_TABLE_ALIAS) == 0)
+			continue;
+		vdb_map_table_drop(&ref);
+		found = true;
+	}
+	return found;
+}
+
+bool
+vdb_map_table_drop_key(VdbPool *pool, const VdbTableKey *key)
+{
+	return drop_exactly(pool, key, false);
+}
+
+bool
+vdb_map_table_drop_alias(VdbPool *pool, const VdbTableKey *key)
+{
+	return drop_exactly(pool, key, true);
 }
 
 /* Change one 4-byte field of the entry.  Map lock held exclusive. */

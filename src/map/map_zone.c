@@ -76,6 +76,9 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	meta = vdb_map_meta(ref->pool, meta_block);
 	flags = meta->flags | VDB_STRIPE_FROZEN;
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	/* a standby's older snapshots must not come to see what is now frozen */
+	if (TransactionIdIsNormal(meta->max_xmin))
+		vdb_scm_change_conflict(change, meta->max_xmin);
 	vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, min_xmin),
 						 xmins, sizeof(xmins));
 	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, flags),

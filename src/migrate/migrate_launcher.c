@@ -13,6 +13,9 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
+#include "common/relpath.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -91,6 +94,18 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 	return false;
 }
 
+/* A dropped database, or extension, leaves its slot behind; there is nobody to work for. */
+static bool
+pool_exists(VdbPoolShared *pool)
+{
+	char	   *path = relpathperm(pool->rnode, MAIN_FORKNUM);
+	struct stat st;
+	bool		exists = stat(path, &st) == 0 && st.st_size > 0;
+
+	pfree(path);
+	return exists;
+}
+
 static void
 start_due_workers(TimestampTz *last)
 {
@@ -101,7 +116,8 @@ start_due_workers(TimestampTz *last)
 	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
 	for (int i = 0; i < vdb_shared->npools; i++)
 	{
-		if (!pool_due(&vdb_shared->pools[i], now, &last[i]))
+		if (!pool_due(&vdb_shared->pools[i], now, &last[i]) ||
+			!pool_exists(&vdb_shared->pools[i]))
 			continue;
 		last[i] = now;
 		pg_atomic_write_u32(&vdb_shared->pools[i].worker_wanted, 0);

@@ -111,6 +111,7 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 {
 	Oid			relid;
 	Relation	rel;
+	VdbReason	reason;
 	int64		moved = 0;
 	int			freed = 0;
 
@@ -122,13 +123,19 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 	rel = try_relation_open(relid, NoLock);
 	if (rel == NULL)
 		return 0;
-	if (vdb_is_vdb(rel) && table_reason(ref, vdb_pool_shared(pool)) != VDB_REASON_NONE)
+	reason = vdb_is_vdb(rel) ? table_reason(ref, vdb_pool_shared(pool)) : VDB_REASON_NONE;
+	if (reason != VDB_REASON_NONE)
 	{
 		char		activity[NAMEDATALEN + 32];
 
 		snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
 		pgstat_report_activity(STATE_RUNNING, activity);
-		moved = vdb_migrate_table(rel, 0, false, &freed);
+		/*
+		 * With the pool filling up, rows of transactions in progress move
+		 * too: a load larger than the pool then need not do it by itself.
+		 */
+		moved = vdb_migrate_table(rel, reason == VDB_REASON_FULL ? VDB_MIGRATE_OWN : 0,
+								  false, &freed);
 	}
 	relation_close(rel, NoLock);
 	return moved;

@@ -44,6 +44,9 @@ typedef union UnitImage
 
 #define UNIT_WORD_BYTES		8		/* capacity .. incarnation */
 
+/* Units smaller than this are not shrunk. */
+#define VDB_SHRINK_BYTES	2048
+
 /*
  * The unit at an address if it is the LB's, or NULL.
  *
@@ -420,6 +423,35 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	if (taken && unit != NULL)
 		vdb_overlay_settle(ref, old_block);
 	return taken;
+}
+
+/* See overlay.h. */
+void
+vdb_overlay_shrink(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
+{
+	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	VdbBlock	old_block = extent->overlay_block;
+	VdbUnitPlace place;
+	int			size_class;
+	int			bytes;
+	bool		taken;
+
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
+	if (unit == NULL)
+		return;
+	size_class = vdb_overlay_class_for(count_live(unit));
+	bytes = vdb_unit_classes[vdb_overlay_slab(ref, old_block)->size_class].bytes;
+	if (bytes < VDB_SHRINK_BYTES || 4 * vdb_unit_classes[size_class].bytes > bytes)
+		return;					/* not worth a flush of WAL */
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	taken = vdb_overlay_take(ref, size_class, extent->overlay_block, extent->overlay_offset, &place);
+	if (taken)
+		replace_unit(ref, extent, unit, &place);
+	LWLockRelease(lock);
+	if (taken)
+		vdb_overlay_settle(ref, old_block);
 }
 
 /* ---- changing ---- */

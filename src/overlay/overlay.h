@@ -39,6 +39,12 @@ extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uin
 extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more);
 
 /*
+ * Move the LB's unit to a smaller place when few of its stubs still count (rows gone since).  Own flushed change; row lock held exclusive,
+ * takes the map lock.  May replace *extent's overlay address.
+ */
+extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent);
+
+/*
  * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.
  * The change needn't be flushed.
  */

@@ -28,6 +28,8 @@
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
 
+#include "base/vdb_stop_point.h"
+#include "base/vdb_stop_point.h"
 #include "pages/pages_format.h"
 
 struct VdbPageWriter
@@ -88,6 +90,7 @@ run_allocate(Relation rel, uint64 npages)
 
 	if (need_lock)
 		UnlockRelationForExtension(rel, ExclusiveLock);
+	VDB_STOP_POINT("pages_extended");
 	return first;
 }
 
@@ -146,6 +149,7 @@ writer_put_page(VdbPageWriter *writer, const char *content)
 
 	UnlockReleaseBuffer(buffer);
 	writer->pages_done++;
+	VDB_STOP_POINT("pages_put");
 }
 
 void

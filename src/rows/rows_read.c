@@ -13,7 +13,7 @@
  * Everything read from the pool is checked before it is followed.  A mismatch
  * is damage, reported as ERRCODE_DATA_CORRUPTED with its place.
  *
- * Void ids (see DESIGN-NOTES.md): a row can outlive the transaction log that
+ * Void ids (see src/README.md): a row can outlive the transaction log that
  * tells of its transaction.  Whatever such an id claims is turned into
  * HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so that nobody above asks clog
  * about an id that now belongs to somebody else.

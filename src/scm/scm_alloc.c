@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "base/vdb_guc.h"
+#include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
@@ -164,7 +165,9 @@ grow(VdbPool *pool)
 		}
 	}
 	shared->grow_failed_at = 0;
+	VDB_STOP_POINT("grow_extended");
 	log_growth(pool, from, to);
+	VDB_STOP_POINT("grow_logged");
 	pg_atomic_write_u32(&shared->total_segments, to);
 	metadata = (to + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS -
 		(from + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS;

@@ -479,6 +479,7 @@ apply(VdbScmChange *change)
 	vdb_persist->fence(pmem);
 	if (apply_phase(change, VDB_PHASE_PUBLISH))
 		vdb_persist->fence(pmem);
+	VDB_STOP_POINT("change_published");
 	if (apply_phase(change, VDB_PHASE_LAST))
 		vdb_persist->fence(pmem);
 }
@@ -523,10 +524,12 @@ log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
 		VDB_STOP_POINT("change_after_wal");
 		if (change->flags & VDB_CHANGE_FLUSH)
 			XLogFlush(lsn);
+		VDB_STOP_POINT("change_flushed");
 	}
 	apply(change);
 	VDB_STOP_POINT("change_applied");
 	*nfailed = request_syncs(change, failed);
+	VDB_STOP_POINT("change_synced");
 	END_CRIT_SECTION();
 	return lsn;
 }

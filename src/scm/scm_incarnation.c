@@ -32,6 +32,7 @@
 
 #include "access/xlog.h"
 
+#include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 
 /* Where incarnation's entry of the ring stands. */
@@ -118,7 +119,9 @@ vdb_incarnation_current(VdbPool *pool)
 	if (!shared->incarnation_begun)
 	{
 		vdb_alloc_recount(pool, true);
+		VDB_STOP_POINT("incarnation_begins");
 		shared->incarnation = begin_next(pool);
+		VDB_STOP_POINT("incarnation_logged");
 		pg_write_barrier();
 		shared->incarnation_begun = true;
 	}

@@ -47,6 +47,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
@@ -562,6 +563,7 @@ vdb_pool_create(const RelFileNode *rnode)
 				(errcode(ERRCODE_DISK_FULL),
 				 errmsg("could not allocate the pool's first megabyte: %m"),
 				 errhint("Free space on the file system of the database's tablespace.")));
+	VDB_STOP_POINT("pool_allocated");
 	pool = make_view(rnode, InvalidOid);
 	PG_TRY();
 	{

@@ -24,6 +24,7 @@
  * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash voided is reset here.
  */
 extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
+extern void vdb_table_forget(Relation rel);	/* look it up afresh next time */
 extern void vdb_table_key(Relation rel, const RelFileNode *rnode, VdbTableKey *key);
 extern bool vdb_is_vdb(Relation rel);	/* does it use our access method? */
 extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler at _PG_init */
@@ -66,7 +67,7 @@ extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe
 /*
  * The row visible to the snapshot into the slot.  all_dead (may be NULL): set if dead to everyone.
  * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for SNAPSHOT_DIRTY.
- * For SERIALIZABLE does the conflict-out check; predicate locks are the caller's.
+ * For SERIALIZABLE takes the predicate lock on the row and does the conflict-out check.
  */
 extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
 
@@ -150,6 +151,7 @@ extern void vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot);
 /*
  * The migration lock of a table: whoever builds stripes of it, replaces them or freezes them holds it.  A heavyweight lock (deadlocks are
  * seen, an abort releases it).  Nobody who reads or writes rows waits for it, except an inserter that finds the pool full.
+ * False: not to be had without waiting, or not at all in this transaction, since it has moved the table's storage.
  */
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
 extern void vdb_table_migration_unlock(Relation rel);

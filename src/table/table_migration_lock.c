@@ -3,6 +3,10 @@
  * table_migration_lock.c
  *	  The migration lock of a table.
  *
+ * A transaction that has moved a table to another tablespace can't have it:
+ * until it commits, the pool's entry belongs to both storages (see am_ddl.c), and a
+ * stripe would be in only one of them.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -25,11 +29,27 @@ migration_tag(Relation rel, LOCKTAG *tag)
 					   VDB_MIGRATION_LOCK_SUBID);
 }
 
+/* Is the pool's entry found by a key that an abort takes back? */
+static bool
+moved_here(Relation rel)
+{
+	VdbTableRef ref;
+	VdbTableKey key;
+
+	if (rel->rd_firstRelfilenodeSubid == InvalidSubTransactionId ||
+		!vdb_table_open(rel, false, &ref))
+		return false;
+	vdb_table_key(rel, &rel->rd_node, &key);
+	return key.spc != ref.spc || key.relnode != ref.relnode;
+}
+
 bool
 vdb_table_migration_lock(Relation rel, bool wait)
 {
 	LOCKTAG		tag;
 
+	if (moved_here(rel))
+		return false;
 	migration_tag(rel, &tag);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }

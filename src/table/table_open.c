@@ -150,3 +150,12 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 	cache->checked = true;
 	return true;
 }
+
+/* The reference isn't good any more, though its entry is: the table has another one now, or none. */
+void
+vdb_table_forget(Relation rel)
+{
+	if (rel->rd_amcache != NULL)
+		pfree(rel->rd_amcache);
+	rel->rd_amcache = NULL;
+}

@@ -9,6 +9,8 @@ use strict;
 use warnings;
 use Exporter 'import';
 use FindBin;
+use IO::Select;
+use IPC::Open2;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -98,15 +100,14 @@ sub error_of
 	return $err =~ /ERROR|FATAL|PANIC|server closed/ ? $err : '';
 }
 
-# A psql that stays; session_query() waits for the end of what it sends.
+# A psql that stays; session_query() waits for the end of what it sends and returns what it prints, errors too.
 sub start_session
 {
 	my ($node, $db) = @_;
-	my %s = (in => '', out => '', err => '', n => 0);
+	my %s = (n => 0);
 	my @cmd = ('psql', '-XAtq', '-d', $node->connstr($db // 'postgres'), '-f', '-');
-	my $timer = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	$s{run} = IPC::Run::start(\@cmd, '<', \$s{in}, '>', \$s{out}, '2>', \$s{err}, $timer);
-	$s{timer} = $timer;
+	$s{pid} = open2($s{from}, $s{to}, 'sh', '-c', 'exec "$@" 2>&1', 'sh', @cmd);
+	$s{to}->autoflush(1);
 	return \%s;
 }
 
@@ -114,15 +115,18 @@ sub session_query
 {
 	my ($s, $sql) = @_;
 	my $mark = 'end-of-' . ++$s->{n};
-	$s->{out} = '';
-	$s->{timer}->start($PostgreSQL::Test::Utils::timeout_default);
-	$s->{in} .= "$sql\n;\n\\echo $mark\n";
-	while ($s->{out} !~ /^\Q$mark\E$/m)
+	my $out = '';
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+	local $SIG{PIPE} = 'IGNORE';
+	print { $s->{to} } "$sql\n;\n\\echo $mark\n";
+	my $select = IO::Select->new($s->{from});
+	while ($out !~ /^\Q$mark\E$/m)
 	{
-		last unless $s->{run}->pumpable;
-		$s->{run}->pump;
+		die "no answer in time to: $sql" if time() > $until;
+		next unless $select->can_read(1);
+		last unless sysread($s->{from}, $out, 65536, length($out));
 	}
-	(my $out = $s->{out}) =~ s/^\Q$mark\E\n//m;
+	$out =~ s/^\Q$mark\E\n//m;
 	chomp $out;
 	return $out;
 }
@@ -131,8 +135,12 @@ sub session_query
 sub end_session
 {
 	my ($s) = @_;
-	eval { $s->{in} .= "\\q\n"; $s->{run}->finish; };
-	eval { $s->{run}->kill_kill; };
+	local $SIG{PIPE} = 'IGNORE';
+	print { $s->{to} } "\\q\n";
+	close $s->{to};
+	kill 'KILL', $s->{pid} unless IO::Select->new($s->{from})->can_read(10);
+	close $s->{from};
+	waitpid($s->{pid}, 0);
 	return;
 }
 

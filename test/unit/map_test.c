@@ -117,6 +117,7 @@ test_directory(void)
 {
 	VdbTableKey key = {0, 1, -1};
 	VdbTableRef ref;
+	VdbTableRef other;
 	VdbTableRef refs[200];
 	bool		past_end;
 	int			found = 0;
@@ -145,10 +146,33 @@ test_directory(void)
 	UNIT_CHECK(ref.slot == 70 && ref.generation != refs[70].generation && ref.temp && !ref.logged,
 			   "slot %u generation %u", ref.slot, ref.generation);
 
+	/* moved: found by both keys; the own key goes, and the alias with it */
 	key.relnode = 6000;
 	key.spc = 77;
-	vdb_map_table_rekey(&ref, &key);
-	UNIT_CHECK(vdb_map_table_find(pool, &key, &ref) && ref.slot == 70, "rekeyed");
+	vdb_map_table_alias(&ref, &key);
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 && other.relnode == 5000, "alias");
+	other.relnode = 4999;
+	vdb_map_table_drop(&other);
+	UNIT_CHECK(vdb_map_table_valid(&ref), "dropped by a key that it does not have");
+	vdb_map_table_drop(&ref);
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 && other.relnode == 6000 &&
+			   other.generation == ref.generation, "handed over");
+	vdb_map_table_drop(&ref);
+	UNIT_CHECK(vdb_map_table_valid(&ref), "handed over, then dropped by the key before");
+
+	/* moved back in vain: the alias goes, the table stays */
+	key.relnode = 6001;
+	vdb_map_table_alias(&other, &key);
+	UNIT_CHECK(vdb_map_table_drop_alias(pool, &key) && !vdb_map_table_find(pool, &key, &ref), "alias dropped");
+	key.relnode = 6000;
+	UNIT_CHECK(!vdb_map_table_drop_alias(pool, &key) && vdb_map_table_find(pool, &key, &ref), "own key");
+
+	/* moved, then emptied: the alias leads nowhere and another entry may have its key */
+	key.relnode = 6002;
+	vdb_map_table_alias(&ref, &key);
+	vdb_map_table_reset(&ref);
+	UNIT_CHECK(!vdb_map_table_find(pool, &key, &other), "alias of an emptied table");
+	UNIT_CHECK(vdb_map_table_drop_key(pool, &key) && !vdb_map_table_drop_key(pool, &key), "dropped by key");
 	for (uint32 slot = 0;; slot++)
 	{
 		VdbTableKey at;
