@@ -77,7 +77,8 @@ vdb_nontransactional_truncate(Relation rel)
 		 * the case that it aborts, but not for the new storage.
 		 */
 		vdb_table_key(rel, &rel->rd_node, &key);
-		if (vdb_map_table_drop_alias(ref.pool, &key))
+		if ((key.spc != ref.spc || key.relnode != ref.relnode) &&
+			vdb_map_table_drop_alias(ref.pool, &key))
 			vdb_table_forget(rel);
 		else
 			vdb_map_table_reset(&ref);

@@ -252,7 +252,7 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 	}
 	vdb_scm_change_end(change);
 	if (extent.kind == VDB_EXTENT_STRIPE)
-		vdb_overlay_shrink(&vs->ref, lb, &extent);
+		vdb_overlay_shrink(&vs->ref, &extent);
 	LWLockRelease(vdb_row_lock(lock_no));
 	vs->reaped += ndead;
 }
@@ -272,24 +272,53 @@ begin_freezing(VacuumState *vs, uint32 lock_no)
 	return change;
 }
 
-/* Take an old xmax off a striped row.  Row lock held exclusive. */
-static void
+/*
+ * An old xmax of a striped row.  Row lock held exclusive.  True: its stub as a whole can go, which
+ * is the caller's to do.
+ */
+static bool
 freeze_stub(VacuumState *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
 {
 	HeapTupleHeaderData before = version->hdr;
 	VdbScmChange *change;
 
 	if (!freeze_header(vs, version))
-		return;
+		return false;
+	if (version->hdr.t_infomask & HEAP_XMAX_INVALID)
+		return true;
 	if (!vdb_table_prepare_xmax(&vs->ref, version))
 	{
 		version->hdr = before;	/* no space for the overlay now: the next VACUUM will do it */
-		return;
+		return false;
 	}
 	change = begin_freezing(vs, lock_no);
 	vdb_table_set_xmax(change, &vs->ref, version, incarnation);
 	vdb_scm_change_end(change);
 	vs->frozen++;
+	return false;
+}
+
+/* Drop striped rows' stubs; row lock held exclusive. */
+static void
+forget_stubs(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4], int nrows)
+{
+	VdbExtent	extent;
+
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (vdb_overlay_forget(&vs->ref, &extent, rows))
+	{
+		vs->frozen += nrows;
+		return;
+	}
+	/* no space for the overlay now: the next VACUUM will do it */
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion	version;
+
+		if ((rows[i >> 6] & (UINT64CONST(1) << (i & 63))) &&
+			vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+			note_left_flash(vs, &version);
+	}
 }
 
 /*
@@ -302,6 +331,8 @@ freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4])
 	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
 	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
 	VdbScmChange *change = NULL;
+	uint64		forget[4] = {0};
+	int			nforget = 0;
 
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
@@ -312,7 +343,14 @@ freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4])
 			!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
 			continue;
 		if (version.place == VDB_PLACE_FLASH)
-			freeze_stub(vs, &version, lock_no, incarnation);
+		{
+			if (freeze_stub(vs, &version, lock_no, incarnation))
+			{
+				forget[i >> 6] |= UINT64CONST(1) << (i & 63);
+				nforget++;
+				continue;
+			}
+		}
 		else if (freeze_header(vs, &version))
 		{
 			if (change == NULL)
@@ -327,6 +365,8 @@ freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4])
 	}
 	if (change != NULL)
 		vdb_scm_change_end(change);
+	if (nforget > 0)
+		forget_stubs(vs, lb, forget, nforget);
 	LWLockRelease(vdb_row_lock(lock_no));
 }
 

@@ -20,12 +20,20 @@
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/relfilenodemap.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "base/vdb_stop_point.h"
 #include "migrate/migrate.h"
 
 #define VDB_ROOM_WAIT_MS	100
+#define VDB_ROOM_WARN_MS	10000	/* waiting longer is worth a warning, and again a minute later */
+#define VDB_ROOM_REPEAT_MS	60000
+
+/* This wait: when it began, when room was last looked for in vain, when a warning was given (0: not yet). */
+static TimestampTz waiting_since = 0;
+static TimestampTz last_look = 0;
+static TimestampTz warned_at = 0;
 
 /* Move what can be moved of one other table of the pool; no waiting for locks. */
 static int
@@ -78,6 +86,31 @@ wait_for_room(VdbPoolShared *shared)
 	ConditionVariableCancelSleep();
 }
 
+/* Tell who waits why, and what ends it.  Room was looked for in vain. */
+static void
+warn_of_wait(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (TimestampDifferenceExceeds(last_look, now, 20 * VDB_ROOM_WAIT_MS))
+	{
+		/* there was room meanwhile */
+		waiting_since = now;
+		warned_at = 0;
+	}
+	last_look = now;
+	if (!TimestampDifferenceExceeds(waiting_since, now, VDB_ROOM_WARN_MS) ||
+		!TimestampDifferenceExceeds(warned_at, now, VDB_ROOM_REPEAT_MS))
+		return;
+	warned_at = now;
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("the pool is full, and nothing in it could be moved for a while"),
+			 errdetail("What stays in the pool are rows of open transactions and of temporary tables, "
+					   "and the maps, zone maps and deletions of all tables."),
+			 errhint("Raise vdb.scm_size and reload the configuration; this statement then goes on.")));
+}
+
 static void
 make_room(Relation rel)
 {
@@ -95,9 +128,15 @@ make_room(Relation rel)
 	if (freed == 0)
 		freed += help_others(pool, rel);
 	if (freed > 0)
+	{
+		last_look = 0;
 		pg_atomic_fetch_add_u64(&shared->counters.helped, 1);
+	}
 	else
+	{
+		warn_of_wait();
 		wait_for_room(shared);
+	}
 }
 
 void

@@ -44,7 +44,7 @@ typedef union UnitImage
 
 #define UNIT_WORD_BYTES		8		/* capacity .. incarnation */
 
-/* Units smaller than this are not shrunk. */
+/* Smaller units are not worth a flush of WAL to shrink them. */
 #define VDB_SHRINK_BYTES	2048
 
 /*
@@ -247,10 +247,11 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 
 /*
  * Copy what counts of a unit: gone bits, and the last stub of every row that
- * isn't gone.  unit NULL: nothing.  Returns the number of stubs.
+ * isn't gone nor among those to be left out (NULL: none).  unit NULL: nothing.
+ * Returns the number of stubs.
  */
 static int
-copy_unit(const VdbOverlayUnit *unit, UnitImage *image)
+copy_unit(const VdbOverlayUnit *unit, const uint64 *without, UnitImage *image)
 {
 	int16		place_of[VDB_LB_ROWS];
 	int			n = 0;
@@ -263,7 +264,8 @@ copy_unit(const VdbOverlayUnit *unit, UnitImage *image)
 	{
 		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
 
-		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(unit->gone, stub->index))
+		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(unit->gone, stub->index) ||
+			(without != NULL && is_gone(without, stub->index)))
 			continue;
 		if (place_of[stub->index] < 0)
 			place_of[stub->index] = n++;
@@ -274,7 +276,7 @@ copy_unit(const VdbOverlayUnit *unit, UnitImage *image)
 
 /* How many stubs would copy_unit copy? */
 static int
-count_live(const VdbOverlayUnit *unit)
+count_live(const VdbOverlayUnit *unit, const uint64 *without)
 {
 	bool		seen[VDB_LB_ROWS] = {false};
 	int			n = 0;
@@ -286,7 +288,7 @@ count_live(const VdbOverlayUnit *unit)
 		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
 
 		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(unit->gone, stub->index) ||
-			seen[stub->index])
+			(without != NULL && is_gone(without, stub->index)) || seen[stub->index])
 			continue;
 		seen[stub->index] = true;
 		n++;
@@ -338,19 +340,19 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 
 /*
  * Make the LB a new unit of the class, holding what counts of the old one
- * (NULL: none), and free that.  One change, flushed if there is anything to
+ * (NULL: none) but for some rows' stubs (see copy_unit), and free that.  One change, flushed if there is anything to
  * lose.  Row lock and map lock held exclusive.
  */
 static void
 replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *old,
-			 const VdbUnitPlace *place)
+			 const uint64 *without, const VdbUnitPlace *place)
 {
 	UnitImage	image;
 	VdbScmChange *change;
 	int			n;
 
 	init_image(&image, ref, extent->lb, place->size_class);
-	n = copy_unit(old, &image);
+	n = copy_unit(old, without, &image);
 	change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 	vdb_scm_change_row_lock(change, vdb_row_lock_no(ref->slot, extent->lb));
 	write_unit(change, ref, place, &image, n);
@@ -408,7 +410,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 			adopt_unit(ref, extent, unit);
 		return true;
 	}
-	live = count_live(unit);
+	live = count_live(unit, NULL);
 	if (unit != NULL && unit->capacity == VDB_OVERLAY_MAX_STUBS &&
 		live + more > VDB_OVERLAY_MAX_STUBS)
 		more = VDB_OVERLAY_MAX_STUBS - live;	/* there aren't so many rows without a stub */
@@ -417,7 +419,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	taken = vdb_overlay_take(ref, choose_class(ref, extent, unit, live + more),
 							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, &place);
+		replace_unit(ref, extent, unit, NULL, &place);
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
 	if (taken && unit != NULL)
@@ -425,33 +427,52 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	return taken;
 }
 
-/* See overlay.h. */
-void
-vdb_overlay_shrink(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
+/* Move the LB's unit to a place that just holds what counts.  False: the pool is full. */
+static bool
+rebuild_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit,
+			 const uint64 *without)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
 	VdbUnitPlace place;
-	int			size_class;
-	int			bytes;
 	bool		taken;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
-	if (unit == NULL)
-		return;
-	size_class = vdb_overlay_class_for(count_live(unit));
-	bytes = vdb_unit_classes[vdb_overlay_slab(ref, old_block)->size_class].bytes;
-	if (bytes < VDB_SHRINK_BYTES || 4 * vdb_unit_classes[size_class].bytes > bytes)
-		return;					/* not worth a flush of WAL */
-
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, size_class, extent->overlay_block, extent->overlay_offset, &place);
+	taken = vdb_overlay_take(ref, vdb_overlay_class_for(count_live(unit, without)),
+							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, &place);
+		replace_unit(ref, extent, unit, without, &place);
 	LWLockRelease(lock);
 	if (taken)
 		vdb_overlay_settle(ref, old_block);
+	return taken;
+}
+
+/* See overlay.h. */
+void
+vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
+{
+	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	int			needed;
+	int			bytes;
+
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	if (unit == NULL)
+		return;
+	needed = vdb_unit_classes[vdb_overlay_class_for(count_live(unit, NULL))].bytes;
+	bytes = vdb_unit_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
+	if (bytes >= VDB_SHRINK_BYTES && 4 * needed <= bytes)
+		(void) rebuild_unit(ref, extent, unit, NULL);
+}
+
+/* See overlay.h. */
+bool
+vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const uint64 rows[4])
+{
+	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	return unit == NULL || rebuild_unit(ref, extent, unit, rows);
 }
 
 /* ---- changing ---- */

@@ -42,7 +42,12 @@ extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbE
  * Move the LB's unit to a smaller place when few of its stubs still count (rows gone since).  Own flushed change; row lock held exclusive,
  * takes the map lock.  May replace *extent's overlay address.
  */
-extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent);
+extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
+
+/*
+ * Drop the stubs of these rows, whose xmax doesn't count any more.  As vdb_overlay_shrink; false: the pool is full, nothing happened.
+ */
+extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const uint64 rows[4]);
 
 /*
  * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.

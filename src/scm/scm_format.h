@@ -49,9 +49,10 @@ typedef struct VdbPoolHeader
 	uint64		run_id;			/* 56: server run that began 'incarnation' */
 	uint32		directory;		/* 64: map/'s first directory block or 0 */
 	uint32		recovered;		/* 68: latest incarnation begun after a recovery, or 0 */
+	uint64		begin_lsn;		/* 72: WAL insert position when 'incarnation' began */
 } VdbPoolHeader;
 
-StaticAssertDecl(sizeof(VdbPoolHeader) == 72, "pool header layout");
+StaticAssertDecl(sizeof(VdbPoolHeader) == 80, "pool header layout");
 StaticAssertDecl(offsetof(VdbPoolHeader, crc) == 40, "pool header layout");
 StaticAssertDecl(offsetof(VdbPoolHeader, run_id) == 56, "pool header layout");
 

@@ -12,7 +12,10 @@
  * L(n); an id at or past L(n) under n never happened.
  *
  * Between the start of a run and its first store the current incarnation n
- * is not ended on the medium, but bounded just so, by vdb_shared->run_limit.
+ * is not ended on the medium, but bounded just so.  Runs that store nothing
+ * may lie between, which hand out the lost ids again: L(n) is nextXid as the
+ * first recovery after the begin of n left it (scm_ends.c); with none, WAL was
+ * never lost, and it is vdb_shared->run_limit.
  * In recovery it is not bounded: it is the primary's, and its ids are real.
  *
  * The header's run_id tells whether the current incarnation is this run's:
@@ -70,6 +73,16 @@ vdb_incarnation_attach(VdbPool *pool)
 		pool->header->run_id == vdb_shared->run_id;
 }
 
+/* Has recovery run since the current incarnation, another run's, began? */
+static bool
+recovered_since(VdbPool *pool, FullTransactionId *limit)
+{
+	XLogRecPtr	begin = *(volatile const uint64 *) &pool->header->begin_lsn;
+
+	*limit = vdb_shared->run_limit;
+	return vdb_ends_first_after(begin, limit) || vdb_shared->recovered;
+}
+
 /* Log and apply the step from the current incarnation to the next. */
 static uint32
 begin_next(VdbPool *pool)
@@ -78,16 +91,21 @@ begin_next(VdbPool *pool)
 	uint32		next = ended + 1;
 	uint32		start = pool->header->ring_start;
 	VdbScmChange *change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
+	uint64		begin = GetXLogInsertRecPtr();
+	FullTransactionId limit;
+	uint64		ended_limit;
+	bool		recovered = recovered_since(pool, &limit);
 	VdbBlock	block;
 	uint16		offset;
 
 	if (next - start > VDB_RING_ENTRIES)
 		start = next - VDB_RING_ENTRIES;
 	ring_place(ended, &block, &offset);
-	vdb_change_ring(change, block, offset, U64FromFullTransactionId(vdb_shared->run_limit));
+	ended_limit = U64FromFullTransactionId(limit);
+	vdb_change_ring(change, block, offset, ended_limit);
 	vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, ring_start),
 					  &start, sizeof(start));
-	if (vdb_shared->recovered)
+	if (recovered)
 		vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, recovered),
 						  &next, sizeof(next));
 	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, incarnation),
@@ -95,6 +113,8 @@ begin_next(VdbPool *pool)
 	/* Who sees our run_id sees the new incarnation: see vdb_incarnation_void. */
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, run_id),
 					  &vdb_shared->run_id, sizeof(uint64));
+	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, begin_lsn),
+					  &begin, sizeof(begin));
 	(void) vdb_scm_change_end(change);
 	return next;
 }
@@ -133,6 +153,7 @@ bool
 vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
 {
 	bool		ours = pool->header->run_id == vdb_shared->run_id;
+	FullTransactionId limit;
 	uint32		current;
 	uint32		start;
 
@@ -146,8 +167,12 @@ vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
 			return false;
 		if (incarnation > current)
 			return true;
-		return TransactionIdFollowsOrEquals(xid,
-											XidFromFullTransactionId(vdb_shared->run_limit));
+		(void) recovered_since(pool, &limit);
+		/* begin_lsn is stored after run_id: was it still the old one's? */
+		pg_read_barrier();
+		if (pool->header->run_id == vdb_shared->run_id)
+			return vdb_incarnation_void(pool, incarnation, xid);
+		return TransactionIdFollowsOrEquals(xid, XidFromFullTransactionId(limit));
 	}
 	pg_read_barrier();
 	start = pool->header->ring_start;
@@ -162,9 +187,11 @@ bool
 vdb_incarnation_survived(VdbPool *pool, uint32 incarnation)
 {
 	bool		ours = pool->header->run_id == vdb_shared->run_id;
+	FullTransactionId limit;
 
-	/* This run began with recovery and has stored nothing yet: all is older. */
-	if (!ours && !RecoveryInProgress() && vdb_shared->recovered)
+	/* Recovery ran since anything was stored: all is older. */
+	if (!ours && !RecoveryInProgress() && recovered_since(pool, &limit) &&
+		*(volatile const uint64 *) &pool->header->run_id != vdb_shared->run_id)
 		return false;
 	pg_read_barrier();
 	return incarnation >= *(volatile const uint32 *) &pool->header->recovered;

@@ -46,6 +46,11 @@ extern int64 vdb_file_bytes(const RelFileNode *rnode, uint32 file);
 extern bool vdb_file_extend(const RelFileNode *rnode, uint32 nblocks, bool in_redo);
 extern void vdb_file_sync(const RelFileNode *rnode, uint32 file);
 
+/* ---- scm_ends.c ---- */
+extern void vdb_ends_init(void);
+extern void vdb_ends_note(FullTransactionId next_xid);
+extern bool vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid);
+
 /* ---- scm_pool.c ---- */
 
 extern void vdb_pool_map_file(VdbPool *pool, uint32 file);

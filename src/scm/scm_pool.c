@@ -527,6 +527,7 @@ fill_header(VdbPoolHeader *header, const RelFileNode *rnode)
 	header->incarnation = 1;
 	header->ring_start = 1;
 	header->run_id = vdb_shared->run_id;	/* it begins in this run */
+	header->begin_lsn = GetXLogInsertRecPtr();
 }
 
 /* Write header and first map by one flushed change, so that redo makes both. */

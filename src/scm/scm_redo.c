@@ -353,6 +353,7 @@ cleanup(void)
 {
 	vdb_shared->recovered = true;
 	vdb_shared->run_limit = ShmemVariableCache->nextXid;
+	vdb_ends_note(vdb_shared->run_limit);
 	for (int i = 0; redo_started && i < REDO_FILES; i++)
 		close_redo_file(&redo_files[i]);
 }
@@ -373,5 +374,6 @@ void
 vdb_scm_init(void)
 {
 	vdb_persist_init();
+	vdb_ends_init();
 	RegisterCustomRmgr(VDB_RMGR_ID, unconstify(RmgrData *, &manager));
 }
