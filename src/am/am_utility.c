@@ -18,6 +18,8 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_tablespace_d.h"
 #include "commands/dbcommands.h"
@@ -28,9 +30,11 @@
 #include "nodes/parsenodes.h"
 #include "storage/fd.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/syscache.h"
 
 #include "am/am.h"
+#include "migrate/migrate.h"
 
 static ProcessUtility_hook_type previous_utility = NULL;
 
@@ -134,11 +138,59 @@ prepare_createdb(CreatedbStmt *stmt)
 							makeDefElem("strategy", (Node *) makeString("file_copy"), -1));
 }
 
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		may = superuser();
+
+	if (HeapTupleIsValid(tuple))
+	{
+		may = may || ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return may;
+}
+
+/*
+ * Which database must nobody else be connected to, for this statement?  None
+ * (InvalidOid) if the user may not do it anyhow: core says so.
+ */
+static Oid
+database_wanted_alone(Node *stmt)
+{
+	const char *name = NULL;
+	Oid			db;
+
+	if (IsA(stmt, CreatedbStmt))
+	{
+		DefElem    *template = find_option(((CreatedbStmt *) stmt)->options, "template");
+
+		if (!may_create_databases())
+			return InvalidOid;
+		name = template && template->arg ? defGetString(template) : "template1";
+		return get_database_oid(name, true);
+	}
+	if (IsA(stmt, DropdbStmt))
+		name = ((DropdbStmt *) stmt)->dbname;
+	else if (IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE)
+		name = ((RenameStmt *) stmt)->subname;
+	else if (IsA(stmt, AlterDatabaseStmt) &&
+			 find_option(((AlterDatabaseStmt *) stmt)->options, "tablespace") != NULL)
+		name = ((AlterDatabaseStmt *) stmt)->dbname;
+	db = name != NULL ? get_database_oid(name, true) : InvalidOid;
+	return OidIsValid(db) && pg_database_ownercheck(db, GetUserId()) ? db : InvalidOid;
+}
+
 static void
 vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					ProcessUtilityContext context, ParamListInfo params,
 					QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
+	Oid			alone = database_wanted_alone(pstmt->utilityStmt);
+
+	if (OidIsValid(alone))
+		vdb_migrate_leave(alone);
 	if (IsA(pstmt->utilityStmt, CreatedbStmt))
 	{
 		if (read_only_tree)

@@ -3,15 +3,18 @@
  * am_vacuum.c
  *	  VACUUM: reap dead versions, clean indexes, freeze.
  *
- * 1. Walk all logical blocks.  Versions dead to everyone are reaped: from then
+ * 1. Range by range: stripes that need it are settled or rewritten (migrate/);
+ *	  then each logical block.  Versions dead to everyone are reaped: from then
  *	  on there is no row with that number.  Old ids of the others are frozen.
  * 2. If rows were reaped since the indexes were last cleaned (by VACUUM or by
  *	  migration, which drops dead rows too), bulk-delete from every index what
  *	  points to no row.  Row numbers are never reused, so nothing needs to be
  *	  remembered between the two steps, and a crash between them costs nothing.
- * 3. Advance relfrozenxid to the oldest id that is left.
+ * 3. Find leaked pages of the main fork; cut free ones off its end.
+ * 4. Advance relfrozenxid to the oldest id that is left.
  *
- * Locks: the caller's ShareUpdateExclusiveLock; one row lock at a time.
+ * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a
+ * range; one row lock at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,6 +40,7 @@
 
 #include "am/am.h"
 #include "base/vdb_wal.h"
+#include "migrate/migrate.h"
 
 typedef struct VacuumState
 {
@@ -55,6 +59,8 @@ typedef struct VacuumState
 	int64		frozen;
 	int64		stripes_frozen;
 	int64		index_entries;
+	BlockNumber pages_cut;
+	VdbMigrateResult moved;			/* stripes settled, rewritten, freed */
 	uint32		last_stripe;
 	BlockNumber last_stripe_page;
 	VdbBlock	unsettled[VDB_RANGE_LBS];	/* metas of the range's stripes that can be settled */
@@ -138,9 +144,12 @@ freeze_multi(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
 	return true;
 }
 
-/* An old plain xmax of a version that is not dead: a finished locker, or an aborted deleter. */
+/*
+ * A plain xmax older than the limit, of a version that is not dead: a finished
+ * locker, or an aborted deleter.
+ */
 static bool
-freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
+freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
 {
 	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
 
@@ -152,10 +161,10 @@ freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
 			if (!MultiXactIdIsValid(xmax) || !MultiXactIdPrecedes(xmax, vs->multi_cutoff))
 				return false;
 		}
-		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit))
+		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
 			return false;
 	}
-	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, vs->freeze_limit))
+	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
 		return false;
 	else if (!vdb_row_only_locked(hdr) && TransactionIdDidCommit(xmax))
 		return false;			/* deleted, but someone may see it: cannot be older than the limit */
@@ -179,7 +188,10 @@ freeze_header(VacuumState *vs, VdbVersion *version)
 	}
 	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) && !(hdr->t_infomask & HEAP_XMAX_INVALID))
 		return freeze_multi(vs, hdr, version->row) || changed;
-	return freeze_xmax(vs, hdr, version->row) || changed;
+	/* a stub that says nothing takes room in SCM: it need not get old first */
+	return freeze_xmax(vs, hdr, version->row,
+					   version->place == VDB_PLACE_FLASH ? vs->oldest_xmin : vs->freeze_limit) ||
+		changed;
 }
 
 /* ---- one logical block ---- */
@@ -239,6 +251,9 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 		LWLockRelease(vdb_row_lock(lock_no));
 		return;
 	}
+	/* gone bits that outlived their lost record would never reach a standby, which may forget why they are dead */
+	if (extent.kind == VDB_EXTENT_STRIPE && vs->ref.logged)
+		flags = VDB_CHANGE_FLUSH;
 	change = vdb_scm_change_begin(vs->ref.pool, flags);
 	vdb_scm_change_row_lock(change, lock_no);
 	vdb_scm_change_conflict(change, latest);
@@ -580,11 +595,13 @@ report(VacuumState *vs, TransactionId new_frozen)
 					get_namespace_name(RelationGetNamespace(vs->rel)),
 					RelationGetRelationName(vs->rel)),
 			 errdetail("Row versions: %lld reaped, %.0f live, %.0f dead but not yet removable, %lld frozen. "
-					   "Stripes frozen: %lld. Index entries removed: %lld. "
+					   "Stripes frozen: %lld, settled: %lld, rewritten or freed: %lld. "
+					   "Pages cut off: %u. Index entries removed: %lld. "
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
 					   (long long) vs->reaped, vs->live, vs->recently_dead,
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
-					   (long long) vs->index_entries, vs->oldest_xmin, new_frozen)));
+					   (long long) vs->moved.stripes_settled, (long long) vs->moved.stripes_freed,
+					   vs->pages_cut, (long long) vs->index_entries, vs->oldest_xmin, new_frozen)));
 }
 
 static void
@@ -605,6 +622,9 @@ walk_table(VacuumState *vs)
 		 * here would be carried over with its old ids.
 		 */
 		vdb_table_migration_lock(vs->rel, true);
+		while (vdb_migrate_range(vs->rel, &vs->ref, vdb_lb_range(lb),
+								 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
+			CHECK_FOR_INTERRUPTS();
 		for (; lb < end; lb++)
 			vacuum_block(vs, lb);
 		settle_stripes(vs);
@@ -642,10 +662,16 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	{
 		blocks = (BlockNumber) vdb_map_limit(&vs.ref);
 		walk_table(&vs);
+		vdb_migrate_sweep_pages(rel, &vs.ref);
 	}
 	else
 		vs.ref.pool = NULL;
 	has_indexes = vacuum_indexes(&vs, params);
+	if (vs.ref.pool != NULL && params->truncate != VACOPTVALUE_DISABLED)
+	{
+		pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
+		vs.pages_cut = vdb_migrate_cut_pages(rel, &vs.ref);
+	}
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	vac_update_relstats(rel, blocks, vs.live, 0, has_indexes, vs.left_xid, vs.left_multi,

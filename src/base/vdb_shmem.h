@@ -66,6 +66,7 @@ typedef struct VdbPoolShared
 	pid_t		worker_pid;
 	uint64		changes_seen;		/* counters.changes when a worker last looked */
 	int64		worker_since;		/* TimestampTz of the first worker of this run */
+	int64		leave_until;		/* TimestampTz: no worker before that */
 	VdbPoolCounters counters;
 } VdbPoolShared;
 

@@ -35,6 +35,7 @@ typedef enum VdbCodecStatus
 	VDB_CODEC_CORRUPT,			/* bytes contradict themselves */
 	VDB_CODEC_VERSION,			/* format version or encoding unknown */
 	VDB_CODEC_BAD_ZSTD,			/* libzstd refused the payload */
+	VDB_CODEC_BAD_CRC,			/* head or frame is not what was written */
 	VDB_CODEC_NO_MEMORY,		/* a buffer could not be had */
 	VDB_CODEC_TOO_BIG,			/* input above VDB_VEC_MAX_BYTES */
 	VDB_CODEC_BAD_CALL			/* arguments do not fit each other */
@@ -123,6 +124,7 @@ typedef struct VdbVectorReader
 	VdbCodecInfo info;
 	const uint8 *payload;		/* without zstd */
 	size_t		payload_bytes;
+	uint64		tail_bytes;		/* of a part: raw bytes that are not here */
 	VdbPackedView packed;		/* for, delta; rle: run values; dict: codes */
 	const uint8 *run_ends;		/* rle, or dict with rle codes; else NULL */
 	const uint8 *restarts;		/* delta */
@@ -183,6 +185,80 @@ extern VdbCodecStatus vdb_codec_dict_int_at(const VdbVectorReader *reader,
 extern VdbCodecStatus vdb_codec_dict_item_at(const VdbVectorReader *reader,
 											 uint32 code, const uint8 **image,
 											 uint32 *image_bytes);
+
+/* ---- single values of a vector of which only pieces are read ---- */
+
+/* The frames of a payload, sizes checked */
+typedef struct VdbFramesView
+{
+	const uint8 *table;			/* VdbFrame each, any alignment */
+	uint32		count;			/* frame 0, the head, included */
+	uint8		shift;
+	uint64		head_bytes;		/* raw */
+	uint64		tail_bytes;		/* raw; 0: there is nothing but the head */
+	uint64		stored_offset;	/* of frame 0, from the vector's start */
+	uint64		stored_bytes;	/* of all frames */
+} VdbFramesView;
+
+/*
+ * A vector whose head is there: nulls, codes, offsets.  'reader' answers for
+ * nulls and codes; values come through vdb_codec_part_*_at.  Where
+ * frames.tail_bytes is 0 it is a reader like any other.
+ */
+typedef struct VdbVectorPart
+{
+	VdbVectorReader reader;
+	VdbFramesView frames;
+} VdbVectorPart;
+
+/* What a part needs */
+typedef struct VdbPartSize
+{
+	size_t		need_bytes;		/* of the vector, from its start */
+	size_t		keep_bytes;		/* of a buffer; set when need_bytes were there */
+	uint32		frames;			/* the head included; likewise; 0: not in frames */
+} VdbPartSize;
+
+/* Where a frame is */
+typedef struct VdbFramePlace
+{
+	uint64		offset;			/* from the vector's start */
+	uint32		stored_bytes;
+	uint32		raw_bytes;
+} VdbFramePlace;
+
+extern VdbCodecStatus vdb_codec_part_measure(const uint8 *bytes, size_t len,
+											 VdbPartSize *size);
+extern VdbCodecStatus vdb_codec_part_open(VdbCodecWorkspace *ws,
+										  const uint8 *bytes, size_t len,
+										  uint8 *keep, size_t keep_bytes,
+										  VdbVectorPart *part);
+extern VdbCodecStatus vdb_codec_part_frame(const VdbVectorPart *part,
+										   uint32 frame, VdbFramePlace *place);
+extern VdbCodecStatus vdb_codec_part_unpack(VdbCodecWorkspace *ws,
+											const VdbVectorPart *part,
+											uint32 frame, const uint8 *stored,
+											uint8 *to);
+
+/*
+ * The caller's way to a frame: its raw bytes, at a multiple of 8, there until
+ * the next call at least.  It may raise; then the codec has nothing to undo.
+ */
+typedef VdbCodecStatus (*VdbFrameGet) (void *arg, uint32 frame,
+									   const uint8 **raw);
+
+extern VdbCodecStatus vdb_codec_part_int_at(const VdbVectorPart *part,
+											uint32 pos, VdbFrameGet get,
+											void *arg, int64 *value);
+extern VdbCodecStatus vdb_codec_part_fixed_at(VdbCodecWorkspace *ws,
+											  const VdbVectorPart *part,
+											  uint32 pos, VdbFrameGet get,
+											  void *arg, const uint8 **value);
+extern VdbCodecStatus vdb_codec_part_bytes_at(VdbCodecWorkspace *ws,
+											  const VdbVectorPart *part,
+											  uint32 pos, VdbFrameGet get,
+											  void *arg, const uint8 **image,
+											  uint32 *image_bytes);
 
 /* ---- workspace ---- */
 

@@ -318,8 +318,9 @@ vdb_attempt_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 	if (bytes == NULL)
 		return VDB_CODEC_NO_MEMORY;
 	Assert(!attempt->zstd && bytes != attempt->bytes);
-	done = vdb_zstd_compress(vdb_workspace_zstd(ws), bytes + prefix, most_bytes,
-							 attempt->bytes + prefix, attempt->raw_bytes, level);
+	done = vdb_frames_write(vdb_workspace_zstd(ws), bytes + prefix, most_bytes,
+							plan, attempt->methods->number,
+							attempt->bytes + prefix, attempt->raw_bytes, level);
 	if (done == 0 || done > VDB_VEC_MAX_BYTES)
 		return VDB_CODEC_OK;
 
@@ -331,10 +332,11 @@ vdb_attempt_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 	writer.end = bytes + prefix;
 	vdb_attempt_write_prefix(plan, attempt, &writer);
 	Assert(writer.at == writer.end);
+	vdb_frames_seal(bytes, prefix, attempt->raw_bytes);
 	return VDB_CODEC_OK;
 }
 
-/* The most that a zstd frame may take to be worth it; 0 = not worth a try */
+/* The most that frames may take to be worth it; 0 = not worth a try */
 static uint64
 vdb_zstd_worthwhile(uint64 raw_bytes)
 {
@@ -388,7 +390,7 @@ vdb_encode_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 		return VDB_CODEC_OK;
 	if (level < 0)
 		return vdb_attempt_zstd(ws, plan, VDB_BUFFER_ENCODE_ZSTD,
-								-level, vdb_zstd_bound(best->raw_bytes), best);
+								-level, vdb_frames_bound(best->raw_bytes), best);
 
 	most = vdb_zstd_worthwhile(best->raw_bytes);
 	if (most > 0)

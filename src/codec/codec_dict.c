@@ -348,7 +348,8 @@ VdbCodecStatus
 vdb_codec_dict_item_at(const VdbVectorReader *reader, uint32 code,
 					   const uint8 **image, uint32 *image_bytes)
 {
-	if (reader->info.kind == VDB_VEC_INT || code >= vdb_codec_dict_size(reader))
+	if (reader->info.kind == VDB_VEC_INT || reader->tail_bytes > 0 ||
+		code >= vdb_codec_dict_size(reader))
 		return VDB_CODEC_BAD_CALL;
 	return vdb_items_at(reader, code, image, image_bytes);
 }

@@ -27,7 +27,7 @@
 #define VDB_ENC_COUNT		7
 
 /* VdbVectorHeader.flags */
-#define VDB_VECF_ZSTD			0x01	/* payload is one zstd frame */
+#define VDB_VECF_ZSTD			0x01	/* payload is stored in frames */
 #define VDB_VECF_NULLS			0x02	/* a null section follows the header */
 #define VDB_VECF_ALL_NULL		0x04	/* every position is null, no section */
 #define VDB_VECF_NULLS_RLE		0x08	/* the null section is run-length */
@@ -70,6 +70,31 @@ typedef struct VdbDictHeader
 	uint32		code_bytes;		/* padded to 8 */
 } VdbDictHeader;
 
+/*
+ * Payload with VDB_VECF_ZSTD: this, then a VdbFrame per frame, then the frames.
+ * Frame 0 is the head; the others divide the rest into equal parts.
+ */
+typedef struct VdbFrameHeader
+{
+	uint32		head_bytes;		/* of the raw payload, in frame 0 */
+	uint8		shift;			/* the others: 1 << shift raw bytes, last one less */
+	uint8		zero1;
+	uint16		zero2;
+	uint32		zero3;
+	uint32		crc;			/* CRC-32C from the vector's start to here, and of the table */
+} VdbFrameHeader;
+
+/* A frame that takes as many bytes as it has raw ones is stored as it is, any other is zstd. */
+typedef struct VdbFrame
+{
+	uint32		end;			/* of its stored bytes, counted from the table's end */
+	uint32		crc;			/* CRC-32C of its stored bytes */
+} VdbFrame;
+
+#define VDB_FRAME_SHIFT_MIN		12
+#define VDB_FRAME_SHIFT_MAX		22	/* with the next: all that a vector may have */
+#define VDB_FRAMES_MAX			1025	/* the head included */
+
 #define VDB_PACK_BLOCK			256 /* values a packed block */
 #define VDB_PACK_ROW_BYTES		32	/* one word of every lane */
 #define VDB_DELTA_RESTART		128 /* positions between restart values */
@@ -85,6 +110,10 @@ StaticAssertDecl(sizeof(VdbPackedHeader) == 16, "packed header is 16 bytes");
 StaticAssertDecl(offsetof(VdbPackedHeader, count) == 10, "count is at 10");
 StaticAssertDecl(sizeof(VdbItemsHeader) == 16, "items header is 16 bytes");
 StaticAssertDecl(sizeof(VdbDictHeader) == 8, "dictionary header is 8 bytes");
+
+StaticAssertDecl(sizeof(VdbFrameHeader) == 16, "frame header is 16 bytes");
+StaticAssertDecl(offsetof(VdbFrameHeader, crc) == 12, "crc is at 12");
+StaticAssertDecl(sizeof(VdbFrame) == 8, "frame entry is 8 bytes");
 
 StaticAssertDecl(VDB_ENC_PLAIN == 0, "number of plain is pinned");
 StaticAssertDecl(VDB_ENC_CONSTANT == 1, "number of constant is pinned");

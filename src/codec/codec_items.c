@@ -203,52 +203,60 @@ vdb_items_open(VdbVectorReader *reader, uint32 count, VdbByteReader *bytes)
 		items->slope = header.slope;
 		items->data_bytes = header.data_bytes;
 	}
+	if (reader->tail_bytes > 0)
+	{
+		/* only the head is here */
+		items->data = NULL;
+		return items->data_bytes == reader->tail_bytes ? VDB_CODEC_OK :
+			VDB_CODEC_CORRUPT;
+	}
 	items->data = vdb_bytes_take(bytes, items->data_bytes);
 	return items->data == NULL ? VDB_CODEC_TRUNCATED : VDB_CODEC_OK;
 }
 
 /*
- * The varlena image that starts at 'start' of the data: check that it is whole
- * and of a form that we write.
+ * Bytes of the varlena image at 'at', which is 'start' of the data and has
+ * 'left' (at least 1) bytes behind it: check that it is whole and of a form
+ * that we write.  Looks at 4 bytes at most.
  */
+VdbCodecStatus
+vdb_image_total(const VdbVectorReader *reader, const uint8 *at, uint64 start,
+				uint64 left, uint32 *total)
+{
+	uint32		header;
+
+	if (*at & 0x01)
+	{
+		*total = *at >> 1;
+		/* 0: a pointer to elsewhere, which nobody ever stores here */
+		if (*total == 0 || reader->info.image == VDB_IMAGE_FULL)
+			return VDB_CODEC_CORRUPT;
+	}
+	else
+	{
+		if (left < VDB_IMAGE_HEADER_BYTES || start % 8 != 0)
+			return VDB_CODEC_CORRUPT;
+		memcpy(&header, at, sizeof(header));
+		*total = header >> 2;
+		/* bit 1: compressed inside */
+		if ((header & 0x02) != 0 || *total < VDB_IMAGE_HEADER_BYTES)
+			return VDB_CODEC_CORRUPT;
+	}
+	return *total > left ? VDB_CODEC_CORRUPT : VDB_CODEC_OK;
+}
+
+/* The varlena image that starts at 'start' of the data */
 static inline VdbCodecStatus
 vdb_items_image(const VdbVectorReader *reader, uint64 start,
 				const uint8 **image, uint32 *image_bytes)
 {
 	const VdbItemsView *items = &reader->items;
-	const uint8 *at;
-	uint64		left;
-	uint32		total;
 
 	if (start >= items->data_bytes)
 		return VDB_CODEC_CORRUPT;
-	at = items->data + start;
-	left = items->data_bytes - start;
-
-	if (*at & 0x01)
-	{
-		total = *at >> 1;
-		/* 0: a pointer to elsewhere, which nobody ever stores here */
-		if (total == 0 || reader->info.image == VDB_IMAGE_FULL)
-			return VDB_CODEC_CORRUPT;
-	}
-	else
-	{
-		uint32		header;
-
-		if (left < VDB_IMAGE_HEADER_BYTES || start % 8 != 0)
-			return VDB_CODEC_CORRUPT;
-		memcpy(&header, at, sizeof(header));
-		total = header >> 2;
-		/* bit 1: compressed inside */
-		if ((header & 0x02) != 0 || total < VDB_IMAGE_HEADER_BYTES)
-			return VDB_CODEC_CORRUPT;
-	}
-	if (total > left)
-		return VDB_CODEC_CORRUPT;
-	*image = at;
-	*image_bytes = total;
-	return VDB_CODEC_OK;
+	*image = items->data + start;
+	return vdb_image_total(reader, *image, start, items->data_bytes - start,
+						   image_bytes);
 }
 
 /* A raw item lies between two starts. */
@@ -268,6 +276,33 @@ vdb_items_start(const VdbItemsView *items, uint32 item)
 {
 	return (item * items->slope >> 8) +
 		(uint64) vdb_packed_at(&items->starts, item);
+}
+
+/*
+ * Where an item of any kind lies in the data, checked against its size; *end of
+ * a varlena image is the end of the data, since only the image itself knows.
+ */
+VdbCodecStatus
+vdb_items_range(const VdbVectorReader *reader, uint32 item, uint64 *start,
+				uint64 *end)
+{
+	const VdbItemsView *items = &reader->items;
+
+	Assert(reader->info.kind != VDB_VEC_INT);
+	if (item >= items->count)
+		return VDB_CODEC_CORRUPT;
+	if (reader->info.kind == VDB_VEC_FIXED)
+	{
+		*start = (uint64) item * reader->info.width;
+		*end = *start + reader->info.width;
+		return VDB_CODEC_OK;
+	}
+	*start = vdb_items_start(items, item);
+	*end = reader->info.image != VDB_IMAGE_RAW || item + 1 == items->count ?
+		items->data_bytes : vdb_items_start(items, item + 1);
+	if (*end > items->data_bytes || *start > *end || *end - *start > UINT32_MAX)
+		return VDB_CODEC_CORRUPT;
+	return VDB_CODEC_OK;
 }
 
 /* Item number 'item' as stored; 'item' may be any number. */

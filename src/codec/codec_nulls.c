@@ -24,9 +24,14 @@ vdb_nulls_count(const uint8 *nulls, uint32 count)
 
 	if (nulls == NULL)
 		return 0;
-	for (uint32 byte = 0; byte < count / 8; byte++)
-		found += (uint32) __builtin_popcount(nulls[byte]);
-	for (uint32 pos = count / 8 * 8; pos < count; pos++)
+	for (uint32 word = 0; word < count / 64; word++)
+	{
+		uint64		bits;
+
+		memcpy(&bits, nulls + word * sizeof(bits), sizeof(bits));
+		found += vdb_popcount64(bits);
+	}
+	for (uint32 pos = count / 64 * 64; pos < count; pos++)
 		found += vdb_bit_is_set(nulls, pos);
 	return found;
 }
@@ -156,7 +161,10 @@ vdb_nulls_open(VdbVectorReader *reader, VdbByteReader *bytes)
 			 !vdb_bytes_copy(bytes, reader->nulls, vdb_bitmap_bytes(count)))
 		return VDB_CODEC_TRUNCATED;
 
-	reader->null_count = (uint16) vdb_nulls_count(reader->nulls, count);
+	if (flags & VDB_VECF_ALL_NULL)
+		reader->null_count = (uint16) count;
+	else if (flags & VDB_VECF_NULLS)
+		reader->null_count = (uint16) vdb_nulls_count(reader->nulls, count);
 	done = (uint64) (bytes->at - start);
 	if (!vdb_bytes_take_zero(bytes, VDB_ALIGN8(done) - done))
 		return VDB_CODEC_CORRUPT;

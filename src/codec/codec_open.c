@@ -87,11 +87,11 @@ vdb_info_from_header(const VdbVectorHeader *header, VdbCodecInfo *info)
 }
 
 /*
- * Check the header and the extent of a vector at the start of 'bytes'; there
- * may be more bytes behind it (the next vector).  Costs next to nothing.
+ * Check the header; of the rest no more than a number of null runs is looked at,
+ * and how far the vector reaches is for the caller to compare.
  */
 VdbCodecStatus
-vdb_codec_inspect(const uint8 *bytes, size_t len, VdbCodecInfo *info)
+vdb_open_header(const uint8 *bytes, size_t len, VdbCodecInfo *info)
 {
 	VdbByteReader reader = {.at = bytes,.end = bytes + len};
 	VdbVectorHeader header;
@@ -118,7 +118,21 @@ vdb_codec_inspect(const uint8 *bytes, size_t len, VdbCodecInfo *info)
 
 	info->payload_offset = (uint32) (sizeof(header) + VDB_ALIGN8(null_bytes));
 	info->total_bytes = (size_t) info->payload_offset + header.stored_bytes;
-	return info->total_bytes > len ? VDB_CODEC_TRUNCATED : VDB_CODEC_OK;
+	return VDB_CODEC_OK;
+}
+
+/*
+ * Check the header and the extent of a vector at the start of 'bytes'; there
+ * may be more bytes behind it (the next vector).  Costs next to nothing.
+ */
+VdbCodecStatus
+vdb_codec_inspect(const uint8 *bytes, size_t len, VdbCodecInfo *info)
+{
+	VdbCodecStatus status = vdb_open_header(bytes, len, info);
+
+	if (status == VDB_CODEC_OK && info->total_bytes > len)
+		return VDB_CODEC_TRUNCATED;
+	return status;
 }
 
 /*
@@ -147,10 +161,43 @@ vdb_open_payload(VdbCodecWorkspace *ws, const uint8 *stored, uint8 *buffer,
 		return VDB_CODEC_NO_MEMORY;
 	reader->payload = buffer;
 	if (zstd)
-		return vdb_zstd_decompress(vdb_workspace_zstd(ws), buffer,
-								   info->raw_bytes, stored, info->stored_bytes);
+		return vdb_frames_read(vdb_workspace_zstd(ws), info, stored, buffer);
 	memcpy(buffer, stored, info->raw_bytes);
 	return VDB_CODEC_OK;
+}
+
+/* What lies between header and payload, all of which must be there */
+VdbCodecStatus
+vdb_open_nulls(const uint8 *bytes, VdbVectorReader *reader)
+{
+	VdbByteReader prefix = {
+		.at = bytes + sizeof(VdbVectorHeader),
+		.end = bytes + reader->info.payload_offset
+	};
+	VdbCodecStatus status = vdb_nulls_open(reader, &prefix);
+
+	if (status != VDB_CODEC_OK)
+		return status;
+	Assert(prefix.at == prefix.end);
+	Assert(reader->null_count <= reader->info.count);
+	Assert(reader->info.payload_offset % 8 == 0);
+	return VDB_CODEC_OK;
+}
+
+/* Take the payload apart. */
+VdbCodecStatus
+vdb_open_encoding(VdbVectorReader *reader)
+{
+	VdbByteReader payload = {
+		.at = reader->payload,
+		.end = reader->payload + reader->payload_bytes
+	};
+	VdbCodecStatus status =
+	vdb_codec_methods(reader->info.encoding)->open(reader, &payload);
+
+	if (status == VDB_CODEC_OK && vdb_bytes_left(&payload) != 0)
+		status = VDB_CODEC_CORRUPT;
+	return status;
 }
 
 /*
@@ -164,34 +211,20 @@ VdbCodecStatus
 vdb_codec_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 			   uint8 *buffer, size_t buffer_bytes, VdbVectorReader *reader)
 {
-	VdbByteReader prefix;
-	VdbByteReader payload;
 	VdbCodecStatus status;
 
 	memset(reader, 0, offsetof(VdbVectorReader, nulls));
 	status = vdb_codec_inspect(bytes, len, &reader->info);
+	if (status == VDB_CODEC_OK)
+		status = vdb_open_nulls(bytes, reader);
 	if (status != VDB_CODEC_OK)
 		return status;
-
-	prefix.at = bytes + sizeof(VdbVectorHeader);
-	prefix.end = bytes + reader->info.payload_offset;
-	status = vdb_nulls_open(reader, &prefix);
-	if (status != VDB_CODEC_OK)
-		return status;
-	Assert(prefix.at == prefix.end);
-	Assert(reader->null_count <= reader->info.count);
-	Assert(reader->info.payload_offset % 8 == 0);
 
 	status = vdb_open_payload(ws, bytes + reader->info.payload_offset, buffer,
 							  buffer_bytes, reader);
 	if (status != VDB_CODEC_OK)
 		return status;
-	payload.at = reader->payload;
-	payload.end = reader->payload + reader->payload_bytes;
-	status = vdb_codec_methods(reader->info.encoding)->open(reader, &payload);
-	if (status == VDB_CODEC_OK && vdb_bytes_left(&payload) != 0)
-		status = VDB_CODEC_CORRUPT;
-	return status;
+	return vdb_open_encoding(reader);
 }
 
 /* ---- INT ---- */
@@ -200,7 +233,7 @@ vdb_codec_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 VdbCodecStatus
 vdb_codec_decode_int(const VdbVectorReader *reader, int64 *out)
 {
-	if (reader->info.kind != VDB_VEC_INT)
+	if (reader->info.kind != VDB_VEC_INT || reader->tail_bytes > 0)
 		return VDB_CODEC_BAD_CALL;
 	return vdb_codec_methods(reader->info.encoding)->decode_int(reader, out);
 }
@@ -208,7 +241,8 @@ vdb_codec_decode_int(const VdbVectorReader *reader, int64 *out)
 VdbCodecStatus
 vdb_codec_int_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 {
-	if (reader->info.kind != VDB_VEC_INT || pos >= reader->info.count)
+	if (reader->info.kind != VDB_VEC_INT || pos >= reader->info.count ||
+		reader->tail_bytes > 0)
 		return VDB_CODEC_BAD_CALL;
 	return vdb_codec_methods(reader->info.encoding)->int_at(reader, pos, value);
 }
@@ -224,6 +258,8 @@ vdb_item_at(const VdbVectorReader *reader, uint32 pos, const uint8 **image,
 	VdbCodecStatus status =
 	vdb_codec_methods(reader->info.encoding)->item_of(reader, pos, &item);
 
+	if (reader->tail_bytes > 0)
+		return VDB_CODEC_BAD_CALL;
 	if (status != VDB_CODEC_OK)
 		return status;
 	return vdb_items_at(reader, item, image, image_bytes);
@@ -253,7 +289,7 @@ vdb_codec_decode_fixed(const VdbVectorReader *reader, const uint8 **values)
 	uint32		width = reader->info.width;
 	bool		plain = reader->info.encoding == VDB_ENC_PLAIN;
 
-	if (reader->info.kind != VDB_VEC_FIXED)
+	if (reader->info.kind != VDB_VEC_FIXED || reader->tail_bytes > 0)
 		return VDB_CODEC_BAD_CALL;
 	if (reader->info.encoding == VDB_ENC_DICT)
 	{
@@ -272,7 +308,8 @@ vdb_codec_decode_fixed(const VdbVectorReader *reader, const uint8 **values)
 	return VDB_CODEC_OK;
 }
 
-static inline void
+/* What a null of BYTES is handed out as */
+void
 vdb_empty_image(const VdbVectorReader *reader, const uint8 **image,
 				uint32 *image_bytes)
 {
@@ -349,7 +386,7 @@ vdb_codec_decode_bytes(const VdbVectorReader *reader, const uint8 **images,
 {
 	VdbCodecStatus status = VDB_CODEC_OK;
 
-	if (reader->info.kind != VDB_VEC_BYTES)
+	if (reader->info.kind != VDB_VEC_BYTES || reader->tail_bytes > 0)
 		return VDB_CODEC_BAD_CALL;
 	if (reader->info.encoding == VDB_ENC_PLAIN)
 		status = vdb_items_decode(reader, images, image_bytes);

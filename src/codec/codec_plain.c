@@ -43,6 +43,9 @@ vdb_plain_open(VdbVectorReader *reader, VdbByteReader *payload)
 
 	if (info->kind != VDB_VEC_INT)
 		return vdb_items_open(reader, info->count, payload);
+	if (reader->tail_bytes > 0)
+		return reader->tail_bytes == (uint64) info->count * info->width ?
+			VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 	if (vdb_bytes_take(payload, (uint64) info->count * info->width) == NULL)
 		return VDB_CODEC_TRUNCATED;
 	return VDB_CODEC_OK;

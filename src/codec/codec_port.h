@@ -12,6 +12,18 @@
 
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
+#include "port/pg_crc32c.h"
+
+#define vdb_popcount64(word)	((uint32) pg_popcount64(word))
+
+static inline uint32
+vdb_crc32c_more(uint32 crc, const void *bytes, size_t len)
+{
+	COMP_CRC32C(crc, bytes, len);
+	return crc;
+}
+
 #else
 
 #include <assert.h>
@@ -40,10 +52,33 @@ typedef uint64_t uint64;
 #define PG_INT64_MAX	INT64_MAX
 #define pg_restrict		restrict
 
+#define vdb_popcount64(word)	((uint32) __builtin_popcountll(word))
+
+/* bit by bit: whoever needs speed has the server's */
+static inline uint32_t
+vdb_crc32c_more(uint32_t crc, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+
+	for (; len > 0; len--)
+	{
+		crc ^= *at++;
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (0x82F63B78 & -(crc & 1));
+	}
+	return crc;
+}
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #define WORDS_BIGENDIAN 1
 #endif
 
 #endif							/* VDB_CODEC_STANDALONE */
+
+static inline uint32
+vdb_crc32c(const void *bytes, size_t len)
+{
+	return vdb_crc32c_more(0xFFFFFFFF, bytes, len) ^ 0xFFFFFFFF;
+}
 
 #endif							/* VDB_CODEC_PORT_H */

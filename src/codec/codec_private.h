@@ -244,6 +244,11 @@ extern VdbCodecStatus vdb_items_open(VdbVectorReader *reader, uint32 count,
 									 VdbByteReader *bytes);
 extern VdbCodecStatus vdb_items_at(const VdbVectorReader *reader, uint32 item,
 								   const uint8 **image, uint32 *image_bytes);
+extern VdbCodecStatus vdb_items_range(const VdbVectorReader *reader, uint32 item,
+									  uint64 *start, uint64 *end);
+extern VdbCodecStatus vdb_image_total(const VdbVectorReader *reader,
+									  const uint8 *at, uint64 start,
+									  uint64 left, uint32 *total);
 extern VdbCodecStatus vdb_items_decode(const VdbVectorReader *reader,
 									   const uint8 **images,
 									   uint32 *image_bytes);
@@ -268,7 +273,6 @@ extern void vdb_dict_build(VdbEncodeScratch *scratch, uint64 best_bytes,
 #define VDB_ZSTD_MAX_LEVEL	19
 
 typedef struct VdbZstd VdbZstd;
-extern size_t vdb_zstd_bound(size_t raw_bytes);
 extern size_t vdb_zstd_compress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 								const uint8 *from, size_t from_bytes,
 								int level);
@@ -278,6 +282,33 @@ extern VdbCodecStatus vdb_zstd_decompress(VdbZstd **zstd, uint8 *to,
 										  size_t from_bytes);
 extern void vdb_zstd_free(VdbZstd *zstd);
 
+/* codec_frames.c */
+extern uint64 vdb_frames_bound(uint64 raw_bytes);
+extern size_t vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
+							   const VdbEncodePlan *plan, int encoding,
+							   const uint8 *raw, size_t raw_bytes, int level);
+extern void vdb_frames_seal(uint8 *vector, size_t prefix_bytes,
+							size_t raw_bytes);
+extern VdbCodecStatus vdb_frames_open(const VdbCodecInfo *info,
+									  VdbByteReader *payload,
+									  VdbFramesView *frames);
+extern VdbCodecStatus vdb_frames_place(const VdbFramesView *frames,
+									   uint32 frame, VdbFramePlace *place);
+extern VdbCodecStatus vdb_frames_unpack(VdbZstd **zstd,
+										const VdbFramePlace *place,
+										const uint8 *stored, uint8 *to);
+extern VdbCodecStatus vdb_frames_read(VdbZstd **zstd, const VdbCodecInfo *info,
+									  const uint8 *stored, uint8 *to);
+
+/* codec_open.c, for parts */
+extern VdbCodecStatus vdb_open_header(const uint8 *bytes, size_t len,
+									  VdbCodecInfo *info);
+extern VdbCodecStatus vdb_open_nulls(const uint8 *bytes,
+									 VdbVectorReader *reader);
+extern VdbCodecStatus vdb_open_encoding(VdbVectorReader *reader);
+extern void vdb_empty_image(const VdbVectorReader *reader, const uint8 **image,
+							uint32 *image_bytes);
+
 /* codec_workspace.c */
 typedef enum VdbBufferName
 {
@@ -286,6 +317,7 @@ typedef enum VdbBufferName
 	VDB_BUFFER_RIVAL,			/* plain, to see whether zstd likes it better */
 	VDB_BUFFER_RIVAL_ZSTD,
 	VDB_BUFFER_DECODE,			/* payload of the last vector opened */
+	VDB_BUFFER_JOIN,			/* a value that lies in several frames */
 	VDB_BUFFER_COUNT
 } VdbBufferName;
 

@@ -80,6 +80,8 @@ vdb_codec_status_text(VdbCodecStatus status)
 			return "vector has an unknown format version or encoding";
 		case VDB_CODEC_BAD_ZSTD:
 			return "vector cannot be decompressed";
+		case VDB_CODEC_BAD_CRC:
+			return "a piece of the vector has another checksum than expected";
 		case VDB_CODEC_NO_MEMORY:
 			return "out of memory for a vector";
 		case VDB_CODEC_TOO_BIG:

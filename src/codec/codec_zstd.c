@@ -1,6 +1,6 @@
 /*
  * codec_zstd.c
- *	  The one caller of libzstd: a payload as one frame, and back.
+ *	  The one caller of libzstd: some bytes as one frame, and back.
  *
  * Contexts are made at first use and kept by the workspace; libzstd allocates
  * them with malloc, so whoever ends the workspace calls vdb_zstd_free.
@@ -20,6 +20,7 @@
 struct VdbZstd
 {
 	ZSTD_CCtx  *compress;
+	int			level;			/* that 'compress' is set to; 0 = none */
 	ZSTD_DCtx  *decompress;
 };
 
@@ -41,11 +42,31 @@ vdb_zstd_free(VdbZstd *zstd)
 	free(zstd);
 }
 
-/* Bytes that are always enough for the frame */
-size_t
-vdb_zstd_bound(size_t raw_bytes)
+/*
+ * Set the level.  Frames are small and mostly short texts, for which libzstd's own
+ * choice at low levels looks for matches of 3 or 4 bytes.  In text
+ * of few different letters these are everywhere by chance: they save less than
+ * the Huffman code would and take three times as long to undo.
+ */
+static bool
+vdb_zstd_set_level(VdbZstd *zstd, int level)
 {
-	return ZSTD_compressBound(raw_bytes);
+	size_t		wrong = 0;
+
+	if (zstd->level == level)
+		return true;
+	zstd->level = 0;
+	wrong |= ZSTD_isError(ZSTD_CCtx_reset(zstd->compress, ZSTD_reset_session_and_parameters));
+	wrong |= ZSTD_isError(ZSTD_CCtx_setParameter(zstd->compress, ZSTD_c_compressionLevel, level));
+	wrong |= ZSTD_isError(ZSTD_CCtx_setParameter(zstd->compress, ZSTD_c_minMatch, 5));
+	if (level <= 3)
+	{
+		wrong |= ZSTD_isError(ZSTD_CCtx_setParameter(zstd->compress, ZSTD_c_strategy, ZSTD_fast));
+		wrong |= ZSTD_isError(ZSTD_CCtx_setParameter(zstd->compress, ZSTD_c_hashLog, 15));
+	}
+	if (wrong == 0)
+		zstd->level = level;
+	return wrong == 0;
 }
 
 /*
@@ -64,10 +85,9 @@ vdb_zstd_compress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 		return 0;
 	if (own->compress == NULL)
 		own->compress = ZSTD_createCCtx();
-	if (own->compress == NULL)
+	if (own->compress == NULL || !vdb_zstd_set_level(own, level))
 		return 0;
-	done = ZSTD_compressCCtx(own->compress, to, to_bytes, from, from_bytes,
-							 level);
+	done = ZSTD_compress2(own->compress, to, to_bytes, from, from_bytes);
 	return ZSTD_isError(done) ? 0 : done;
 }
 

@@ -176,6 +176,39 @@ extern const VdbZone *vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int
 /* Mark a stripe frozen: small logged change, flushed.  Takes the map lock. */
 extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 
+/* All xmins of an unsettled stripe are committed now, and WAL is flushed: take the mark away.  Flushed.  Takes the map lock. */
+extern void vdb_map_settle_stripe(const VdbTableRef *ref, VdbBlock meta_block);
+
+/* ---- free pages of the main fork (map_pages.c).  All take the map lock; changes are flushed. ---- */
+
+/* May a run that was freed then (full transaction id) be overwritten?  Called under the map lock: no error, no wait. */
+typedef bool (*VdbRunRemovable) (uint64 freed, void *arg);
+
+/* Note runs as free.  What the list (or the pool) has no room for is forgotten: the next VACUUM finds it. */
+extern void vdb_map_add_free_pages(const VdbTableRef *ref, const VdbFreeRun *runs, int nruns,
+								   VdbRunRemovable removable, void *arg);
+
+/*
+ * Take pages to overwrite off the list: 'want' of them, from the smallest run that has so many.  When there is none:
+ * false if 'exact', else the largest run.  Standbys end queries that may still read it.
+ */
+extern bool vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
+									VdbRunRemovable removable, void *arg, VdbFreeRun *taken);
+
+/* Copy the list out (room for VDB_FREE_RUNS); returns how many. */
+extern int	vdb_map_list_free_pages(const VdbTableRef *ref, VdbFreeRun *runs);
+
+/*
+ * Mark and sweep: used has a bit for each of the npages first pages that something refers to.  Unreferenced pages not on the
+ * list become candidates as of now; candidates that were removable already when the marking began become free.
+ * Caller: the migration lock since before the marking began.
+ */
+extern void vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, BlockNumber npages,
+									 VdbRunRemovable removable, void *arg);
+
+/* How short could a main fork of npages be cut?  Free runs, candidates not, at its end.  With 'take' they leave the list. */
+extern BlockNumber vdb_map_cut_free_pages(const VdbTableRef *ref, BlockNumber npages, bool take);
+
 /* ---- verification (map_check.c) ---- */
 
 /*

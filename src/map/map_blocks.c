@@ -113,7 +113,7 @@ walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
 	}
 }
 
-/* Metas that no map entry refers to, and the overlay's slabs.  Map lock held shared. */
+/* Metas that no map entry refers to, free page runs, and the overlay's slabs.  Map lock held shared. */
 static void
 walk_lists(const BlockWalk *walk)
 {
@@ -125,6 +125,11 @@ walk_lists(const BlockWalk *walk)
 	{
 		walk_meta(walk, block);
 		block = vdb_map_meta(pool, block)->pending_next;
+	}
+	if (entry->free_pages != VDB_BLOCK_NONE)
+	{
+		check_number(walk, entry->free_pages, "free pages");
+		walk->report(entry->free_pages, false, walk->arg);
 	}
 	for (int list = 0; list < VDB_TABLE_LISTS; list++)
 		for (VdbBlock block = entry->lists[list]; block != VDB_BLOCK_NONE && left > 0; left--)

@@ -256,6 +256,31 @@ check_pending(MapCheck *check)
 	check_doubles(check, VDB_MAX_LOGICAL_BLOCK);
 }
 
+/* The list of free page runs.  Map lock held shared. */
+static void
+check_free_pages(MapCheck *check)
+{
+	VdbBlock	block = vdb_map_table_entry(check->ref)->free_pages;
+	const VdbFreePages *pages;
+
+	if (block == VDB_BLOCK_NONE ||
+		!check_block_number(check, VDB_MAX_LOGICAL_BLOCK, block, _("list of free pages")))
+		return;
+	note_blocks(check, block, 1);
+	pages = vdb_map_body(check->ref->pool, block);
+	if (pages->magic != VDB_FREE_PAGES_MAGIC || pages->version != VDB_FREE_PAGES_VERSION ||
+		pages->table_slot != check->ref->slot || pages->nruns > VDB_FREE_RUNS)
+	{
+		finding(check, VDB_MAX_LOGICAL_BLOCK, _("pool block %u is not a list of free pages"), block);
+		return;
+	}
+	for (int i = 0; i < pages->nruns; i++)
+		if (pages->runs[i].first == 0 || pages->runs[i].npages == 0 ||
+			(i > 0 && pages->runs[i].first < pages->runs[i - 1].first + pages->runs[i - 1].npages))
+			finding(check, VDB_MAX_LOGICAL_BLOCK,
+					_("the list of free pages is damaged at page %u"), pages->runs[i].first);
+}
+
 /* See map.h. */
 int64
 vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
@@ -271,6 +296,7 @@ vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
 	else if (entry->next_lb != 0)
 		finding(&check, 0, _("the table has handed out logical blocks but has no map"));
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
+	check_free_pages(&check);
 	check_pending(&check);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	if (check.blocks != NULL)

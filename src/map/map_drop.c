@@ -5,9 +5,9 @@
  *
  * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and
  *    the next generation, so that nobody can reach a row any more.
- * 2. Steps, each one flushed change: pending metas, overlay slabs, then the
- *    tree from its right end, leaves first.  A step frees what it unlinks in the
- *    same change, so that a crash between two steps leaves nothing freed that
+ * 2. Steps, each one flushed change: pending metas, overlay slabs, the
+ *    list of free pages, then the tree from its right end, leaves first.  A
+ *    step frees what it unlinks in the same change, so that a crash between two steps leaves nothing freed that
  *    can still be found, and nothing lost that isn't free.
  * 3. One flushed change clears the mark (reset) or the whole entry (drop).
  *
@@ -208,6 +208,22 @@ tree_step(const VdbTableRef *ref)
 	return true;
 }
 
+/* Free the block of free page runs.  False: there is none. */
+static bool
+free_pages_step(const VdbTableRef *ref)
+{
+	VdbBlock	block = vdb_map_table_entry(ref)->free_pages;
+	NodeLink	link = {ref->entry_block, VDB_TABLE_FIELD(ref, free_pages)};
+	VdbScmChange *change;
+
+	if (block == VDB_BLOCK_NONE)
+		return false;
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	free_node(change, &link, block);
+	vdb_scm_change_end(change);
+	return true;
+}
+
 /* One step of emptying.  Map lock held exclusive.  False: nothing is left. */
 static bool
 empty_step(const VdbTableRef *ref)
@@ -223,6 +239,8 @@ empty_step(const VdbTableRef *ref)
 	for (int list = 0; list < VDB_TABLE_LISTS; list++)
 		if (free_slabs_step(&old, list))
 			return true;
+	if (free_pages_step(&old))
+		return true;
 	return tree_step(&old);
 }
 

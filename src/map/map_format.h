@@ -55,11 +55,13 @@ typedef struct VdbTableEntry
 	uint64		flash_stripes;		/* stripes now */
 	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
+	VdbBlock	free_pages;			/* the block of free page runs, or none */
+	uint32		spare;				/* zero */
 } VdbTableEntry;
 
-StaticAssertDecl(sizeof(VdbTableEntry) == 120, "table entry is 120 bytes on media");
+StaticAssertDecl(sizeof(VdbTableEntry) == 128, "table entry is 128 bytes on media");
 
-#define VDB_DIRECTORY_ENTRIES	67
+#define VDB_DIRECTORY_ENTRIES	63
 
 typedef struct VdbDirectoryBlock
 {
@@ -205,6 +207,45 @@ typedef struct VdbStripeMeta
 
 StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 152, "stripe meta head is 152 bytes on media");
 StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta fits a block");
+
+/* ---- free pages of a table's main fork ---- */
+
+#define VDB_FREE_PAGES_MAGIC	0x56465047	/* "VFPG" */
+#define VDB_FREE_PAGES_VERSION	1
+#define VDB_FREE_RUNS			500
+
+/*
+ * A run of pages that nothing refers to.  'freed': the next full transaction
+ * id when that became so; the run may be overwritten once no snapshot can be
+ * older.  A candidate was found unreferenced by VACUUM, but may belong to a
+ * row that was just being stored: it counts when the next VACUUM finds it again.
+ */
+typedef struct VdbFreeRun
+{
+	BlockNumber first;
+	uint32		npages;
+	uint64		freed;				/* full transaction id, or'ed with VDB_FREE_RUN_CANDIDATE */
+} VdbFreeRun;
+
+#define VDB_FREE_RUN_CANDIDATE	(UINT64CONST(1) << 63)
+#define VDB_FREE_RUN_XID(run)	((run)->freed & ~VDB_FREE_RUN_CANDIDATE)
+
+StaticAssertDecl(sizeof(VdbFreeRun) == 16, "free run is 16 bytes on media");
+
+/* Sorted by first page; no two overlap. */
+typedef struct VdbFreePages
+{
+	uint32		magic;
+	uint16		version;
+	uint16		nruns;
+	uint32		table_slot;
+	uint32		table_generation;
+	uint32		pad[4];				/* zero */
+	VdbFreeRun	runs[VDB_FREE_RUNS];
+} VdbFreePages;
+
+StaticAssertDecl(offsetof(VdbFreePages, runs) == 32, "head of the free runs is 32 bytes on media");
+StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit a block");
 
 #define VDB_ZONES_PER_BLOCK		(VDB_POOL_BLOCK_PAYLOAD / sizeof(VdbZone))
 

@@ -74,13 +74,36 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	meta = vdb_map_meta(ref->pool, meta_block);
-	flags = meta->flags | VDB_STRIPE_FROZEN;
+	flags = (meta->flags | VDB_STRIPE_FROZEN) & ~VDB_STRIPE_UNSETTLED;
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 	/* a standby's older snapshots must not come to see what is now frozen */
 	if (TransactionIdIsNormal(meta->max_xmin))
 		vdb_scm_change_conflict(change, meta->max_xmin);
 	vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, min_xmin),
 						 xmins, sizeof(xmins));
+	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, flags),
+						   &flags, sizeof(flags));
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(ref->slot));
+}
+
+/*
+ * Take the mark 'unsettled' away: the caller found all the stripe's xmins
+ * committed, and flushed their commits.  A standby has replayed these when it
+ * meets this record, and its snapshots still judge each xmin by themselves: no
+ * conflict.  Flushed for the reason given above.  Takes the map lock.
+ */
+void
+vdb_map_settle_stripe(const VdbTableRef *ref, VdbBlock meta_block)
+{
+	VdbScmChange *change;
+	uint16		flags;
+
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	flags = vdb_map_meta(ref->pool, meta_block)->flags & ~VDB_STRIPE_UNSETTLED;
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, flags),
 						   &flags, sizeof(flags));
 	vdb_scm_change_end(change);

@@ -16,6 +16,7 @@ typedef struct VdbTableFigures
 {
 	uint32		closed_segments;	/* whose rows are settled or may soon be */
 	uint64		oldest_age_ms;		/* since the oldest of them was claimed; 0: unknown */
+	uint32		unsettled_stripes;	/* whose inserters may have ended by now */
 	uint32		pool_used_percent;
 } VdbTableFigures;
 
@@ -31,7 +32,8 @@ typedef enum VdbReason
 	VDB_REASON_NONE,
 	VDB_REASON_FULL,
 	VDB_REASON_BACKLOG,
-	VDB_REASON_AGE
+	VDB_REASON_AGE,
+	VDB_REASON_UNSETTLED			/* nothing but stripes to be settled */
 } VdbReason;
 
 extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy);
@@ -39,24 +41,56 @@ extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPol
 /* Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant factor. */
 extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
 
+/* Has a stripe lost so many of its rows that it should be rewritten without them? */
+extern bool vdb_migrate_compact(uint32 written_rows, uint32 left_rows);
+
+/* Is cutting so many free pages off the end of the main fork worth its lock? */
+extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
+
 /* ---- how (migrate_range.c) ---- */
 
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
+#define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
+#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are */
+
+/* What was done; counts are added to. */
+typedef struct VdbMigrateResult
+{
+	int64		rows_moved;			/* left SCM for flash */
+	int64		segments_freed;
+	int64		stripes_freed;		/* merged, rewritten or gone */
+	int64		stripes_settled;	/* lost the mark 'unsettled' without being rewritten */
+} VdbMigrateResult;
+
+/* Did it give space in SCM back? */
+#define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
 
 /*
- * Move the rows of one range that are settled and whose segments are closed.  Caller: a lock on the relation, the migration lock,
- * a valid vxid, no lightweight locks.  Returns rows written to the stripe because they left SCM; *freed counts segments given back.
+ * Move the rows of one range that are settled and whose segments are closed; settle and rewrite stripes that need it.  Caller: a lock
+ * on the relation, the migration lock, a valid vxid, no lightweight locks.  True if anything was done: another call may find more.
  */
-extern int64 vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags, int *freed);
+extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
+							  VdbMigrateResult *result);
 
-/* All ranges; releases the migration lock between ranges. */
-extern int64 vdb_migrate_table(Relation rel, int flags, bool wait, int *freed);
+/* All ranges; releases the migration lock between ranges.  Returns whether anything was done. */
+extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
+
+/* ---- pages of the main fork (migrate_pages.c) ---- */
+
+/* Find leaked pages.  Caller: a lock on the relation; waits for the migration lock. */
+extern void vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref);
+
+/* Give free pages at the end back to the file system, if nobody uses the table just now.  Returns how many. */
+extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
 /* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
 extern int	vdb_migrate_collect(VdbPool *pool);
 extern void vdb_migrate_wake(VdbPool *pool);
+
+/* A statement wants nobody to be connected to this database: ask its worker to end, and start none for some seconds. */
+extern void vdb_migrate_leave(Oid db);
 extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */
 extern void vdb_migrate_room_init(void);
 extern void vdb_migrate_init(void); /* _PG_init: launcher, make-room callback */

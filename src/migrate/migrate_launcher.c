@@ -5,16 +5,26 @@
  *
  * The launcher has no database.  It looks at the pools that this server run
  * has used: a pool with segments in use gets a worker now and then, one whose
- * backends ask for it (full, or past the high-water mark) at once.  A worker
- * ends when there is nothing left to do, so that it is in nobody's way
- * (CREATE DATABASE ... TEMPLATE, DROP DATABASE).
+ * backends ask for it (full, or past the high-water mark) at once.  At its
+ * start it has a worker look at each database once, one after the other, as
+ * rows of an earlier server run may wait in pools that nobody has opened yet.
+ *
+ * A worker ends when there is nothing left to do, so that it is in nobody's way;
+ * and at once when a statement needs the database for itself
+ * (vdb_migrate_leave: CREATE DATABASE ... TEMPLATE, DROP DATABASE).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -26,12 +36,17 @@
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/vdb_guc.h"
 #include "migrate/migrate.h"
 
 #define VDB_LAUNCHER_NAP_MS		1000
+#define VDB_LAUNCHER_SHORT_MS	100
+#define VDB_LEAVE_MS			10000	/* how long a database that was left stays alone */
 
 static void
 launcher_exit(int code, Datum arg)
@@ -57,8 +72,9 @@ vdb_migrate_wake(VdbPool *pool)
 	LWLockRelease(vdb_shared->pools_lock);
 }
 
-static void
-start_worker(Oid db)
+/* False: no free slot; a later round tries again. */
+static bool
+start_worker(Oid db, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
 
@@ -71,9 +87,106 @@ start_worker(Oid db)
 	strlcpy(worker.bgw_type, "vdb migration worker", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(db);
 	worker.bgw_notify_pid = MyProcPid;
-	/* no free slot: the next round tries again */
-	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
+	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
+
+/* ---- databases whose pools this server run hasn't seen ---- */
+
+/* What is left of the list made at the launcher's start, and the worker that looks at one of them now. */
+static Oid *unseen = NULL;
+static int	nunseen = 0;
+static BackgroundWorkerHandle *looking = NULL;
+
+/*
+ * List all databases.  The launcher is connected to none, but can read the shared
+ * catalogs.
+ */
+static void
+list_databases(void)
+{
+	MemoryContext old;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	int			room = 0;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		if (nunseen == room)
+		{
+			room = room * 2 + 16;
+			unseen = unseen ? repalloc(unseen, room * sizeof(Oid)) : palloc(room * sizeof(Oid));
+		}
+		unseen[nunseen++] = ((Form_pg_database) GETSTRUCT(tuple))->oid;
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+static bool
+database_exists(Oid db)
+{
+	bool		exists;
+
+	StartTransactionCommand();
+	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db));
+	CommitTransactionCommand();
+	return exists;
+}
+
+/* Is the pool among those that this server run has opened?  Then it is looked after anyhow. */
+static bool
+pool_known(Oid db)
+{
+	bool		known = false;
+
+	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+	for (int i = 0; i < vdb_shared->npools; i++)
+		known = known || vdb_shared->pools[i].db == db;
+	LWLockRelease(vdb_shared->pools_lock);
+	return known;
+}
+
+/*
+ * One worker for one database after the other: it opens the pool, if there is
+ * one, and moves what is due.
+ */
+static void
+look_at_unseen(void)
+{
+	pid_t		pid;
+
+	if (looking != NULL)
+	{
+		if (GetBackgroundWorkerPid(looking, &pid) != BGWH_STOPPED)
+			return;
+		pfree(looking);
+		looking = NULL;
+	}
+	while (nunseen > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		Oid			db = unseen[nunseen - 1];
+		bool		wanted = !pool_known(db) && database_exists(db);
+		bool		started = wanted && start_worker(db, &looking);
+
+		MemoryContextSwitchTo(old);
+		if (wanted && !started)
+			return;
+		nunseen--;
+		if (started)
+			return;
+	}
+}
+
+/* ---- pools ---- */
 
 /* Does this pool want a worker that it doesn't have? */
 static bool
@@ -83,15 +196,18 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 
 	if (!OidIsValid(pool->db) || pool->worker_pid != 0)
 		return false;
+	if (pool->leave_until != 0 && now < pool->leave_until)
+		return false;
 	if (pg_atomic_read_u32(&pool->worker_wanted) != 0)
 		return true;
 	if (vdb_migrate_used_percent(pool) >= (uint32) vdb_migrate_high_water &&
 		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
 		return true;
-	if (pool->incarnation_begun && TimestampDifferenceExceeds(*last, now, nap) &&
-		pg_atomic_read_u64(&pool->counters.changes) != pool->changes_seen)
-		return true;
-	return false;
+	/* rows of an earlier server run may wait, too */
+	if (!pool->incarnation_begun && pool->changes_seen != PG_UINT64_MAX)
+		return false;
+	return TimestampDifferenceExceeds(*last, now, nap) &&
+		pg_atomic_read_u64(&pool->counters.changes) != pool->changes_seen;
 }
 
 /* A dropped database, or extension, leaves its slot behind; there is nobody to work for. */
@@ -125,7 +241,27 @@ start_due_workers(TimestampTz *last)
 	}
 	LWLockRelease(vdb_shared->pools_lock);
 	for (int i = 0; i < ndue; i++)
-		start_worker(due[i]);
+		(void) start_worker(due[i], NULL);
+}
+
+/* See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some seconds for us. */
+void
+vdb_migrate_leave(Oid db)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), VDB_LEAVE_MS);
+
+	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < vdb_shared->npools; i++)
+	{
+		VdbPoolShared *pool = &vdb_shared->pools[i];
+
+		if (pool->db != db)
+			continue;
+		pool->leave_until = until;
+		if (pool->worker_pid != 0)
+			(void) kill(pool->worker_pid, SIGTERM);
+	}
+	LWLockRelease(vdb_shared->pools_lock);
 }
 
 void
@@ -136,10 +272,13 @@ vdb_launcher_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	/* no database: shared catalogs only */
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
 	vdb_shared->launcher_latch = MyLatch;
 	LWLockRelease(vdb_shared->pools_lock);
 	before_shmem_exit(launcher_exit, 0);
+	list_databases();
 
 	for (;;)
 	{
@@ -150,9 +289,13 @@ vdb_launcher_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		if (vdb_migrate_enabled)
+		{
+			look_at_unseen();
 			start_due_workers(last);
+		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 VDB_LAUNCHER_NAP_MS, PG_WAIT_EXTENSION);
+						 looking != NULL || nunseen > 0 ? VDB_LAUNCHER_SHORT_MS : VDB_LAUNCHER_NAP_MS,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 }
@@ -163,7 +306,7 @@ vdb_migrate_init(void)
 	BackgroundWorker worker = {0};
 
 	vdb_migrate_room_init();
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 5;
 	strlcpy(worker.bgw_library_name, "vdb_am", BGW_MAXLEN);

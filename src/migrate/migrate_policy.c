@@ -11,6 +11,10 @@
 
 #include "migrate/migrate.h"
 
+#define VDB_COMPACT_PERCENT		20
+#define VDB_TRUNCATE_PAGES		1000
+#define VDB_TRUNCATE_FRACTION	16
+
 /*
  * A table is due when its pool fills up, when enough of its segments are
  * closed to make a good stripe, or when its rows have waited long enough.
@@ -19,14 +23,34 @@ VdbReason
 vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
 {
 	if (figures->closed_segments == 0)
-		return VDB_REASON_NONE;
+		return figures->unsettled_stripes > 0 ? VDB_REASON_UNSETTLED : VDB_REASON_NONE;
 	if (figures->pool_used_percent >= (uint32) policy->high_water_percent)
 		return VDB_REASON_FULL;
 	if (figures->closed_segments >= (uint32) policy->backlog_segments)
 		return VDB_REASON_BACKLOG;
 	if (figures->oldest_age_ms >= policy->after_ms)
 		return VDB_REASON_AGE;
-	return VDB_REASON_NONE;
+	return figures->unsettled_stripes > 0 ? VDB_REASON_UNSETTLED : VDB_REASON_NONE;
+}
+
+/*
+ * Space on flash is then at most 1.25 times what the rows need, and a row is
+ * rewritten for at most every four that went.
+ */
+bool
+vdb_migrate_compact(uint32 written_rows, uint32 left_rows)
+{
+	uint64		lost = (uint64) written_rows - Min(left_rows, written_rows);
+
+	return lost > 0 && lost * 100 >= (uint64) written_rows * VDB_COMPACT_PERCENT;
+}
+
+/* As core does for heaps: a thousand pages, or a sixteenth of the fork. */
+bool
+vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end)
+{
+	return free_at_end > 0 &&
+		(free_at_end >= VDB_TRUNCATE_PAGES || free_at_end >= npages / VDB_TRUNCATE_FRACTION);
 }
 
 /*

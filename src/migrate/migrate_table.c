@@ -39,21 +39,35 @@ sweep_once(const VdbTableRef *ref)
 	vdb_overlay_sweep(ref);
 }
 
-int64
-vdb_migrate_table(Relation rel, int flags, bool wait, int *freed)
+/* One range, until nothing is left to do there (a range of wide rows takes several stripes). */
+static bool
+migrate_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrateResult *result)
+{
+	bool		done = false;
+
+	while (vdb_migrate_range(rel, ref, range, flags, result))
+	{
+		CHECK_FOR_INTERRUPTS();
+		done = true;
+	}
+	return done;
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 {
 	VdbTableRef ref;
-	int64		moved = 0;
 	uint32		ranges;
 	bool		swept = false;
+	bool		done = false;
 
 	if (!vdb_table_open(rel, false, &ref))
-		return 0;
+		return false;
 	ranges = (vdb_map_limit(&ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
 	for (uint32 range = 0; range < ranges; range++)
 	{
 		VdbLogicalBlock lb = vdb_map_next_lb(&ref, range * VDB_RANGE_LBS);
-		int64		now;
 
 		CHECK_FOR_INTERRUPTS();
 		if (vdb_lb_range(lb) > range)
@@ -66,20 +80,10 @@ vdb_migrate_table(Relation rel, int flags, bool wait, int *freed)
 		if (!swept)
 			sweep_once(&ref);
 		swept = true;
-		/* a range of wide rows takes several stripes */
-		do
-		{
-			int			freed_now = 0;
-
-			now = vdb_migrate_range(rel, &ref, range, flags, &freed_now);
-			moved += now;
-			*freed += freed_now;
-			if (freed_now == 0)
-				break;
-		} while (true);
+		done = migrate_one(rel, &ref, range, flags, result) || done;
 		vdb_table_migration_unlock(rel);
 	}
-	return moved;
+	return done;
 }
 
 /* SELECT vdb.migrate(table): all settled rows, now. */
@@ -88,8 +92,7 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 	Relation	rel;
-	int			freed = 0;
-	int64		moved;
+	VdbMigrateResult result = {0};
 
 	vdb_require_preload();
 	if (RecoveryInProgress())
@@ -106,9 +109,9 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
-	moved = vdb_migrate_table(rel, 0, true, &freed);
+	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT, true, &result);
 	relation_close(rel, AccessShareLock);
-	PG_RETURN_INT64(moved);
+	PG_RETURN_INT64(result.rows_moved);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lwlock.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -40,8 +41,8 @@
 
 static VdbPoolShared *worker_pool = NULL;
 
-/* Did this round see rows in SCM that were not due yet?  Then there must be another worker later. */
-static bool rows_waiting = false;
+/* Did this round see rows in SCM, or stripes to be settled?  Then there must be another worker later. */
+static bool work_waiting = false;
 
 static void
 worker_exit(int code, Datum arg)
@@ -50,15 +51,25 @@ worker_exit(int code, Datum arg)
 		worker_pool->worker_pid = 0;
 }
 
-/* How many segments of a range wait, and since when (the walk's own figures). */
+/* Might an unsettled stripe be settled now?  Row lock held. */
+static bool
+may_settle(const VdbStripeMeta *meta)
+{
+	return (meta->flags & VDB_STRIPE_UNSETTLED) != 0 &&
+		!(TransactionIdIsNormal(meta->min_xmin) && TransactionIdIsInProgress(meta->min_xmin)) &&
+		!(TransactionIdIsNormal(meta->max_xmin) && TransactionIdIsInProgress(meta->max_xmin));
+}
+
+/* How many segments wait, and unsettled stripes. */
 static void
-count_closed(const VdbTableRef *ref, VdbTableFigures *figures)
+count_waiting(const VdbTableRef *ref, VdbTableFigures *figures)
 {
 	VdbLogicalBlock limit = vdb_map_limit(ref);
 	VdbLogicalBlock lb = 0;
 	VdbBlock	last = VDB_BLOCK_NONE;
+	bool		unsettled = false;
 
-	figures->closed_segments = 0;
+	figures->closed_segments = figures->unsettled_stripes = 0;
 	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
 	{
 		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
@@ -67,14 +78,20 @@ count_closed(const VdbTableRef *ref, VdbTableFigures *figures)
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(lock, LW_SHARED);
 		vdb_map_lookup(ref, lb, &extent);
-		LWLockRelease(lock);
 		if (extent.kind == VDB_EXTENT_SEGMENT && extent.ref != last)
-		{
-			last = extent.ref;
 			figures->closed_segments++;
+		else if (extent.kind == VDB_EXTENT_STRIPE && extent.ref != last &&
+				 (vdb_map_meta(ref->pool, extent.ref)->flags & VDB_STRIPE_UNSETTLED))
+		{
+			unsettled = true;
+			figures->unsettled_stripes += may_settle(vdb_map_meta(ref->pool, extent.ref)) ? 1 : 0;
 		}
+		LWLockRelease(lock);
+		last = extent.ref;
 		lb++;
 	}
+	if (figures->closed_segments > 0 || unsettled)
+		work_waiting = true;
 }
 
 uint32
@@ -98,34 +115,33 @@ table_reason(const VdbTableRef *ref, VdbPoolShared *pool)
 	policy.backlog_segments = vdb_migrate_backlog_segments;
 	policy.after_ms = (uint64) vdb_migrate_after_ms;
 	figures.pool_used_percent = vdb_migrate_used_percent(pool);
-	count_closed(ref, &figures);
+	count_waiting(ref, &figures);
 	figures.oldest_age_ms = (uint64) TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
-	if (figures.closed_segments > 0)
-		rows_waiting = true;
 	return vdb_migrate_reason(&figures, &policy);
 }
 
-/* One table in one transaction; rows moved. */
-static int64
+/* One table in one transaction; was anything done? */
+static bool
 work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 {
 	Oid			relid;
 	Relation	rel;
+	VdbMigrateResult result = {0};
 	VdbReason	reason;
-	int64		moved = 0;
-	int			freed = 0;
+	bool		done = false;
 
 	if (key->backend != -1)
-		return 0;
+		return false;
 	relid = RelidByRelfilenode(key->spc, key->relnode);
 	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessShareLock))
-		return 0;
+		return false;
 	rel = try_relation_open(relid, NoLock);
 	if (rel == NULL)
-		return 0;
+		return false;
 	reason = vdb_is_vdb(rel) ? table_reason(ref, vdb_pool_shared(pool)) : VDB_REASON_NONE;
 	if (reason != VDB_REASON_NONE)
 	{
+		int			flags = VDB_MIGRATE_COMPACT;
 		char		activity[NAMEDATALEN + 32];
 
 		snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
@@ -134,19 +150,22 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 		 * With the pool filling up, rows of transactions in progress move
 		 * too: a load larger than the pool then need not do it by itself.
 		 */
-		moved = vdb_migrate_table(rel, reason == VDB_REASON_FULL ? VDB_MIGRATE_OWN : 0,
-								  false, &freed);
+		if (reason == VDB_REASON_FULL)
+			flags |= VDB_MIGRATE_OWN;
+		else if (reason == VDB_REASON_UNSETTLED)
+			flags |= VDB_MIGRATE_STRIPES;
+		done = vdb_migrate_table(rel, flags, false, &result);
 	}
 	relation_close(rel, NoLock);
-	return moved;
+	return done;
 }
 
-/* One look at all tables; rows moved. */
-static int64
+/* One look at all tables; was anything done? */
+static bool
 work_round(void)
 {
 	bool		past_end = false;
-	int64		moved = 0;
+	bool		done = false;
 
 	for (uint32 slot = 0; !past_end; slot++)
 	{
@@ -161,23 +180,38 @@ work_round(void)
 		if (pool == NULL)
 		{
 			CommitTransactionCommand();
-			return 0;
+			return false;
 		}
 		worker_pool = vdb_pool_shared(pool);
 		if (slot == 0)
-			moved += vdb_migrate_collect(pool);
+			done = vdb_migrate_collect(pool) > 0;
 		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			moved += work_on_table(pool, &ref, &key);
+			done = work_on_table(pool, &ref, &key) || done;
 		CommitTransactionCommand();
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
 	}
-	return moved;
+	return done;
 }
 
+/* Make the pool known to this server run.  False: the database has none. */
+static bool
+open_pool(void)
+{
+	bool		found;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	found = vdb_pool_try_open() != NULL;
+	CommitTransactionCommand();
+	return found;
+}
+
+/* Be the pool's worker, unless it has one, or we are not wanted there. */
 static bool
 claim_pool(Oid db)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	bool		mine = false;
 
 	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
@@ -185,7 +219,7 @@ claim_pool(Oid db)
 	{
 		VdbPoolShared *pool = &vdb_shared->pools[i];
 
-		if (pool->db != db || pool->worker_pid != 0)
+		if (pool->db != db || pool->worker_pid != 0 || now < pool->leave_until)
 			continue;
 		pool->worker_pid = MyProcPid;
 		if (pool->worker_since == 0)
@@ -207,8 +241,8 @@ vdb_worker_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(db, InvalidOid, 0);
-	if (!claim_pool(db))
+	BackgroundWorkerInitializeConnectionByOid(db, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
+	if (!open_pool() || !claim_pool(db))
 		proc_exit(0);
 	before_shmem_exit(worker_exit, 0);
 
@@ -224,9 +258,9 @@ vdb_worker_main(Datum arg)
 		if (!vdb_migrate_enabled)
 			break;
 		VDB_STOP_POINT("worker_round");
-		rows_waiting = false;
-		idle = work_round() > 0 ? 0 : idle + 1;
-		worker_pool->changes_seen = rows_waiting ? PG_UINT64_MAX : changes;
+		work_waiting = false;
+		idle = work_round() ? 0 : idle + 1;
+		worker_pool->changes_seen = work_waiting ? PG_UINT64_MAX : changes;
 		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 idle > 0 ? VDB_WORKER_NAP_MS : Max(vdb_migrate_cost_delay_ms, 1),

@@ -53,6 +53,10 @@ vdb_pages_needed(uint64 bytes)
  */
 extern BlockNumber vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn);
 
+/* The same into a free run at 'first'; see vdb_page_writer_begin_at. */
+extern BlockNumber vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
+									  uint32 *npages, XLogRecPtr *lsn);
+
 /*
  * A run written piecewise, for what is too large to hold in memory at once.
  * The total is known beforehand: the run is allocated by begin.  begin_at
@@ -71,6 +75,13 @@ extern BlockNumber vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XL
  * when a page is missing or not one of a run.
  */
 extern void vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char *dst);
+
+/*
+ * May pages that were freed then (the next full transaction id of that
+ * moment) be overwritten, that is, has every snapshot that may still read
+ * them ended?  arg: the Relation.  Asks the server's horizons; no error.
+ */
+extern bool vdb_pages_removable(uint64 freed, void *arg);
 
 /* Prefetch the pages that hold these bytes.  Never an error for missing pages. */
 extern void vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, uint64 len);

@@ -26,7 +26,9 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "storage/smgr.h"
+#include "utils/snapmgr.h"
 
 #include "base/vdb_stop_point.h"
 #include "base/vdb_stop_point.h"
@@ -51,6 +53,19 @@ BlockNumber
 vdb_pages_count(Relation rel)
 {
 	return smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+}
+
+bool
+vdb_pages_removable(uint64 freed, void *arg)
+{
+	Relation	rel = (Relation) arg;
+
+	/*
+	 * The horizon of a temporary table takes no account of our own snapshots:
+	 * an open cursor may still read what we replaced.  So ask for the widest.
+	 */
+	return GlobalVisCheckRemovableFullXid(RELATION_IS_LOCAL(rel) ? NULL : rel,
+										  FullTransactionIdFromU64(freed));
 }
 
 /* ---- allocation ---- */
@@ -213,6 +228,16 @@ BlockNumber
 vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn)
 {
 	VdbPageWriter *writer = vdb_page_writer_begin(rel, len);
+
+	vdb_page_writer_append(writer, data, len);
+	return vdb_page_writer_end(writer, npages, lsn);
+}
+
+BlockNumber
+vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
+				   uint32 *npages, XLogRecPtr *lsn)
+{
+	VdbPageWriter *writer = vdb_page_writer_begin_at(rel, first, len);
 
 	vdb_page_writer_append(writer, data, len);
 	return vdb_page_writer_end(writer, npages, lsn);

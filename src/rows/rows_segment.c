@@ -254,9 +254,10 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
  * it, and if the row outlives its WAL in a crash, so did its transaction id: it's void.
  */
 static void
-write_wide(Relation rel, HeapTuple tuple, VdbWideRef *wide)
+write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wide)
 {
 	const char *data = (const char *) tuple->t_data + tuple->t_data->t_hoff;
+	VdbFreeRun	run;
 	XLogRecPtr	lsn;
 	pg_crc32c	crc;
 
@@ -265,7 +266,12 @@ write_wide(Relation rel, HeapTuple tuple, VdbWideRef *wide)
 	COMP_CRC32C(crc, data, wide->data_bytes);
 	FIN_CRC32C(crc);
 	wide->crc = crc;
-	wide->first_page = vdb_pages_write(rel, data, wide->data_bytes, &wide->npages, &lsn);
+	if (vdb_map_take_free_pages(ref, (uint32) vdb_pages_needed(wide->data_bytes), true,
+								vdb_pages_removable, rel, &run))
+		wide->first_page = vdb_pages_write_at(rel, run.first, data, wide->data_bytes,
+											  &wide->npages, &lsn);
+	else
+		wide->first_page = vdb_pages_write(rel, data, wide->data_bytes, &wide->npages, &lsn);
 }
 
 /* See rows.h. */
@@ -309,7 +315,7 @@ vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPl
 	place->wide = wide;
 	memset(&place->wide_ref, 0, sizeof(place->wide_ref));
 	if (wide)
-		write_wide(rel, tuple, &place->wide_ref);
+		write_wide(rel, ref, tuple, &place->wide_ref);
 
 	Assert(place->slot != VDB_SLOT_EMPTY && place->slot != VDB_SLOT_REAPED);
 	return true;

@@ -14,15 +14,17 @@
  * The file: VdbEndsHeader (24 bytes), then 'count' ends of 16 bytes, oldest
  * first.  It is replaced as a whole.  When it is full the oldest is dropped.
  *
- * A recovery that does not lead to a run (the server died before it could
- * write) may be followed by one that ends later.  Its end, if it was noted,
- * is taken back when the next recovery ends: the control file tells that the
- * server died in recovery, and the end lies past the checkpoint it began at.
+ * With nothing to redo, nobody calls us when recovery ends.  So a server that
+ * was not shut down notes a preliminary end when it starts, the checkpoint it
+ * starts from; rm_cleanup replaces it.  Its LSN is odd, which no record's is.
  *
- * Without anything to redo no end is noted: then nothing was stored either,
- * since beginning an incarnation flushes WAL.
+ * A recovery that does not lead to a run (the server died or was stopped in
+ * it) may be followed by one that ends later.  The control file tells; then a
+ * preliminary end is taken back at the next start, and a noted one, if it lies
+ * past the checkpoint that recovery begins at, when the next is noted.
  *
- * Locks: none.  Written by the startup process while nobody else reads.
+ * Locks: none.  Written by the postmaster and the startup process while
+ * nobody else reads.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,7 +57,7 @@ typedef struct VdbEndsHeader
 
 typedef struct VdbEnd
 {
-	uint64		lsn;			/* 0: end of the last record that was redone */
+	uint64		lsn;			/* 0: end of the last record that was redone; odd: preliminary */
 	uint64		next_xid;		/* 8: full transaction id */
 } VdbEnd;
 
@@ -63,6 +65,7 @@ typedef struct VdbEnds
 {
 	VdbEndsHeader head;
 	VdbEnd		ends[ENDS_MAX];
+	bool		preliminary;	/* not in the file: the last end is, and ours */
 	bool		died_in_recovery;	/* not in the file */
 	uint64		redo;			/* not in the file: where this server's recovery begins */
 } VdbEnds;
@@ -98,7 +101,7 @@ read_ends(VdbEnds *ends)
 		ereport(FATAL,
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\": %m", ENDS_FILE)));
-	got = read(fd, ends, offsetof(VdbEnds, died_in_recovery));
+	got = read(fd, ends, offsetof(VdbEnds, preliminary));
 	if (CloseTransientFile(fd) != 0 || got < (ssize_t) sizeof(VdbEndsHeader) ||
 		memcmp(ends->head.magic, ENDS_MAGIC, sizeof(ends->head.magic)) != 0 ||
 		ends->head.count > ENDS_MAX ||
@@ -131,6 +134,38 @@ write_ends(const VdbEnds *ends)
 	durable_rename(ENDS_TEMPORARY, ENDS_FILE, FATAL);
 }
 
+/* Append an end and write the file. */
+static void
+add_end(VdbEnds *ends, XLogRecPtr lsn, FullTransactionId next_xid)
+{
+	VdbEnd	   *end;
+
+	if (ends->head.count == ENDS_MAX)
+	{
+		ends->head.count--;
+		memmove(&ends->ends[0], &ends->ends[1], ends->head.count * sizeof(VdbEnd));
+	}
+	end = &ends->ends[ends->head.count++];
+	end->lsn = lsn;
+	end->next_xid = U64FromFullTransactionId(next_xid);
+	ends->head.crc = ends_crc(ends);
+	write_ends(ends);
+}
+
+/* The last start's preliminary end: did it come true? */
+static void
+settle_preliminary(VdbEnds *ends)
+{
+	VdbEnd	   *last = &ends->ends[ends->head.count - 1];
+
+	if (ends->head.count == 0 || last->lsn % 2 == 0)
+		return;
+	if (ends->died_in_recovery)
+		ends->head.count--;
+	else
+		last->lsn += 1;
+}
+
 /* vdb_shmem_register's callback: at the start of each server run. */
 static void
 attach_ends(void *address, bool found)
@@ -145,26 +180,25 @@ attach_ends(void *address, bool found)
 		control->state == DB_IN_ARCHIVE_RECOVERY ||
 		control->state == DB_SHUTDOWNED_IN_RECOVERY;
 	shared_ends->redo = control->checkPointCopy.redo;
+	settle_preliminary(shared_ends);
+	shared_ends->preliminary = control->state != DB_SHUTDOWNED;
+	if (shared_ends->preliminary)
+		add_end(shared_ends, control->checkPoint | 1, control->checkPointCopy.nextXid);
 }
 
-/* Recovery ends here, in the startup process. */
+/* Recovery ends here, in the startup process, after redo of something. */
 void
 vdb_ends_note(FullTransactionId next_xid)
 {
 	VdbEndsHeader *head = &shared_ends->head;
-	VdbEnd	   *end;
 
+	if (shared_ends->preliminary)
+		head->count--;
+	shared_ends->preliminary = false;
 	while (shared_ends->died_in_recovery && head->count > 0 &&
 		   shared_ends->ends[head->count - 1].lsn > shared_ends->redo)
 		head->count--;
-	if (head->count == ENDS_MAX)
-		memmove(&shared_ends->ends[0], &shared_ends->ends[1],
-				--head->count * sizeof(VdbEnd));
-	end = &shared_ends->ends[head->count++];
-	end->lsn = GetXLogReplayRecPtr(NULL);
-	end->next_xid = U64FromFullTransactionId(next_xid);
-	head->crc = ends_crc(shared_ends);
-	write_ends(shared_ends);
+	add_end(shared_ends, GetXLogReplayRecPtr(NULL), next_xid);
 }
 
 /* Has a recovery ended past this position?  *next_xid: as the first such left it. */

@@ -24,12 +24,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 
 #include "scm/scm_persist.h"
 
-StaticAssertDecl(sizeof(VdbPersistEvent) == 16, "event layout");
+StaticAssertDecl(sizeof(VdbPersistEvent) == 32, "event layout");
 
 static int	record_fd = -1;
 
@@ -115,12 +116,17 @@ plain_fence(bool pmem)
 static void
 record(uint32 kind, VdbBlock block, uint16 offset, const void *bytes, uint16 len)
 {
-	VdbPersistEvent event = {kind, (uint32) getpid(), block, offset, len};
+	VdbPersistEvent event = {kind, (uint32) getpid(), block, offset, len, 0, 0};
 	struct iovec parts[2];
 	ssize_t		want = sizeof(event) + (bytes ? len : 0);
 
 	if (record_fd < 0)
 		return;
+	if (!RecoveryInProgress())
+	{
+		event.flushed = GetFlushRecPtr(NULL);
+		event.inserted = GetXLogInsertRecPtr();
+	}
 	parts[0].iov_base = &event;
 	parts[0].iov_len = sizeof(event);
 	parts[1].iov_base = unconstify(void *, bytes);

@@ -47,6 +47,8 @@ typedef struct VdbPersistEvent
 	uint32		block;
 	uint16		offset;
 	uint16		len;
+	uint64		flushed;		/* WAL is on disk at least up to here; 0 in recovery */
+	uint64		inserted;		/* WAL exists up to here; 0 in recovery */
 } VdbPersistEvent;
 
 #endif							/* VDB_SCM_PERSIST_H */

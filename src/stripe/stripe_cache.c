@@ -54,7 +54,7 @@ typedef struct VdbStripeCache
 	Size		bytes;
 	uint64		clock;				/* counts touches */
 	uint64		serial;				/* of the stripe entry last made */
-	VdbOpenVector loading;			/* so that an error while loading leaks nothing */
+	VdbPointVector loading;			/* so that an error while loading leaks nothing */
 } VdbStripeCache;
 
 static VdbStripeCache cache;
@@ -86,16 +86,23 @@ cache_limit(void)
 
 /* ---- freeing ---- */
 
+/* What a vector counts for */
+static Size
+vector_size(const VdbCachedVector *vector)
+{
+	return sizeof(VdbCachedVector) + vector->point.size + vector->point.frames_size;
+}
+
 static void
 vector_free(VdbCachedVector *vector)
 {
 	Assert(vector->stripe->cached[vector->number] == vector);
-	Assert(cache.bytes >= sizeof(VdbCachedVector) + vector->open.size);
+	Assert(cache.bytes >= vector_size(vector));
 
 	vector->stripe->cached[vector->number] = NULL;
 	dlist_delete(&vector->lru);
-	cache.bytes -= sizeof(VdbCachedVector) + vector->open.size;
-	pfree(vector->open.bytes);
+	cache.bytes -= vector_size(vector);
+	vdb_point_free(&vector->point);
 	pfree(vector);
 }
 
@@ -135,7 +142,7 @@ stripe_free(VdbStripe *stripe)
 	pfree(stripe);
 }
 
-/* Get below the limit, but leave 'keep' alone (it was just loaded; may be NULL). */
+/* Get below the limit, but leave 'keep' alone (it is in use; may be NULL). */
 static void
 cache_trim(const VdbCachedVector *keep)
 {
@@ -434,56 +441,76 @@ vdb_cache_peek(VdbStripe *stripe, int attno, int chunk, int vec)
 	if (stripe->cached == NULL)
 		return NULL;
 	vector = stripe->cached[vdb_index_vector_no(&stripe->index, chunk, attno - 1, vec)];
-	if (vector == NULL)
+	if (vector == NULL || vector->point.part.reader.tail_bytes > 0)
 		return NULL;
 	vector_touch(vector);
-	return &vector->open.reader;
+	return &vector->point.part.reader;
 }
 
-/* Read a vector and enter it. */
+/* Read what a vector's values need first, and enter it. */
 static VdbCachedVector *
-vector_load(VdbStripe *stripe, Relation rel, int attno, int chunk, int vec)
+vector_load(const VdbVectorAsk *ask, uint32 number)
 {
+	VdbStripe  *stripe = ask->stripe;
 	VdbCachedVector *vector;
 
-	/* Left over from an error: its size needn't fit. */
-	if (cache.loading.bytes != NULL)
-	{
-		pfree(cache.loading.bytes);
-		cache.loading.bytes = NULL;
-		cache.loading.size = 0;
-	}
-	vdb_vector_load(&stripe->index, rel, attno, chunk, vec, cache.context, &cache.loading);
+	/* Left over from an error. */
+	vdb_point_free(&cache.loading);
+	vdb_point_load(&stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
+				   cache.context, &cache.loading);
 
 	vector = MemoryContextAlloc(cache.context, sizeof(VdbCachedVector));
 	vector->stripe = stripe;
-	vector->number = vdb_index_vector_no(&stripe->index, chunk, attno - 1, vec);
+	vector->number = number;
 	vector->stamp = ++cache.clock;
-	vector->open = cache.loading;
-	cache.loading.bytes = NULL;
-	cache.loading.size = 0;
+	vector->point = cache.loading;
+	memset(&cache.loading, 0, offsetof(VdbPointVector, part));
 
-	Assert(stripe->cached[vector->number] == NULL);
-	stripe->cached[vector->number] = vector;
+	Assert(stripe->cached[number] == NULL);
+	stripe->cached[number] = vector;
 	dlist_push_head(&cache.vectors, &vector->lru);
-	cache.bytes += sizeof(VdbCachedVector) + vector->open.size;
+	cache.bytes += vector_size(vector);
 	return vector;
 }
 
-const VdbVectorReader *
-vdb_cache_vector(VdbStripe *stripe, Relation rel, int attno, int chunk, int vec)
+const VdbVectorPart *
+vdb_cache_vector(VdbVectorAsk *ask)
 {
-	const VdbVectorReader *reader = vdb_cache_peek(stripe, attno, chunk, vec);
-	VdbCachedVector *vector;
+	VdbStripe  *stripe = ask->stripe;
+	uint32		number = vdb_index_vector_no(&stripe->index, ask->chunk, ask->attno - 1, ask->vec);
 
 	Assert(stripe->refcount > 0);
-	if (reader != NULL)
-		return reader;
-
 	if (stripe->cached == NULL)
 		stripe->cached = vdb_cache_alloc(stripe, stripe->index.header->nvectors *
 										 sizeof(VdbCachedVector *));
-	vector = vector_load(stripe, rel, attno, chunk, vec);
-	cache_trim(vector);
-	return &vector->open.reader;
+	ask->vector = stripe->cached[number];
+	if (ask->vector != NULL)
+		vector_touch(ask->vector);
+	else
+	{
+		ask->vector = vector_load(ask, number);
+		cache_trim(ask->vector);
+	}
+	return &ask->vector->point.part;
+}
+
+VdbCodecStatus
+vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw)
+{
+	const VdbVectorAsk *ask = arg;
+	VdbCachedVector *vector = ask->vector;
+	VdbPointVector *point = &vector->point;
+
+	Assert(point->frames != NULL && frame < point->part.frames.count);
+	if (point->frames[frame] == NULL)
+	{
+		Size		before = vector_size(vector);
+
+		vdb_point_load_frame(&ask->stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
+							 frame, cache.context, point);
+		cache.bytes += vector_size(vector) - before;
+		cache_trim(vector);
+	}
+	*raw = point->frames[frame];
+	return VDB_CODEC_OK;
 }

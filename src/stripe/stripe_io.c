@@ -16,6 +16,7 @@
 
 #include "access/transam.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
@@ -152,7 +153,7 @@ check_lbs(const VdbStripeIndex *index)
 			if (bitmap >= index->header->nbitmaps)
 				return "Presence bitmaps are missing.";
 			for (int w = 0; w < 4; w++)
-				bits += (uint32) __builtin_popcountll(index->bitmaps[bitmap][w]);
+				bits += (uint32) pg_popcount64(index->bitmaps[bitmap][w]);
 			if (bits != lb->nrows)
 				return psprintf("Logical block %u: expected %u rows, found %u in its bitmap.",
 								lb->lb_index, lb->nrows, bits);
@@ -568,37 +569,43 @@ vector_check(const VdbStripeColumn *column, uint32 rows, const VdbVectorReader *
 	return NULL;
 }
 
-void
-vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
-				int chunk, int vec, MemoryContext context,
-				VdbOpenVector *out)
+/* A vector in the index, and where its bytes are. */
+static const VdbStripeVector *
+vector_find(const VdbStripeIndex *index, int attno, int chunk, int vec, uint64 *offset)
 {
 	int			col = attno - 1;
-	const VdbStripePlace *place = &index->places[(Size) chunk * index->header->ncolumns + col];
 	uint32		number = vdb_index_vector_no(index, chunk, col, 0);
-	const VdbStripeVector *vector = &index->vectors[number + vec];
-	uint32		rows = Min(index->chunks[chunk].nrows - vec * VDB_VECTOR_ROWS, VDB_VECTOR_ROWS);
-	uint64		offset = place->offset;
-	uint32		crc;
-	VdbCodecStatus status;
-	const char *wrong;
 
 	Assert(col >= 0 && col < index->header->ncolumns);
 	Assert(chunk >= 0 && chunk < (int) index->header->nchunks);
 	Assert(vec >= 0 && vec < (int) vdb_chunk_nvectors(&index->chunks[chunk]));
 
+	*offset = index->places[(Size) chunk * index->header->ncolumns + col].offset;
 	for (int v = 0; v < vec; v++)
-		offset += VDB_STRIPE_ALIGN(index->vectors[number + v].bytes);
+		*offset += VDB_STRIPE_ALIGN(index->vectors[number + v].bytes);
+	return &index->vectors[number + vec];
+}
 
-	open_vector_reserve(&scratch, vector->bytes, TopMemoryContext);
-	vdb_pages_read(rel, index->first_page, offset, vector->bytes, scratch.bytes);
+/* The vector whose bytes are all in scratch: is it the one that was written? */
+static void
+vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+				 const VdbStripeVector *vector)
+{
+	uint32		crc = vdb_stripe_crc(scratch.bytes, vector->bytes);
 
-	crc = vdb_stripe_crc(scratch.bytes, vector->bytes);
 	if (crc != vector->crc)
 		vdb_vector_damaged(index, rel, attno, chunk, vec,
 						   psprintf("expected checksum %08X, found %08X.", vector->crc, crc));
+}
 
-	status = vector_open(vector->bytes, context, out);
+/* What came of opening a vector: go on, or raise. */
+static void
+vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+					VdbCodecStatus status, const VdbVectorReader *reader)
+{
+	uint32		rows = Min(index->chunks[chunk].nrows - vec * VDB_VECTOR_ROWS, VDB_VECTOR_ROWS);
+	const char *wrong;
+
 	if (status == VDB_CODEC_NO_MEMORY)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -608,8 +615,185 @@ vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
 	if (status != VDB_CODEC_OK)
 		vdb_vector_damaged(index, rel, attno, chunk, vec,
 						   psprintf("%s.", vdb_codec_status_text(status)));
-	wrong = vector_check(&index->columns[col], rows, &out->reader);
+	wrong = vector_check(&index->columns[attno - 1], rows, reader);
 	if (wrong != NULL)
 		vdb_vector_damaged(index, rel, attno, chunk, vec, wrong);
+}
+
+void
+vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
+				int chunk, int vec, MemoryContext context,
+				VdbOpenVector *out)
+{
+	uint64		offset;
+	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
+	VdbCodecStatus status;
+
+	open_vector_reserve(&scratch, vector->bytes, TopMemoryContext);
+	vdb_pages_read(rel, index->first_page, offset, vector->bytes, scratch.bytes);
+	vector_check_crc(index, rel, attno, chunk, vec, vector);
+
+	status = vector_open(vector->bytes, context, out);
+	vector_check_opened(index, rel, attno, chunk, vec, status, &out->reader);
 	scratch_trim();
+}
+
+/* ---- vectors for single values ---- */
+
+/*
+ * A piece of a vector is damaged: look at the whole, so that the report is the
+ * same whoever meets the damage.
+ */
+static void
+point_damaged(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+			  VdbCodecStatus status)
+{
+	VdbOpenVector whole = {0};
+
+	if (status != VDB_CODEC_NO_MEMORY)
+		vdb_vector_load(index, rel, attno, chunk, vec, CurrentMemoryContext, &whole);
+	vector_check_opened(index, rel, attno, chunk, vec, status, &whole.reader);
+}
+
+/*
+ * Have the first bytes of a vector in scratch, as many as a part needs: all of
+ * one that is not in frames.  At first what is left of its first page.
+ */
+static VdbCodecStatus
+point_read_start(const VdbStripeIndex *index, Relation rel, uint64 offset, uint32 bytes,
+				 VdbPartSize *size)
+{
+	uint32		have = 0;
+	uint32		want = Min(bytes, (uint32) (VDB_PAGE_PAYLOAD - offset % VDB_PAGE_PAYLOAD));
+	VdbCodecStatus status;
+
+	open_vector_reserve(&scratch, Min(bytes, SCRATCH_KEEP_BYTES), TopMemoryContext);
+	do
+	{
+		if (want > bytes)
+			return VDB_CODEC_TRUNCATED;
+		if (want > scratch.size)
+		{
+			open_vector_reserve(&scratch, bytes, TopMemoryContext);
+			have = 0;			/* what was there is lost */
+		}
+		vdb_pages_read(rel, index->first_page, offset + have, want - have, scratch.bytes + have);
+		have = want;
+		status = vdb_codec_part_measure((const uint8 *) scratch.bytes, have, size);
+		if (status != VDB_CODEC_OK)
+			return status;
+		want = (uint32) Min(size->need_bytes, PG_UINT32_MAX);
+	} while (want > have);
+	return VDB_CODEC_OK;
+}
+
+/* Open the part whose start is in scratch, with room for its frames. */
+static VdbCodecStatus
+point_open_part(const VdbPartSize *size, MemoryContext context, VdbPointVector *out)
+{
+	Size		keep = VDB_STRIPE_ALIGN(size->keep_bytes);
+
+	out->size = keep + size->frames * sizeof(uint8 *);
+	out->bytes = MemoryContextAllocHuge(context, out->size);
+	out->frames = (uint8 **) (out->bytes + keep);
+	memset(out->frames, 0, size->frames * sizeof(uint8 *));
+	return vdb_codec_part_open(vdb_stripe_workspace(), (const uint8 *) scratch.bytes,
+							   size->need_bytes, (uint8 *) out->bytes, keep, &out->part);
+}
+
+/* Open the vector that is in scratch as a whole. */
+static void
+point_open_whole(const VdbStripeVector *vector, MemoryContext context, VdbPointVector *out,
+				 VdbCodecStatus *status)
+{
+	VdbOpenVector open = {0};
+
+	*status = vector_open(vector->bytes, context, &open);
+	out->bytes = open.bytes;
+	out->size = open.size;
+	out->part.reader = open.reader;
+	memset(&out->part.frames, 0, sizeof(out->part.frames));
+}
+
+void
+vdb_point_load(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+			   MemoryContext context, VdbPointVector *out)
+{
+	uint64		offset;
+	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
+	VdbPartSize size;
+	VdbCodecStatus status;
+
+	Assert(out->bytes == NULL && out->frames == NULL);
+	out->frames_size = 0;
+	status = point_read_start(index, rel, offset, vector->bytes, &size);
+	if (status != VDB_CODEC_OK)
+		point_damaged(index, rel, attno, chunk, vec, status);
+	if (size.frames == 0)
+	{
+		/* measured by its own header: no more than all of it, perhaps less */
+		if (size.need_bytes < vector->bytes)
+			vdb_pages_read(rel, index->first_page, offset, vector->bytes, scratch.bytes);
+		vector_check_crc(index, rel, attno, chunk, vec, vector);
+		point_open_whole(vector, context, out, &status);
+		vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
+	}
+	else
+	{
+		status = point_open_part(&size, context, out);
+		if (status != VDB_CODEC_OK)
+			point_damaged(index, rel, attno, chunk, vec, status);
+		vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
+	}
+	scratch_trim();
+}
+
+void
+vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+					 uint32 frame, MemoryContext context, VdbPointVector *out)
+{
+	uint64		offset;
+	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
+	VdbFramePlace place;
+	VdbCodecStatus status = vdb_codec_part_frame(&out->part, frame, &place);
+	uint8	   *raw = NULL;
+
+	Assert(out->frames != NULL && out->frames[frame] == NULL);
+	if (status == VDB_CODEC_OK && place.offset + place.stored_bytes > vector->bytes)
+		status = VDB_CODEC_TRUNCATED;
+	if (status == VDB_CODEC_OK)
+	{
+		open_vector_reserve(&scratch, place.stored_bytes, TopMemoryContext);
+		vdb_pages_read(rel, index->first_page, offset + place.offset, place.stored_bytes,
+					   scratch.bytes);
+		raw = MemoryContextAllocHuge(context, place.raw_bytes);
+		status = vdb_codec_part_unpack(vdb_stripe_workspace(), &out->part, frame,
+									   (const uint8 *) scratch.bytes, raw);
+	}
+	if (status != VDB_CODEC_OK)
+	{
+		if (raw != NULL)
+			pfree(raw);
+		point_damaged(index, rel, attno, chunk, vec, status);
+	}
+	out->frames[frame] = raw;
+	out->frames_size += place.raw_bytes;
+	scratch_trim();
+}
+
+/* All memory of it; it may be empty, or left over from an error. */
+void
+vdb_point_free(VdbPointVector *point)
+{
+	if (point->frames != NULL && point->frames_size > 0)
+	{
+		for (uint32 frame = 0; frame < point->part.frames.count; frame++)
+		{
+			if (point->frames[frame] != NULL)
+				pfree(point->frames[frame]);
+		}
+	}
+	if (point->bytes != NULL)
+		pfree(point->bytes);
+	memset(point, 0, offsetof(VdbPointVector, part));
 }

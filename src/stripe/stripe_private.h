@@ -109,6 +109,33 @@ extern void vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno
 							int chunk, int vec, MemoryContext context,
 							VdbOpenVector *out);
 
+/*
+ * A vector for single values.  One in frames has its head in 'bytes', and of the
+ * frames those that were asked for; any other is whole.
+ */
+typedef struct VdbPointVector
+{
+	char	   *bytes;				/* whole vector, or what the part keeps and then 'frames' */
+	Size		size;				/* of the allocation */
+	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: not in frames */
+	Size		frames_size;		/* of their allocations */
+	VdbVectorPart part;
+} VdbPointVector;
+
+/*
+ * Read and check of a vector what a single value needs first.  out->bytes must
+ * be NULL.  ERRCODE_DATA_CORRUPTED; then nothing is left behind but out->bytes.
+ */
+extern void vdb_point_load(const VdbStripeIndex *index, Relation rel, int attno,
+						   int chunk, int vec, MemoryContext context,
+						   VdbPointVector *out);
+
+/* Read, check and decompress one more frame into out->frames.  ERRCODE_DATA_CORRUPTED. */
+extern void vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno,
+								 int chunk, int vec, uint32 frame, MemoryContext context,
+								 VdbPointVector *out);
+extern void vdb_point_free(VdbPointVector *point);
+
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
 extern void vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page,
@@ -178,7 +205,7 @@ typedef struct VdbCachedVector
 	uint64		stamp;
 	VdbStripe  *stripe;
 	uint32		number;				/* in stripe->cached */
-	VdbOpenVector open;
+	VdbPointVector point;
 } VdbCachedVector;
 
 struct VdbStripe
@@ -199,11 +226,24 @@ struct VdbStripe
 	uint64		stamp;
 };
 
-/* The opened vector with this position; valid until the next call. */
-extern const VdbVectorReader *vdb_cache_vector(VdbStripe *stripe, Relation rel, int attno,
-											   int chunk, int vec);
+/* A vector of the cache, and what it takes to read more of it: vdb_cache_frame's 'arg' */
+typedef struct VdbVectorAsk
+{
+	VdbStripe  *stripe;
+	Relation	rel;
+	int			attno;
+	int			chunk;
+	int			vec;
+	VdbCachedVector *vector;		/* set by vdb_cache_vector */
+} VdbVectorAsk;
 
-/* The same if it is cached already, else NULL. */
+/* The vector asked for, to be read by its position; valid until the next call. */
+extern const VdbVectorPart *vdb_cache_vector(VdbVectorAsk *ask);
+
+/* VdbFrameGet for it */
+extern VdbCodecStatus vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw);
+
+/* The vector if it is cached and all of it is there, else NULL. */
 extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, int attno, int chunk, int vec);
 
 /* Memory that lives as long as the stripe's entry, zeroed, counted against the limit. */

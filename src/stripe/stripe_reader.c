@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
@@ -96,8 +97,8 @@ vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
 	if (((bits[in_lb >> 6] >> (in_lb & 63)) & 1) == 0)
 		return -1;
 	for (int word = 0; word < in_lb >> 6; word++)
-		before += __builtin_popcountll(bits[word]);
-	before += __builtin_popcountll(bits[in_lb >> 6] & ((UINT64CONST(1) << (in_lb & 63)) - 1));
+		before += pg_popcount64(bits[word]);
+	before += pg_popcount64(bits[in_lb >> 6] & ((UINT64CONST(1) << (in_lb & 63)) - 1));
 	return (int) lb->first_pos + before;
 }
 
@@ -310,25 +311,24 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 				 Datum *value, bool *isnull)
 {
 	const VdbStripeColumn *column = stripe_column(stripe, rel, desc, attno, value, isnull);
-	const VdbVectorReader *reader;
+	VdbVectorAsk ask = {.stripe = stripe,.rel = rel,.attno = attno};
+	const VdbVectorPart *part;
 	VdbCodecStatus status;
 	const uint8 *image = NULL;
 	uint32		bytes;
 	int64		number = 0;
-	int			chunk;
-	int			vec;
 	uint32		in_vector;
 
 	if (column == NULL)
 		return;
 
-	chunk = vdb_index_chunk_of(&stripe->index, pos);
-	in_vector = pos - stripe->index.chunks[chunk].first_pos;
-	vec = (int) (in_vector / VDB_VECTOR_ROWS);
+	ask.chunk = vdb_index_chunk_of(&stripe->index, pos);
+	in_vector = pos - stripe->index.chunks[ask.chunk].first_pos;
+	ask.vec = (int) (in_vector / VDB_VECTOR_ROWS);
 	in_vector %= VDB_VECTOR_ROWS;
-	reader = vdb_cache_vector(stripe, rel, attno, chunk, vec);
+	part = vdb_cache_vector(&ask);
 
-	*isnull = vdb_codec_is_null(reader, in_vector);
+	*isnull = vdb_codec_is_null(&part->reader, in_vector);
 	*value = (Datum) 0;
 	if (*isnull)
 		return;
@@ -336,22 +336,24 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 	switch (column->kind)
 	{
 		case VDB_VEC_INT:
-			status = vdb_codec_int_at(reader, in_vector, &number);
+			status = vdb_codec_part_int_at(part, in_vector, vdb_cache_frame, &ask, &number);
 			*value = vdb_int_datum(number, column->width);
 			break;
 		case VDB_VEC_FIXED:
-			status = vdb_codec_fixed_at(reader, in_vector, &image);
+			status = vdb_codec_part_fixed_at(vdb_stripe_workspace(), part, in_vector,
+											 vdb_cache_frame, &ask, &image);
 			*value = PointerGetDatum(image);
 			break;
 		default:
-			status = vdb_codec_bytes_at(reader, in_vector, &image, &bytes);
+			status = vdb_codec_part_bytes_at(vdb_stripe_workspace(), part, in_vector,
+											 vdb_cache_frame, &ask, &image, &bytes);
 			if (status == VDB_CODEC_OK && column->typlen == -2)
 				status = check_cstring(image, bytes);
 			*value = PointerGetDatum(image);
 			break;
 	}
 	if (unlikely(status != VDB_CODEC_OK))
-		value_damaged(stripe, rel, attno, chunk, vec, status);
+		value_damaged(stripe, rel, attno, ask.chunk, ask.vec, status);
 }
 
 /* ---- decoding for scans ---- */

@@ -130,6 +130,142 @@ ask_dictionary(const VdbVectorReader *reader)
 	}
 }
 
+/* ---- the same through the head and single frames ---- */
+
+typedef struct Pieces
+{
+	const uint8 *bytes;
+	size_t		size;
+	VdbVectorPart part;
+	uint8	   *frames[VDB_FRAMES_MAX];
+	uint8	   *stored[VDB_FRAMES_MAX];
+} Pieces;
+
+static uint8 *
+exact_copy(const uint8 *bytes, size_t size)
+{
+	uint8	   *copy = malloc(size > 0 ? size : 1);
+
+	memcpy(copy, bytes, size);
+	return copy;
+}
+
+static VdbCodecStatus
+get_piece(void *arg, uint32 frame, const uint8 **raw)
+{
+	Pieces	   *pieces = arg;
+	VdbFramePlace place;
+	VdbCodecStatus status = vdb_codec_part_frame(&pieces->part, frame, &place);
+
+	if (status != VDB_CODEC_OK)
+		return status;
+	if (place.offset + place.stored_bytes > pieces->size)
+		return VDB_CODEC_TRUNCATED;
+	if (pieces->frames[frame] == NULL)
+	{
+		pieces->stored[frame] = exact_copy(pieces->bytes + place.offset, place.stored_bytes);
+		pieces->frames[frame] = malloc(place.raw_bytes);
+		status = vdb_codec_part_unpack(ws, &pieces->part, frame, pieces->stored[frame], pieces->frames[frame]);
+		if (status != VDB_CODEC_OK)
+		{
+			free(pieces->frames[frame]);
+			free(pieces->stored[frame]);
+			pieces->frames[frame] = pieces->stored[frame] = NULL;
+		}
+	}
+	*raw = pieces->frames[frame];
+	return status;
+}
+
+/* Ask a part for a position; what the whole vector has said must come again. */
+static void
+ask_part(Pieces *pieces, const VdbVectorReader *whole, uint32 pos)
+{
+	const VdbVectorReader *reader = &pieces->part.reader;
+	const uint8 *a = NULL;
+	const uint8 *b = NULL;
+	uint32		a_bytes = reader->info.width;
+	uint32		b_bytes = reader->info.width;
+	int64		x = 0;
+	int64		y = 0;
+	VdbCodecStatus one;
+	VdbCodecStatus all = VDB_CODEC_CORRUPT;
+
+	if (reader->info.kind == VDB_VEC_INT)
+	{
+		one = vdb_codec_part_int_at(&pieces->part, pos, get_piece, pieces, &x);
+		if (whole != NULL)
+			all = vdb_codec_int_at(whole, pos, &y);
+	}
+	else if (reader->info.kind == VDB_VEC_FIXED)
+	{
+		one = vdb_codec_part_fixed_at(ws, &pieces->part, pos, get_piece, pieces, &a);
+		if (whole != NULL)
+			all = vdb_codec_fixed_at(whole, pos, &b);
+	}
+	else
+	{
+		one = vdb_codec_part_bytes_at(ws, &pieces->part, pos, get_piece, pieces, &a, &a_bytes);
+		if (whole != NULL)
+			all = vdb_codec_bytes_at(whole, pos, &b, &b_bytes);
+	}
+	if (one == VDB_CODEC_OK)
+		touch(a, (uint32) Min(a_bytes, 4096));
+	if (one == VDB_CODEC_OK && a != NULL && a_bytes > 0)
+		touch(a + a_bytes - 1, 1);
+	if (all == VDB_CODEC_OK &&
+		(one != VDB_CODEC_OK || x != y || (a == NULL) != (b == NULL) || a_bytes != b_bytes ||
+		 (a != NULL && memcmp(a, b, Min(a_bytes, 65536)) != 0)))
+		abort();
+}
+
+static void
+fuzz_part(const uint8 *bytes, size_t size, const VdbVectorReader *whole)
+{
+	static Pieces pieces;
+	VdbPartSize need = {0};
+	uint8	   *head = NULL;
+	uint8	   *keep;
+	size_t		have;
+
+	do
+	{
+		have = need.need_bytes;
+		free(head);
+		head = exact_copy(bytes, have);
+		if (vdb_codec_part_measure(head, have, &need) != VDB_CODEC_OK ||
+			need.need_bytes > size)
+		{
+			free(head);
+			if (whole != NULL)
+				abort();
+			return;
+		}
+	} while (need.need_bytes > have);
+
+	if (need.frames > 0 && need.keep_bytes < (size_t) 1 << 26)
+	{
+		memset(&pieces, 0, sizeof(pieces));
+		pieces.bytes = bytes;
+		pieces.size = size;
+		keep = malloc(need.keep_bytes);
+		if (vdb_codec_part_open(ws, head, have, keep, need.keep_bytes, &pieces.part) == VDB_CODEC_OK)
+		{
+			for (uint32 pos = 0; pos < pieces.part.reader.info.count; pos++)
+				ask_part(&pieces, whole, pos);
+		}
+		else if (whole != NULL)
+			abort();
+		free(keep);
+		for (size_t frame = 0; frame < VDB_FRAMES_MAX; frame++)
+		{
+			free(pieces.frames[frame]);
+			free(pieces.stored[frame]);
+		}
+	}
+	free(head);
+}
+
 static void
 fuzz_decoder(const uint8_t *data, size_t size, size_t shift)
 {
@@ -142,7 +278,9 @@ fuzz_decoder(const uint8_t *data, size_t size, size_t shift)
 	copy = realloc(copy, size + shift > 0 ? size + shift : 1);
 	bytes = copy + shift;
 	memcpy(bytes, data, size);
-	if (vdb_codec_open(ws, bytes, size, NULL, 0, &reader) == VDB_CODEC_OK)
+	if (vdb_codec_open(ws, bytes, size, NULL, 0, &reader) != VDB_CODEC_OK)
+		fuzz_part(bytes, size, NULL);
+	else
 	{
 		vdb_codec_decode_nulls(&reader, bitmap);
 		if (reader.info.kind == VDB_VEC_INT)
@@ -152,6 +290,7 @@ fuzz_decoder(const uint8_t *data, size_t size, size_t shift)
 		else
 			ask_bytes(&reader);
 		ask_dictionary(&reader);
+		fuzz_part(bytes, size, &reader);
 	}
 	free(copy);
 }
@@ -247,6 +386,7 @@ fuzz_encoder(const uint8_t *data, size_t size)
 		vdb_codec_open(ws, out.bytes, out.size_bytes, NULL, 0, &reader) != VDB_CODEC_OK)
 		abort();
 	compare(&in, &reader);
+	fuzz_part(out.bytes, out.size_bytes, &reader);
 }
 
 int
@@ -422,15 +562,16 @@ make_corpus_of(const char *directory, uint8 kind, uint32 count, bool with_nulls,
 		VdbEncodeOptions options = {.force_encoding = encoding,.zstd_level = zstd_level};
 		VdbEncodedVector out;
 		char		name[80];
+		uint64		far = count == VDB_VEC_MAX_COUNT ? 101 : 9;
 
 		for (uint32 pos = 0; pos < count; pos++)
 		{
-			uint64		pick = encoding == VDB_ENC_CONSTANT ? 3 : pos / 5 % 9;
+			uint64		pick = encoding == VDB_ENC_CONSTANT ? 3 : pos / 5 % far;
 
 			values[pos] = (int64) (pick * UINT64_C(0x12345678901));
 			memset(data + pos * 16, (int) pick, 16);
 			ptrs[pos] = data + pick;
-			lens[pos] = (uint32) (pick * 19);
+			lens[pos] = (uint32) (pick * 19 % 700);
 		}
 		memset(nulls, encoding == VDB_ENC_ALLNULL ? 0xFF : 0x21, sizeof(nulls));
 		if (encoding != VDB_ENC_ALLNULL && count > 200)
@@ -481,6 +622,9 @@ make_corpus(const char *directory)
 	for (uint8 kind = 0; kind < 3; kind++)
 		for (size_t c = 0; c < lengthof(counts); c++)
 			make_corpus_of(directory, kind, counts[c], c != 1, c == 0 ? -1 : 0);
+	/* several frames */
+	for (uint8 kind = 0; kind < 3; kind++)
+		make_corpus_of(directory, kind, VDB_VEC_MAX_COUNT, kind == 2, -1);
 	make_encoder_seeds(directory);
 	vdb_codec_workspace_free(ws);
 }

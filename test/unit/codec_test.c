@@ -312,6 +312,156 @@ check_opened(const VdbVectorInput *in, const VdbVectorReader *reader)
 		check_dictionary(in, reader);
 }
 
+/* ---- parts: heads and single frames ---- */
+
+/* A vector of which a test brings pieces, each at its exact size */
+typedef struct PieceSource
+{
+	const uint8 *bytes;
+	VdbVectorPart part;
+	uint8	   *frames[VDB_FRAMES_MAX];
+	uint32		unpacked;
+} PieceSource;
+
+static uint8 *
+exact_piece(const uint8 *bytes, size_t size)
+{
+	uint8	   *piece = malloc(size > 0 ? size : 1);
+
+	if (piece == NULL)
+		abort();
+	memcpy(piece, bytes, size);
+	return piece;
+}
+
+static VdbCodecStatus
+get_frame(void *arg, uint32 frame, const uint8 **raw)
+{
+	PieceSource *source = arg;
+	VdbFramePlace place;
+	VdbCodecStatus status = VDB_CODEC_OK;
+
+	if (source->frames[frame] == NULL)
+	{
+		uint8	   *stored;
+
+		if (vdb_codec_part_frame(&source->part, frame, &place) != VDB_CODEC_OK)
+			abort();
+		stored = exact_piece(source->bytes + place.offset, place.stored_bytes);
+		source->frames[frame] = malloc(place.raw_bytes);
+		status = vdb_codec_part_unpack(ws, &source->part, frame, stored, source->frames[frame]);
+		source->unpacked++;
+		free(stored);
+	}
+	*raw = source->frames[frame];
+	return status;
+}
+
+static void
+free_frames(PieceSource *source)
+{
+	for (size_t frame = 0; frame < lengthof(source->frames); frame++)
+		free(source->frames[frame]);
+}
+
+/* One position through the head equals the same of the whole vector. */
+static bool
+same_in_part(PieceSource *source, const VdbVectorReader *whole, uint32 pos)
+{
+	const uint8 *a = NULL;
+	const uint8 *b = NULL;
+	uint32		a_bytes = whole->info.width;
+	uint32		b_bytes = whole->info.width;
+	int64		x = 0;
+	int64		y = 1;
+
+	if (vdb_codec_is_null(whole, pos) != vdb_codec_is_null(&source->part.reader, pos))
+		return false;
+	switch (whole->info.kind)
+	{
+		case VDB_VEC_INT:
+			return vdb_codec_int_at(whole, pos, &x) == VDB_CODEC_OK &&
+				vdb_codec_part_int_at(&source->part, pos, get_frame, source, &y) == VDB_CODEC_OK && x == y;
+		case VDB_VEC_FIXED:
+			if (vdb_codec_fixed_at(whole, pos, &a) != VDB_CODEC_OK ||
+				vdb_codec_part_fixed_at(ws, &source->part, pos, get_frame, source, &b) != VDB_CODEC_OK)
+				return false;
+			break;
+		default:
+			if (vdb_codec_bytes_at(whole, pos, &a, &a_bytes) != VDB_CODEC_OK ||
+				vdb_codec_part_bytes_at(ws, &source->part, pos, get_frame, source, &b, &b_bytes) != VDB_CODEC_OK)
+				return false;
+	}
+	return (a == NULL) == (b == NULL) && a_bytes == b_bytes &&
+		(a == NULL || memcmp(a, b, a_bytes) == 0) &&
+		((uintptr_t) a % 8 != 0 || (uintptr_t) b % 8 == 0);
+}
+
+/* Bring as much of a vector as its head takes, never more; false: it isn't in frames. */
+static uint8 *
+bring_head(const uint8 *bytes, size_t size, VdbPartSize *need)
+{
+	uint8	   *head = NULL;
+	int			rounds = 0;
+
+	need->need_bytes = 0;
+	do
+	{
+		size_t		have = need->need_bytes;
+
+		free(head);
+		if (!UNIT_CHECK(have <= size && ++rounds < 8, "needs %zu of %zu", have, size))
+			abort();
+		head = exact_piece(bytes, have);
+		UNIT_CHECK(vdb_codec_part_measure(head, have, need) == VDB_CODEC_OK, "measure");
+		if (need->need_bytes <= have)
+			break;
+	} while (true);
+	return head;
+}
+
+static uint32 joined_parts;
+static uint32 tailed_parts;
+
+static void
+check_part(const VdbVectorInput *in, const uint8 *bytes, size_t size,
+		   const VdbVectorReader *whole)
+{
+	static PieceSource source;
+	VdbPartSize need;
+	uint8	   *head = bring_head(bytes, size, &need);
+	uint8	   *keep;
+	uint32		wrong = 0;
+
+	UNIT_CHECK((need.frames > 0) == ((whole->info.flags & VDB_VECF_ZSTD) != 0), "%u frames", need.frames);
+	if (need.frames == 0)
+	{
+		UNIT_CHECK(need.need_bytes == size, "needs %zu of %zu", need.need_bytes, size);
+		free(head);
+		return;
+	}
+	memset(&source, 0, sizeof(source));
+	source.bytes = bytes;
+	keep = malloc(need.keep_bytes);
+	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes - 1, &source.part) ==
+			   VDB_CODEC_BAD_CALL, "too small a buffer");
+	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes, &source.part) ==
+			   VDB_CODEC_OK, "open part");
+	free(head);
+	for (uint32 pos = 0; pos < in->count; pos++)
+	{
+		/* backwards, too */
+		wrong += !same_in_part(&source, whole, pos % 2 ? pos : in->count - 1 - pos);
+	}
+	UNIT_CHECK(wrong == 0, "%u of %u differ in part, kind %d encoding %d frames %u", wrong, in->count,
+			   in->kind, whole->info.encoding, need.frames);
+	UNIT_CHECK(source.unpacked < need.frames, "%u frames of %u", source.unpacked, need.frames);
+	joined_parts += need.frames > 2;
+	tailed_parts += need.frames > 1;
+	free_frames(&source);
+	free(keep);
+}
+
 /* Open at every offset within 8: in place where that is possible. */
 static void
 check_vector(const VdbVectorInput *in, const uint8 *bytes, size_t size)
@@ -328,6 +478,7 @@ check_vector(const VdbVectorInput *in, const uint8 *bytes, size_t size)
 	if ((info.flags & VDB_VECF_ZSTD) == 0)
 		UNIT_CHECK(reader.payload == bytes + info.payload_offset, "not in place");
 	check_opened(in, &reader);
+	check_part(in, bytes, size, &reader);
 
 	/* misaligned, and into a buffer of the caller's */
 	memcpy(moved + 1, bytes, size);
@@ -597,6 +748,7 @@ test_long_values(void)
 		}
 		round_trip(&in, VDB_ENC_PLAIN, 0, VDB_ENC_PLAIN);
 		round_trip(&in, VDB_ENC_DICT, 1, VDB_ENC_DICT);
+		round_trip(&in, VDB_ENC_PLAIN, -1, VDB_ENC_PLAIN);
 		in.count = 3;
 		lens[0] = 5;
 		lens[1] = big;
@@ -963,12 +1115,74 @@ test_lying_sizes(void)
 	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "gigabytes");
 	header.raw_bytes = 1024;
 	memcpy(copy, &header, sizeof(header));
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_BAD_ZSTD, "another size");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "another size");
 	header.raw_bytes = 512;
 	header.version = 2;
 	memcpy(copy, &header, sizeof(header));
 	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_VERSION, "too new");
 	free(copy);
+}
+
+/* A damaged byte of a head or frame is found though nobody reads the rest. */
+static void
+test_part_checksums(void)
+{
+	static char text[MAX_COUNT][80];
+	const uint8 *ptrs[MAX_COUNT];
+	uint32		lens[MAX_COUNT];
+	VdbVectorInput in = {.kind = VDB_VEC_BYTES,.image = VDB_IMAGE_SHORT,.count = MAX_COUNT,.ptrs = ptrs,.lens = lens};
+	VdbEncodeOptions options = {.force_encoding = VDB_ENC_PLAIN,.zstd_level = 3};
+	VdbEncodedVector out;
+	PieceSource source = {0};
+	VdbPartSize need;
+	VdbFramePlace place;
+	const uint8 *image;
+	uint32		bytes;
+	uint32		missed = 0;
+	uint8	   *copy;
+	uint8	   *keep;
+
+	for (uint32 pos = 0; pos < MAX_COUNT; pos++)
+	{
+		lens[pos] = (uint32) snprintf(text[pos], sizeof(text[pos]), "https://example.org/item/%u?from=mail&n=%u",
+									  pos, (unsigned) unit_random_below(1000));
+		ptrs[pos] = (const uint8 *) text[pos];
+	}
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.zstd, "encode");
+	copy = exact_copy(&out);
+	UNIT_CHECK(vdb_codec_part_measure(copy, out.size_bytes, &need) == VDB_CODEC_OK && need.frames > 3 &&
+			   need.need_bytes < out.size_bytes / 4, "%u frames, head %zu of %zu", need.frames,
+			   need.need_bytes, out.size_bytes);
+	keep = malloc(need.keep_bytes);
+	for (size_t at = 0; at < need.need_bytes; at++)
+	{
+		copy[at] ^= 0x10;
+		missed += vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes, &source.part) == VDB_CODEC_OK;
+		copy[at] ^= 0x10;
+	}
+	UNIT_CHECK(missed == 0, "%u damaged bytes of the head not found", missed);
+
+	UNIT_CHECK(vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes, &source.part) == VDB_CODEC_OK, "open");
+	UNIT_CHECK(vdb_codec_part_frame(&source.part, 2, &place) == VDB_CODEC_OK, "place");
+	UNIT_CHECK(vdb_codec_part_frame(&source.part, need.frames, &place) == VDB_CODEC_BAD_CALL, "no such frame");
+	copy[place.offset + place.stored_bytes / 2] ^= 1;
+	source.bytes = copy;
+	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 0, get_frame, &source, &image, &bytes) == VDB_CODEC_OK,
+			   "frame 1 is well");
+	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 500, get_frame, &source, &image, &bytes) == VDB_CODEC_BAD_CRC,
+			   "frame 2 is not");
+	UNIT_CHECK(vdb_codec_bytes_at(&source.part.reader, 0, &image, &bytes) == VDB_CODEC_BAD_CALL, "a head is no whole");
+	free_frames(&source);
+	free(keep);
+	free(copy);
+}
+
+/* The shapes that the other tests do not make: all frames there are, and values across them */
+static void
+test_part_shapes(void)
+{
+	UNIT_CHECK(tailed_parts > 100, "%u vectors had more than a head", tailed_parts);
+	UNIT_CHECK(joined_parts > 50, "%u vectors had several frames", joined_parts);
 }
 
 /* A bit width that no kernel has, with all the bytes that it would take */
@@ -1041,6 +1255,8 @@ main(void)
 	unit_run("choice of zstd", test_zstd_choice);
 	unit_run("wrong calls", test_wrong_calls);
 	unit_run("sizes that lie", test_lying_sizes);
+	unit_run("checksums of parts", test_part_checksums);
+	unit_run("parts were tested", test_part_shapes);
 	unit_run("impossible bit widths", test_impossible_bits);
 	unit_run("vectors in a row", test_neighbours);
 	unit_run("damaged bytes", test_damage);

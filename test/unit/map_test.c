@@ -186,7 +186,7 @@ test_directory(void)
 			break;
 	}
 	UNIT_CHECK(found == 200, "%d tables", found);
-	UNIT_CHECK(mock_used_count() == 3, "%d blocks", mock_used_count());
+	UNIT_CHECK(mock_used_count() == 4, "%d blocks", mock_used_count());
 }
 
 static void

@@ -220,6 +220,14 @@ __asan_default_options(void)
 	return "detect_leaks=0";
 }
 
+FullTransactionId shim_next_xid = {1000};
+
+FullTransactionId
+ReadNextFullTransactionId(void)
+{
+	return shim_next_xid;
+}
+
 void *
 palloc(Size size)
 {

@@ -536,6 +536,27 @@ mock_extent(VdbLogicalBlock lb, VdbExtent *extent)
 static char mock_pages[64 * 1024 * 1024];
 static uint32 mock_npages = 1;
 
+/* no free pages here: wide rows always extend */
+bool
+vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
+						VdbRunRemovable removable, void *arg, VdbFreeRun *taken)
+{
+	return false;
+}
+
+bool
+vdb_pages_removable(uint64 freed, void *arg)
+{
+	return false;
+}
+
+BlockNumber
+vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
+				   uint32 *npages, XLogRecPtr *lsn)
+{
+	abort();
+}
+
 BlockNumber
 vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn)
 {

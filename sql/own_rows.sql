@@ -1,0 +1,32 @@
+-- Rows that a transaction has made and removed itself are not moved as committed ones.
+CREATE TABLE own_rows (id int, note text) USING vdb;
+BEGIN;
+INSERT INTO own_rows SELECT g, 'made' FROM generate_series(1, 3000) g;
+UPDATE own_rows SET note = 'changed';
+DO $$ BEGIN PERFORM vdb.migrate('own_rows'); END $$;
+SELECT count(*), min(note), max(note) FROM own_rows;
+ROLLBACK;
+SELECT count(*) FROM own_rows;
+BEGIN;
+INSERT INTO own_rows SELECT g, 'made' FROM generate_series(1, 3000) g;
+SAVEPOINT s;
+DELETE FROM own_rows WHERE id % 2 = 0;
+DO $$ BEGIN PERFORM vdb.migrate('own_rows'); END $$;
+SELECT count(*) FROM own_rows;
+ROLLBACK TO s;
+DO $$ BEGIN PERFORM vdb.migrate('own_rows'); END $$;
+SELECT count(*) FROM own_rows;
+COMMIT;
+DO $$ BEGIN PERFORM vdb.migrate('own_rows'); END $$;
+-- aborted changes of striped rows leave nothing behind
+BEGIN;
+UPDATE own_rows SET note = 'lost' WHERE id <= 1000;
+ROLLBACK;
+VACUUM (FREEZE) own_rows;
+SELECT count(*), sum(id), min(note), max(note) FROM own_rows;
+UPDATE own_rows SET note = 'kept' WHERE id <= 1000;
+DELETE FROM own_rows WHERE id > 2000;
+VACUUM own_rows;
+SELECT count(*), sum(id), min(note), max(note) FROM own_rows;
+SELECT * FROM vdb.verify('own_rows');
+DROP TABLE own_rows;

@@ -1,0 +1,449 @@
+/*-------------------------------------------------------------------------
+ *
+ * map_pages.c
+ *	  Free pages of a table's main fork: which, since when, and taking them.
+ *
+ * One block (VdbFreePages) hangs on the table's entry once there is a free run.
+ * It holds a bounded, sorted list; every change logs all of it anew, in one
+ * flushed change, so the list is never anything but one of its versions.
+ *
+ * A run may be on the list only while nothing refers to it.  So it is added
+ * after the change that took the last reference away, and taken off before it
+ * is written to.  A crash between leaks pages; VACUUM finds them: what is
+ * neither referred to nor listed becomes a candidate, and a candidate that the
+ * next VACUUM, begun when all transactions of the first one's time had
+ * ended, finds unreferenced again is free.  (Rows may get their pages before
+ * they are stored; only stripes are kept away by the migration lock.)
+ *
+ * Readers of stripes and wide rows copy the place under a row lock and read
+ * later, with a snapshot that is older than the run's 'freed' id.  The caller's
+ * callback says whether such snapshots may live.  On a standby the record that
+ * takes a run carries that id as a conflict: queries with snapshots as old
+ * are ended before the pages change.
+ *
+ * All is guarded by the table's map lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+
+#include "map/map_internal.h"
+
+/* Candidates of one sweep, at most: those left out are found by the next one. */
+#define MAX_CANDIDATES		(1024 * 1024)
+
+/* The list in memory while it is being changed: room for all that is added at once. */
+typedef struct RunList
+{
+	int			n;
+	int			room;
+	VdbFreeRun *runs;
+} RunList;
+
+static inline BlockNumber
+run_end(const VdbFreeRun *run)
+{
+	return run->first + run->npages;
+}
+
+static inline bool
+is_candidate(const VdbFreeRun *run)
+{
+	return (run->freed & VDB_FREE_RUN_CANDIDATE) != 0;
+}
+
+static const VdbFreePages *
+free_pages(const VdbTableRef *ref)
+{
+	VdbBlock	block = vdb_map_table_entry(ref)->free_pages;
+	const VdbFreePages *pages;
+
+	if (block == VDB_BLOCK_NONE)
+		return NULL;
+	pages = vdb_map_body(ref->pool, block);
+	if (pages->magic != VDB_FREE_PAGES_MAGIC)
+		vdb_map_damaged(block, "free pages", "magic", VDB_FREE_PAGES_MAGIC, pages->magic);
+	if (pages->version != VDB_FREE_PAGES_VERSION)
+		vdb_map_damaged(block, "free pages", "version", VDB_FREE_PAGES_VERSION, pages->version);
+	if (pages->table_slot != ref->slot)
+		vdb_map_damaged(block, "free pages", "table slot", ref->slot, pages->table_slot);
+	if (pages->table_generation != ref->generation)
+		vdb_map_damaged(block, "free pages", "table generation",
+						ref->generation, pages->table_generation);
+	if (pages->nruns > VDB_FREE_RUNS)
+		vdb_map_damaged(block, "free pages", "runs", VDB_FREE_RUNS, pages->nruns);
+	return pages;
+}
+
+static void
+list_add(RunList *list, const VdbFreeRun *run)
+{
+	if (list->n == list->room)
+	{
+		list->room = list->room * 2 + 16;
+		list->runs = repalloc(list->runs, (Size) list->room * sizeof(VdbFreeRun));
+	}
+	list->runs[list->n++] = *run;
+}
+
+/* The list as it is, with room for 'more'.  Allocated before the map lock is taken: see the callers. */
+static void
+list_init(RunList *list, int more)
+{
+	list->n = 0;
+	list->room = VDB_FREE_RUNS + more;
+	list->runs = palloc((Size) list->room * sizeof(VdbFreeRun));
+}
+
+static void
+list_load(RunList *list, const VdbTableRef *ref)
+{
+	const VdbFreePages *pages = free_pages(ref);
+
+	list->n = pages ? pages->nruns : 0;
+	if (list->n > 0)
+		memcpy(list->runs, pages->runs, list->n * sizeof(VdbFreeRun));
+}
+
+static int
+compare_first(const void *a, const void *b)
+{
+	const VdbFreeRun *x = a;
+	const VdbFreeRun *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first ? 1 : 0;
+}
+
+/* Largest first. */
+static int
+compare_size(const void *a, const void *b)
+{
+	const VdbFreeRun *x = a;
+	const VdbFreeRun *y = b;
+
+	return x->npages > y->npages ? -1 : x->npages < y->npages ? 1 : 0;
+}
+
+/* May these neighbours be one run?  Not if the older one would have to wait for the younger. */
+static bool
+may_merge(const VdbFreeRun *a, const VdbFreeRun *b, VdbRunRemovable removable, void *arg)
+{
+	if (run_end(a) != b->first || is_candidate(a) != is_candidate(b))
+		return false;
+	return a->freed == b->freed ||
+		(!is_candidate(a) && removable(VDB_FREE_RUN_XID(a), arg) &&
+		 removable(VDB_FREE_RUN_XID(b), arg));
+}
+
+/* Sort, drop what overlaps something before it, merge neighbours, keep the largest. */
+static void
+list_tidy(RunList *list, VdbRunRemovable removable, void *arg)
+{
+	int			kept = 0;
+
+	qsort(list->runs, list->n, sizeof(VdbFreeRun), compare_first);
+	for (int i = 0; i < list->n; i++)
+	{
+		VdbFreeRun *last = kept > 0 ? &list->runs[kept - 1] : NULL;
+		VdbFreeRun	run = list->runs[i];
+
+		if (run.npages == 0 || run.first == 0 || (last != NULL && run.first < run_end(last)))
+			continue;
+		if (last != NULL && may_merge(last, &run, removable, arg))
+		{
+			last->npages += run.npages;
+			last->freed = Max(last->freed, run.freed);
+		}
+		else
+			list->runs[kept++] = run;
+	}
+	list->n = kept;
+	if (list->n > VDB_FREE_RUNS)
+	{
+		qsort(list->runs, list->n, sizeof(VdbFreeRun), compare_size);
+		list->n = VDB_FREE_RUNS;
+		qsort(list->runs, list->n, sizeof(VdbFreeRun), compare_first);
+	}
+}
+
+/* Did the list change at all? */
+static bool
+list_differs(const RunList *list, const VdbTableRef *ref)
+{
+	const VdbFreePages *pages = free_pages(ref);
+
+	if (pages == NULL)
+		return list->n > 0;
+	return pages->nruns != list->n ||
+		memcmp(pages->runs, list->runs, list->n * sizeof(VdbFreeRun)) != 0;
+}
+
+/* Write the list to its block, or to a new one.  False: the pool has no block for it. */
+static bool
+list_store(const RunList *list, const VdbTableRef *ref, TransactionId conflict)
+{
+	VdbBlock	block = vdb_map_table_entry(ref)->free_pages;
+	bool		new_block = block == VDB_BLOCK_NONE;
+	VdbFreePages head = {0};
+	VdbScmChange *change;
+
+	Assert(list->n <= VDB_FREE_RUNS);
+	if (!list_differs(list, ref))
+		return true;
+	if (new_block)
+	{
+		block = vdb_scm_reserve_block(ref->pool, true);
+		if (block == VDB_BLOCK_NONE)
+			return false;
+	}
+	head.magic = VDB_FREE_PAGES_MAGIC;
+	head.version = VDB_FREE_PAGES_VERSION;
+	head.nruns = (uint16) list->n;
+	head.table_slot = ref->slot;
+	head.table_generation = ref->generation;
+	PG_TRY();
+	{
+		change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+		vdb_scm_change_conflict(change, conflict);
+		if (new_block)
+			vdb_scm_change_use_block(change, block);
+		vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, &head,
+							 offsetof(VdbFreePages, runs));
+		if (list->n > 0)
+			vdb_scm_change_write(change, block, VDB_MAP_OFFSET(VdbFreePages, runs),
+								 list->runs, list->n * sizeof(VdbFreeRun));
+		if (new_block)
+			vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, free_pages),
+								   &block, sizeof(block));
+		vdb_scm_change_end(change);
+	}
+	PG_CATCH();
+	{
+		if (new_block)
+			vdb_scm_unreserve_block(ref->pool, block);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return true;
+}
+
+static void
+begin(const VdbTableRef *ref, RunList *list, int more)
+{
+	(void) vdb_incarnation_current(ref->pool);
+	list_init(list, more);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	list_load(list, ref);
+}
+
+static void
+end(const VdbTableRef *ref, RunList *list)
+{
+	LWLockRelease(vdb_map_lock(ref->slot));
+	pfree(list->runs);
+}
+
+/* See map.h. */
+void
+vdb_map_add_free_pages(const VdbTableRef *ref, const VdbFreeRun *runs, int nruns,
+					   VdbRunRemovable removable, void *arg)
+{
+	RunList		list;
+
+	if (nruns == 0)
+		return;
+	begin(ref, &list, nruns);
+	for (int i = 0; i < nruns; i++)
+		list_add(&list, &runs[i]);
+	list_tidy(&list, removable, arg);
+	(void) list_store(&list, ref, InvalidTransactionId);
+	end(ref, &list);
+}
+
+/* The run to take from, or -1. */
+static int
+choose_run(const RunList *list, uint32 want, bool exact, VdbRunRemovable removable, void *arg)
+{
+	int			fit = -1;
+	int			largest = -1;
+
+	for (int i = 0; i < list->n; i++)
+	{
+		const VdbFreeRun *run = &list->runs[i];
+
+		if (is_candidate(run) || !removable(VDB_FREE_RUN_XID(run), arg))
+			continue;
+		if (run->npages >= want && (fit < 0 || run->npages < list->runs[fit].npages))
+			fit = i;
+		if (largest < 0 || run->npages > list->runs[largest].npages)
+			largest = i;
+	}
+	return fit >= 0 || exact ? fit : largest;
+}
+
+/* What queries of a standby may still need the run: none if it was freed too long ago for 32 bits. */
+static TransactionId
+conflict_xid(uint64 freed)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (next - freed >= MaxTransactionId / 2)
+		return InvalidTransactionId;
+	return XidFromFullTransactionId(FullTransactionIdFromU64(freed));
+}
+
+/* See map.h. */
+bool
+vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
+						VdbRunRemovable removable, void *arg, VdbFreeRun *taken)
+{
+	RunList		list;
+	int			i;
+
+	Assert(want > 0);
+	if (*(const volatile VdbBlock *) &vdb_map_table_entry(ref)->free_pages == VDB_BLOCK_NONE)
+		return false;
+	begin(ref, &list, 0);
+	list_tidy(&list, removable, arg);
+	i = choose_run(&list, want, exact, removable, arg);
+	if (i >= 0)
+	{
+		VdbFreeRun *run = &list.runs[i];
+
+		*taken = *run;
+		taken->npages = Min(run->npages, want);
+		run->first += taken->npages;
+		run->npages -= taken->npages;
+		if (run->npages == 0)
+		{
+			memmove(run, run + 1, (list.n - i - 1) * sizeof(VdbFreeRun));
+			list.n--;
+		}
+		(void) list_store(&list, ref, conflict_xid(taken->freed));
+	}
+	end(ref, &list);
+	return i >= 0;
+}
+
+/* See map.h. */
+int
+vdb_map_list_free_pages(const VdbTableRef *ref, VdbFreeRun *runs)
+{
+	RunList		list = {0, VDB_FREE_RUNS, runs};
+
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
+	vdb_map_check_ref(ref);
+	list_load(&list, ref);
+	LWLockRelease(vdb_map_lock(ref->slot));
+	return list.n;
+}
+
+/* ---- mark and sweep ---- */
+
+static inline bool
+is_used(const uint8 *used, BlockNumber page)
+{
+	return (used[page / 8] >> (page % 8)) & 1;
+}
+
+/* Is any page of the run (below npages) in use? */
+static bool
+run_used(const VdbFreeRun *run, const uint8 *used, BlockNumber npages)
+{
+	for (BlockNumber page = run->first; page < Min(run_end(run), npages); page++)
+		if (is_used(used, page))
+			return true;
+	return false;
+}
+
+/*
+ * Keep of the listed runs what is still unreferenced; promote candidates.  A
+ * candidate that is used in part is dropped: the rest becomes a new one.
+ */
+static void
+review_listed(RunList *list, const uint8 *used, BlockNumber npages, VdbRunRemovable removable,
+			  void *arg)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < list->n; i++)
+	{
+		VdbFreeRun	run = list->runs[i];
+
+		if (run.first >= npages || run_used(&run, used, npages))
+			continue;
+		if (is_candidate(&run) && removable(VDB_FREE_RUN_XID(&run), arg))
+			run.freed = VDB_FREE_RUN_XID(&run);
+		list->runs[kept++] = run;
+	}
+	list->n = kept;
+}
+
+/* Unreferenced pages between the listed runs become candidates. */
+static void
+add_candidates(RunList *list, const uint8 *used, BlockNumber npages, uint64 now)
+{
+	int			nlisted = list->n;
+	int			next = 0;
+	VdbFreeRun	run = {0, 0, now | VDB_FREE_RUN_CANDIDATE};
+
+	for (BlockNumber page = 1; page <= npages && list->n < MAX_CANDIDATES; page++)
+	{
+		if (next < nlisted && page == list->runs[next].first)
+		{
+			if (run.npages > 0)
+				list_add(list, &run);
+			run.npages = 0;
+			page = run_end(&list->runs[next++]) - 1;
+			continue;
+		}
+		if (page < npages && !is_used(used, page))
+		{
+			if (run.npages++ == 0)
+				run.first = page;
+		}
+		else if (run.npages > 0)
+		{
+			list_add(list, &run);
+			run.npages = 0;
+		}
+	}
+}
+
+/* See map.h. */
+void
+vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, BlockNumber npages,
+						 VdbRunRemovable removable, void *arg)
+{
+	RunList		list;
+
+	begin(ref, &list, 0);
+	review_listed(&list, used, npages, removable, arg);
+	/* now, under the lock: whoever took pages off the list meanwhile has an older id */
+	add_candidates(&list, used, npages, U64FromFullTransactionId(ReadNextFullTransactionId()));
+	list_tidy(&list, removable, arg);
+	(void) list_store(&list, ref, InvalidTransactionId);
+	end(ref, &list);
+}
+
+/* See map.h.  Runs are sorted, so those at the end of the fork are the last ones. */
+BlockNumber
+vdb_map_cut_free_pages(const VdbTableRef *ref, BlockNumber npages, bool take)
+{
+	RunList		list;
+
+	begin(ref, &list, 0);
+	while (list.n > 0 && run_end(&list.runs[list.n - 1]) >= npages &&
+		   !is_candidate(&list.runs[list.n - 1]))
+	{
+		npages = Min(npages, list.runs[list.n - 1].first);
+		list.n--;
+	}
+	if (take)
+		(void) list_store(&list, ref, InvalidTransactionId);
+	end(ref, &list);
+	return npages;
+}

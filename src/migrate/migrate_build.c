@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_build.c
+ *	  Steps 2 and 3 of a move: the new stripe, its meta, its overlay units.
+ *
+ * All of it is durable and unseen when vdb_mover_build returns: the stripe's
+ * pages are logged, its meta hangs on the table's list of pending ones, the
+ * units are referred to by nobody.
+ *
+ * No locks are held but the caller's migration lock; rows are read one logical
+ * block at a time, and may be changed meanwhile: step 4 finds out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/vdb_stop_point.h"
+#include "migrate/migrate_private.h"
+#include "pages/pages.h"
+
+/* Rows of one stripe take at most about this much before encoding (one row may be more). */
+#define VDB_STRIPE_RAW_BYTES	(48 * 1024 * 1024)
+
+/* Pages that a stripe's own header and zone maps may take besides its data. */
+#define VDB_STRIPE_HEAD_PAGES	8
+
+/* ---- 2. build ---- */
+
+static void
+add_stub(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
+{
+	if (block->stubs == NULL)
+		block->stubs = MemoryContextAlloc(mover->context, sizeof(VdbStub) * VDB_LB_ROWS);
+	vdb_version_to_stub(version, mover->incarnation, &block->stubs[block->nstubs++]);
+}
+
+/* Does the header say anything of an xmax, which a striped row needs a stub for? */
+bool
+vdb_header_needs_stub(const HeapTupleHeaderData *hdr)
+{
+	return !(hdr->t_infomask & HEAP_XMAX_INVALID) || (hdr->t_infomask & HEAP_COMBOCID);
+}
+
+/* Remember the pages of a wide row: they are free once its segment is. */
+static void
+note_wide_run(VdbMover *mover, const VdbBatch *batch, int i)
+{
+	const HeapTupleHeader hdr = batch->tuples[i].t_data;
+	VdbWideRef	wide;
+
+	memcpy(&wide, (const char *) hdr + hdr->t_hoff, sizeof(wide));
+	if (mover->nwide_runs == mover->wide_room)
+	{
+		Size		bytes;
+
+		mover->wide_room = mover->wide_room * 2 + 64;
+		bytes = mover->wide_room * sizeof(VdbFreeRun);
+		mover->wide_runs = mover->wide_runs ? repalloc(mover->wide_runs, bytes)
+			: MemoryContextAlloc(mover->context, bytes);
+	}
+	mover->wide_runs[mover->nwide_runs++] = (VdbFreeRun) {wide.first_page, wide.npages, 0};
+}
+
+/* Bytes of a row before encoding: of a striped one, what is average in its stripe. */
+static Size
+row_bytes(const VdbMover *mover, const VdbMovingBlock *block, const VdbBatch *batch, int i)
+{
+	if (batch->place == VDB_PLACE_SCM)
+		return batch->tuples[i].t_len;
+	for (int s = 0; s < mover->nstripes; s++)
+		if (mover->stripes[s].meta == block->ref)
+			return mover->stripes[s].average_bytes;
+	return 0;
+}
+
+static void
+build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleTableSlot *slot,
+		  VdbStripeWriter *writer)
+{
+	VdbVersion	version;
+	HeapTupleHeader hdr = &version.hdr;
+	TransactionId xmin;
+	uint8		index = batch->index[i];
+	Size		bytes;
+
+	vdb_batch_version(batch, i, &version);
+	if (version.place == VDB_PLACE_SCM && version.wide)
+		note_wide_run(mover, batch, i);
+	if (batch->deadness[i] == VDB_DEAD)
+	{
+		vdb_version_raise_removed(hdr, &mover->latest_removed);
+		mover->dropped++;
+		return;
+	}
+	if (vdb_insert_in_progress(hdr, (VdbDeadness) batch->deadness[i]))
+		mover->unsettled = true;
+	xmin = HeapTupleHeaderXminFrozen(hdr) ? FrozenTransactionId : HeapTupleHeaderGetRawXmin(hdr);
+	vdb_batch_slot(batch, i, slot);
+	slot_getallattrs(slot);
+	bytes = row_bytes(mover, block, batch, i);
+	vdb_stripe_writer_add(writer, version.row, xmin, HeapTupleHeaderGetRawCommandId(hdr),
+						  slot->tts_values, slot->tts_isnull, bytes);
+	block->present[index >> 6] |= UINT64CONST(1) << (index & 63);
+	mover->raw_bytes += bytes;
+	mover->rows_written++;
+	if (batch->place == VDB_PLACE_SCM)
+	{
+		mover->rows_from_scm++;
+		mover->scm_bytes += bytes;
+	}
+	if (vdb_header_needs_stub(hdr))
+		add_stub(mover, block, &version);
+}
+
+/* Keep only the first n blocks, and the segments and metas that are wholly among them. */
+static void
+keep_blocks(VdbMover *mover, int n)
+{
+	int			kept = 0;
+
+	for (int s = 0; s < mover->nsegments; s++)
+	{
+		bool		inside = false;
+
+		for (int i = 0; i < n; i++)
+			inside = inside || (mover->blocks[i].kind == VDB_EXTENT_SEGMENT &&
+								mover->blocks[i].ref == mover->segments[s]);
+		if (inside)
+			mover->segments[kept++] = mover->segments[s];
+	}
+	mover->nsegments = kept;
+	mover->nblocks = n;
+}
+
+/* May the stripe end before block i, that is, does no segment straddle that place? */
+static bool
+may_end_before(const VdbMover *mover, int i)
+{
+	return mover->blocks[i].kind != VDB_EXTENT_SEGMENT ||
+		mover->blocks[i - 1].kind != VDB_EXTENT_SEGMENT ||
+		mover->blocks[i].ref != mover->blocks[i - 1].ref;
+}
+
+/* Rows of the chosen blocks into a writer; NULL when no row is left. */
+static VdbStripeWriter *
+build_stripe(VdbMover *mover)
+{
+	VdbStripeWriter *writer;
+	VdbBatch   *batch = vdb_batch_create(mover->rel);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(mover->rel), &vdb_slot_ops);
+
+	writer = vdb_stripe_writer_begin(mover->rel, mover->range, vdb_map_new_stripe_id(&mover->ref));
+	for (int b = 0; b < mover->nblocks; b++)
+	{
+		VdbMovingBlock *block = &mover->blocks[b];
+
+		if (mover->raw_bytes > VDB_STRIPE_RAW_BYTES && may_end_before(mover, b))
+		{
+			keep_blocks(mover, b);
+			break;
+		}
+		vdb_stripe_writer_cover(writer, block->index);
+		vdb_batch_read(batch, vdb_mover_lb(mover, block->index), NULL,
+					   mover->oldest_xmin, true);
+		for (int i = 0; i < batch->nrows; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			build_row(mover, block, batch, i, slot, writer);
+		}
+		ExecClearTuple(slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	vdb_batch_free(batch);
+	return writer;
+}
+
+/* ---- 3. overlay units ---- */
+
+/* The overlay unit of one block, if it needs one.  False: the pool is full. */
+bool
+vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
+{
+	bool		any_gone = (block->gone[0] | block->gone[1] | block->gone[2] | block->gone[3]) != 0;
+
+	block->overlay_block = VDB_BLOCK_NONE;
+	block->overlay_offset = 0;
+	block->stale = false;
+	if (block->nstubs == 0 && !any_gone)
+		return true;
+	return vdb_overlay_build(&mover->ref, vdb_mover_lb(mover, block->index),
+							 block->stubs, block->nstubs, block->gone,
+							 &block->overlay_block, &block->overlay_offset);
+}
+
+static bool
+build_units(VdbMover *mover)
+{
+	for (int b = 0; b < mover->nblocks; b++)
+		if (!vdb_mover_build_unit(mover, &mover->blocks[b]))
+			return false;
+	return true;
+}
+
+/* ---- 3. where ---- */
+
+/*
+ * Offer the writer free pages.  Nobody knows yet how many it takes: what it
+ * holds in memory is more, as one chunk of it is still to be encoded.  So if no
+ * run is as large, the largest is offered, and given back if it is too small.
+ */
+static void
+offer_pages(VdbMover *mover, VdbStripeWriter *writer)
+{
+	uint64		want = vdb_pages_needed(vdb_stripe_writer_bytes(writer)) + VDB_STRIPE_HEAD_PAGES;
+
+	mover->place.npages = 0;
+	if (want > PG_UINT32_MAX ||
+		!vdb_map_take_free_pages(&mover->ref, (uint32) want, false, vdb_pages_removable,
+								 mover->rel, &mover->place))
+		return;
+	vdb_stripe_writer_place(writer, mover->place.first, mover->place.npages);
+	VDB_STOP_POINT("migrate_pages_taken");
+}
+
+/* What the stripe left of the pages it was offered is free as before. */
+static void
+return_pages(VdbMover *mover)
+{
+	VdbFreeRun	rest = mover->place;
+
+	if (rest.npages == 0)
+		return;
+	if (mover->built.meta.first_page == rest.first)
+	{
+		Assert(mover->built.meta.npages <= rest.npages);
+		rest.first += mover->built.meta.npages;
+		rest.npages -= mover->built.meta.npages;
+	}
+	if (rest.npages > 0)
+		vdb_map_add_free_pages(&mover->ref, &rest, 1, vdb_pages_removable, mover->rel);
+}
+
+/* ---- 3. durable, unseen ---- */
+
+static bool
+finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
+{
+	VdbStripeMeta *meta = &mover->built.meta;
+
+	if (mover->rows_written == 0)
+	{
+		vdb_stripe_writer_abort(writer);
+		mover->meta_block = VDB_BLOCK_NONE;
+		return true;
+	}
+	offer_pages(mover, writer);
+	VDB_STOP_POINT("migrate_before_stripe");
+	vdb_stripe_writer_finish(writer, &mover->built);
+	VDB_STOP_POINT("migrate_after_stripe");
+	return_pages(mover);
+	meta->incarnation = mover->incarnation;
+	meta->written_at = GetCurrentTimestamp();
+	if (mover->unsettled)
+		meta->flags |= VDB_STRIPE_UNSETTLED;
+	mover->meta_block = vdb_map_store_meta(&mover->ref, meta, mover->built.zones);
+	VDB_STOP_POINT("migrate_after_meta");
+	return mover->meta_block != VDB_BLOCK_NONE;
+}
+
+/*
+ * Build stripe, meta and overlay units of the chosen blocks.  The mover may
+ * end up with fewer blocks than were chosen.  False: the pool has no room.
+ */
+bool
+vdb_mover_build(VdbMover *mover)
+{
+	VdbStripeWriter *writer = build_stripe(mover);
+
+	return finish_stripe(mover, writer) && build_units(mover);
+}

@@ -1,0 +1,421 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_choose.c
+ *	  Step 1 of a move: which logical blocks of the range?
+ *
+ * In this order:
+ *
+ * 1. Unsettled stripes (written when the pool was full, with rows of
+ *	  transactions in progress) all of whose rows turned out to be committed only lose
+ *	  their mark.  Where some were aborted, the stripe must be rewritten.
+ * 2. Stripes without any row left: they move alone, to nowhere ('gone').
+ * 3. Segments that nobody appends to and whose rows are settled; stripes that
+ *	  must or should be rewritten (many of their rows are dead to everyone).
+ * 4. If anything moves: stripes that are small beside it.
+ *
+ * Caller holds the migration lock, so no stripe comes or goes meanwhile.  Row
+ * locks are taken shared, one at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+
+#include "base/vdb_stop_point.h"
+#include "base/vdb_wal.h"
+#include "migrate/migrate_private.h"
+
+typedef struct BlockFacts
+{
+	VdbExtent	extent;
+	bool		settled;
+	uint32		rows;
+	int			stripe;				/* index into Survey.stripes, or -1 */
+} BlockFacts;
+
+typedef struct StripeFacts
+{
+	VdbMovingStripe place;
+	uint16		nlbs;				/* logical blocks it was written with */
+	uint16		flags;
+	TransactionId min_xmin;
+	TransactionId max_xmin;
+	bool		overlay;			/* one of its blocks has an overlay */
+	bool		in_progress;		/* a row's inserter is */
+	bool		aborted;			/* a row's inserter has aborted */
+	bool		chosen;
+	uint32		left;				/* rows that are not dead to everyone */
+} StripeFacts;
+
+typedef struct Survey
+{
+	int			end;				/* logical blocks of the range that were handed out */
+	BlockFacts	blocks[VDB_RANGE_LBS];
+	int			nstripes;
+	StripeFacts stripes[VDB_RANGE_LBS];
+} Survey;
+
+/* ---- looking ---- */
+
+/*
+ * Is the inserting transaction still in progress?  A version that our own
+ * transaction has both inserted and deleted counts as 'delete in progress'.
+ */
+bool
+vdb_insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness)
+{
+	if (deadness == VDB_DELETE_IN_PROGRESS)
+		return !HeapTupleHeaderXminCommitted(hdr) &&
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(hdr));
+	return deadness == VDB_INSERT_IN_PROGRESS;
+}
+
+static bool
+header_settled(const VdbMover *mover, HeapTupleHeader hdr)
+{
+	if (HeapTupleHeaderIsSpeculative(hdr))
+		return false;			/* its owner will change the header in place */
+	if (mover->flags & VDB_MIGRATE_OWN)
+		return true;
+	return !vdb_insert_in_progress(hdr, vdb_row_deadness(hdr, mover->oldest_xmin));
+}
+
+/* Are all rows of a segment's block settled?  Row lock held shared. */
+static void
+look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
+{
+	VdbVersion	version;
+	bool		reaped;
+
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		if (!vdb_rows_version(&mover->ref, &facts->extent, lb, (uint8) i, &version, &reaped))
+			continue;
+		facts->rows++;
+		if (!header_settled(mover, &version.hdr))
+		{
+			facts->settled = false;
+			return;
+		}
+	}
+}
+
+/* Take down what the stripe's meta says, once a stripe.  Row lock held shared. */
+static int
+note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent)
+{
+	const VdbStripeMeta *meta;
+	StripeFacts *stripe = NULL;
+	int			i;
+
+	for (i = 0; i < survey->nstripes; i++)
+		if (survey->stripes[i].place.meta == extent->ref)
+			break;
+	stripe = &survey->stripes[i];
+	if (i == survey->nstripes)
+	{
+		meta = vdb_map_meta(mover->ref.pool, extent->ref);
+		memset(stripe, 0, sizeof(StripeFacts));
+		stripe->place.meta = extent->ref;
+		stripe->place.first_page = meta->first_page;
+		stripe->place.npages = meta->npages;
+		stripe->place.nrows = meta->nrows;
+		stripe->place.average_bytes = (uint32) (meta->row_bytes / Max(meta->nrows, 1));
+		stripe->nlbs = meta->nlbs;
+		stripe->flags = meta->flags;
+		stripe->min_xmin = meta->min_xmin;
+		stripe->max_xmin = meta->max_xmin;
+		stripe->left = meta->nrows;
+		survey->nstripes++;
+	}
+	stripe->place.blocks++;
+	stripe->overlay = stripe->overlay || extent->overlay_block != VDB_BLOCK_NONE;
+	return i;
+}
+
+static void
+look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *facts)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(mover->ref.slot, lb));
+
+	memset(facts, 0, sizeof(BlockFacts));
+	facts->settled = true;
+	facts->stripe = -1;
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(&mover->ref, lb, &facts->extent);
+	if (facts->extent.kind == VDB_EXTENT_SEGMENT)
+		look_at_segment(mover, lb, facts);
+	else if (facts->extent.kind == VDB_EXTENT_STRIPE && survey != NULL)
+		facts->stripe = note_stripe(mover, survey, &facts->extent);
+	LWLockRelease(lock);
+}
+
+/* ---- judging stripes ---- */
+
+static bool
+xid_running(TransactionId xid)
+{
+	return TransactionIdIsNormal(xid) && TransactionIdIsInProgress(xid);
+}
+
+/* Count what is left of one block of a stripe. */
+static void
+judge_batch(VdbBatch *batch, StripeFacts *stripe)
+{
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		VdbVersion	version;
+		TransactionId xmin;
+
+		vdb_batch_version(batch, i, &version);
+		if (vdb_insert_in_progress(&version.hdr, (VdbDeadness) batch->deadness[i]))
+			stripe->in_progress = true;
+		if (batch->deadness[i] != VDB_DEAD)
+		{
+			stripe->left++;
+			continue;
+		}
+		xmin = HeapTupleHeaderGetRawXmin(&version.hdr);
+		if ((stripe->flags & VDB_STRIPE_UNSETTLED) && TransactionIdIsNormal(xmin) &&
+			!HeapTupleHeaderXminCommitted(&version.hdr) && !TransactionIdDidCommit(xmin))
+			stripe->aborted = true;
+	}
+}
+
+/*
+ * How many rows are left of a stripe, and what became of its inserters?  Only
+ * read where that can be something new.
+ */
+static void
+judge_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
+{
+	StripeFacts *stripe = &survey->stripes[number];
+	bool		unsettled = (stripe->flags & VDB_STRIPE_UNSETTLED) != 0;
+	bool		thinned = stripe->overlay || stripe->place.blocks < stripe->nlbs;
+
+	if (unsettled && (xid_running(stripe->min_xmin) || xid_running(stripe->max_xmin)))
+	{
+		stripe->in_progress = true;
+		return;
+	}
+	if (!unsettled && !(thinned && (mover->flags & VDB_MIGRATE_COMPACT)))
+		return;
+	stripe->left = 0;
+	for (int i = 0; i < survey->end; i++)
+	{
+		if (survey->blocks[i].stripe != number)
+			continue;
+		vdb_batch_read(batch, vdb_mover_lb(mover, (uint8) i), NULL, mover->oldest_xmin, true);
+		judge_batch(batch, stripe);
+	}
+}
+
+/* All rows that are left were inserted by committed transactions: the mark can go. */
+static void
+settle_stripe(VdbMover *mover, StripeFacts *stripe)
+{
+	/* no crash may take back a commit that we have relied upon */
+	XLogFlush(vdb_wal_end());
+	VDB_STOP_POINT("migrate_before_settle");
+	vdb_map_settle_stripe(&mover->ref, stripe->place.meta);
+	stripe->flags &= ~VDB_STRIPE_UNSETTLED;
+	mover->nsettled++;
+}
+
+static void
+judge_stripes(VdbMover *mover, Survey *survey)
+{
+	VdbBatch   *batch = vdb_batch_create(mover->rel);
+
+	for (int s = 0; s < survey->nstripes; s++)
+	{
+		StripeFacts *stripe = &survey->stripes[s];
+
+		judge_stripe(mover, survey, s, batch);
+		if ((stripe->flags & VDB_STRIPE_UNSETTLED) && !stripe->in_progress && !stripe->aborted)
+			settle_stripe(mover, stripe);
+	}
+	vdb_batch_free(batch);
+}
+
+/* ---- choosing ---- */
+
+static void
+add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
+{
+	VdbMovingBlock *block = &mover->blocks[mover->nblocks++];
+
+	memset(block, 0, sizeof(VdbMovingBlock));
+	block->index = index;
+	block->kind = facts->extent.kind;
+	block->ref = facts->extent.ref;
+	block->old_overlay_block = facts->extent.overlay_block;
+	block->old_overlay_offset = facts->extent.overlay_offset;
+}
+
+/* Would freeing this segment touch one allocation map too many? */
+static bool
+too_many_groups(VdbMover *mover, VdbBlock segment)
+{
+	uint32		group = vdb_scm_group_of(segment);
+
+	for (int i = 0; i < mover->ngroups; i++)
+		if (mover->groups[i] == group)
+			return false;
+	if (mover->ngroups >= VDB_SWITCH_GROUPS)
+		return true;
+	mover->groups[mover->ngroups++] = group;
+	return false;
+}
+
+/* All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has. */
+static int
+choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
+{
+	const BlockFacts *facts = survey->blocks;
+	VdbLogicalBlock lb = vdb_mover_lb(mover, (uint8) first);
+	const VdbSegmentHeader *header;
+	int			nlbs;
+	bool		may_move = true;
+
+	header = vdb_rows_segment(&mover->ref, facts[first].extent.ref, lb);
+	nlbs = Min(header->nslots / VDB_LB_ROWS, survey->end - first);
+	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, true))
+		return nlbs;
+	/* closed now; rows that were appended before that count too */
+	for (int i = first; i < first + nlbs; i++)
+	{
+		BlockFacts	again;
+
+		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &again);
+		may_move = may_move && again.settled;
+		*rows += again.rows;
+	}
+	if (!may_move || too_many_groups(mover, facts[first].extent.ref))
+		return nlbs;
+	for (int i = first; i < first + nlbs; i++)
+		add_block(mover, (uint8) i, &facts[i]);
+	mover->segments[mover->nsegments++] = facts[first].extent.ref;
+	return nlbs;
+}
+
+static void
+choose_segments(VdbMover *mover, const Survey *survey, uint32 *rows)
+{
+	for (int i = 0; i < survey->end;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (survey->blocks[i].extent.kind == VDB_EXTENT_SEGMENT)
+			i += choose_segment(mover, survey, i, rows);
+		else
+			i++;
+	}
+}
+
+/* All blocks of a stripe; false if so many stripes move already that the switch could not take it. */
+static bool
+choose_stripe(VdbMover *mover, Survey *survey, int number)
+{
+	StripeFacts *stripe = &survey->stripes[number];
+
+	if (mover->nstripes >= VDB_SWITCH_METAS)
+		return false;
+	stripe->chosen = true;
+	mover->stripes[mover->nstripes++] = stripe->place;
+	for (int i = 0; i < survey->end; i++)
+		if (survey->blocks[i].stripe == number)
+			add_block(mover, (uint8) i, &survey->blocks[i]);
+	return true;
+}
+
+/* Must or should the stripe be rewritten, whatever else moves? */
+static bool
+worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
+{
+	if (stripe->in_progress)
+		return false;
+	if (stripe->aborted)
+		return true;
+	return (mover->flags & VDB_MIGRATE_COMPACT) &&
+		vdb_migrate_compact(stripe->place.nrows, stripe->left);
+}
+
+/* Stripes without any row.  True if there are some. */
+static bool
+choose_gone(VdbMover *mover, Survey *survey)
+{
+	for (int s = 0; s < survey->nstripes; s++)
+		if (survey->stripes[s].left == 0 && !survey->stripes[s].in_progress)
+			if (!choose_stripe(mover, survey, s))
+				break;
+	return mover->nblocks > 0;
+}
+
+static void
+choose_rewrites(VdbMover *mover, Survey *survey, uint32 *rows)
+{
+	for (int s = 0; s < survey->nstripes; s++)
+		if (worth_rewriting(mover, &survey->stripes[s]) && choose_stripe(mover, survey, s))
+			*rows += survey->stripes[s].left;
+}
+
+/* Stripes that are small beside what moves anyway. */
+static void
+choose_merges(VdbMover *mover, Survey *survey, uint32 rows)
+{
+	for (int s = 0; s < survey->nstripes; s++)
+	{
+		StripeFacts *stripe = &survey->stripes[s];
+
+		if (stripe->chosen || (stripe->in_progress && !(mover->flags & VDB_MIGRATE_OWN)))
+			continue;
+		if (vdb_migrate_merge(stripe->place.nrows, rows, (uint32) survey->nstripes))
+			(void) choose_stripe(mover, survey, s);
+	}
+}
+
+static int
+compare_blocks(const void *a, const void *b)
+{
+	return (int) ((const VdbMovingBlock *) a)->index - (int) ((const VdbMovingBlock *) b)->index;
+}
+
+/*
+ * Fill the mover's blocks, segments and stripes, blocks in rising order; none
+ * if nothing is to move.  Settles stripes on the way (mover->nsettled).
+ */
+void
+vdb_mover_choose(VdbMover *mover)
+{
+	VdbLogicalBlock first = vdb_mover_lb(mover, 0);
+	VdbLogicalBlock limit = vdb_map_limit(&mover->ref);
+	Survey	   *survey;
+	uint32		rows = 0;
+
+	if (first >= limit)
+		return;
+	survey = palloc(sizeof(Survey));
+	survey->end = (int) Min(limit - first, VDB_RANGE_LBS);
+	survey->nstripes = 0;
+	for (int i = 0; i < survey->end; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		look_at_block(mover, survey, first + i, &survey->blocks[i]);
+	}
+	judge_stripes(mover, survey);
+	if (!choose_gone(mover, survey))
+	{
+		if (!(mover->flags & VDB_MIGRATE_STRIPES))
+			choose_segments(mover, survey, &rows);
+		choose_rewrites(mover, survey, &rows);
+		if (mover->nblocks > 0)
+			choose_merges(mover, survey, rows);
+	}
+	qsort(mover->blocks, mover->nblocks, sizeof(VdbMovingBlock), compare_blocks);
+	pfree(survey);
+}

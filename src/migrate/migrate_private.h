@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_private.h
+ *	  The move of one range: what migrate_choose.c, migrate_build.c and
+ *	  migrate_range.c hand to each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_MIGRATE_PRIVATE_H
+#define VDB_MIGRATE_PRIVATE_H
+
+#include "migrate/migrate.h"
+
+/* What a switch may touch besides, so that its change stays within VDB_CHANGE_MAX_BLOCKS. */
+#define VDB_SWITCH_METAS		12
+#define VDB_SWITCH_GROUPS		12
+
+/* One logical block that moves. */
+typedef struct VdbMovingBlock
+{
+	uint8		index;				/* in the range */
+	uint8		kind;				/* where it is now */
+	VdbBlock	ref;
+	VdbBlock	old_overlay_block;
+	uint16		old_overlay_offset;
+	uint64		present[4];			/* rows that went into the stripe */
+	uint64		gone[4];			/* ... and were reaped since */
+	VdbStub    *stubs;
+	int			nstubs;
+	VdbBlock	overlay_block;		/* built for it */
+	uint16		overlay_offset;
+	bool		stale;				/* its unit must be built again */
+} VdbMovingBlock;
+
+/* A stripe that is merged or rewritten. */
+typedef struct VdbMovingStripe
+{
+	VdbBlock	meta;
+	BlockNumber first_page;
+	uint32		npages;
+	uint32		nrows;				/* that it was written with */
+	uint32		average_bytes;		/* of a row before encoding */
+	int			blocks;				/* logical blocks it has now */
+	bool		whole;				/* all of them move: it is gone afterwards */
+} VdbMovingStripe;
+
+typedef struct VdbMover
+{
+	Relation	rel;
+	VdbTableRef ref;
+	uint32		range;
+	int			flags;
+	uint32		incarnation;
+	TransactionId oldest_xmin;
+	TransactionId latest_removed;
+	VdbMovingBlock *blocks;
+	int			nblocks;
+	VdbBlock	segments[VDB_RANGE_LBS];
+	int			nsegments;
+	uint32		groups[VDB_SWITCH_GROUPS];	/* allocation groups of the segments */
+	int			ngroups;
+	VdbMovingStripe stripes[VDB_SWITCH_METAS];
+	int			nstripes;
+	int			nsettled;			/* stripes that only lost their mark */
+	bool		unsettled;			/* a row's inserter is in progress */
+	int64		rows_from_scm;
+	int64		rows_written;
+	int64		dropped;
+	Size		raw_bytes;
+	Size		scm_bytes;			/* of these, of rows that left SCM */
+	VdbFreeRun *wide_runs;			/* pages of wide rows that move */
+	int			nwide_runs;
+	int			wide_room;
+	VdbFreeRun	place;				/* free pages offered to the stripe; npages 0: none */
+	VdbStripeBuilt built;
+	VdbBlock	meta_block;
+	MemoryContext context;
+} VdbMover;
+
+static inline VdbLogicalBlock
+vdb_mover_lb(const VdbMover *mover, uint8 index)
+{
+	return mover->range * VDB_RANGE_LBS + index;
+}
+
+/* migrate_choose.c: step 1 */
+extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness);
+extern void vdb_mover_choose(VdbMover *mover);
+
+/* migrate_build.c: steps 2 and 3.  False: the pool is full. */
+extern bool vdb_mover_build(VdbMover *mover);
+extern bool vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block);
+extern bool vdb_header_needs_stub(const HeapTupleHeaderData *hdr);
+
+#endif							/* VDB_MIGRATE_PRIVATE_H */

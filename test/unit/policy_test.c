@@ -1,0 +1,111 @@
+/*
+ * policy_test.c
+ *	  The choices of migrate_policy.c, with numbers.
+ */
+#include "pg_shim.h"
+#include "unit_shim.h"
+
+#include "migrate/migrate.h"
+
+static VdbReason
+reason(uint32 closed, uint64 age, uint32 unsettled, uint32 used)
+{
+	VdbTableFigures figures = {closed, age, unsettled, used};
+	VdbPolicy	policy = {.high_water_percent = 50,.backlog_segments = 64,.after_ms = 10000};
+
+	return vdb_migrate_reason(&figures, &policy);
+}
+
+static void
+test_reason(void)
+{
+	UNIT_CHECK(reason(0, 1000000, 0, 100) == VDB_REASON_NONE, "nothing to move");
+	UNIT_CHECK(reason(1, 0, 0, 0) == VDB_REASON_NONE, "young");
+	UNIT_CHECK(reason(1, 9999, 0, 49) == VDB_REASON_NONE, "not yet");
+	UNIT_CHECK(reason(1, 10000, 0, 49) == VDB_REASON_AGE, "old enough");
+	UNIT_CHECK(reason(64, 0, 0, 0) == VDB_REASON_BACKLOG, "backlog");
+	UNIT_CHECK(reason(63, 0, 0, 0) == VDB_REASON_NONE, "almost a backlog");
+	UNIT_CHECK(reason(1, 0, 0, 50) == VDB_REASON_FULL, "high water");
+	UNIT_CHECK(reason(64, 10000, 0, 50) == VDB_REASON_FULL, "the most urgent one counts");
+	UNIT_CHECK(reason(0, 0, 1, 0) == VDB_REASON_UNSETTLED, "stripes to settle");
+	UNIT_CHECK(reason(1, 0, 1, 0) == VDB_REASON_UNSETTLED, "young rows stay meanwhile");
+	UNIT_CHECK(reason(1, 10000, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
+}
+
+static void
+test_merge(void)
+{
+	UNIT_CHECK(vdb_migrate_merge(200, 100, 2), "twice");
+	UNIT_CHECK(!vdb_migrate_merge(201, 100, 2), "more than twice");
+	UNIT_CHECK(!vdb_migrate_merge(1, 0, 16), "nothing moves");
+	UNIT_CHECK(vdb_migrate_merge(60000, 1, 17), "too many stripes");
+}
+
+/* Every row of a range arrives in equal parts: how often is a row rewritten? */
+static void
+test_rewriting(void)
+{
+	enum
+	{
+		PARTS = 64, PART = 1024
+	};
+	uint32		stripes[PARTS];
+	int			n = 0;
+	uint64		written = 0;
+
+	for (int i = 0; i < PARTS; i++)
+	{
+		uint32		sum = PART;
+		int			kept = 0;
+		int			count = n;
+
+		for (int s = 0; s < count; s++)
+		{
+			if (vdb_migrate_merge(stripes[s], PART, (uint32) count))
+				sum += stripes[s];
+			else
+				stripes[kept++] = stripes[s];
+		}
+		n = kept;
+		stripes[n++] = sum;
+		written += sum;
+	}
+	UNIT_CHECK(n <= 18, "%d stripes", n);
+	UNIT_CHECK(written <= (uint64) PARTS * PART * 8, "rows are written " UINT64_FORMAT " times",
+			   written / (PARTS * PART));
+}
+
+static void
+test_compact(void)
+{
+	UNIT_CHECK(!vdb_migrate_compact(1000, 1000), "none lost");
+	UNIT_CHECK(!vdb_migrate_compact(1000, 801), "less than a fifth");
+	UNIT_CHECK(vdb_migrate_compact(1000, 800), "a fifth");
+	UNIT_CHECK(vdb_migrate_compact(1000, 0), "all");
+	UNIT_CHECK(vdb_migrate_compact(1, 0), "the only one");
+	UNIT_CHECK(!vdb_migrate_compact(0, 0), "an empty stripe");
+	UNIT_CHECK(!vdb_migrate_compact(10, 11), "more than there were");
+	UNIT_CHECK(vdb_migrate_compact(PG_UINT32_MAX, 0), "no overflow");
+}
+
+static void
+test_truncate(void)
+{
+	UNIT_CHECK(!vdb_migrate_truncate(100, 0), "none");
+	UNIT_CHECK(!vdb_migrate_truncate(1600, 99), "less than a sixteenth");
+	UNIT_CHECK(vdb_migrate_truncate(1600, 100), "a sixteenth");
+	UNIT_CHECK(vdb_migrate_truncate(1000000, 1000), "a thousand pages");
+	UNIT_CHECK(!vdb_migrate_truncate(1000000, 999), "almost");
+	UNIT_CHECK(vdb_migrate_truncate(2, 1), "all but the metapage");
+}
+
+int
+main(void)
+{
+	unit_run("when a table is due", test_reason);
+	unit_run("merging", test_merge);
+	unit_run("rewriting stays within bounds", test_rewriting);
+	unit_run("compaction", test_compact);
+	unit_run("cutting", test_truncate);
+	return unit_finish();
+}
