@@ -13,9 +13,11 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "base/vdb_guc.h"
+#include "base/vdb_shmem.h"
 #include "base/vdb_stop_point.h"
 
 int			vdb_chunk_rows = 8192;
@@ -43,6 +45,21 @@ check_stop_action(char **newval, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("Known actions are wait, crash and error.");
 	return false;
+}
+
+/* The postmaster tells all; it reads the configuration anew before anybody else. */
+static void
+assign_scm_size(int newval, void *extra)
+{
+	if (vdb_shared != NULL && !IsUnderPostmaster)
+		pg_atomic_write_u32(&vdb_shared->scm_size_mb, (uint32) newval);
+}
+
+uint32
+vdb_scm_limit_mb(void)
+{
+	return vdb_shared != NULL ? pg_atomic_read_u32(&vdb_shared->scm_size_mb) :
+		(uint32) vdb_scm_size_mb;
 }
 
 static void
@@ -83,7 +100,7 @@ define_pool(void)
 							"Largest size of a database's pool of storage-class memory.",
 							"The pool's file grows to this size when needed and never shrinks.",
 							&vdb_scm_size_mb, 1024, 8, 1024 * 1024,
-							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, assign_scm_size, NULL);
 	DefineCustomStringVariable("vdb.scm_tablespace",
 							   "Tablespace in which CREATE EXTENSION puts the pool.",
 							   "An empty string means the database's default tablespace.",

@@ -11,7 +11,7 @@ extern int	vdb_migrate_backlog_segments;	/* closed segments that make a table du
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */
 extern int	vdb_migrate_high_water;		/* per cent of the pool */
-extern int	vdb_scm_size_mb;
+extern int	vdb_scm_size_mb;		/* as this process read it: ask vdb_scm_limit_mb */
 extern char *vdb_scm_tablespace;
 extern char *vdb_stop_point;			/* name of a stop point (tests) */
 extern char *vdb_stop_action;			/* wait | crash | error */
@@ -19,5 +19,11 @@ extern int	vdb_stripe_cache_mb;		/* per backend */
 extern int	vdb_zstd_level;
 
 extern void vdb_guc_init(void);
+
+/*
+ * vdb.scm_size as the postmaster read it last.  A statement that waits for
+ * room reads no configuration, but must learn that there is room now.
+ */
+extern uint32 vdb_scm_limit_mb(void);
 
 #endif							/* VDB_GUC_H */

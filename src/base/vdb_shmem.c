@@ -24,6 +24,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#include "base/vdb_guc.h"
 #include "base/vdb_shmem.h"
 
 #define MAX_REGISTERED	8
@@ -132,6 +133,7 @@ init_shared(void)
 	vdb_shared->run_limit = control->checkPointCopy.nextXid;
 	vdb_shared->recovered = false;
 	vdb_shared->run_id = make_run_id();
+	pg_atomic_init_u32(&vdb_shared->scm_size_mb, (uint32) vdb_scm_size_mb);
 
 	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_rows");
 	vdb_shared->map_locks = GetNamedLWLockTranche("vdb_map");

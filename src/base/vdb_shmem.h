@@ -82,6 +82,7 @@ typedef struct VdbShared
 	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
 	Latch	   *launcher_latch;
+	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
 	int			npools;
 	VdbPoolShared pools[VDB_MAX_POOLS];
 } VdbShared;

@@ -21,9 +21,27 @@
 /* ---- open ---- */
 
 /*
+ * Are header, nulls and table what was written?  Asked as soon as the table is
+ * there, before anybody allocates by what they say.
+ */
+static bool
+vdb_part_crc_ok(const uint8 *bytes, uint64 payload_offset, const VdbFramesView *frames)
+{
+	uint64		own = payload_offset + offsetof(VdbFrameHeader, crc);
+	uint32		expected;
+	uint32		crc;
+
+	memcpy(&expected, bytes + own, sizeof(expected));
+	crc = vdb_crc32c_more(0xFFFFFFFF, bytes, own);
+	crc = vdb_crc32c_more(crc, frames->table, frames->count * sizeof(VdbFrame));
+	return !VDB_CRC_DIFFERS(crc ^ 0xFFFFFFFF, expected);
+}
+
+/*
  * How much of the vector a part needs, from its first len bytes.  When
  * need_bytes comes out larger than len, bring as many and ask again; it grows
- * a few times at most.  A vector that is not in frames needs all.
+ * a few times at most.  Header, nulls and table are compared with their checksum
+ * when they are there.  A vector that is not in frames needs all.
  */
 VdbCodecStatus
 vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
@@ -63,6 +81,8 @@ vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
 		size->need_bytes = frames.stored_offset;
 		return VDB_CODEC_OK;
 	}
+	if (status == VDB_CODEC_OK && !vdb_part_crc_ok(bytes, info.payload_offset, &frames))
+		status = VDB_CODEC_BAD_CRC;
 	if (status == VDB_CODEC_OK)
 		status = vdb_frames_place(&frames, 0, &head);
 	if (status != VDB_CODEC_OK)
@@ -93,11 +113,9 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 	VdbVectorReader *reader = &part->reader;
 	VdbFramesView *frames = &part->frames;
 	VdbByteReader payload;
-	VdbFrameHeader header;
 	VdbFramePlace head;
 	VdbPartSize size;
 	VdbCodecStatus status = vdb_codec_part_measure(bytes, len, &size);
-	uint32		crc;
 
 	memset(reader, 0, offsetof(VdbVectorReader, nulls));
 	if (status != VDB_CODEC_OK)
@@ -109,19 +127,13 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 	(void) vdb_open_header(bytes, len, &reader->info);
 	payload.at = bytes + reader->info.payload_offset;
 	payload.end = bytes + len;
-	memcpy(&header, payload.at, sizeof(header));
 	status = vdb_frames_open(&reader->info, &payload, frames);
 	if (status == VDB_CODEC_OK)
 		status = vdb_frames_place(frames, 0, &head);
 	if (status != VDB_CODEC_OK)
 		return status;
 
-	crc = vdb_crc32c_more(0xFFFFFFFF, bytes, reader->info.payload_offset +
-						  offsetof(VdbFrameHeader, crc));
-	crc = vdb_crc32c_more(crc, frames->table, frames->count * sizeof(VdbFrame));
-	if (VDB_CRC_DIFFERS(crc ^ 0xFFFFFFFF, header.crc))
-		return VDB_CODEC_BAD_CRC;
-
+	/* the same numbers as when measured */
 	status = vdb_open_nulls(bytes, reader);
 	if (status == VDB_CODEC_OK)
 		status = vdb_codec_part_unpack(ws, part, 0, bytes + head.offset, keep);

@@ -97,7 +97,7 @@ count_waiting(const VdbTableRef *ref, VdbTableFigures *figures)
 uint32
 vdb_migrate_used_percent(VdbPoolShared *pool)
 {
-	uint64		limit = (uint64) vdb_scm_size_mb * 1024 * 1024 / VDB_SEGMENT_BYTES;
+	uint64		limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024 / VDB_SEGMENT_BYTES;
 
 	return (uint32) (100 * (uint64) pg_atomic_read_u32(&pool->used_segments) / Max(limit, 1));
 }

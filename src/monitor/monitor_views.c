@@ -56,7 +56,7 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	shared = vdb_pool_shared(pool);
 	persistent = vdb_pool_is_pmem(pool);
 	size = (uint64) vdb_pool_total_blocks(pool) * VDB_POOL_BLOCK_BYTES;
-	limit = (uint64) vdb_scm_size_mb * 1024 * 1024;
+	limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024;
 	used = (uint64) pg_atomic_read_u32(&shared->used_segments) * VDB_SEGMENT_BYTES;
 
 	vdb_report_text(&report, 0, vdb_pool_path(pool));

@@ -127,7 +127,7 @@ drop_pending(int first)
 static int
 claim_wanted(const VdbAppender *appender, VdbPool *pool)
 {
-	int64		possible = (int64) vdb_scm_size_mb * (1024 * 1024 / VDB_SEGMENT_BYTES);
+	int64		possible = (int64) vdb_scm_limit_mb() * (1024 * 1024 / VDB_SEGMENT_BYTES);
 	int64		used = pg_atomic_read_u32(&vdb_pool_shared(pool)->used_segments);
 	int64		share = (possible - used) / VDB_CLAIM_SHARE;
 

@@ -144,7 +144,7 @@ static bool
 grow(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
-	uint32		max = (uint32) vdb_scm_size_mb * VDB_SEGMENTS_PER_MB;
+	uint32		max = vdb_scm_limit_mb() * VDB_SEGMENTS_PER_MB;
 	uint32		from = vdb_pool_total_segments(pool);
 	uint32		to = vdb_words_next_total(from, max);
 	uint32		metadata;

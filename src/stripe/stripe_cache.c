@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_cache.c
- *	  A backend's open stripes and opened vectors, within vdb.stripe_cache.
+ *	  A backend's open stripes and pieces of vectors, within vdb.stripe_cache.
  *
  * A stripe's entry is its checked index; it hangs on one of two lists: 'used'
  * (someone holds a reference) or 'unused'.  Opened vectors hang on a list of

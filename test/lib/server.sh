@@ -149,7 +149,7 @@ readable_top() {
 		echo "$VDB_TOP"
 	else
 		mkdir -p "$VDB_WORK/top"
-		cp -R "$VDB_TOP"/{test,sql,expected,Makefile} "$VDB_WORK/top/"
+		cp -R "$VDB_TOP"/{test,sql,expected,src,Makefile} "$VDB_WORK/top/"
 		chmod -R a+rX "$VDB_WORK/top"
 		echo "$VDB_WORK/top"
 	fi

@@ -69,6 +69,7 @@ sub crash_at
 	q1($prepare) if $prepare;
 	$digest = digest($node, 't');
 	like(error_of($node, "SET vdb.stop_action = 'crash';\nSET vdb.stop_point = '$point';\n$sql"), qr/server closed the connection/, "$point is reached");
+	select(undef, undef, undef, 0.5);	# for the postmaster to notice
 	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or fail('the server restarts');
 	is(digest($node, 't'), $digest, "crash at $point: rows are the same");
 	healthy("crash at $point");

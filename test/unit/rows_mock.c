@@ -29,7 +29,6 @@ bool		mock_recovery = false;
 
 VdbShared  *vdb_shared = NULL;
 char	   *vdb_stop_point = NULL;
-int			vdb_scm_size_mb = 1024;
 volatile sig_atomic_t InterruptPending = false;
 int			MaxConnections = 2;
 int			max_worker_processes = 1;
@@ -44,6 +43,12 @@ static XactCallback xact_callback;
 static SubXactCallback subxact_callback;
 static VdbShmemCallback shmem_callback;
 static Size shmem_size;
+
+uint32
+vdb_scm_limit_mb(void)
+{
+	return 1024;
+}
 
 /* ---- errors ---- */
 
