@@ -34,6 +34,8 @@ sub others_work
 # options and permissions
 like(error_of($node, 'CREATE TABLE x (a int) WITH (nonsense = 1)'), qr/ERROR:\s+22023:.*nonsense/, 'unknown option');
 like(error_of($node, 'CREATE TABLE x (a int) WITH (vdb.nonsense = 1)'), qr/ERROR:\s+22023:/, 'unknown option in the namespace');
+like(error_of($node, 'ALTER TABLE good SET (nonsense = 1)'), qr/ERROR:\s+22023:.*nonsense/, 'unknown option of a table that is there');
+like(error_of($node, 'SET vdb.nonsense = 1'), qr/ERROR:\s+42602:/, 'unknown setting') if has_vdb();
 like(error_of($node, 'CREATE TABLE x (a int) USING nonsense'), qr/ERROR:\s+42704:/, 'unknown access method');
 $node->safe_psql('postgres', "SET allow_in_place_tablespaces = on; CREATE TABLESPACE private LOCATION ''");
 like(error_of($node, "SET ROLE somebody; CREATE TABLE x (a int) TABLESPACE private"), qr/ERROR:\s+42501:/, 'no permission on the tablespace');
@@ -116,6 +118,18 @@ if (has_vdb())
 		});
 	with_damage('emptied file', $file, sub { return ''; },
 		sub { unlike(error_of($node, $read), qr/server closed|^$/, 'emptied file: error'); others_work('emptied file'); });
+	# another table's stripes in its place: of the same columns, so that only the table's identity can tell
+	$node->safe_psql('postgres', 'CREATE TABLE twin (LIKE bad); INSERT INTO twin SELECT id, v, n + 1 FROM bad');
+	migrate($node, 'twin');
+	my $other = slurp(file_of('twin'));
+	with_damage("another table's stripes", $file, sub { return $other; },
+		sub {
+			my $err = error_of($node, $read);
+			like($err, qr/ERROR:\s+XX00[12]:/, "another table's stripes: error");
+			unlike($err, qr/server closed/, "another table's stripes: no crash");
+			cmp_ok($node->safe_psql('postgres', "SELECT test_verify('bad')"), '>', 0, "another table's stripes: vdb.verify tells");
+			others_work("another table's stripes");
+		});
 	is($node->safe_psql('postgres', $read), $sum, 'put right: the same rows');
 
 	# the pool of a database of its own, so that the others must keep working
@@ -123,9 +137,11 @@ if (has_vdb())
 	prepare_db($node, 'broken');
 	$node->safe_psql('broken', "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 100); CREATE TABLE h (a int) USING heap; INSERT INTO h VALUES (7)");
 	my $pool = $node->data_dir . '/' . $node->safe_psql('broken', "SELECT pg_relation_filepath('vdb.scm')");
+	my $other_pool = file_of('vdb.scm');
 	my %damage = (
 		'magic of the pool' => sub { my ($b) = @_; substr($b, 24, 8) = 'NOTAPOOL'; return $b; },
 		'version of the pool' => sub { my ($b) = @_; substr($b, 32, 4) = pack('L', 9999); return $b; },
+		'pool of another database' => sub { return slurp($other_pool); },
 		'truncated pool' => sub { my ($b) = @_; return substr($b, 0, 8192 * 3); },
 		'emptied pool' => sub { return ''; });
 	for my $what (sort keys %damage)
@@ -141,6 +157,21 @@ if (has_vdb())
 			});
 		is($node->safe_psql('broken', 'SELECT count(*), sum(a) FROM t'), '100|5050', "$what, put right: the rows");
 	}
+
+	# the notes of where recoveries ended: without them lost rows could come back, so the server must not start
+	$node->stop('immediate');
+	$node->start;
+	my $ends = $node->data_dir . '/vdb_am.ends';
+	ok(-s $ends, 'recoveries leave a note');
+	$node->stop;
+	my $whole = slurp($ends);
+	spew($ends, substr($whole, 0, 30) . 'x' . substr($whole, 31));
+	my $log_at = -s $node->logfile;
+	ok(!$node->start(fail_ok => 1), 'damaged notes of recoveries: the server does not start');
+	like(slurp_file($node->logfile, $log_at), qr/FATAL:.*file "vdb_am.ends" is damaged/, 'damaged notes of recoveries: error');
+	spew($ends, $whole);
+	$node->start;
+	others_work('notes of recoveries put right');
 }
 else
 {
