@@ -104,6 +104,7 @@ typedef struct VdbPackedView
 	const uint8 *words;
 	size_t		bytes;			/* exactly what bits and count need */
 	int64		base;
+	uint64		unit;			/* of the fields; 0 and 1 mean the same */
 	uint8		bits;
 	uint16		count;
 } VdbPackedView;

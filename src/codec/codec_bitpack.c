@@ -77,7 +77,16 @@ vdb_unpack_block(const uint8 *words, uint32 bits, uint64 base, int64 *out)
 		vdb_unpack_block64((const VdbWord64 *) words, bits, base, out);
 }
 
-/* Bytes of a packed section with its header, always a multiple of 16 */
+/* Fields of a full block to values */
+VDB_PACK_CLONES
+static void
+vdb_scale_block(int64 *fields, uint64 unit, uint64 base)
+{
+	for (uint32 i = 0; i < VDB_PACK_BLOCK; i++)
+		fields[i] = (int64) (base + unit * (uint64) fields[i]);
+}
+
+/* Bytes of a packed section without unit, header included; a multiple of 16 */
 uint64
 vdb_packed_measure(uint8 bits, uint32 count)
 {
@@ -85,19 +94,13 @@ vdb_packed_measure(uint8 bits, uint32 count)
 	return sizeof(VdbPackedHeader) + vdb_words_bytes(bits, count);
 }
 
-/*
- * Write a section of 'count' values, each of which lies within 'bits' bits
- * above base (modulo 2^64).
- */
-void
-vdb_packed_write(VdbByteWriter *writer, const int64 *values, uint32 count,
-				 int64 base, uint8 bits)
+/* Write the words of 'count' values, each within 'bits' bits above base. */
+static void
+vdb_packed_write_words(VdbByteWriter *writer, const int64 *values,
+					   uint32 count, int64 base, uint8 bits)
 {
-	VdbPackedHeader header = {.base = base,.bits = bits,.count = (uint16) count};
 	uint32		lanes = vdb_lanes(bits);
 
-	Assert(count <= VDB_VEC_MAX_COUNT && bits <= 64);
-	vdb_bytes_put(writer, &header, sizeof(header));
 	if (bits == 0)
 		return;
 
@@ -124,6 +127,66 @@ vdb_packed_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 	}
 }
 
+/*
+ * Write a section of 'count' values, each of which lies within 'bits' bits
+ * above base (modulo 2^64).
+ */
+void
+vdb_packed_write(VdbByteWriter *writer, const int64 *values, uint32 count,
+				 int64 base, uint8 bits)
+{
+	VdbPacking	packing = {.base = base,.unit = 1,.bits = bits};
+
+	vdb_packing_write(writer, values, count, &packing);
+}
+
+/*
+ * How to pack 'count' values from min to max (modulo 2^64) whose distances
+ * from min have the divisor 'unit': with it where that takes fewer bytes.
+ */
+VdbPacking
+vdb_packing_choose(int64 min, int64 max, uint64 unit, uint32 count)
+{
+	uint64		range = (uint64) max - (uint64) min;
+	VdbPacking	as_is = {.base = min,.unit = 1,.bits = vdb_bits_for(range)};
+	VdbPacking	scaled = {.base = min,.unit = unit,.bits = vdb_bits_for(range / unit)};
+
+	Assert(unit > 0);
+	if (unit > 1 &&
+		vdb_packing_measure(&scaled, count) < vdb_packing_measure(&as_is, count))
+		return scaled;
+	return as_is;
+}
+
+uint64
+vdb_packing_measure(const VdbPacking *packing, uint32 count)
+{
+	return vdb_packed_measure(packing->bits, count) +
+		(packing->unit > 1 ? sizeof(packing->unit) : 0);
+}
+
+/* Write a section of 'count' values in the way that 'packing' says. */
+void
+vdb_packing_write(VdbByteWriter *writer, const int64 *values, uint32 count,
+				  const VdbPacking *packing)
+{
+	VdbPackedHeader header = {.base = packing->base,.bits = packing->bits,.count = (uint16) count};
+	int64		fields[VDB_VEC_MAX_COUNT];
+
+	Assert(count <= VDB_VEC_MAX_COUNT && packing->bits <= 64 && packing->unit > 0);
+	if (packing->unit > 1)
+		header.flags |= VDB_PACKF_UNIT;
+	vdb_bytes_put(writer, &header, sizeof(header));
+	if (packing->unit == 1)
+	{
+		vdb_packed_write_words(writer, values, count, packing->base, packing->bits);
+		return;
+	}
+	vdb_bytes_put(writer, &packing->unit, sizeof(packing->unit));
+	vdb_unit_divide(values, count, packing->base, packing->unit, fields);
+	vdb_packed_write_words(writer, fields, count, 0, packing->bits);
+}
+
 /* Take a section off the bytes and check that it is all there. */
 VdbCodecStatus
 vdb_packed_open(VdbPackedView *view, VdbByteReader *bytes)
@@ -133,9 +196,17 @@ vdb_packed_open(VdbPackedView *view, VdbByteReader *bytes)
 	if (!vdb_bytes_copy(bytes, &header, sizeof(header)))
 		return VDB_CODEC_TRUNCATED;
 	if (header.bits > 64 || header.count > VDB_VEC_MAX_COUNT ||
-		header.zero1 != 0 || header.zero2 != 0)
+		(header.flags & ~VDB_PACKF_UNIT) != 0 || header.zero != 0)
 		return VDB_CODEC_CORRUPT;
 
+	view->unit = 1;
+	if (header.flags & VDB_PACKF_UNIT)
+	{
+		if (!vdb_bytes_copy(bytes, &view->unit, sizeof(view->unit)))
+			return VDB_CODEC_TRUNCATED;
+		if (view->unit <= 1)
+			return VDB_CODEC_CORRUPT;
+	}
 	view->base = header.base;
 	view->bits = header.bits;
 	view->count = header.count;
@@ -174,7 +245,13 @@ vdb_packed_block(const VdbPackedView *view, uint32 block, int64 *out)
 		memset(padded + present, 0, VDB_PACK_ROW_BYTES * view->bits - present);
 		words = padded;
 	}
-	vdb_unpack_block(words, view->bits, (uint64) view->base, out);
+	if (view->unit <= 1)
+		vdb_unpack_block(words, view->bits, (uint64) view->base, out);
+	else
+	{
+		vdb_unpack_block(words, view->bits, 0, out);
+		vdb_scale_block(out, view->unit, (uint64) view->base);
+	}
 	return n;
 }
 
@@ -233,29 +310,35 @@ vdb_packed_at(const VdbPackedView *view, uint32 pos)
 	if (shift + bits > word_bits)
 		field |= vdb_lane_word(block, index + 1, lane, lanes) <<
 			(word_bits - shift);
-	return (int64) ((uint64) view->base + (field & (UINT64_MAX >> (64 - bits))));
+	field &= UINT64_MAX >> (64 - bits);
+	if (view->unit > 1)
+		field *= view->unit;
+	return (int64) ((uint64) view->base + field);
 }
 
 /* ---- encoding "for": one section, base = minimum ---- */
 
-static uint8
-vdb_for_bits(const VdbEncodePlan *plan)
+static VdbPacking
+vdb_for_packing(const VdbEncodePlan *plan)
 {
 	Assert(plan->min <= plan->max);
-	return vdb_bits_for((uint64) plan->max - (uint64) plan->min);
+	return vdb_packing_choose(plan->min, plan->max, plan->unit, plan->count);
 }
 
 static uint64
 vdb_for_measure(const VdbEncodePlan *plan)
 {
-	return vdb_packed_measure(vdb_for_bits(plan), plan->count);
+	VdbPacking	packing = vdb_for_packing(plan);
+
+	return vdb_packing_measure(&packing, plan->count);
 }
 
 static void
 vdb_for_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 {
-	vdb_packed_write(writer, plan->values, plan->count, plan->min,
-					 vdb_for_bits(plan));
+	VdbPacking	packing = vdb_for_packing(plan);
+
+	vdb_packing_write(writer, plan->values, plan->count, &packing);
 }
 
 static VdbCodecStatus

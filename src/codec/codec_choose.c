@@ -92,6 +92,20 @@ vdb_plan_deltas(VdbEncodePlan *plan)
 	plan->delta_max = min <= max ? max : 0;
 }
 
+/*
+ * The greatest common divisor.  Differences have it too, unless some of them
+ * may have wrapped.
+ */
+static void
+vdb_plan_unit(VdbEncodePlan *plan)
+{
+	uint64		range = (uint64) plan->max - (uint64) plan->min;
+
+	plan->unit = vdb_unit_of(plan->values, plan->count, plan->min);
+	plan->delta_unit = range <= (uint64) PG_INT64_MAX ? plan->unit : 1;
+	Assert(plan->unit > 0 && range % plan->unit == 0);
+}
+
 static void
 vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 {
@@ -106,6 +120,7 @@ vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 	plan->values = in->values;
 	plan->runs = 0;
 	plan->min = plan->max = plan->delta_min = plan->delta_max = 0;
+	plan->unit = plan->delta_unit = 1;
 	if (plan->null_count == plan->count)
 		return;
 
@@ -120,6 +135,7 @@ vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 		vdb_plan_fill_nulls(plan, scratch->filled);
 	vdb_plan_range(plan);
 	vdb_plan_deltas(plan);
+	vdb_plan_unit(plan);
 }
 
 /* ---- choice ---- */

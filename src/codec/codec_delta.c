@@ -21,19 +21,22 @@ vdb_delta_restarts(uint32 count)
 	return (count + VDB_DELTA_RESTART - 1) / VDB_DELTA_RESTART;
 }
 
-static uint8
-vdb_delta_bits(const VdbEncodePlan *plan)
+static VdbPacking
+vdb_delta_packing(const VdbEncodePlan *plan)
 {
 	Assert(plan->delta_min <= plan->delta_max);
-	return vdb_bits_for((uint64) plan->delta_max - (uint64) plan->delta_min);
+	return vdb_packing_choose(plan->delta_min, plan->delta_max,
+							  plan->delta_unit, plan->count);
 }
 
 static uint64
 vdb_delta_measure(const VdbEncodePlan *plan)
 {
+	VdbPacking	packing = vdb_delta_packing(plan);
+
 	if (plan->count == 0)
 		return VDB_NOT_APPLICABLE;
-	return vdb_packed_measure(vdb_delta_bits(plan), plan->count) +
+	return vdb_packing_measure(&packing, plan->count) +
 		(uint64) vdb_delta_restarts(plan->count) * sizeof(int64);
 }
 
@@ -43,6 +46,7 @@ vdb_delta_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 	int64		deltas[VDB_VEC_MAX_COUNT];
 	int64		restarts[VDB_VEC_MAX_COUNT / VDB_DELTA_RESTART];
 	const int64 *values = plan->values;
+	VdbPacking	packing = vdb_delta_packing(plan);
 
 	Assert(plan->count > 0 && plan->count <= VDB_VEC_MAX_COUNT);
 	for (uint32 pos = 0; pos < plan->count; pos++)
@@ -56,8 +60,7 @@ vdb_delta_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 			deltas[pos] = (int64) ((uint64) values[pos] -
 								   (uint64) values[pos - 1]);
 	}
-	vdb_packed_write(writer, deltas, plan->count, plan->delta_min,
-					 vdb_delta_bits(plan));
+	vdb_packing_write(writer, deltas, plan->count, &packing);
 	vdb_bytes_put(writer, restarts,
 				  vdb_delta_restarts(plan->count) * sizeof(int64));
 }

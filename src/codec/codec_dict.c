@@ -94,30 +94,38 @@ vdb_dict_code(VdbEncodeScratch *scratch, uint32 pos, uint32 *entries)
 	return (*entries)++;
 }
 
+/* How codes of so many entries are packed */
+static VdbPacking
+vdb_dict_code_packing(uint32 entries)
+{
+	Assert(entries > 0);
+	return (VdbPacking) {.base = 0,.unit = 1,.bits = vdb_bits_for(entries - 1)};
+}
+
 /* The least that an INT dictionary of so many entries can take */
 static uint64
 vdb_dict_least_bytes(uint32 entries, uint32 count)
 {
-	uint8		bits = vdb_bits_for(entries - 1);
+	VdbPacking	packing = vdb_dict_code_packing(entries);
 
-	Assert(entries > 0);
-	return Min(vdb_packed_measure(bits, count), vdb_runs_measure(entries, bits)) +
-		vdb_packed_measure(bits, entries);
+	return Min(vdb_packing_measure(&packing, count),
+			   vdb_runs_measure(entries, &packing)) +
+		vdb_packing_measure(&packing, entries);
 }
 
 /* How the codes are best stored, once they are all known */
 static void
 vdb_dict_measure_codes(VdbEncodePlan *plan)
 {
-	uint8		bits = vdb_bits_for(plan->distinct - 1);
-	uint64		packed = vdb_packed_measure(bits, plan->count);
+	VdbPacking	packing = vdb_dict_code_packing(plan->distinct);
+	uint64		packed = vdb_packing_measure(&packing, plan->count);
 	uint64		by_runs;
 
 	plan->code_runs = 1;
 	for (uint32 pos = 1; pos < plan->count; pos++)
 		plan->code_runs += plan->codes[pos] != plan->codes[pos - 1];
 
-	by_runs = VDB_ALIGN8(vdb_runs_measure(plan->code_runs, bits));
+	by_runs = VDB_ALIGN8(vdb_runs_measure(plan->code_runs, &packing));
 	plan->code_encoding = by_runs < packed ? VDB_ENC_RLE : VDB_ENC_FOR;
 	plan->code_bytes = Min(by_runs, packed);
 }
@@ -165,6 +173,13 @@ vdb_dict_build(VdbEncodeScratch *scratch, uint64 best_bytes, bool forced)
 
 /* ---- write ---- */
 
+/* How the entries of an INT dictionary are packed */
+static VdbPacking
+vdb_dict_entry_packing(const VdbEncodePlan *plan)
+{
+	return vdb_packing_choose(plan->min, plan->max, plan->unit, plan->distinct);
+}
+
 static uint64
 vdb_dict_measure(const VdbEncodePlan *plan)
 {
@@ -173,9 +188,11 @@ vdb_dict_measure(const VdbEncodePlan *plan)
 	if (plan->distinct == 0)
 		return VDB_NOT_APPLICABLE;
 	if (plan->in->kind == VDB_VEC_INT)
-		entry_bytes = vdb_packed_measure(vdb_bits_for((uint64) plan->max -
-													  (uint64) plan->min),
-										 plan->distinct);
+	{
+		VdbPacking	packing = vdb_dict_entry_packing(plan);
+
+		entry_bytes = vdb_packing_measure(&packing, plan->distinct);
+	}
 	else
 		entry_bytes = vdb_items_measure(plan->in, plan->entry_pos,
 										plan->distinct);
@@ -185,16 +202,16 @@ vdb_dict_measure(const VdbEncodePlan *plan)
 static void
 vdb_dict_write_codes(const VdbEncodePlan *plan, VdbByteWriter *writer)
 {
-	uint8		bits = vdb_bits_for(plan->distinct - 1);
+	VdbPacking	packing = vdb_dict_code_packing(plan->distinct);
 	int64		codes[VDB_VEC_MAX_COUNT];
 
 	Assert(plan->count <= VDB_VEC_MAX_COUNT);
 	for (uint32 pos = 0; pos < plan->count; pos++)
 		codes[pos] = plan->codes[pos];
 	if (plan->code_encoding == VDB_ENC_RLE)
-		vdb_runs_write(writer, codes, plan->count, plan->code_runs, 0, bits);
+		vdb_runs_write(writer, codes, plan->count, plan->code_runs, &packing);
 	else
-		vdb_packed_write(writer, codes, plan->count, 0, bits);
+		vdb_packing_write(writer, codes, plan->count, &packing);
 	vdb_bytes_pad8(writer);
 }
 
@@ -207,6 +224,7 @@ vdb_dict_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 		.code_bytes = (uint32) plan->code_bytes
 	};
 	int64		entries[VDB_VEC_MAX_COUNT];
+	VdbPacking	packing;
 
 	Assert(plan->distinct > 0 && plan->distinct <= VDB_VEC_MAX_COUNT);
 	Assert(plan->code_bytes % 8 == 0);
@@ -219,8 +237,8 @@ vdb_dict_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 	}
 	for (uint32 entry = 0; entry < plan->distinct; entry++)
 		entries[entry] = plan->values[plan->entry_pos[entry]];
-	vdb_packed_write(writer, entries, plan->distinct, plan->min,
-					 vdb_bits_for((uint64) plan->max - (uint64) plan->min));
+	packing = vdb_dict_entry_packing(plan);
+	vdb_packing_write(writer, entries, plan->distinct, &packing);
 }
 
 /* ---- read ---- */

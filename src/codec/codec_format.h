@@ -51,10 +51,13 @@ typedef struct VdbPackedHeader
 {
 	int64		base;			/* added to each field, modulo 2^64 */
 	uint8		bits;			/* per field, 0 to 64 */
-	uint8		zero1;
+	uint8		flags;			/* VDB_PACKF_* */
 	uint16		count;			/* fields */
-	uint32		zero2;
+	uint32		zero;
 } VdbPackedHeader;
+
+/* VdbPackedHeader.flags */
+#define VDB_PACKF_UNIT			0x01	/* uint64 follows: each field times this */
 
 typedef struct VdbItemsHeader
 {

@@ -153,8 +153,10 @@ typedef struct VdbEncodePlan
 	const int64 *values;		/* INT, count of them */
 	int64		min;
 	int64		max;
+	uint64		unit;			/* divides each value - min; 1 if nothing does */
 	int64		delta_min;
 	int64		delta_max;
+	uint64		delta_unit;		/* divides each delta - delta_min */
 	uint32		runs;
 
 	uint32		distinct;		/* entries of the dictionary, 0 = none built */
@@ -224,7 +226,25 @@ extern void vdb_nulls_write(const uint8 *nulls, uint32 count, bool run_length,
 extern VdbCodecStatus vdb_nulls_open(VdbVectorReader *reader,
 									 VdbByteReader *bytes);
 
+/* How a packed section has its values: base + unit * field */
+typedef struct VdbPacking
+{
+	int64		base;
+	uint64		unit;			/* 1 = none is stored */
+	uint8		bits;			/* of a field */
+} VdbPacking;
+
+/* codec_unit.c */
+extern uint64 vdb_unit_of(const int64 *values, uint32 count, int64 min);
+extern void vdb_unit_divide(const int64 *values, uint32 count, int64 base,
+							uint64 unit, int64 *fields);
+
 /* codec_bitpack.c */
+extern VdbPacking vdb_packing_choose(int64 min, int64 max, uint64 unit,
+									 uint32 count);
+extern uint64 vdb_packing_measure(const VdbPacking *packing, uint32 count);
+extern void vdb_packing_write(VdbByteWriter *writer, const int64 *values,
+							  uint32 count, const VdbPacking *packing);
 extern uint64 vdb_packed_measure(uint8 bits, uint32 count);
 extern void vdb_packed_write(VdbByteWriter *writer, const int64 *values,
 							 uint32 count, int64 base, uint8 bits);
@@ -254,9 +274,10 @@ extern VdbCodecStatus vdb_items_decode(const VdbVectorReader *reader,
 									   uint32 *image_bytes);
 
 /* codec_rle.c: also the codes of a dictionary */
-extern uint64 vdb_runs_measure(uint32 runs, uint8 bits);
+extern uint64 vdb_runs_measure(uint32 runs, const VdbPacking *packing);
 extern void vdb_runs_write(VdbByteWriter *writer, const int64 *values,
-						   uint32 count, uint32 runs, int64 base, uint8 bits);
+						   uint32 count, uint32 runs,
+						   const VdbPacking *packing);
 extern VdbCodecStatus vdb_runs_open(VdbVectorReader *reader,
 									VdbByteReader *bytes);
 extern VdbCodecStatus vdb_runs_decode(const VdbVectorReader *reader,

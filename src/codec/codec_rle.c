@@ -14,15 +14,15 @@
 #include "codec_private.h"
 
 uint64
-vdb_runs_measure(uint32 runs, uint8 bits)
+vdb_runs_measure(uint32 runs, const VdbPacking *packing)
 {
-	return vdb_packed_measure(bits, runs) + (uint64) runs * sizeof(uint16);
+	return vdb_packing_measure(packing, runs) + (uint64) runs * sizeof(uint16);
 }
 
 /* Write 'count' values that form 'runs' runs. */
 void
 vdb_runs_write(VdbByteWriter *writer, const int64 *values, uint32 count,
-			   uint32 runs, int64 base, uint8 bits)
+			   uint32 runs, const VdbPacking *packing)
 {
 	int64		heads[VDB_VEC_MAX_COUNT];
 	uint16		ends[VDB_VEC_MAX_COUNT];
@@ -39,7 +39,7 @@ vdb_runs_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 		run++;
 	}
 	Assert(run == runs);
-	vdb_packed_write(writer, heads, runs, base, bits);
+	vdb_packing_write(writer, heads, runs, packing);
 	vdb_bytes_put(writer, ends, (uint64) runs * sizeof(uint16));
 }
 
@@ -107,25 +107,28 @@ vdb_runs_at(const VdbVectorReader *reader, uint32 pos)
 	return vdb_packed_at(&reader->packed, low);
 }
 
-static uint8
-vdb_rle_bits(const VdbEncodePlan *plan)
+static VdbPacking
+vdb_rle_packing(const VdbEncodePlan *plan)
 {
-	return vdb_bits_for((uint64) plan->max - (uint64) plan->min);
+	return vdb_packing_choose(plan->min, plan->max, plan->unit, plan->runs);
 }
 
 static uint64
 vdb_rle_measure(const VdbEncodePlan *plan)
 {
+	VdbPacking	packing = vdb_rle_packing(plan);
+
 	if (plan->count == 0)
 		return VDB_NOT_APPLICABLE;
-	return vdb_runs_measure(plan->runs, vdb_rle_bits(plan));
+	return vdb_runs_measure(plan->runs, &packing);
 }
 
 static void
 vdb_rle_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 {
-	vdb_runs_write(writer, plan->values, plan->count, plan->runs, plan->min,
-				   vdb_rle_bits(plan));
+	VdbPacking	packing = vdb_rle_packing(plan);
+
+	vdb_runs_write(writer, plan->values, plan->count, plan->runs, &packing);
 }
 
 static VdbCodecStatus

@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/relfilenodemap.h"
 #include "utils/snapmgr.h"
 
 #include "migrate/migrate.h"
@@ -152,6 +153,9 @@ vdb_migrate_collect(VdbPool *pool)
 		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) || past_end)
 			continue;
 		if (!file_gone(&key))
+			continue;
+		/* A table that is still there has lost its file: that is damage, and may be repaired. */
+		if (key.backend == -1 && OidIsValid(RelidByRelfilenode(key.spc, key.relnode)))
 			continue;
 		vdb_map_table_drop(&ref);
 		dropped++;

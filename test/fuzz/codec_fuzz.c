@@ -568,7 +568,8 @@ make_corpus_of(const char *directory, uint8 kind, uint32 count, bool with_nulls,
 		{
 			uint64		pick = encoding == VDB_ENC_CONSTANT ? 3 : pos / 5 % far;
 
-			values[pos] = (int64) (pick * UINT64_C(0x12345678901));
+			/* a common divisor or none */
+			values[pos] = (int64) (pick * UINT64_C(0x12345678901) + (count == 130 ? pick & 1 : 0));
 			memset(data + pos * 16, (int) pick, 16);
 			ptrs[pos] = data + pick;
 			lens[pos] = (uint32) (pick * 19 % 700);

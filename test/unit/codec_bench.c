@@ -139,6 +139,9 @@ bench_ints(void)
 	measure("timestamps", &in, sizeof(values));
 	for (uint32 pos = 0; pos < COUNT; pos++)
 		values[pos] = (int64) (unit_random_below(50) * UINT64_C(0x0123456789ABCDEF));
+	measure("50 values, unit", &in, sizeof(values));
+	for (uint32 pos = 0; pos < COUNT; pos++)
+		values[pos] += values[pos] & 1;
 	measure("50 far values", &in, sizeof(values));
 	for (uint32 pos = 0; pos < COUNT; pos++)
 		values[pos] = (int64) (pos / 60 * 77777777);

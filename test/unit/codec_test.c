@@ -80,7 +80,7 @@ count_nulls(const VdbVectorInput *in)
 
 typedef enum IntShape
 {
-	INT_ZERO, INT_EXTREMES, INT_RANDOM, INT_SMALL, INT_RISING, INT_RUNS, INT_FEW_FAR, INT_FALLING_STEEP, INT_SHAPES
+	INT_ZERO, INT_EXTREMES, INT_RANDOM, INT_SMALL, INT_RISING, INT_RUNS, INT_FEW_FAR, INT_FALLING_STEEP, INT_MINUTES, INT_SHAPES
 } IntShape;
 
 static int64
@@ -121,10 +121,14 @@ make_ints(IntShape shape, uint32 width, uint32 count, int64 *values)
 					x = unit_random();
 				break;
 			case INT_FEW_FAR:
-				x = unit_random_below(7) * UINT64_C(0x0123456789ABCDEF);
+				x = unit_random_below(7);
+				x = x * UINT64_C(0x0123456789ABCDEF) + (x & 1);	/* no common divisor */
 				break;
 			case INT_FALLING_STEEP:
 				x -= UINT64_C(0x7000000000000001);
+				break;
+			case INT_MINUTES:
+				x = 11 + (width == 8 ? UINT64_C(60000000) : 6) * unit_random_below(20);
 				break;
 			default:
 				break;
@@ -894,6 +898,94 @@ test_golden(void)
 }
 
 /*
+ * Values base + unit * small at both ends of int64 and for units up to the
+ * greatest: the unit is stored, all encodings give the values back, and units
+ * that cannot be are refused.
+ */
+static void
+test_units(void)
+{
+	static const uint64 units[] = {
+		2, 3, 7, 12, 60, 1000000, 60000000, UINT64_C(86400000000), UINT64_C(1) << 32,
+		UINT64_C(0x5555555555555555), UINT64_C(0x7FFFFFFFFFFFFFFF), UINT64_C(1) << 63,
+		UINT64_C(0x8000000000000001), UINT64_MAX
+	};
+	static const uint32 counts[] = {2, 200, 256, 700, 2048};
+	static const int forces[] = {-1, VDB_ENC_RLE, VDB_ENC_FOR, VDB_ENC_DELTA, VDB_ENC_DICT};
+	int64		values[MAX_COUNT];
+	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 8,.values = values};
+
+	for (size_t u = 0; u < lengthof(units); u++)
+		for (size_t c = 0; c < lengthof(counts); c++)
+			for (int top = 0; top < 2; top++)
+				for (int nulls = 0; nulls < NULLS_ALL; nulls++)
+				{
+					uint64		most = Min(UINT64_MAX / units[u], 40);
+
+					in.count = counts[c];
+					in.nulls = make_nulls(nulls, in.count);
+					for (uint32 pos = 0; pos < in.count; pos++)
+					{
+						uint64		steps = unit_random_below((uint32) most + 1) * units[u];
+
+						if (pos % 7 == 0 && pos > 0)
+							values[pos] = values[pos - 1];
+						else
+							values[pos] = (int64) (top ? (uint64) PG_INT64_MAX - steps : (uint64) PG_INT64_MIN + steps);
+					}
+					for (size_t f = 0; f < lengthof(forces); f++)
+						round_trip(&in, forces[f], f % 2 ? -1 : 0, forces[f]);
+				}
+}
+
+static void
+test_unit_bytes(void)
+{
+	static const uint8 golden_for[] = {
+		1, 3, 0, 0, 5, 0, 8, 0, 56, 0, 0, 0, 56, 0, 0, 0,
+		0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2, 1, 5, 0, 0, 0, 0, 0,
+		0, 0x10, 0xA5, 0xD4, 0xE8, 0, 0, 0,
+		0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+		1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+	};
+	int64		values[700] = {-2, 1999999999998, 2999999999998, -2, 999999999998};
+	VdbEncodeOptions options = {.force_encoding = VDB_ENC_FOR};
+	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 8,.count = 5,.values = values};
+	VdbEncodedVector out;
+	VdbVectorReader reader;
+	uint8	   *copy;
+
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK, "encode");
+	UNIT_CHECK(out.bytes[25] == 1 && out.size_bytes == sizeof(golden_for) &&
+			   memcmp(out.bytes, golden_for, sizeof(golden_for)) == 0, "golden, %zu bytes", out.size_bytes);
+	values[1] = -1;
+	values[2] = 0;
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0, "unit 1");
+	/* hardly fewer bits, and no fewer bytes */
+	in.count = 3;
+	values[1] = 0;
+	values[2] = 2;
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0, "does not pay");
+
+	in.count = 700;
+	for (uint32 pos = 0; pos < in.count; pos++)
+		values[pos] = 300 + 1000 * (int64) (pos % 11);
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 1 && out.bytes[24] == 4, "pays");
+	copy = exact_copy(&out);
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_OK, "open");
+	for (uint8 unit = 0; unit < 2; unit++)
+	{
+		memset(copy + 32, 0, 8);
+		copy[32] = unit;
+		UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unit %u", unit);
+	}
+	copy[32] = 2;
+	copy[25] = 2;
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unknown flag");
+	free(copy);
+}
+
+/*
  * The packed layout by its definition in the README, bit by bit, against what
  * the kernels wrote.
  */
@@ -1242,6 +1334,8 @@ main(void)
 	unit_run("names and numbers", test_names);
 	unit_run("golden bytes of version 1", test_golden);
 	unit_run("packed layout as documented", test_packed_layout);
+	unit_run("units", test_units);
+	unit_run("bytes of units", test_unit_bytes);
 	unit_run("every bit width", test_bit_widths);
 	unit_run("dictionary sizes", test_dictionary_sizes);
 	unit_run("int8 round trips", test_int8);
