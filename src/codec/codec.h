@@ -129,6 +129,8 @@ typedef struct VdbVectorReader
 	VdbPackedView packed;		/* for, delta; rle: run values; dict: codes */
 	const uint8 *run_ends;		/* rle, or dict with rle codes; else NULL */
 	const uint8 *restarts;		/* delta */
+	const uint8 *planes;		/* planes, highest first; base and unit in packed */
+	uint8		plane_count;
 	VdbPackedView entries;		/* dict of INT */
 	VdbItemsView items;			/* FIXED and BYTES: values or entries */
 	uint16		null_count;

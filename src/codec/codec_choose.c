@@ -14,6 +14,10 @@
 #define VDB_ZSTD_MIN_SAVED_BYTES	32
 #define VDB_ZSTD_MIN_SAVED_PART		8
 
+/* Planes are tried for so many positions, and save so much */
+#define VDB_PLANES_MIN_COUNT		256
+#define VDB_PLANES_SAVE_PART		16
+
 /* No second opinion on payloads that are dear to compress twice */
 #define VDB_RIVAL_MAX_BYTES			(1024 * 1024)
 
@@ -392,6 +396,32 @@ vdb_try_rival(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
 	return status;
 }
 
+/* Planes, where a guess promises that they beat the best by 1/16 and they do */
+static VdbCodecStatus
+vdb_try_planes(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
+			   VdbAttempt *best)
+{
+	VdbAttempt	rival = {.methods = &vdb_codec_planes};
+	uint64		most = best->stored_bytes - best->stored_bytes / VDB_PLANES_SAVE_PART;
+	VdbBufferName raw;
+	VdbBufferName packed;
+	VdbCodecStatus status;
+
+	if (plan->in->kind != VDB_VEC_INT || plan->count < VDB_PLANES_MIN_COUNT ||
+		best->stored_bytes < plan->count / 2 || vdb_planes_estimate(plan) >= most)
+		return VDB_CODEC_OK;
+	/* the best may lie in either pair of buffers */
+	raw = best->methods == &vdb_codec_plain ? VDB_BUFFER_PLANES : VDB_BUFFER_RIVAL;
+	packed = raw == VDB_BUFFER_RIVAL ? VDB_BUFFER_RIVAL_ZSTD : VDB_BUFFER_PLANES_ZSTD;
+	rival.raw_bytes = rival.methods->measure(plan);
+	status = vdb_attempt_write(ws, plan, raw, &rival);
+	if (status == VDB_CODEC_OK)
+		status = vdb_attempt_zstd(ws, plan, packed, level, most, &rival);
+	if (status == VDB_CODEC_OK && rival.zstd)
+		*best = rival;
+	return status;
+}
+
 /* Apply zstd as the level asks for. */
 static VdbCodecStatus
 vdb_encode_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
@@ -415,6 +445,8 @@ vdb_encode_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 	if (status == VDB_CODEC_OK && options->force_encoding < 0 &&
 		best->methods->number != VDB_ENC_PLAIN)
 		status = vdb_try_rival(ws, plan, level, best);
+	if (status == VDB_CODEC_OK && options->force_encoding < 0)
+		status = vdb_try_planes(ws, plan, level, best);
 	return status;
 }
 

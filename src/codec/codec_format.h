@@ -24,7 +24,8 @@
 #define VDB_ENC_DELTA		4
 #define VDB_ENC_DICT		5
 #define VDB_ENC_ALLNULL		6
-#define VDB_ENC_COUNT		7
+#define VDB_ENC_PLANES		7
+#define VDB_ENC_COUNT		8
 
 /* VdbVectorHeader.flags */
 #define VDB_VECF_ZSTD			0x01	/* payload is stored in frames */
@@ -72,6 +73,16 @@ typedef struct VdbDictHeader
 	uint8		zero;
 	uint32		code_bytes;		/* padded to 8 */
 } VdbDictHeader;
+
+typedef struct VdbPlanesHeader
+{
+	int64		base;
+	uint64		unit;			/* at least 1 */
+	uint8		planes;			/* 1 to 8 */
+	uint8		zero1;
+	uint16		zero2;
+	uint32		zero3;
+} VdbPlanesHeader;
 
 /*
  * Payload with VDB_VECF_ZSTD: this, then a VdbFrame per frame, then the frames.
@@ -125,5 +136,7 @@ StaticAssertDecl(VDB_ENC_FOR == 3, "number of for is pinned");
 StaticAssertDecl(VDB_ENC_DELTA == 4, "number of delta is pinned");
 StaticAssertDecl(VDB_ENC_DICT == 5, "number of dictionary is pinned");
 StaticAssertDecl(VDB_ENC_ALLNULL == 6, "number of allnull is pinned");
+StaticAssertDecl(VDB_ENC_PLANES == 7, "number of planes is pinned");
+StaticAssertDecl(sizeof(VdbPlanesHeader) == 24, "planes header is 24 bytes");
 
 #endif							/* VDB_CODEC_FORMAT_H */

@@ -69,6 +69,8 @@ vdb_frames_head(const VdbEncodePlan *plan, int encoding, const uint8 *raw,
 	VdbDictHeader dict;
 	uint64		entries;
 
+	if (encoding == VDB_ENC_PLANES)
+		return raw_bytes - plan->count;
 	if (encoding == VDB_ENC_PLAIN)
 		return plan->in->kind == VDB_VEC_BYTES ?
 			vdb_items_head(raw, raw_bytes) : 0;
@@ -141,7 +143,7 @@ vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 	uint64		end = 0;
 
 	/* no use in frames that are hardly more than one */
-	if (raw_bytes <= (uint64) 1 << header.shift)
+	if (raw_bytes <= (uint64) 1 << header.shift && encoding != VDB_ENC_PLANES)
 		head = raw_bytes;
 	Assert(head % 8 == 0 || head == raw_bytes);
 	header.head_bytes = (uint32) head;

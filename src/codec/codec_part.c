@@ -97,7 +97,7 @@ vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
 static bool
 vdb_part_may_have_tail(const VdbCodecInfo *info)
 {
-	return info->encoding == VDB_ENC_PLAIN ||
+	return info->encoding == VDB_ENC_PLAIN || info->encoding == VDB_ENC_PLANES ||
 		(info->encoding == VDB_ENC_DICT && info->kind != VDB_VEC_INT);
 }
 
@@ -234,6 +234,14 @@ vdb_codec_part_int_at(const VdbVectorPart *part, uint32 pos, VdbFrameGet get,
 		return vdb_codec_int_at(&part->reader, pos, value);
 	if (info->kind != VDB_VEC_INT || pos >= info->count)
 		return VDB_CODEC_BAD_CALL;
+
+	if (info->encoding == VDB_ENC_PLANES)
+	{
+		status = vdb_part_tail(NULL, part, pos, 1, get, arg, &at);
+		if (status == VDB_CODEC_OK)
+			*value = vdb_planes_value(&part->reader, pos, *at);
+		return status;
+	}
 
 	/* plain; a width divides the size of a frame, so nothing is put together */
 	Assert(info->encoding == VDB_ENC_PLAIN);

@@ -216,6 +216,12 @@ extern const VdbCodecMethods vdb_codec_for;
 extern const VdbCodecMethods vdb_codec_delta;
 extern const VdbCodecMethods vdb_codec_dict;
 extern const VdbCodecMethods vdb_codec_allnull;
+extern const VdbCodecMethods vdb_codec_planes;
+
+/* codec_planes.c */
+extern uint64 vdb_planes_estimate(const VdbEncodePlan *plan);
+extern int64 vdb_planes_value(const VdbVectorReader *reader, uint32 pos,
+							  uint8 lowest);
 
 /* codec_nulls.c */
 extern uint32 vdb_nulls_count(const uint8 *nulls, uint32 count);
@@ -337,6 +343,8 @@ typedef enum VdbBufferName
 	VDB_BUFFER_ENCODE_ZSTD,		/* the same, compressed */
 	VDB_BUFFER_RIVAL,			/* plain, to see whether zstd likes it better */
 	VDB_BUFFER_RIVAL_ZSTD,
+	VDB_BUFFER_PLANES,			/* planes, where the rival is the best so far */
+	VDB_BUFFER_PLANES_ZSTD,
 	VDB_BUFFER_DECODE,			/* payload of the last vector opened */
 	VDB_BUFFER_JOIN,			/* a value that lies in several frames */
 	VDB_BUFFER_COUNT

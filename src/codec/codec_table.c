@@ -13,7 +13,8 @@ static const VdbCodecMethods *const vdb_codec_table[] = {
 	[VDB_ENC_FOR] = &vdb_codec_for,
 	[VDB_ENC_DELTA] = &vdb_codec_delta,
 	[VDB_ENC_DICT] = &vdb_codec_dict,
-	[VDB_ENC_ALLNULL] = &vdb_codec_allnull
+	[VDB_ENC_ALLNULL] = &vdb_codec_allnull,
+	[VDB_ENC_PLANES] = &vdb_codec_planes
 };
 
 StaticAssertDecl(lengthof(vdb_codec_table) == VDB_ENC_COUNT,

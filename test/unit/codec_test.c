@@ -532,7 +532,7 @@ static int
 expected_encoding(const VdbVectorInput *in, int force, bool constant)
 {
 	bool		int_only = force == VDB_ENC_RLE || force == VDB_ENC_FOR ||
-	force == VDB_ENC_DELTA;
+	force == VDB_ENC_DELTA || force == VDB_ENC_PLANES;
 
 	if (force < 0)
 		return -1;
@@ -911,7 +911,7 @@ test_units(void)
 		UINT64_C(0x8000000000000001), UINT64_MAX
 	};
 	static const uint32 counts[] = {2, 200, 256, 700, 2048};
-	static const int forces[] = {-1, VDB_ENC_RLE, VDB_ENC_FOR, VDB_ENC_DELTA, VDB_ENC_DICT};
+	static const int forces[] = {-1, VDB_ENC_RLE, VDB_ENC_FOR, VDB_ENC_DELTA, VDB_ENC_DICT, VDB_ENC_PLANES};
 	int64		values[MAX_COUNT];
 	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 8,.values = values};
 
@@ -985,6 +985,61 @@ test_unit_bytes(void)
 	free(copy);
 }
 
+/* Planes: their bytes; chosen where upper bytes are skewed, and not where nothing is gained */
+static void
+test_planes(void)
+{
+	static const uint8 golden[] = {
+		1, 7, 0, 0, 3, 0, 4, 0, 35, 0, 0, 0, 35, 0, 0, 0,
+		0xFB, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 10, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+		1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 3
+	};
+	int64		values[MAX_COUNT] = {2585, -5, 25};
+	VdbEncodeOptions options = {.force_encoding = VDB_ENC_PLANES};
+	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 4,.count = 3,.values = values};
+	VdbEncodedVector out;
+	VdbVectorReader reader;
+	uint8	   *copy;
+	uint32		accepted = 0;
+
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK, "encode");
+	UNIT_CHECK(out.size_bytes == sizeof(golden) &&
+			   memcmp(out.bytes, golden, sizeof(golden)) == 0, "golden, %zu bytes", out.size_bytes);
+	copy = exact_copy(&out);
+	for (uint32 at = 32; at < 40; at++)
+	{
+		copy[at] ^= 0x40;
+		accepted += vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_OK;
+		copy[at] ^= 0x40;
+	}
+	UNIT_CHECK(accepted == 0, "%u wrong headers accepted", accepted);
+	copy[24] = 0;
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unit 0");
+	free(copy);
+
+	/* as distances are: few of them long */
+	in.count = MAX_COUNT;
+	for (uint32 pos = 0; pos < MAX_COUNT; pos++)
+		values[pos] = (int64) (unit_random_below(1000) + (pos % 50 == 0 ? unit_random_below(7000) : 0));
+	values[0] = 8000;
+	values[1] = 1;
+	for (int nulls = 0; nulls < NULLS_ALL; nulls++)
+	{
+		in.nulls = make_nulls(nulls, in.count);
+		(void) round_trip(&in, VDB_ENC_PLANES, -1, VDB_ENC_PLANES);
+		(void) round_trip(&in, VDB_ENC_PLANES, 3, VDB_ENC_PLANES);
+	}
+	in.nulls = NULL;
+	UNIT_CHECK(round_trip(&in, -1, 3, VDB_ENC_PLANES).zstd, "skewed");
+	(void) round_trip(&in, -1, 0, VDB_ENC_FOR);
+	in.count = 255;
+	(void) round_trip(&in, -1, 3, VDB_ENC_FOR);
+	in.count = MAX_COUNT;
+	make_ints(INT_RISING, 8, MAX_COUNT, values);
+	in.width = 8;
+	(void) round_trip(&in, -1, 3, VDB_ENC_DELTA);
+}
+
 /*
  * The packed layout by its definition in the README, bit by bit, against what
  * the kernels wrote.
@@ -1034,7 +1089,7 @@ test_packed_layout(void)
 static void
 test_names(void)
 {
-	static const char *const names[] = {"plain", "constant", "rle", "for", "delta", "dictionary", "allnull"};
+	static const char *const names[] = {"plain", "constant", "rle", "for", "delta", "dictionary", "allnull", "planes"};
 
 	for (int encoding = 0; encoding < VDB_ENC_COUNT; encoding++)
 	{
@@ -1336,6 +1391,7 @@ main(void)
 	unit_run("packed layout as documented", test_packed_layout);
 	unit_run("units", test_units);
 	unit_run("bytes of units", test_unit_bytes);
+	unit_run("planes", test_planes);
 	unit_run("every bit width", test_bit_widths);
 	unit_run("dictionary sizes", test_dictionary_sizes);
 	unit_run("int8 round trips", test_int8);
