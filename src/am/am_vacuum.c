@@ -39,6 +39,7 @@
 #include "utils/timestamp.h"
 
 #include "am/am.h"
+#include "base/vdb_stop_point.h"
 #include "base/vdb_wal.h"
 #include "migrate/migrate.h"
 
@@ -212,6 +213,21 @@ note_not_reaped(VacuumState *vs)
 	}
 }
 
+/* Row numbers without rows that indexes may still point to; may be negative.  No lightweight lock held. */
+static void
+count_dead(VacuumState *vs, int64 more)
+{
+	VdbScmChange *change;
+	VdbTableDelta delta = {.dead_rows = more};
+
+	(void) vdb_incarnation_current(vs->ref.pool);
+	LWLockAcquire(vdb_map_lock(vs->ref.slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(vs->ref.pool, 0);
+	vdb_map_table_count(change, &vs->ref, &delta);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(vs->ref.slot));
+}
+
 /*
  * The rows of the batch with these fates, taken off: under the exclusive lock,
  * as the block may have moved to a stripe since it was read.  A version that
@@ -236,7 +252,8 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 			vdb_version_raise_removed(&version.hdr, &latest);
 	}
 
-	(void) vdb_incarnation_current(vs->ref.pool);
+	/* counted first: a VACUUM that ends before the indexes' turn leaves the next one to know */
+	count_dead(vs, ndead);
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
 	vdb_map_lookup(&vs->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE && !vdb_overlay_prepare(&vs->ref, lb, &extent, 0))
@@ -520,20 +537,6 @@ entry_is_dead(ItemPointer tid, void *arg)
 }
 
 static void
-count_cleaned(VacuumState *vs, int64 cleaned)
-{
-	VdbScmChange *change;
-	VdbTableDelta delta = {.dead_rows = -cleaned};
-
-	(void) vdb_incarnation_current(vs->ref.pool);
-	LWLockAcquire(vdb_map_lock(vs->ref.slot), LW_EXCLUSIVE);
-	change = vdb_scm_change_begin(vs->ref.pool, 0);
-	vdb_map_table_count(change, &vs->ref, &delta);
-	vdb_scm_change_end(change);
-	LWLockRelease(vdb_map_lock(vs->ref.slot));
-}
-
-static void
 vacuum_index(VacuumState *vs, Relation index, bool delete_entries, double tuples)
 {
 	IndexVacuumInfo info = {0};
@@ -566,20 +569,19 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 {
 	Relation   *indexes;
 	int			nindexes;
-	int64		dead = vs->reaped;
+	int64		dead = 0;
 
 	vac_open_indexes(vs->rel, RowExclusiveLock, &nindexes, &indexes);
 	if (vs->ref.pool != NULL)
-		dead += (int64) vdb_map_table_entry(&vs->ref)->dead_rows;
+		dead = (int64) vdb_map_table_entry(&vs->ref)->dead_rows;
+	VDB_STOP_POINT("vacuum_before_indexes");
 	if (params->index_cleanup != VACOPTVALUE_DISABLED)
 	{
 		for (int i = 0; i < nindexes; i++)
 			vacuum_index(vs, indexes[i], dead > 0, vs->live + vs->recently_dead);
-		if (vs->ref.pool != NULL && dead > vs->reaped)
-			count_cleaned(vs, dead - vs->reaped);
+		if (dead > 0)
+			count_dead(vs, -dead);
 	}
-	else if (vs->reaped > 0)
-		count_cleaned(vs, -vs->reaped);	/* entries are left for a later run */
 	vac_close_indexes(nindexes, indexes, NoLock);
 	return nindexes > 0;
 }
@@ -615,7 +617,8 @@ walk_table(VacuumState *vs)
 	vs->batch = vdb_batch_create(vs->rel);
 	while ((lb = vdb_map_next_lb(&vs->ref, lb)) < limit)
 	{
-		VdbLogicalBlock end = Min(limit, (vdb_lb_range(lb) + 1) * VDB_RANGE_LBS);
+		uint64		next_range = ((uint64) vdb_lb_range(lb) + 1) * VDB_RANGE_LBS;
+		VdbLogicalBlock end = (VdbLogicalBlock) Min((uint64) limit, next_range);
 
 		/*
 		 * Not while a stripe of this range is being built: what is frozen
