@@ -25,7 +25,7 @@ int			vdb_codec_force = -1;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
 int			vdb_migrate_after_ms = 10000;
-int			vdb_migrate_backlog_segments = 64;
+int			vdb_migrate_backlog_segments = 256;
 int			vdb_migrate_cost_delay_ms = 0;
 bool		vdb_migrate_enabled = true;
 int			vdb_migrate_high_water = 50;
@@ -76,8 +76,9 @@ define_migration(void)
 							NULL, &vdb_migrate_after_ms, 10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_backlog_segments",
-							"Number of closed segments that makes a table due for migration.",
-							NULL, &vdb_migrate_backlog_segments, 64, 1, INT_MAX,
+							"Number of closed segments in a range of row numbers that makes them due for migration.",
+							"A range that is complete is due in any case.",
+							&vdb_migrate_backlog_segments, 256, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_cost_delay",
 							"Pause of the migration worker after each stripe.",

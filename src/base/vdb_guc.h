@@ -7,7 +7,7 @@ extern int	vdb_codec_force;			/* encoding number or -1 */
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern int	vdb_migrate_after_ms;		/* age after which settled rows move */
-extern int	vdb_migrate_backlog_segments;	/* closed segments that make a table due */
+extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range due */
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */
 extern int	vdb_migrate_high_water;		/* per cent of the pool */

@@ -87,6 +87,7 @@ typedef struct VdbTableDelta
 	int64		flash_rows;
 	int64		flash_stripes;
 	int64		last_migration;		/* 0: leave */
+	bool		moved_all;			/* it moved all that could */
 } VdbTableDelta;
 
 /* Adds the delta to the change (which may touch one block more).  Caller holds the table's map lock exclusive until the change has ended. */
@@ -208,6 +209,23 @@ extern void vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, 
 
 /* How short could a main fork of npages be cut?  Free runs, candidates not, at its end.  With 'take' they leave the list. */
 extern BlockNumber vdb_map_cut_free_pages(const VdbTableRef *ref, BlockNumber npages, bool take);
+
+/* ---- a range at a glance (map_glance.c) ---- */
+
+/* What a range's node says, read without any lock: a hint, for deciding what to look at. */
+typedef struct VdbRangeGlance
+{
+	bool		complete;			/* all of its logical blocks were handed out */
+	bool		thinned;			/* some are gone, or have an overlay */
+	int			nsegments;
+	int			nstripes;
+	VdbBlock	segments[VDB_RANGE_LBS];
+	VdbBlock	stripes[VDB_RANGE_LBS]; /* metas */
+	uint8		stripe_lbs[VDB_RANGE_LBS];	/* in the range: a block of each stripe */
+} VdbRangeGlance;
+
+/* False: the range has no node.  Caller: a lock on the relation.  ERRCODE_DATA_CORRUPTED at damage. */
+extern bool vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance);
 
 /* ---- verification (map_check.c) ---- */
 

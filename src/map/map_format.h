@@ -56,8 +56,11 @@ typedef struct VdbTableEntry
 	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
 	VdbBlock	free_pages;			/* the block of free page runs, or none */
-	uint32		spare;				/* zero */
+	uint32		moved_at;			/* VDB_MAP_CLOCK when all that could move was last moved, or the table made */
 } VdbTableEntry;
+
+/* Milliseconds, modulo 2^32: differences count. */
+#define VDB_MAP_CLOCK(timestamp) ((uint32) ((timestamp) / 1000))
 
 StaticAssertDecl(sizeof(VdbTableEntry) == 128, "table entry is 128 bytes on media");
 

@@ -27,6 +27,8 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "map/map_internal.h"
 
 /* Where a slot was found. */
@@ -291,6 +293,7 @@ vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTab
 		memset(&entry, 0, sizeof(entry));
 		entry.flags = flags | VDB_TABLE_USED;
 		entry.valid_incarnation = incarnation;
+		entry.moved_at = VDB_MAP_CLOCK(GetCurrentTimestamp());
 		add_entry(pool, key, &entry, ref);
 	}
 	LWLockRelease(vdb_map_directory_lock());
@@ -549,4 +552,10 @@ vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTable
 	vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, dead_rows),
 						 &entry.dead_rows,
 						 offsetof(VdbTableEntry, lists) - offsetof(VdbTableEntry, dead_rows));
+	if (delta->moved_all)
+	{
+		entry.moved_at = VDB_MAP_CLOCK(delta->last_migration);
+		vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, moved_at),
+							 &entry.moved_at, sizeof(entry.moved_at));
+	}
 }

@@ -14,8 +14,9 @@
 
 typedef struct VdbTableFigures
 {
-	uint32		closed_segments;	/* whose rows are settled or may soon be */
-	uint64		oldest_age_ms;		/* since the oldest of them was claimed; 0: unknown */
+	uint32		segments;			/* open ones too */
+	uint32		ripe_ranges;		/* ranges whose segments would make a good stripe */
+	uint32		age_ms;				/* since all that could move was last moved */
 	uint32		unsettled_stripes;	/* whose inserters may have ended by now */
 	uint32		pool_used_percent;
 } VdbTableFigures;
@@ -23,8 +24,7 @@ typedef struct VdbTableFigures
 typedef struct VdbPolicy
 {
 	int			high_water_percent;
-	int			backlog_segments;
-	uint64		after_ms;
+	uint32		after_ms;
 } VdbPolicy;
 
 typedef enum VdbReason
@@ -37,6 +37,11 @@ typedef enum VdbReason
 } VdbReason;
 
 extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy);
+
+/*
+ * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed; complete: the range gets no more.
+ */
+extern bool vdb_migrate_ripe(uint32 segments, uint32 closed, bool complete, int backlog_segments);
 
 /* Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant factor. */
 extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
@@ -52,6 +57,7 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
 #define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are */
+#define VDB_MIGRATE_RIPE	0x08	/* only ripe ranges, and only segments that are closed by themselves */
 
 /* What was done; counts are added to. */
 typedef struct VdbMigrateResult
@@ -74,6 +80,17 @@ extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range
 
 /* All ranges; releases the migration lock between ranges.  Returns whether anything was done. */
 extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
+
+/* ---- what is due (migrate_due.c) ---- */
+
+/*
+ * Is the table due?  *waiting: it has rows in SCM, or unsettled stripes, so somebody must look again later.
+ * Caller: a lock on the relation; no lightweight locks.
+ */
+extern VdbReason vdb_migrate_due(const VdbTableRef *ref, bool *waiting);
+
+/* May a move of this range with these flags find anything?  A hint. */
+extern bool vdb_migrate_promising(const VdbTableRef *ref, uint32 range, int flags);
 
 /* ---- pages of the main fork (migrate_pages.c) ---- */
 

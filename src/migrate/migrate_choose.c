@@ -285,7 +285,7 @@ choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
 
 	header = vdb_rows_segment(&mover->ref, facts[first].extent.ref, lb);
 	nlbs = Min(header->nslots / VDB_LB_ROWS, survey->end - first);
-	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, true))
+	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, !(mover->flags & VDB_MIGRATE_RIPE)))
 		return nlbs;
 	/* closed now; rows that were appended before that count too */
 	for (int i = first; i < first + nlbs; i++)

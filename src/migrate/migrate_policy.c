@@ -16,21 +16,35 @@
 #define VDB_TRUNCATE_FRACTION	16
 
 /*
- * A table is due when its pool fills up, when enough of its segments are
- * closed to make a good stripe, or when its rows have waited long enough.
+ * A table is due when its pool fills up, when its rows have waited long enough, or
+ * when a range's segments make a good stripe.  Age goes before ripeness: under
+ * a steady load something is always ripe, and what never ripens would wait for ever.
  */
 VdbReason
 vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
 {
-	if (figures->closed_segments == 0)
-		return figures->unsettled_stripes > 0 ? VDB_REASON_UNSETTLED : VDB_REASON_NONE;
-	if (figures->pool_used_percent >= (uint32) policy->high_water_percent)
-		return VDB_REASON_FULL;
-	if (figures->closed_segments >= (uint32) policy->backlog_segments)
-		return VDB_REASON_BACKLOG;
-	if (figures->oldest_age_ms >= policy->after_ms)
-		return VDB_REASON_AGE;
+	if (figures->segments > 0)
+	{
+		if (figures->pool_used_percent >= (uint32) policy->high_water_percent)
+			return VDB_REASON_FULL;
+		if (figures->age_ms >= policy->after_ms)
+			return VDB_REASON_AGE;
+		if (figures->ripe_ranges > 0)
+			return VDB_REASON_BACKLOG;
+	}
 	return figures->unsettled_stripes > 0 ? VDB_REASON_UNSETTLED : VDB_REASON_NONE;
+}
+
+/*
+ * A range is ripe when nothing more can come and all of it is closed: then it
+ * becomes one stripe and is never rewritten for its size.  Or when much waits in it.
+ */
+bool
+vdb_migrate_ripe(uint32 segments, uint32 closed, bool complete, int backlog_segments)
+{
+	if (closed == 0)
+		return false;
+	return closed >= (uint32) backlog_segments || (complete && closed == segments);
 }
 
 /*

@@ -76,6 +76,8 @@ vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 			range = vdb_lb_range(lb) - 1;
 			continue;
 		}
+		if (!vdb_migrate_promising(&ref, range, flags))
+			continue;
 		if (!vdb_table_migration_lock(rel, wait))
 			break;
 		if (!swept)

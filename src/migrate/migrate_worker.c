@@ -22,7 +22,6 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lwlock.h"
-#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -51,75 +50,6 @@ worker_exit(int code, Datum arg)
 		worker_pool->worker_pid = 0;
 }
 
-/* Might an unsettled stripe be settled now?  Row lock held. */
-static bool
-may_settle(const VdbStripeMeta *meta)
-{
-	return (meta->flags & VDB_STRIPE_UNSETTLED) != 0 &&
-		!(TransactionIdIsNormal(meta->min_xmin) && TransactionIdIsInProgress(meta->min_xmin)) &&
-		!(TransactionIdIsNormal(meta->max_xmin) && TransactionIdIsInProgress(meta->max_xmin));
-}
-
-/* How many segments wait, and unsettled stripes. */
-static void
-count_waiting(const VdbTableRef *ref, VdbTableFigures *figures)
-{
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	VdbLogicalBlock lb = 0;
-	VdbBlock	last = VDB_BLOCK_NONE;
-	bool		unsettled = false;
-
-	figures->closed_segments = figures->unsettled_stripes = 0;
-	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
-	{
-		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
-		VdbExtent	extent;
-
-		CHECK_FOR_INTERRUPTS();
-		LWLockAcquire(lock, LW_SHARED);
-		vdb_map_lookup(ref, lb, &extent);
-		if (extent.kind == VDB_EXTENT_SEGMENT && extent.ref != last)
-			figures->closed_segments++;
-		else if (extent.kind == VDB_EXTENT_STRIPE && extent.ref != last &&
-				 (vdb_map_meta(ref->pool, extent.ref)->flags & VDB_STRIPE_UNSETTLED))
-		{
-			unsettled = true;
-			figures->unsettled_stripes += may_settle(vdb_map_meta(ref->pool, extent.ref)) ? 1 : 0;
-		}
-		LWLockRelease(lock);
-		last = extent.ref;
-		lb++;
-	}
-	if (figures->closed_segments > 0 || unsettled)
-		work_waiting = true;
-}
-
-uint32
-vdb_migrate_used_percent(VdbPoolShared *pool)
-{
-	uint64		limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024 / VDB_SEGMENT_BYTES;
-
-	return (uint32) (100 * (uint64) pg_atomic_read_u32(&pool->used_segments) / Max(limit, 1));
-}
-
-/* Is the table due?  Its age counts from its last migration, or the first look at it. */
-static VdbReason
-table_reason(const VdbTableRef *ref, VdbPoolShared *pool)
-{
-	VdbTableFigures figures = {0};
-	VdbPolicy	policy;
-	const VdbTableEntry *entry = vdb_map_table_entry(ref);
-	TimestampTz since = Max(entry->last_migration, pool->worker_since);
-
-	policy.high_water_percent = vdb_migrate_high_water;
-	policy.backlog_segments = vdb_migrate_backlog_segments;
-	policy.after_ms = (uint64) vdb_migrate_after_ms;
-	figures.pool_used_percent = vdb_migrate_used_percent(pool);
-	count_waiting(ref, &figures);
-	figures.oldest_age_ms = (uint64) TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
-	return vdb_migrate_reason(&figures, &policy);
-}
-
 /* One table in one transaction; was anything done? */
 static bool
 work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
@@ -138,7 +68,14 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 	rel = try_relation_open(relid, NoLock);
 	if (rel == NULL)
 		return false;
-	reason = vdb_is_vdb(rel) ? table_reason(ref, vdb_pool_shared(pool)) : VDB_REASON_NONE;
+	reason = VDB_REASON_NONE;
+	if (vdb_is_vdb(rel))
+	{
+		bool		waiting;
+
+		reason = vdb_migrate_due(ref, &waiting);
+		work_waiting = work_waiting || waiting;
+	}
 	if (reason != VDB_REASON_NONE)
 	{
 		int			flags = VDB_MIGRATE_COMPACT;
@@ -154,6 +91,8 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 			flags |= VDB_MIGRATE_OWN;
 		else if (reason == VDB_REASON_UNSETTLED)
 			flags |= VDB_MIGRATE_STRIPES;
+		else if (reason == VDB_REASON_BACKLOG)
+			flags |= VDB_MIGRATE_RIPE;
 		done = vdb_migrate_table(rel, flags, false, &result);
 	}
 	relation_close(rel, NoLock);
@@ -222,8 +161,6 @@ claim_pool(Oid db)
 		if (pool->db != db || pool->worker_pid != 0 || now < pool->leave_until)
 			continue;
 		pool->worker_pid = MyProcPid;
-		if (pool->worker_since == 0)
-			pool->worker_since = GetCurrentTimestamp();
 		worker_pool = pool;
 		mine = true;
 		break;

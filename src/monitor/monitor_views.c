@@ -113,13 +113,16 @@ count_table(const VdbTableRef *ref, TableFigures *figures)
 }
 
 /*
- * Rows carry no time.  None of those in SCM has waited longer than since the
- * last migration, or since the first worker of this server run looked.
+ * Rows carry no time.  None of those in SCM has waited longer than since all
+ * that could move was last moved.
  */
 static TimestampTz
-oldest_unmigrated(const VdbTableEntry *entry, const VdbPoolShared *shared)
+oldest_unmigrated(const VdbTableEntry *entry)
 {
-	return Max(entry->last_migration, shared->worker_since);
+	TimestampTz now = GetCurrentTimestamp();
+	uint32		age_ms = VDB_MAP_CLOCK(now) - entry->moved_at;
+
+	return now - (TimestampTz) age_ms * 1000;
 }
 
 static void
@@ -130,7 +133,7 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 	TimestampTz oldest;
 
 	count_table(ref, &figures);
-	oldest = oldest_unmigrated(&entry, vdb_pool_shared(ref->pool));
+	oldest = oldest_unmigrated(&entry);
 	vdb_report_int(report, 0, figures.rows_scm);
 	vdb_report_int(report, 1, figures.segments * VDB_SEGMENT_BYTES);
 	vdb_report_int(report, 2, figures.segments);

@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_due.c
+ *	  Which tables and ranges are due: figures for the policy.
+ *
+ * Ranges are looked at without locks (vdb_map_glance); a stripe's meta only
+ * under a row lock of the stripe, and a segment's state under the lock of its
+ * table's open segments.  So a look costs some microseconds a range, and what
+ * it finds is a hint: a move chooses under its own locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/timestamp.h"
+
+#include "access/transam.h"
+
+#include "base/vdb_guc.h"
+#include "migrate/migrate_private.h"
+
+/* Segments of the range that nobody appends to, nor will. */
+static uint32
+closed_segments(const VdbTableRef *ref, const VdbRangeGlance *glance)
+{
+	uint32		closed = 0;
+
+	for (int i = 0; i < glance->nsegments; i++)
+		if (vdb_rows_segment_state(ref, glance->segments[i]) == VDB_SEGMENT_CLOSED)
+			closed++;
+	return closed;
+}
+
+static bool
+is_ripe(const VdbTableRef *ref, const VdbRangeGlance *glance)
+{
+	return glance->nsegments > 0 &&
+		vdb_migrate_ripe((uint32) glance->nsegments, closed_segments(ref, glance),
+						 glance->complete, vdb_migrate_backlog_segments);
+}
+
+/* A stripe of the glance: is it marked as unsettled?  *settles: might it be settled now? */
+static bool
+is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance, int i, bool *settles)
+{
+	VdbLogicalBlock lb = range * VDB_RANGE_LBS + glance->stripe_lbs[i];
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+	VdbExtent	extent;
+	TransactionId min_xmin = InvalidTransactionId;
+	TransactionId max_xmin = InvalidTransactionId;
+	bool		unsettled = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+	{
+		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, extent.ref);
+
+		unsettled = (meta->flags & VDB_STRIPE_UNSETTLED) != 0;
+		min_xmin = meta->min_xmin;
+		max_xmin = meta->max_xmin;
+	}
+	LWLockRelease(lock);
+	*settles = unsettled &&
+		!(TransactionIdIsNormal(min_xmin) && TransactionIdIsInProgress(min_xmin)) &&
+		!(TransactionIdIsNormal(max_xmin) && TransactionIdIsInProgress(max_xmin));
+	return unsettled;
+}
+
+/* Add up a table; *unsettled: it has unsettled stripes, be they to be settled now or later. */
+static void
+gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *unsettled)
+{
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+	VdbLogicalBlock lb = 0;
+	VdbRangeGlance glance;
+
+	*unsettled = false;
+	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
+	{
+		uint32		range = vdb_lb_range(lb);
+
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_map_glance(ref, range, &glance))
+		{
+			figures->segments += glance.nsegments;
+			figures->ripe_ranges += is_ripe(ref, &glance) ? 1 : 0;
+			for (int i = 0; i < glance.nstripes; i++)
+			{
+				bool		settles;
+
+				*unsettled = is_unsettled(ref, range, &glance, i, &settles) || *unsettled;
+				figures->unsettled_stripes += settles ? 1 : 0;
+			}
+		}
+		if (range == vdb_lb_range(VDB_MAX_LOGICAL_BLOCK))
+			break;
+		lb = (range + 1) * VDB_RANGE_LBS;
+	}
+}
+
+/* Share of what the pool may grow to that is in use. */
+uint32
+vdb_migrate_used_percent(VdbPoolShared *pool)
+{
+	uint64		limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024 / VDB_SEGMENT_BYTES;
+
+	return (uint32) (100 * (uint64) pg_atomic_read_u32(&pool->used_segments) / Max(limit, 1));
+}
+
+/* See migrate.h. */
+VdbReason
+vdb_migrate_due(const VdbTableRef *ref, bool *waiting)
+{
+	VdbTableFigures figures = {0};
+	VdbPolicy	policy;
+	bool		unsettled;
+
+	policy.high_water_percent = vdb_migrate_high_water;
+	policy.after_ms = (uint32) vdb_migrate_after_ms;
+	gather_figures(ref, &figures, &unsettled);
+	figures.pool_used_percent = vdb_migrate_used_percent(vdb_pool_shared(ref->pool));
+	figures.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
+	*waiting = figures.segments > 0 || unsettled;
+	return vdb_migrate_reason(&figures, &policy);
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_promising(const VdbTableRef *ref, uint32 range, int flags)
+{
+	VdbRangeGlance glance;
+
+	if (!vdb_map_glance(ref, range, &glance))
+		return false;
+	if (flags & VDB_MIGRATE_RIPE)
+		return is_ripe(ref, &glance);
+	if (glance.nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
+		return true;
+	if (glance.thinned && glance.nstripes > 0)
+		return true;
+	for (int i = 0; i < glance.nstripes; i++)
+	{
+		bool		settles;
+
+		if (is_unsettled(ref, range, &glance, i, &settles))
+			return true;
+	}
+	return false;
+}
