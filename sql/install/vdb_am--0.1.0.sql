@@ -64,6 +64,17 @@ CREATE VIEW vdb.tables AS
 COMMENT ON VIEW vdb.tables IS 'vdb tables: rows and bytes in SCM and on flash, what waits to be migrated';
 GRANT SELECT ON vdb.tables TO PUBLIC;
 
+-- ... what backends share of stripes
+CREATE FUNCTION vdb.cache_figures(
+	OUT size_bytes bigint, OUT used_bytes bigint, OUT items bigint,
+	OUT hits bigint, OUT misses bigint, OUT pushed_out bigint) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vdb_monitor_cache' LANGUAGE C STRICT PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION vdb.cache_figures() IS 'the row of the view vdb.cache';
+
+CREATE VIEW vdb.cache AS SELECT * FROM vdb.cache_figures();
+COMMENT ON VIEW vdb.cache IS 'the server''s shared cache of decoded pieces of stripes, and what happened in it since the server started';
+GRANT SELECT ON vdb.cache TO PUBLIC;
+
 -- ... one table's parts
 CREATE FUNCTION vdb.stripes(relation regclass,
 	OUT stripe bigint, OUT range bigint, OUT first_page bigint, OUT pages bigint, OUT rows bigint,

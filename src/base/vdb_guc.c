@@ -33,6 +33,7 @@ int			vdb_scm_size_mb = 1024;
 char	   *vdb_scm_tablespace = NULL;
 char	   *vdb_stop_action = NULL;
 char	   *vdb_stop_point = NULL;
+int			vdb_shared_cache_mb = -1;
 int			vdb_stripe_cache_mb = 16;
 int			vdb_zstd_level = 3;
 
@@ -148,6 +149,11 @@ vdb_guc_init(void)
 	define_migration();
 	define_pool();
 	define_testing();
+	DefineCustomIntVariable("vdb.shared_cache",
+							"Shared memory for decoded pieces of stripes that single rows are read from.",
+							"-1 means a quarter of shared_buffers, 0 none.",
+							&vdb_shared_cache_mb, -1, -1, MAX_KILOBYTES / 1024,
+							PGC_POSTMASTER, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.stripe_cache",
 							"Memory a backend may use to keep decoded stripes.",
 							NULL, &vdb_stripe_cache_mb, 16, 1, MAX_KILOBYTES / 1024,

@@ -16,6 +16,7 @@ extern char *vdb_scm_tablespace;
 extern char *vdb_stop_point;			/* name of a stop point (tests) */
 extern char *vdb_stop_action;			/* wait | crash | error */
 extern int	vdb_stripe_cache_mb;		/* per backend */
+extern int	vdb_shared_cache_mb;		/* -1: a quarter of shared_buffers */
 extern int	vdb_zstd_level;
 
 extern void vdb_guc_init(void);

@@ -33,6 +33,7 @@ typedef struct Registered
 {
 	const char *name;
 	Size		size;
+	bool		zeroed;
 	VdbShmemCallback callback;
 } Registered;
 
@@ -46,7 +47,7 @@ static shmem_startup_hook_type prev_startup_hook = NULL;
 
 /* Reserve memory for a later part.  Only from _PG_init while preloading. */
 void
-vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb)
+vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb)
 {
 	Assert(process_shared_preload_libraries_in_progress);
 	Assert(!requested);
@@ -54,6 +55,7 @@ vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb)
 		elog(ERROR, "too many parts of shared memory");
 	registered[nregistered].name = name;
 	registered[nregistered].size = size;
+	registered[nregistered].zeroed = zeroed;
 	registered[nregistered].callback = cb;
 	nregistered++;
 }
@@ -71,6 +73,7 @@ request_hook(void)
 	RequestNamedLWLockTranche("vdb_rows", VDB_ROW_LOCKS);
 	RequestNamedLWLockTranche("vdb_map", VDB_MAP_LOCKS);
 	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
+	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
 	RequestNamedLWLockTranche("vdb_alloc", VDB_MAX_POOLS);
 	RequestNamedLWLockTranche("vdb_pools", 1);
 }
@@ -138,6 +141,7 @@ init_shared(void)
 	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_rows");
 	vdb_shared->map_locks = GetNamedLWLockTranche("vdb_map");
 	vdb_shared->open_locks = GetNamedLWLockTranche("vdb_open");
+	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
 	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
 	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
 	for (int i = 0; i < VDB_MAX_POOLS; i++)
@@ -161,7 +165,7 @@ startup_hook(void)
 		void	   *address = ShmemInitStruct(registered[i].name,
 											  registered[i].size, &found);
 
-		if (!found)
+		if (!found && registered[i].zeroed)
 			MemSet(address, 0, registered[i].size);
 		registered[i].callback(address, found);
 	}

@@ -24,6 +24,7 @@
 #define VDB_ROW_LOCKS		128
 #define VDB_MAP_LOCKS		64
 #define VDB_OPEN_LOCKS		16
+#define VDB_CACHE_LOCKS		64
 #define VDB_MAX_POOLS		64		/* databases with a pool, per server */
 
 /* Counters of one pool; plain statistics, never relied upon. */
@@ -78,6 +79,7 @@ typedef struct VdbShared
 	LWLockPadded *row_locks;
 	LWLockPadded *map_locks;
 	LWLockPadded *open_locks;
+	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
 	Latch	   *launcher_latch;
@@ -93,10 +95,10 @@ extern void vdb_shmem_init(void);
 
 /*
  * Later parts that need own shared memory register it from _PG_init: size is reserved, and the callback runs in the start-up hook with
- * the address (zeroed when found is false).
+ * the address; zeroed, if asked for, when found is false.
  */
 typedef void (*VdbShmemCallback) (void *address, bool found);
-extern void vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb);
+extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb);
 
 /* ERROR with the line to add to postgresql.conf, unless preloaded. */
 extern void vdb_require_preload(void);

@@ -244,6 +244,12 @@ extern VdbCodecStatus vdb_codec_part_unpack(VdbCodecWorkspace *ws,
 											uint8 *to);
 
 /*
+ * The bytes that a part was opened on (all of them: 'keep', or the whole vector)
+ * have been copied: let it refer to the copy, which is 'by' bytes further on.
+ */
+extern void vdb_codec_part_moved(VdbVectorPart *part, ptrdiff_t by);
+
+/*
  * The caller's way to a frame: its raw bytes, at a multiple of 8, there until
  * the next call at least.  It may raise; then the codec has nothing to undo.
  */

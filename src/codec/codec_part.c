@@ -336,3 +336,27 @@ vdb_codec_part_bytes_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 	}
 	return vdb_part_tail(ws, part, start, *image_bytes, get, arg, image);
 }
+
+static void
+vdb_pointer_moved(const uint8 **pointer, ptrdiff_t by)
+{
+	/* as numbers: the old bytes may be gone */
+	if (*pointer != NULL)
+		*pointer = (const uint8 *) ((uintptr_t) *pointer + (uintptr_t) by);
+}
+
+void
+vdb_codec_part_moved(VdbVectorPart *part, ptrdiff_t by)
+{
+	VdbVectorReader *reader = &part->reader;
+
+	vdb_pointer_moved(&reader->payload, by);
+	vdb_pointer_moved(&reader->packed.words, by);
+	vdb_pointer_moved(&reader->run_ends, by);
+	vdb_pointer_moved(&reader->restarts, by);
+	vdb_pointer_moved(&reader->planes, by);
+	vdb_pointer_moved(&reader->entries.words, by);
+	vdb_pointer_moved(&reader->items.data, by);
+	vdb_pointer_moved(&reader->items.starts.words, by);
+	vdb_pointer_moved(&part->frames.table, by);
+}

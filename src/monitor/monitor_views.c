@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_views.c
- *	  The figures behind the views vdb.pool and vdb.tables.
+ *	  The figures behind the views vdb.pool, vdb.tables and vdb.cache.
  *
- * Both only read.  A table whose lock can't be had at once has no figures:
+ * They only read.  A table whose lock can't be had at once has no figures:
  * a view must not wait behind somebody's DDL.
  *
  *-------------------------------------------------------------------------
@@ -19,9 +19,11 @@
 #include "base/vdb_guc.h"
 #include "monitor/monitor.h"
 #include "pages/pages.h"
+#include "stripe/stripe.h"
 
 PG_FUNCTION_INFO_V1(vdb_monitor_pool);
 PG_FUNCTION_INFO_V1(vdb_monitor_table);
+PG_FUNCTION_INFO_V1(vdb_monitor_cache);
 
 /* ---- vdb.pool ---- */
 
@@ -70,6 +72,28 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
 	vdb_report_int(&report, 8, shared->incarnation);
 	report_counters(&report, 9, &shared->counters);
+	vdb_report_row(&report);
+	return (Datum) 0;
+}
+
+/* ---- vdb.cache ---- */
+
+/* One row: the cache that all backends of the server share. */
+Datum
+vdb_monitor_cache(PG_FUNCTION_ARGS)
+{
+	VdbReport	report;
+	VdbSharedFigures figures;
+
+	vdb_report_begin(&report, fcinfo);
+	vdb_require_preload();
+	vdb_shared_cache_figures(&figures);
+	vdb_report_int(&report, 0, figures.size_bytes);
+	vdb_report_int(&report, 1, figures.used_bytes);
+	vdb_report_int(&report, 2, figures.items);
+	vdb_report_int(&report, 3, figures.hits);
+	vdb_report_int(&report, 4, figures.misses);
+	vdb_report_int(&report, 5, figures.pushed_out);
 	vdb_report_row(&report);
 	return (Datum) 0;
 }

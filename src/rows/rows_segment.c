@@ -478,7 +478,7 @@ vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment)
 void
 vdb_rows_init(void)
 {
-	vdb_shmem_register("vdb open segments", vdb_open_shmem_size(), vdb_open_shmem_init);
+	vdb_shmem_register("vdb open segments", vdb_open_shmem_size(), true, vdb_open_shmem_init);
 	RegisterXactCallback(transaction_ended, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

@@ -219,5 +219,5 @@ vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
 void
 vdb_ends_init(void)
 {
-	vdb_shmem_register("vdb_am recoveries", sizeof(VdbEnds), attach_ends);
+	vdb_shmem_register("vdb_am recoveries", sizeof(VdbEnds), true, attach_ends);
 }

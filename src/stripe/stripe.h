@@ -145,6 +145,19 @@ typedef void (*VdbDamageCallback) (void *arg, const char *message);
 extern void vdb_stripe_verify(Relation rel, BlockNumber first_page, uint32 npages, uint32 stripe_id, uint32 range,
 							  VdbDamageCallback callback, void *arg);
 
-extern void vdb_stripe_init(void);		/* _PG_init */
+/* The cache of single values that backends share: what it has, and what it did since the server's start. */
+typedef struct VdbSharedFigures
+{
+	uint64		size_bytes;			/* 0: there is none */
+	uint64		used_bytes;
+	uint64		items;
+	uint64		hits;
+	uint64		misses;
+	uint64		pushed_out;			/* items, to make room */
+} VdbSharedFigures;
+
+extern void vdb_shared_cache_figures(VdbSharedFigures *figures);
+
+extern void vdb_stripe_init(void);		/* _PG_init, while preloading */
 
 #endif							/* VDB_STRIPE_H */

@@ -133,6 +133,8 @@ stripe_free(VdbStripe *stripe)
 		}
 		pfree(stripe->cached);
 	}
+	if (stripe->asked != NULL)
+		pfree(stripe->asked);
 	if (stripe->runs != NULL)
 		pfree(stripe->runs);
 
@@ -281,6 +283,7 @@ stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel
 void
 vdb_stripe_init(void)
 {
+	vdb_shared_cache_init();
 	RegisterResourceReleaseCallback(stripe_owner_released, NULL);
 }
 
@@ -473,17 +476,40 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 	return vector;
 }
 
+static void
+make_arrays(VdbStripe *stripe)
+{
+	const VdbStripeHeader *header = stripe->index.header;
+
+	if (stripe->cached == NULL)
+		stripe->cached = vdb_cache_alloc(stripe, header->nvectors * sizeof(VdbCachedVector *));
+	if (stripe->asked == NULL)
+		stripe->asked = vdb_cache_alloc(stripe, header->ncolumns * sizeof(uint32));
+}
+
+/*
+ * A vector that isn't here is borrowed, if it can be, unless it is asked for a
+ * second time in a row: then more will be asked of it, and it is worth a copy.
+ */
 const VdbVectorPart *
 vdb_cache_vector(VdbVectorAsk *ask)
 {
 	VdbStripe  *stripe = ask->stripe;
 	uint32		number = vdb_index_vector_no(&stripe->index, ask->chunk, ask->attno - 1, ask->vec);
+	uint32	   *asked;
 
 	Assert(stripe->refcount > 0);
-	if (stripe->cached == NULL)
-		stripe->cached = vdb_cache_alloc(stripe, stripe->index.header->nvectors *
-										 sizeof(VdbCachedVector *));
+	make_arrays(stripe);
+	asked = &stripe->asked[ask->attno - 1];
+	ask->frame_borrowed = ask->frame_missing = false;
 	ask->vector = stripe->cached[number];
+	if (ask->vector == NULL && !ask->own && *asked != number + 1)
+	{
+		*asked = number + 1;
+		if (vdb_point_borrow(&stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
+							 &ask->part, &ask->part_key))
+			return &ask->part;
+	}
 	if (ask->vector != NULL)
 		vector_touch(ask->vector);
 	else
@@ -494,13 +520,46 @@ vdb_cache_vector(VdbVectorAsk *ask)
 	return &ask->vector->point.part;
 }
 
+static void
+return_frame(VdbVectorAsk *ask)
+{
+	if (ask->frame_borrowed)
+		vdb_shared_end(&ask->frame_key);
+	ask->frame_borrowed = false;
+}
+
+/* Give back what was borrowed. */
+void
+vdb_cache_done(VdbVectorAsk *ask)
+{
+	if (!vdb_ask_borrowed(ask))
+		return;
+	return_frame(ask);
+	vdb_shared_end(&ask->part_key);
+}
+
+/* Of a borrowed vector frames are borrowed too; one that isn't there ends it. */
+static VdbCodecStatus
+borrow_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
+{
+	return_frame(ask);
+	*raw = vdb_point_borrow_frame(&ask->stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
+								  frame, &ask->frame_key);
+	ask->frame_borrowed = *raw != NULL;
+	ask->frame_missing = *raw == NULL;
+	return ask->frame_borrowed ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
+}
+
 VdbCodecStatus
 vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw)
 {
-	const VdbVectorAsk *ask = arg;
+	VdbVectorAsk *ask = arg;
 	VdbCachedVector *vector = ask->vector;
-	VdbPointVector *point = &vector->point;
+	VdbPointVector *point;
 
+	if (vdb_ask_borrowed(ask))
+		return borrow_frame(ask, frame, raw);
+	point = &vector->point;
 	Assert(point->frames != NULL && frame < point->part.frames.count);
 	if (point->frames[frame] == NULL)
 	{

@@ -23,10 +23,7 @@
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
-/* A scratch buffer larger than this is given back after use. */
-#define SCRATCH_KEEP_BYTES	(1024 * 1024)
-
-static VdbOpenVector scratch;		/* stored bytes on their way; no reader */
+VdbOpenVector vdb_stripe_scratch;	/* stored bytes on their way; no reader */
 
 uint32
 vdb_stripe_crc(const void *bytes, size_t len)
@@ -503,8 +500,8 @@ vdb_stripe_workspace(void)
 }
 
 /* Make room for so many bytes; what was there is lost. */
-static void
-open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context)
+void
+vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context)
 {
 	if (open->bytes != NULL && open->size >= need)
 		return;
@@ -516,24 +513,24 @@ open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context)
 	open->size = Max(need, 64);
 }
 
-static void
-scratch_trim(void)
+void
+vdb_scratch_trim(void)
 {
-	if (scratch.size > SCRATCH_KEEP_BYTES)
+	if (vdb_stripe_scratch.size > VDB_SCRATCH_KEEP_BYTES)
 	{
-		pfree(scratch.bytes);
-		scratch.bytes = NULL;
-		scratch.size = 0;
+		pfree(vdb_stripe_scratch.bytes);
+		vdb_stripe_scratch.bytes = NULL;
+		vdb_stripe_scratch.size = 0;
 	}
 }
 
 /* Open the bytes in scratch to 'out'. */
-static VdbCodecStatus
-vector_open(size_t len, MemoryContext context, VdbOpenVector *out)
+VdbCodecStatus
+vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out)
 {
 	VdbCodecInfo info;
 	VdbCodecStatus status;
-	const uint8 *stored = (const uint8 *) scratch.bytes;
+	const uint8 *stored = (const uint8 *) vdb_stripe_scratch.bytes;
 
 	status = vdb_codec_inspect(stored, len, &info);
 	if (status != VDB_CODEC_OK)
@@ -542,12 +539,12 @@ vector_open(size_t len, MemoryContext context, VdbOpenVector *out)
 	if (info.flags & VDB_VECF_ZSTD)
 	{
 		/* Only the decompressed payload is kept. */
-		open_vector_reserve(out, info.raw_bytes, context);
+		vdb_open_vector_reserve(out, info.raw_bytes, context);
 		return vdb_codec_open(vdb_stripe_workspace(), stored, len,
 							  (uint8 *) out->bytes, out->size, &out->reader);
 	}
 
-	open_vector_reserve(out, len, context);
+	vdb_open_vector_reserve(out, len, context);
 	memcpy(out->bytes, stored, len);
 	return vdb_codec_open(vdb_stripe_workspace(), (const uint8 *) out->bytes, len,
 						  NULL, 0, &out->reader);
@@ -570,8 +567,8 @@ vector_check(const VdbStripeColumn *column, uint32 rows, const VdbVectorReader *
 }
 
 /* A vector in the index, and where its bytes are. */
-static const VdbStripeVector *
-vector_find(const VdbStripeIndex *index, int attno, int chunk, int vec, uint64 *offset)
+const VdbStripeVector *
+vdb_vector_find(const VdbStripeIndex *index, int attno, int chunk, int vec, uint64 *offset)
 {
 	int			col = attno - 1;
 	uint32		number = vdb_index_vector_no(index, chunk, col, 0);
@@ -587,11 +584,11 @@ vector_find(const VdbStripeIndex *index, int attno, int chunk, int vec, uint64 *
 }
 
 /* The vector whose bytes are all in scratch: is it the one that was written? */
-static void
-vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+void
+vdb_vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
 				 const VdbStripeVector *vector)
 {
-	uint32		crc = vdb_stripe_crc(scratch.bytes, vector->bytes);
+	uint32		crc = vdb_stripe_crc(vdb_stripe_scratch.bytes, vector->bytes);
 
 	if (crc != vector->crc)
 		vdb_vector_damaged(index, rel, attno, chunk, vec,
@@ -599,8 +596,8 @@ vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk
 }
 
 /* What came of opening a vector: go on, or raise. */
-static void
-vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+void
+vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
 					VdbCodecStatus status, const VdbVectorReader *reader)
 {
 	uint32		rows = Min(index->chunks[chunk].nrows - vec * VDB_VECTOR_ROWS, VDB_VECTOR_ROWS);
@@ -626,174 +623,14 @@ vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
 				VdbOpenVector *out)
 {
 	uint64		offset;
-	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
+	const VdbStripeVector *vector = vdb_vector_find(index, attno, chunk, vec, &offset);
 	VdbCodecStatus status;
 
-	open_vector_reserve(&scratch, vector->bytes, TopMemoryContext);
-	vdb_pages_read(rel, index->first_page, offset, vector->bytes, scratch.bytes);
-	vector_check_crc(index, rel, attno, chunk, vec, vector);
+	vdb_open_vector_reserve(&vdb_stripe_scratch, vector->bytes, TopMemoryContext);
+	vdb_pages_read(rel, index->first_page, offset, vector->bytes, vdb_stripe_scratch.bytes);
+	vdb_vector_check_crc(index, rel, attno, chunk, vec, vector);
 
-	status = vector_open(vector->bytes, context, out);
-	vector_check_opened(index, rel, attno, chunk, vec, status, &out->reader);
-	scratch_trim();
-}
-
-/* ---- vectors for single values ---- */
-
-/*
- * A piece of a vector is damaged: look at the whole, so that the report is the
- * same whoever meets the damage.
- */
-static void
-point_damaged(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-			  VdbCodecStatus status)
-{
-	VdbOpenVector whole = {0};
-
-	if (status != VDB_CODEC_NO_MEMORY)
-		vdb_vector_load(index, rel, attno, chunk, vec, CurrentMemoryContext, &whole);
-	vector_check_opened(index, rel, attno, chunk, vec, status, &whole.reader);
-}
-
-/*
- * Have the first bytes of a vector in scratch, as many as a part needs: all of
- * one that is not in frames.  At first what is left of its first page.
- */
-static VdbCodecStatus
-point_read_start(const VdbStripeIndex *index, Relation rel, uint64 offset, uint32 bytes,
-				 VdbPartSize *size)
-{
-	uint32		have = 0;
-	uint32		want = Min(bytes, (uint32) (VDB_PAGE_PAYLOAD - offset % VDB_PAGE_PAYLOAD));
-	VdbCodecStatus status;
-
-	open_vector_reserve(&scratch, Min(bytes, SCRATCH_KEEP_BYTES), TopMemoryContext);
-	do
-	{
-		if (want > bytes)
-			return VDB_CODEC_TRUNCATED;
-		if (want > scratch.size)
-		{
-			open_vector_reserve(&scratch, bytes, TopMemoryContext);
-			have = 0;			/* what was there is lost */
-		}
-		vdb_pages_read(rel, index->first_page, offset + have, want - have, scratch.bytes + have);
-		have = want;
-		status = vdb_codec_part_measure((const uint8 *) scratch.bytes, have, size);
-		if (status != VDB_CODEC_OK)
-			return status;
-		want = (uint32) Min(size->need_bytes, PG_UINT32_MAX);
-	} while (want > have);
-	return VDB_CODEC_OK;
-}
-
-/* Open the part whose start is in scratch, with room for its frames. */
-static VdbCodecStatus
-point_open_part(const VdbPartSize *size, MemoryContext context, VdbPointVector *out)
-{
-	Size		keep = VDB_STRIPE_ALIGN(size->keep_bytes);
-
-	out->size = keep + size->frames * sizeof(uint8 *);
-	out->bytes = MemoryContextAllocHuge(context, out->size);
-	out->frames = (uint8 **) (out->bytes + keep);
-	memset(out->frames, 0, size->frames * sizeof(uint8 *));
-	return vdb_codec_part_open(vdb_stripe_workspace(), (const uint8 *) scratch.bytes,
-							   size->need_bytes, (uint8 *) out->bytes, keep, &out->part);
-}
-
-/* Open the vector that is in scratch as a whole. */
-static void
-point_open_whole(const VdbStripeVector *vector, MemoryContext context, VdbPointVector *out,
-				 VdbCodecStatus *status)
-{
-	VdbOpenVector open = {0};
-
-	*status = vector_open(vector->bytes, context, &open);
-	out->bytes = open.bytes;
-	out->size = open.size;
-	out->part.reader = open.reader;
-	memset(&out->part.frames, 0, sizeof(out->part.frames));
-}
-
-void
-vdb_point_load(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-			   MemoryContext context, VdbPointVector *out)
-{
-	uint64		offset;
-	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
-	VdbPartSize size;
-	VdbCodecStatus status;
-
-	Assert(out->bytes == NULL && out->frames == NULL);
-	out->frames_size = 0;
-	status = point_read_start(index, rel, offset, vector->bytes, &size);
-	if (status != VDB_CODEC_OK)
-		point_damaged(index, rel, attno, chunk, vec, status);
-	if (size.frames == 0)
-	{
-		/* measured by its own header: no more than all of it, perhaps less */
-		if (size.need_bytes < vector->bytes)
-			vdb_pages_read(rel, index->first_page, offset, vector->bytes, scratch.bytes);
-		vector_check_crc(index, rel, attno, chunk, vec, vector);
-		point_open_whole(vector, context, out, &status);
-		vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
-	}
-	else
-	{
-		status = point_open_part(&size, context, out);
-		if (status != VDB_CODEC_OK)
-			point_damaged(index, rel, attno, chunk, vec, status);
-		vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
-	}
-	scratch_trim();
-}
-
-void
-vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-					 uint32 frame, MemoryContext context, VdbPointVector *out)
-{
-	uint64		offset;
-	const VdbStripeVector *vector = vector_find(index, attno, chunk, vec, &offset);
-	VdbFramePlace place;
-	VdbCodecStatus status = vdb_codec_part_frame(&out->part, frame, &place);
-	uint8	   *raw = NULL;
-
-	Assert(out->frames != NULL && out->frames[frame] == NULL);
-	if (status == VDB_CODEC_OK && place.offset + place.stored_bytes > vector->bytes)
-		status = VDB_CODEC_TRUNCATED;
-	if (status == VDB_CODEC_OK)
-	{
-		open_vector_reserve(&scratch, place.stored_bytes, TopMemoryContext);
-		vdb_pages_read(rel, index->first_page, offset + place.offset, place.stored_bytes,
-					   scratch.bytes);
-		raw = MemoryContextAllocHuge(context, place.raw_bytes);
-		status = vdb_codec_part_unpack(vdb_stripe_workspace(), &out->part, frame,
-									   (const uint8 *) scratch.bytes, raw);
-	}
-	if (status != VDB_CODEC_OK)
-	{
-		if (raw != NULL)
-			pfree(raw);
-		point_damaged(index, rel, attno, chunk, vec, status);
-	}
-	out->frames[frame] = raw;
-	out->frames_size += place.raw_bytes;
-	scratch_trim();
-}
-
-/* All memory of it; it may be empty, or left over from an error. */
-void
-vdb_point_free(VdbPointVector *point)
-{
-	if (point->frames != NULL && point->frames_size > 0)
-	{
-		for (uint32 frame = 0; frame < point->part.frames.count; frame++)
-		{
-			if (point->frames[frame] != NULL)
-				pfree(point->frames[frame]);
-		}
-	}
-	if (point->bytes != NULL)
-		pfree(point->bytes);
-	memset(point, 0, offsetof(VdbPointVector, part));
+	status = vdb_vector_open(vector->bytes, context, out);
+	vdb_vector_check_opened(index, rel, attno, chunk, vec, status, &out->reader);
+	vdb_scratch_trim();
 }

@@ -110,6 +110,62 @@ extern void vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno
 							VdbOpenVector *out);
 
 /*
+ * Its steps (stripe_io.c).  Stored bytes pass through one buffer a backend, which
+ * 'trim' gives back where it grew large.
+ */
+#define VDB_SCRATCH_KEEP_BYTES	(1024 * 1024)
+extern VdbOpenVector vdb_stripe_scratch;
+extern void vdb_scratch_trim(void);
+
+/* Make room for so many bytes; what was there is lost. */
+extern void vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context);
+
+/* A vector in the index, and where its bytes are. */
+extern const VdbStripeVector *vdb_vector_find(const VdbStripeIndex *index, int attno, int chunk,
+											  int vec, uint64 *offset);
+
+/* The vector whose bytes are all in scratch: is it the one that was written?  ERRCODE_DATA_CORRUPTED. */
+extern void vdb_vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk,
+								 int vec, const VdbStripeVector *vector);
+
+/* Open the bytes in scratch to 'out'. */
+extern VdbCodecStatus vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out);
+
+/* What came of opening a vector: go on, or raise. */
+extern void vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk,
+									int vec, VdbCodecStatus status, const VdbVectorReader *reader);
+
+/* ---- what backends share (stripe_shared.c) ---- */
+
+/* A piece of a stripe: of one of its vectors the head (frame 0) or another frame. */
+typedef struct VdbSharedKey
+{
+	RelFileNode rnode;
+	BlockNumber first_page;
+	uint32		stripe_id;
+	uint32		index_crc;			/* of the stripe's index */
+	uint32		vector;
+	uint32		vector_crc;
+	uint32		frame;
+} VdbSharedKey;
+
+StaticAssertDecl(sizeof(VdbSharedKey) == 36, "key has no padding");
+
+/*
+ * The piece, or NULL.  If it is there, a lightweight lock is held until vdb_shared_end: copy it at once, raise nothing.
+ */
+extern const char *vdb_shared_begin(const VdbSharedKey *key);
+extern void vdb_shared_end(const VdbSharedKey *key);
+
+extern void vdb_shared_cache_init(void);
+
+/* Enter a piece, in two parts; b may be NULL.  Does nothing if it is there already, or too large.  Never raises. */
+extern void vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes,
+						   const void *b, Size b_bytes);
+
+/* ---- single values (stripe_point.c) ---- */
+
+/*
  * A vector for single values.  One in frames has its head in 'bytes', and of the
  * frames those that were asked for; any other is whole.
  */
@@ -135,6 +191,15 @@ extern void vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int 
 								 int chunk, int vec, uint32 frame, MemoryContext context,
 								 VdbPointVector *out);
 extern void vdb_point_free(VdbPointVector *point);
+
+/*
+ * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a lightweight lock is held until
+ * vdb_shared_end(key); raise nothing meanwhile.  The part's pointers are into shared memory.
+ */
+extern bool vdb_point_borrow(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
+							 VdbVectorPart *part, VdbSharedKey *key);
+extern const uint8 *vdb_point_borrow_frame(const VdbStripeIndex *index, Relation rel, int attno,
+										   int chunk, int vec, uint32 frame, VdbSharedKey *key);
 
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
@@ -218,6 +283,7 @@ struct VdbStripe
 	int16		lb_entry[VDB_RANGE_LBS];	/* entry of an LB in index.lbs, or -1 */
 	int16		lb_bitmap[VDB_RANGE_LBS];	/* its bitmap, or -1 */
 	VdbCachedVector **cached;		/* by vector number; made at first use */
+	uint32	   *asked;				/* by column: number + 1 of the vector asked for last; made at first use */
 	VdbXminRuns *runs;				/* made at first use */
 	Size		bytes;				/* counted for this stripe without its vectors */
 	uint32		refcount;
@@ -234,11 +300,27 @@ typedef struct VdbVectorAsk
 	int			attno;
 	int			chunk;
 	int			vec;
-	VdbCachedVector *vector;		/* set by vdb_cache_vector */
+	bool		own;				/* nothing is to be borrowed */
+	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: what follows is borrowed */
+	VdbVectorPart part;
+	VdbSharedKey part_key;
+	VdbSharedKey frame_key;
+	bool		frame_borrowed;
+	bool		frame_missing;		/* a frame couldn't be borrowed: ask again, with 'own' */
 } VdbVectorAsk;
 
-/* The vector asked for, to be read by its position; valid until the next call. */
+/*
+ * The vector asked for, to be read by its position; valid until the next call.  It may be borrowed from the shared cache:
+ * call vdb_cache_done before anything that may raise, and copy what is by reference before.
+ */
 extern const VdbVectorPart *vdb_cache_vector(VdbVectorAsk *ask);
+extern void vdb_cache_done(VdbVectorAsk *ask);
+
+static inline bool
+vdb_ask_borrowed(const VdbVectorAsk *ask)
+{
+	return ask->vector == NULL;
+}
 
 /* VdbFrameGet for it */
 extern VdbCodecStatus vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw);

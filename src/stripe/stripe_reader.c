@@ -306,54 +306,106 @@ check_cstring(const uint8 *image, uint32 bytes)
 	return bytes > 0 && image[bytes - 1] == 0 ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
+/* A value as it was found, before it is a Datum. */
+typedef struct FoundValue
+{
+	bool		isnull;
+	int64		number;
+	const uint8 *image;
+	uint32		bytes;
+} FoundValue;
+
+/* Find the value of a position in the vector asked for. */
+static VdbCodecStatus
+find_value(VdbVectorAsk *ask, const VdbStripeColumn *column, uint32 in_vector, FoundValue *found)
+{
+	const VdbVectorPart *part = vdb_cache_vector(ask);
+	VdbCodecStatus status;
+
+	found->isnull = vdb_codec_is_null(&part->reader, in_vector);
+	if (found->isnull)
+		return VDB_CODEC_OK;
+	switch (column->kind)
+	{
+		case VDB_VEC_INT:
+			return vdb_codec_part_int_at(part, in_vector, vdb_cache_frame, ask, &found->number);
+		case VDB_VEC_FIXED:
+			found->bytes = column->width;
+			return vdb_codec_part_fixed_at(vdb_stripe_workspace(), part, in_vector,
+										   vdb_cache_frame, ask, &found->image);
+		default:
+			status = vdb_codec_part_bytes_at(vdb_stripe_workspace(), part, in_vector,
+											 vdb_cache_frame, ask, &found->image, &found->bytes);
+			if (status == VDB_CODEC_OK && column->typlen == -2)
+				status = check_cstring(found->image, found->bytes);
+			return status;
+	}
+}
+
+/* Borrowed values up to this length are copied; they are kept until the next one. */
+#define KEEP_BYTES	8192
+
+static const uint8 *
+keep_value(const uint8 *image, uint32 bytes)
+{
+	static union
+	{
+		uint8		bytes[KEEP_BYTES];
+		int64		align;
+	}			kept;
+
+	Assert(bytes <= KEEP_BYTES);
+	return memcpy(kept.bytes, image, bytes);
+}
+
 void
 vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uint32 pos,
 				 Datum *value, bool *isnull)
 {
 	const VdbStripeColumn *column = stripe_column(stripe, rel, desc, attno, value, isnull);
-	VdbVectorAsk ask = {.stripe = stripe,.rel = rel,.attno = attno};
-	const VdbVectorPart *part;
+	VdbVectorAsk ask;
+	FoundValue	found;
 	VdbCodecStatus status;
-	const uint8 *image = NULL;
-	uint32		bytes;
-	int64		number = 0;
 	uint32		in_vector;
 
 	if (column == NULL)
 		return;
 
+	ask.stripe = stripe;
+	ask.rel = rel;
+	ask.attno = attno;
+	ask.own = false;
 	ask.chunk = vdb_index_chunk_of(&stripe->index, pos);
 	in_vector = pos - stripe->index.chunks[ask.chunk].first_pos;
 	ask.vec = (int) (in_vector / VDB_VECTOR_ROWS);
 	in_vector %= VDB_VECTOR_ROWS;
-	part = vdb_cache_vector(&ask);
 
-	*isnull = vdb_codec_is_null(&part->reader, in_vector);
-	*value = (Datum) 0;
-	if (*isnull)
-		return;
-
-	switch (column->kind)
+	status = find_value(&ask, column, in_vector, &found);
+	if (vdb_ask_borrowed(&ask))
 	{
-		case VDB_VEC_INT:
-			status = vdb_codec_part_int_at(part, in_vector, vdb_cache_frame, &ask, &number);
-			*value = vdb_int_datum(number, column->width);
-			break;
-		case VDB_VEC_FIXED:
-			status = vdb_codec_part_fixed_at(vdb_stripe_workspace(), part, in_vector,
-											 vdb_cache_frame, &ask, &image);
-			*value = PointerGetDatum(image);
-			break;
-		default:
-			status = vdb_codec_part_bytes_at(vdb_stripe_workspace(), part, in_vector,
-											 vdb_cache_frame, &ask, &image, &bytes);
-			if (status == VDB_CODEC_OK && column->typlen == -2)
-				status = check_cstring(image, bytes);
-			*value = PointerGetDatum(image);
-			break;
+		/* what can't be had by borrowing, a long value too, is read the other way */
+		bool		again = status != VDB_CODEC_OK || ask.frame_missing;
+
+		if (!again && !found.isnull && column->kind != VDB_VEC_INT)
+		{
+			again = found.bytes > KEEP_BYTES;
+			if (!again)
+				found.image = keep_value(found.image, found.bytes);
+		}
+		vdb_cache_done(&ask);
+		ask.own = true;
+		if (again)
+			status = find_value(&ask, column, in_vector, &found);
 	}
 	if (unlikely(status != VDB_CODEC_OK))
 		value_damaged(stripe, rel, attno, ask.chunk, ask.vec, status);
+
+	*isnull = found.isnull;
+	*value = (Datum) 0;
+	if (found.isnull)
+		return;
+	*value = column->kind == VDB_VEC_INT ? vdb_int_datum(found.number, column->width) :
+		PointerGetDatum(found.image);
 }
 
 /* ---- decoding for scans ---- */

@@ -39,6 +39,8 @@
 #include "utils/typcache.h"
 
 #include "base/vdb_guc.h"
+#include "base/vdb_shmem.h"
+#include "base/vdb_stop_point.h"
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
@@ -47,8 +49,24 @@ PG_MODULE_MAGIC;
 /* What vdb_guc.c defines in the real module. */
 int			vdb_chunk_rows = VDB_CHUNK_ROWS;
 int			vdb_codec_force = -1;
+int			vdb_shared_cache_mb = 0;
 int			vdb_stripe_cache_mb = 64;
 int			vdb_zstd_level = 1;
+
+/* What vdb_shmem.c does in the real module: here is no shared memory, and so no shared cache. */
+VdbShared  *vdb_shared = NULL;
+
+void
+vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb)
+{
+}
+
+void
+vdb_stop_point_reached(const char *name)
+{
+}
+
+char	   *vdb_stop_point = NULL;
 
 PG_FUNCTION_INFO_V1(st_handler);
 PG_FUNCTION_INFO_V1(st_build);

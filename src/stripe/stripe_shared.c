@@ -1,0 +1,337 @@
+/*-------------------------------------------------------------------------
+ *
+ * stripe_shared.c
+ *	  Pieces of vectors, decompressed, for all backends.
+ *
+ * A single value costs the head of its vector and one frame, read and
+ * decompressed.  What one backend has unpacked, others (and itself, later) copy
+ * from here into their own caches (stripe_cache.c).
+ *
+ * There are 64 partitions, by hash of the key.  Each has a lock, an array of
+ * hash chains, and an arena that is used as a ring: a new item goes behind
+ * the last one and pushes out the oldest.  Positions count for ever; their
+ * remainder is the place in the arena.  An item never crosses the arena's
+ * end; what is left there becomes an item without key.
+ *
+ * Nothing is ever taken out because it is old news: stripes don't change, and
+ * the key has their checksums.  Items of dropped tables get pushed out in time.
+ *
+ * Memory: vdb.shared_cache, allocated at the server's start.
+ *
+ * Locks: one partition's, shared to copy from it, exclusive to enter; nothing
+ * is called meanwhile that could raise or wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "port/atomics.h"
+#include "port/pg_bitutils.h"
+#include "storage/bufmgr.h"
+
+#include "base/vdb_guc.h"
+#include "base/vdb_shmem.h"
+#include "stripe/stripe.h"
+#include "stripe/stripe_private.h"
+
+#define ITEM_ALIGN			64
+#define ITEM_BYTES_A_CHAIN	4096	/* about what an item takes */
+#define ITEM_SHARE			8		/* an item takes at most this part of an arena */
+#define ARENA_LEAST			(64 * 1024)
+
+typedef struct SharedItem
+{
+	VdbSharedKey key;
+	uint32		next;				/* in its chain: place / ITEM_ALIGN + 1, or 0 */
+	uint32		total;				/* bytes up to the next item */
+	uint32		used;				/* is it an item? */
+	uint32		pad[4];
+} SharedItem;
+
+StaticAssertDecl(sizeof(SharedItem) == ITEM_ALIGN, "an item's head takes one unit");
+
+typedef struct SharedPartition
+{
+	uint64		tail;				/* position of the oldest item */
+	uint64		head;				/* where the next one goes */
+	uint32		nitems;
+	pg_atomic_uint64 hits;
+	pg_atomic_uint64 misses;
+	pg_atomic_uint64 pushed_out;
+} SharedPartition;
+
+typedef struct SharedCache
+{
+	uint32		arena_bytes;		/* of a partition; 0: no cache */
+	uint32		nchains;			/* of a partition; a power of 2 */
+	SharedPartition partitions[VDB_CACHE_LOCKS];
+} SharedCache;
+
+static SharedCache *shared = NULL;	/* stays so where nothing was preloaded */
+static uint32 *shared_chains;		/* [partition][chain] */
+static char *shared_arenas;
+
+/* ---- shared memory ---- */
+
+static uint32
+arena_wanted(void)
+{
+	uint64		bytes;
+
+	if (vdb_shared_cache_mb == 0)
+		return 0;
+	bytes = vdb_shared_cache_mb < 0 ? (uint64) NBuffers * BLCKSZ / 4 :
+		(uint64) vdb_shared_cache_mb * 1024 * 1024;
+	bytes = Min(bytes / VDB_CACHE_LOCKS, PG_INT32_MAX);
+	return (uint32) Max(bytes / ITEM_ALIGN * ITEM_ALIGN, ARENA_LEAST);
+}
+
+static uint32
+chains_wanted(uint32 arena_bytes)
+{
+	return pg_nextpower2_32(Max(arena_bytes / ITEM_BYTES_A_CHAIN, 16));
+}
+
+static Size
+chains_offset(void)
+{
+	return CACHELINEALIGN(sizeof(SharedCache));
+}
+
+static Size
+arenas_offset(uint32 nchains)
+{
+	return chains_offset() + CACHELINEALIGN((Size) VDB_CACHE_LOCKS * nchains * sizeof(uint32));
+}
+
+/* Start-up hook.  The arenas need no value: nothing leads to them. */
+static void
+attach(void *address, bool found)
+{
+	uint32		arena_bytes = arena_wanted();
+	uint32		nchains = chains_wanted(arena_bytes);
+
+	shared = address;
+	shared_chains = (uint32 *) ((char *) address + chains_offset());
+	shared_arenas = (char *) address + arenas_offset(nchains);
+	if (found)
+		return;
+
+	memset(address, 0, arenas_offset(nchains));
+	shared->arena_bytes = arena_bytes;
+	shared->nchains = nchains;
+	for (int i = 0; i < VDB_CACHE_LOCKS; i++)
+	{
+		pg_atomic_init_u64(&shared->partitions[i].hits, 0);
+		pg_atomic_init_u64(&shared->partitions[i].misses, 0);
+		pg_atomic_init_u64(&shared->partitions[i].pushed_out, 0);
+	}
+}
+
+/* _PG_init, while preloading. */
+void
+vdb_shared_cache_init(void)
+{
+	uint32		arena_bytes = arena_wanted();
+	Size		size = add_size(arenas_offset(chains_wanted(arena_bytes)),
+								mul_size(VDB_CACHE_LOCKS, arena_bytes));
+
+	vdb_shmem_register("vdb shared cache", size, false, attach);
+}
+
+/* ---- one partition ---- */
+
+typedef struct Place
+{
+	SharedPartition *partition;
+	LWLock	   *lock;
+	uint32	   *chain;
+	char	   *arena;
+} Place;
+
+static inline void
+find_place(const VdbSharedKey *key, Place *place)
+{
+	uint32		hash = hash_bytes((const unsigned char *) key, sizeof(*key));
+	uint32		number = hash % VDB_CACHE_LOCKS;
+	uint32		chain = (hash / VDB_CACHE_LOCKS) & (shared->nchains - 1);
+
+	place->partition = &shared->partitions[number];
+	place->lock = &vdb_shared->cache_locks[number].lock;
+	place->chain = &shared_chains[(Size) number * shared->nchains + chain];
+	place->arena = shared_arenas + (Size) number * shared->arena_bytes;
+}
+
+static inline SharedItem *
+item_at(const Place *place, uint64 position)
+{
+	return (SharedItem *) (place->arena + position % shared->arena_bytes);
+}
+
+static inline uint32
+item_number(const Place *place, const SharedItem *item)
+{
+	return (uint32) (((const char *) item - place->arena) / ITEM_ALIGN) + 1;
+}
+
+static inline SharedItem *
+item_numbered(const Place *place, uint32 number)
+{
+	return (SharedItem *) (place->arena + (Size) (number - 1) * ITEM_ALIGN);
+}
+
+static SharedItem *
+find_item(const Place *place, const VdbSharedKey *key)
+{
+	for (uint32 number = *place->chain; number != 0;)
+	{
+		SharedItem *item = item_numbered(place, number);
+
+		if (memcmp(&item->key, key, sizeof(*key)) == 0)
+			return item;
+		number = item->next;
+	}
+	return NULL;
+}
+
+/* Two at once may count as one, but nobody waits. */
+static inline void
+count_one(pg_atomic_uint64 *counter)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
+}
+
+/* Push the oldest item out.  Lock held exclusive. */
+static void
+push_out(const Place *place)
+{
+	SharedPartition *partition = place->partition;
+	SharedItem *item = item_at(place, partition->tail);
+
+	Assert(partition->tail < partition->head);
+	Assert(item->total > 0 && item->total % ITEM_ALIGN == 0);
+	if (item->used)
+	{
+		uint32		number = item_number(place, item);
+		Place		own;
+		uint32	   *link;
+
+		find_place(&item->key, &own);
+		link = own.chain;
+		while (*link != number)
+			link = &item_numbered(place, *link)->next;
+		*link = item->next;
+		partition->nitems--;
+		count_one(&partition->pushed_out);
+	}
+	partition->tail += item->total;
+}
+
+/* Room for so many bytes, in one piece.  Lock held exclusive. */
+static SharedItem *
+make_item(const Place *place, uint32 total)
+{
+	SharedPartition *partition = place->partition;
+	uint32		arena_bytes = shared->arena_bytes;
+	uint32		rest = arena_bytes - (uint32) (partition->head % arena_bytes);
+	uint32		skip = rest < total ? rest : 0;
+	SharedItem *item;
+
+	while (partition->tail + arena_bytes < partition->head + skip + total)
+		push_out(place);
+	if (skip > 0)
+	{
+		item = item_at(place, partition->head);
+		item->used = 0;
+		item->total = skip;
+		partition->head += skip;
+	}
+	item = item_at(place, partition->head);
+	item->used = 1;
+	item->total = total;
+	partition->head += total;
+	return item;
+}
+
+/* ---- interface ---- */
+
+/* See stripe_private.h. */
+const char *
+vdb_shared_begin(const VdbSharedKey *key)
+{
+	Place		place;
+	SharedItem *item;
+
+	if (shared == NULL || shared->arena_bytes == 0)
+		return NULL;
+	find_place(key, &place);
+	LWLockAcquire(place.lock, LW_SHARED);
+	item = find_item(&place, key);
+	count_one(item != NULL ? &place.partition->hits : &place.partition->misses);
+	if (item == NULL)
+	{
+		LWLockRelease(place.lock);
+		return NULL;
+	}
+	return (const char *) (item + 1);
+}
+
+/* See stripe_private.h. */
+void
+vdb_shared_end(const VdbSharedKey *key)
+{
+	Place		place;
+
+	find_place(key, &place);
+	LWLockRelease(place.lock);
+}
+
+/* See stripe_private.h. */
+void
+vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes, const void *b, Size b_bytes)
+{
+	Size		total = TYPEALIGN(ITEM_ALIGN, sizeof(SharedItem) + a_bytes + b_bytes);
+	Place		place;
+	SharedItem *item;
+
+	if (shared == NULL || total > shared->arena_bytes / ITEM_SHARE)
+		return;
+	find_place(key, &place);
+	LWLockAcquire(place.lock, LW_EXCLUSIVE);
+	if (find_item(&place, key) == NULL)
+	{
+		char	   *to;
+
+		item = make_item(&place, (uint32) total);
+		to = (char *) (item + 1);
+		item->key = *key;
+		memcpy(to, a, a_bytes);
+		if (b_bytes > 0)
+			memcpy(to + a_bytes, b, b_bytes);
+		item->next = *place.chain;
+		*place.chain = item_number(&place, item);
+		place.partition->nitems++;
+	}
+	LWLockRelease(place.lock);
+}
+
+/* See stripe.h. */
+void
+vdb_shared_cache_figures(VdbSharedFigures *figures)
+{
+	memset(figures, 0, sizeof(*figures));
+	figures->size_bytes = (uint64) shared->arena_bytes * VDB_CACHE_LOCKS;
+	for (int i = 0; i < VDB_CACHE_LOCKS; i++)
+	{
+		SharedPartition *partition = &shared->partitions[i];
+
+		LWLockAcquire(&vdb_shared->cache_locks[i].lock, LW_SHARED);
+		figures->used_bytes += partition->head - partition->tail;
+		figures->items += partition->nitems;
+		LWLockRelease(&vdb_shared->cache_locks[i].lock);
+		figures->hits += pg_atomic_read_u64(&partition->hits);
+		figures->misses += pg_atomic_read_u64(&partition->misses);
+		figures->pushed_out += pg_atomic_read_u64(&partition->pushed_out);
+	}
+}
