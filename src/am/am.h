@@ -11,6 +11,7 @@
 #include "access/skey.h"
 #include "access/tableam.h"
 
+#include "base/vdb_compat.h"
 #include "table/table.h"
 
 extern const TableAmRoutine vdb_am_routine;		/* access method 'vdb' */
@@ -62,14 +63,12 @@ extern VdbBatch *vdb_scan_batch(VdbScan *scan);
 extern int64 vdb_scan_next_block(VdbScan *scan);
 
 /* ---- bitmap, sample, ANALYZE (am_block.c) ---- */
-extern bool vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres);
-extern bool vdb_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres,
-								  TupleTableSlot *slot);
+extern bool vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named);
+extern bool vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot);
 extern bool vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
 extern bool vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state,
 								  TupleTableSlot *slot);
-extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno,
-								   BufferAccessStrategy bstrategy);
+extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno);
 extern bool vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 								   double *deadrows, TupleTableSlot *slot);
 extern uint64 vdb_relation_size(Relation rel, ForkNumber fork);
@@ -92,10 +91,10 @@ extern void vdb_index_validate_scan(Relation table, Relation index, struct Index
 									Snapshot snapshot, struct ValidateIndexState *state);
 
 /* ---- storage (am_ddl.c), VACUUM (am_vacuum.c) ---- */
-extern void vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+extern void vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
 								 TransactionId *freeze_xid, MultiXactId *minmulti);
 extern void vdb_nontransactional_truncate(Relation rel);
-extern void vdb_copy_data(Relation rel, const RelFileNode *newrnode);
+extern void vdb_copy_data(Relation rel, const RelFileLocator *newrnode);
 extern void vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
 								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
 								 MultiXactId *multi_cutoff, double *num_tuples,

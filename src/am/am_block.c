@@ -53,56 +53,56 @@ block_limit(Relation rel)
 
 /* Drop the rows that the bitmap does not name. */
 static void
-keep_offsets(VdbBatch *batch, const struct TBMIterateResult *tbmres)
+keep_offsets(VdbBatch *batch, const VdbBitmapBlock *named)
 {
-	bool		named[VDB_LB_ROWS] = {0};
+	bool		wanted[VDB_LB_ROWS] = {0};
 	int			kept = 0;
 
-	for (int i = 0; i < tbmres->ntuples; i++)
-		if (tbmres->offsets[i] >= 1 && tbmres->offsets[i] <= VDB_LB_ROWS)
-			named[tbmres->offsets[i] - 1] = true;
+	for (int i = 0; i < named->noffsets; i++)
+		if (named->offsets[i] >= 1 && named->offsets[i] <= VDB_LB_ROWS)
+			wanted[named->offsets[i] - 1] = true;
 	for (int i = 0; i < batch->nrows; i++)
-		if (named[batch->index[i]])
+		if (wanted[batch->index[i]])
 			vdb_batch_move(batch, kept++, i);
 	batch->nrows = kept;
 }
 
 /* SSI: what will be looked at, locked before it is (as in vdb_table_fetch). */
 static void
-lock_rows(Relation rel, const struct TBMIterateResult *tbmres, Snapshot snapshot)
+lock_rows(Relation rel, const VdbBitmapBlock *named, Snapshot snapshot)
 {
 	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
 		return;
-	if (tbmres->ntuples < 0)
-		PredicateLockPage(rel, tbmres->blockno, snapshot);
-	for (int i = 0; i < tbmres->ntuples; i++)
+	if (named->noffsets < 0)
+		PredicateLockPage(rel, named->block, snapshot);
+	for (int i = 0; i < named->noffsets; i++)
 	{
 		ItemPointerData tid;
 
-		ItemPointerSet(&tid, tbmres->blockno, tbmres->offsets[i]);
+		ItemPointerSet(&tid, named->block, named->offsets[i]);
 		PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 	}
 }
 
 bool
-vdb_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
+vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
 	VdbBatch   *batch = vdb_scan_batch(scan);
 
 	scan->row = -1;
 	batch->nrows = 0;
-	if (tbmres->blockno >= block_limit(sscan->rs_rd))
+	if (named->block >= block_limit(sscan->rs_rd))
 		return false;
-	lock_rows(sscan->rs_rd, tbmres, sscan->rs_snapshot);
-	vdb_batch_read(batch, tbmres->blockno, sscan->rs_snapshot, InvalidTransactionId, false);
-	if (tbmres->ntuples >= 0)
-		keep_offsets(batch, tbmres);
+	lock_rows(sscan->rs_rd, named, sscan->rs_snapshot);
+	vdb_batch_read(batch, named->block, sscan->rs_snapshot, InvalidTransactionId, false);
+	if (named->noffsets >= 0)
+		keep_offsets(batch, named);
 	return batch->nrows > 0;
 }
 
 bool
-vdb_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres, TupleTableSlot *slot)
+vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
 
@@ -189,7 +189,7 @@ analyze_blocks(Relation rel)
 }
 
 bool
-vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
 	int64		blocks = analyze_blocks(sscan->rs_rd);
@@ -369,7 +369,7 @@ stop_prefetch(PlanState *node, void *context)
 		Relation	rel = scan->ss.ss_currentRelation;
 
 		if (rel != NULL && vdb_is_vdb(rel) && block_limit(rel) > VDB_PREFETCH_SAFE)
-			scan->prefetch_maximum = 0;
+			vdb_bitmap_no_prefetch(scan);
 	}
 	return planstate_tree_walker(node, stop_prefetch, context);
 }

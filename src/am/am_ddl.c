@@ -39,7 +39,7 @@
  * with this key can only be left over from a dropped relation.
  */
 void
-vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
 					 TransactionId *freeze_xid, MultiXactId *minmulti)
 {
 	VdbPool    *pool;
@@ -47,9 +47,9 @@ vdb_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence
 
 	vdb_require_preload();
 	pool = vdb_pool_open();
-	key.spc = newrnode->spcNode == MyDatabaseTableSpace ? InvalidOid : newrnode->spcNode;
-	key.relnode = newrnode->relNode;
-	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) BackendIdForTempRelations() : -1;
+	key.spc = newrnode->spcOid == MyDatabaseTableSpace ? InvalidOid : newrnode->spcOid;
+	key.relnode = newrnode->relNumber;
+	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) ProcNumberForTempRelations() : -1;
 	/* a drop leaves early where a collector is at it: then we help */
 	while (vdb_map_table_drop_key(pool, &key))
 		CHECK_FOR_INTERRUPTS();
@@ -76,7 +76,7 @@ vdb_nontransactional_truncate(Relation rel)
 		 * Moved to another tablespace by this transaction: the rows stay, for
 		 * the case that it aborts, but not for the new storage.
 		 */
-		vdb_table_key(rel, &rel->rd_node, &key);
+		vdb_table_key(rel, &rel->rd_locator, &key);
 		if ((key.spc != ref.spc || key.relnode != ref.relnode) &&
 			vdb_map_table_drop_alias(ref.pool, &key))
 			vdb_table_forget(rel);
@@ -89,7 +89,7 @@ vdb_nontransactional_truncate(Relation rel)
 
 /* One fork of a relation that moves to another tablespace. */
 static void
-copy_fork(Relation rel, SMgrRelation dst, const RelFileNode *newrnode, ForkNumber fork)
+copy_fork(Relation rel, SMgrRelation dst, const RelFileLocator *newrnode, ForkNumber fork)
 {
 	char		persistence = rel->rd_rel->relpersistence;
 
@@ -103,7 +103,7 @@ copy_fork(Relation rel, SMgrRelation dst, const RelFileNode *newrnode, ForkNumbe
 }
 
 void
-vdb_copy_data(Relation rel, const RelFileNode *newrnode)
+vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 {
 	VdbTableRef ref;
 	SMgrRelation dst;
@@ -249,7 +249,7 @@ rewrite_in_row_order(RewriteState *rs)
 static void
 rewrite_in_index_order(RewriteState *rs, Relation index)
 {
-	IndexScanDesc scan = index_beginscan(rs->old_rel, index, SnapshotAny, 0, 0);
+	IndexScanDesc scan = vdb_index_beginscan(rs->old_rel, index, SnapshotAny, 0, 0);
 	ItemPointer tid;
 
 	index_rescan(scan, NULL, 0, NULL, 0);

@@ -126,13 +126,13 @@ tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sn
 static TM_Result
 tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 			 Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-			 LockTupleMode *lockmode, bool *update_indexes)
+			 LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
 {
 	TM_Result	result;
 
 	result = vdb_table_update(rel, otid, slot, cid, crosscheck, wait, tmfd, lockmode);
 	/* every version has a TID of its own, so every index needs an entry for it */
-	*update_indexes = result == TM_Ok;
+	*update_indexes = result == TM_Ok ? TU_All : TU_None;
 	return result;
 }
 
@@ -150,6 +150,11 @@ needs_toast_table(Relation rel)
 {
 	return false;
 }
+
+/* ---- callbacks whose shape depends on the server ---- */
+
+VDB_ANALYZE_CALLBACK(analyze_next_block, vdb_analyze_next_block);
+VDB_BITMAP_CALLBACKS(vdb_bitmap_next_block, vdb_bitmap_next_tuple);
 
 const TableAmRoutine vdb_am_routine = {
 	.type = T_TableAmRoutine,
@@ -185,12 +190,12 @@ const TableAmRoutine vdb_am_routine = {
 	.tuple_update = tuple_update,
 	.tuple_lock = tuple_lock,
 
-	.relation_set_new_filenode = vdb_set_new_filenode,
+	.relation_set_new_filelocator = vdb_set_new_filenode,
 	.relation_nontransactional_truncate = vdb_nontransactional_truncate,
 	.relation_copy_data = vdb_copy_data,
 	.relation_copy_for_cluster = vdb_copy_for_cluster,
 	.relation_vacuum = vdb_vacuum,
-	.scan_analyze_next_block = vdb_analyze_next_block,
+	.scan_analyze_next_block = analyze_next_block,
 	.scan_analyze_next_tuple = vdb_analyze_next_tuple,
 	.index_build_range_scan = vdb_index_build_range_scan,
 	.index_validate_scan = vdb_index_validate_scan,
@@ -199,8 +204,7 @@ const TableAmRoutine vdb_am_routine = {
 	.relation_needs_toast_table = needs_toast_table,
 	.relation_estimate_size = vdb_estimate_size,
 
-	.scan_bitmap_next_block = vdb_bitmap_next_block,
-	.scan_bitmap_next_tuple = vdb_bitmap_next_tuple,
+	VDB_BITMAP_ROUTINES,
 	.scan_sample_next_block = vdb_sample_next_block,
 	.scan_sample_next_tuple = vdb_sample_next_tuple
 };

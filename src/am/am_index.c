@@ -356,7 +356,7 @@ advance_indexed(IndexedTids *tids)
 	Datum		value;
 	bool		isnull;
 
-	if (!tuplesort_getdatum(tids->sort, true, &value, &isnull, NULL))
+	if (!vdb_sort_getdatum(tids->sort, &value, &isnull))
 	{
 		tids->done = true;
 		return;

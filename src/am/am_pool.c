@@ -32,7 +32,7 @@
 
 PG_FUNCTION_INFO_V1(vdb_poolam_handler);
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse(Relation rel)
 {
 	ereport(ERROR,
@@ -185,7 +185,7 @@ pool_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 static TM_Result
 pool_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 			Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-			LockTupleMode *lockmode, bool *update_indexes)
+			LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
 {
 	refuse(rel);
 }
@@ -199,7 +199,7 @@ pool_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot
 
 /* Only for vdb.scm, made by CREATE EXTENSION. */
 static void
-pool_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+pool_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
 					  TransactionId *freeze_xid, MultiXactId *minmulti)
 {
 	vdb_require_preload();
@@ -223,7 +223,7 @@ pool_truncate(Relation rel)
 }
 
 static void
-pool_copy_data(Relation rel, const RelFileNode *newrnode)
+pool_copy_data(Relation rel, const RelFileLocator *newrnode)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -246,10 +246,12 @@ pool_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstr
 }
 
 static bool
-pool_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+pool_analyze_next_block(TableScanDesc scan, BlockNumber block)
 {
 	return false;
 }
+
+VDB_ANALYZE_CALLBACK(pool_analyze_callback, pool_analyze_next_block);
 
 static bool
 pool_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
@@ -334,12 +336,12 @@ const TableAmRoutine vdb_pool_routine = {
 	.tuple_delete = pool_delete,
 	.tuple_update = pool_update,
 	.tuple_lock = pool_lock,
-	.relation_set_new_filenode = pool_set_new_filenode,
+	.relation_set_new_filelocator = pool_set_new_filenode,
 	.relation_nontransactional_truncate = pool_truncate,
 	.relation_copy_data = pool_copy_data,
 	.relation_copy_for_cluster = pool_copy_for_cluster,
 	.relation_vacuum = pool_vacuum,
-	.scan_analyze_next_block = pool_analyze_next_block,
+	.scan_analyze_next_block = pool_analyze_callback,
 	.scan_analyze_next_tuple = pool_analyze_next_tuple,
 	.index_build_range_scan = pool_index_build,
 	.index_validate_scan = pool_index_validate,

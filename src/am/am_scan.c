@@ -317,7 +317,7 @@ vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 {
 	VdbParallelScan *shared = (VdbParallelScan *) pscan;
 
-	shared->base.phs_relid = RelationGetRelid(rel);
+	vdb_parallelscan_set_relation(pscan, rel);
 	shared->base.phs_syncscan = false;
 	/* SSI: who inserts past the limit finds this lock; scan_begin comes later */
 	if (ActiveSnapshotSet())

@@ -179,7 +179,7 @@ database_wanted_alone(Node *stmt)
 			 find_option(((AlterDatabaseStmt *) stmt)->options, "tablespace") != NULL)
 		name = ((AlterDatabaseStmt *) stmt)->dbname;
 	db = name != NULL ? get_database_oid(name, true) : InvalidOid;
-	return OidIsValid(db) && pg_database_ownercheck(db, GetUserId()) ? db : InvalidOid;
+	return OidIsValid(db) && object_ownercheck(DatabaseRelationId, db, GetUserId()) ? db : InvalidOid;
 }
 
 static void

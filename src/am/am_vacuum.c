@@ -491,7 +491,7 @@ vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
 	int			nfreeze = 0;
 	VdbBatch   *batch = vs->batch;
 
-	vacuum_delay_point();
+	vdb_vacuum_delay_point();
 	vdb_batch_read(batch, lb, NULL, vs->oldest_xmin, true);
 	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
 		freeze_stripe(vs);
@@ -542,7 +542,7 @@ vacuum_index(VacuumState *vs, Relation index, bool delete_entries, double tuples
 	IndexVacuumInfo info = {0};
 	IndexBulkDeleteResult *stats = NULL;
 
-	info.index = index;
+	vdb_index_vacuum_info_set(&info, vs->rel, index);
 	info.analyze_only = false;
 	info.report_progress = false;
 	info.estimated_count = false;
@@ -559,8 +559,8 @@ vacuum_index(VacuumState *vs, Relation index, bool delete_entries, double tuples
 		return;
 	vs->index_entries += (int64) stats->tuples_removed;
 	if (!stats->estimated_count)
-		vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
-							InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+		vdb_update_relstats(index, stats->num_pages, stats->num_index_tuples, false,
+							InvalidTransactionId, InvalidMultiXactId);
 	pfree(stats);
 }
 
@@ -641,17 +641,19 @@ void
 vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
 	VacuumState vs = {0};
+	struct VacuumCutoffs cutoffs;
+	TimestampTz started = GetCurrentTimestamp();
 	bool		has_indexes;
-	bool		frozen_updated;
-	bool		multi_updated;
 	BlockNumber blocks = 0;
 
 	vs.rel = rel;
 	vs.elevel = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
 	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
-	vacuum_set_xid_limits(rel, params->freeze_min_age, params->freeze_table_age,
-						  params->multixact_freeze_min_age, params->multixact_freeze_table_age,
-						  &vs.oldest_xmin, &vs.oldest_multi, &vs.freeze_limit, &vs.multi_cutoff);
+	vacuum_get_cutoffs(rel, params, &cutoffs);
+	vs.oldest_xmin = cutoffs.OldestXmin;
+	vs.oldest_multi = cutoffs.OldestMxact;
+	vs.freeze_limit = cutoffs.FreezeLimit;
+	vs.multi_cutoff = cutoffs.MultiXactCutoff;
 	vs.left_xid = vs.oldest_xmin;
 	vs.left_multi = vs.oldest_multi;
 
@@ -677,10 +679,8 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	}
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
-	vac_update_relstats(rel, blocks, vs.live, 0, has_indexes, vs.left_xid, vs.left_multi,
-						&frozen_updated, &multi_updated, false);
-	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, (PgStat_Counter) vs.live,
-						 (PgStat_Counter) vs.recently_dead);
+	vdb_update_relstats(rel, blocks, vs.live, has_indexes, vs.left_xid, vs.left_multi);
+	vdb_report_vacuum(rel, (PgStat_Counter) vs.live, (PgStat_Counter) vs.recently_dead, started);
 	report(&vs, vs.left_xid);
 	pgstat_progress_end_command();
 }

@@ -17,8 +17,8 @@
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "storage/relfilenode.h"
 
+#include "base/vdb_compat.h"
 #include "base/vdb_types.h"
 
 #define VDB_ROW_LOCKS		128
@@ -52,7 +52,7 @@ typedef struct VdbPoolCounters
 typedef struct VdbPoolShared
 {
 	Oid			db;
-	RelFileNode rnode;
+	RelFileLocator rnode;
 	bool		incarnation_begun;	/* this server run has stored something */
 	uint32		incarnation;		/* valid once begun */
 	pg_atomic_uint32 used_segments; /* in use or reserved */

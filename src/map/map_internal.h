@@ -61,8 +61,8 @@ vdb_map_child_index(uint32 range, uint32 height)
 }
 
 /* map_lookup.c */
-extern void vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
-							uint64 expected, uint64 found) pg_attribute_noreturn();
+pg_noreturn extern void vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
+										uint64 expected, uint64 found);
 extern bool vdb_map_is_range(VdbPool *pool, VdbBlock block);
 extern const VdbInnerNode *vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height);
 extern const VdbRangeNode *vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range);

@@ -214,12 +214,11 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 static bool
 pool_exists(VdbPoolShared *pool)
 {
-	char	   *path = relpathperm(pool->rnode, MAIN_FORKNUM);
+	char		path[MAXPGPATH];
 	struct stat st;
-	bool		exists = stat(path, &st) == 0 && st.st_size > 0;
 
-	pfree(path);
-	return exists;
+	vdb_relation_path(&pool->rnode, INVALID_PROC_NUMBER, MAIN_FORKNUM, path);
+	return stat(path, &st) == 0 && st.st_size > 0;
 }
 
 static void

@@ -24,7 +24,6 @@
 #include "storage/condition_variable.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
-#include "utils/relfilenodemap.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -51,7 +50,7 @@ help_table(const VdbTableKey *key, Oid except)
 
 	if (key->backend != -1)
 		return false;
-	relid = RelidByRelfilenode(key->spc, key->relnode);
+	relid = RelidByRelfilenumber(key->spc, key->relnode);
 	if (!OidIsValid(relid) || relid == except)
 		return false;
 	if (!ConditionalLockRelationOid(relid, AccessShareLock))
@@ -173,7 +172,7 @@ give_up(VdbPool *pool)
 		count_segments(&ref, &others, &owned);
 		segments += others;
 		/* only its session can move a temporary table's rows */
-		if (key.backend != -1 && key.backend != MyBackendId)
+		if (key.backend != -1 && key.backend != MyProcNumber)
 			owned += others;
 	}
 	stuck.since = 0;

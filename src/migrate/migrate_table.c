@@ -21,7 +21,6 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/relfilenodemap.h"
 #include "utils/snapmgr.h"
 
 #include "migrate/migrate.h"
@@ -104,7 +103,7 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				 errmsg("cannot migrate rows during recovery"),
 				 errhint("Run vdb.migrate() on the primary.")));
 	rel = relation_open(relid, AccessShareLock);
-	if (!pg_class_ownercheck(relid, GetUserId()))
+	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind),
 					   RelationGetRelationName(rel));
 	if (!vdb_is_vdb(rel))
@@ -124,21 +123,17 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 static bool
 file_gone(const VdbTableKey *key)
 {
-	RelFileNode rnode;
-	char	   *path;
+	RelFileLocator rnode;
+	char		path[MAXPGPATH];
 	struct stat st;
-	bool		gone;
 
-	rnode.spcNode = OidIsValid(key->spc) ? key->spc : MyDatabaseTableSpace;
-	rnode.dbNode = MyDatabaseId;
-	rnode.relNode = key->relnode;
-	path = relpathbackend(rnode, key->backend, MAIN_FORKNUM);
+	rnode.spcOid = OidIsValid(key->spc) ? key->spc : MyDatabaseTableSpace;
+	rnode.dbOid = MyDatabaseId;
+	rnode.relNumber = key->relnode;
+	vdb_relation_path(&rnode, key->backend, MAIN_FORKNUM, path);
 	if (stat(path, &st) < 0)
-		gone = errno == ENOENT;
-	else
-		gone = st.st_size == 0;
-	pfree(path);
-	return gone;
+		return errno == ENOENT;
+	return st.st_size == 0;
 }
 
 int
@@ -157,7 +152,7 @@ vdb_migrate_collect(VdbPool *pool)
 		if (!file_gone(&key))
 			continue;
 		/* A table that is still there has lost its file: that is damage, and may be repaired. */
-		if (key.backend == -1 && OidIsValid(RelidByRelfilenode(key.spc, key.relnode)))
+		if (key.backend == -1 && OidIsValid(RelidByRelfilenumber(key.spc, key.relnode)))
 			continue;
 		vdb_map_table_drop(&ref);
 		dropped++;

@@ -26,7 +26,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/relfilenodemap.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -62,7 +61,7 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 
 	if (key->backend != -1)
 		return false;
-	relid = RelidByRelfilenode(key->spc, key->relnode);
+	relid = RelidByRelfilenumber(key->spc, key->relnode);
 	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessShareLock))
 		return false;
 	rel = try_relation_open(relid, NoLock);

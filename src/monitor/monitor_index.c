@@ -209,7 +209,7 @@ put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 static void
 read_index(IndexCheck *check)
 {
-	IndexScanDesc scan = index_beginscan(check->rel, check->index, check->snapshot, 0, 0);
+	IndexScanDesc scan = vdb_index_beginscan(check->rel, check->index, check->snapshot, 0, 0);
 	VdbTableRef ref;
 	bool		found;
 	ItemPointer tid;

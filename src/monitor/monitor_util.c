@@ -74,7 +74,7 @@ may_inspect(Oid relid, VdbInspectRight right)
 {
 	Oid			user = GetUserId();
 
-	if (pg_class_ownercheck(relid, user))
+	if (object_ownercheck(RelationRelationId, relid, user))
 		return true;
 	if (right == VDB_MUST_OWN)
 		return false;

@@ -15,6 +15,7 @@
 #include "storage/block.h"
 #include "utils/rel.h"
 
+#include "base/vdb_compat.h"
 #include "base/vdb_types.h"
 
 #define VDB_PAGE_PAYLOAD	(BLCKSZ - 24)	/* SizeOfPageHeaderData */
@@ -24,7 +25,7 @@
  * unlogged; WAL-logged as core does it.  rel may be valid only in part: no
  * more than its name and persistence kind are looked at, for messages.
  */
-extern void vdb_pages_create(Relation rel, const RelFileNode *rnode, char persistence);
+extern void vdb_pages_create(Relation rel, const RelFileLocator *rnode, char persistence);
 
 /*
  * Check the metapage (magic, version, BLCKSZ); ERRCODE_DATA_CORRUPTED and a

@@ -62,7 +62,7 @@ metapage_format(Page page, uint64 identity)
 
 /* Metapage of a main fork that lives in shared buffers. */
 static void
-metapage_write_shared(const RelFileNode *rnode, bool permanent, uint64 identity)
+metapage_write_shared(const RelFileLocator *rnode, bool permanent, uint64 identity)
 {
 	Buffer		buffer;
 
@@ -89,7 +89,7 @@ metapage_write_direct(SMgrRelation srel, ForkNumber fork, uint64 identity)
 	memset(page.data, 0, BLCKSZ);
 	metapage_format((Page) page.data, identity);
 	if (fork == INIT_FORKNUM)
-		log_newpage(&srel->smgr_rnode.node, fork, VDB_METAPAGE_BLOCK,
+		log_newpage(vdb_smgr_locator(srel), fork, VDB_METAPAGE_BLOCK,
 					(Page) page.data, true);
 	PageSetChecksumInplace((Page) page.data, VDB_METAPAGE_BLOCK);
 	smgrextend(srel, fork, VDB_METAPAGE_BLOCK, page.data, true);
@@ -98,7 +98,7 @@ metapage_write_direct(SMgrRelation srel, ForkNumber fork, uint64 identity)
 }
 
 void
-vdb_pages_create(Relation rel, const RelFileNode *rnode, char persistence)
+vdb_pages_create(Relation rel, const RelFileLocator *rnode, char persistence)
 {
 	SMgrRelation srel;
 	uint64		identity;
@@ -119,7 +119,7 @@ vdb_pages_create(Relation rel, const RelFileNode *rnode, char persistence)
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 	{
 		/* srel may have been closed by an invalidation meanwhile: ask again. */
-		srel = smgropen(*rnode, InvalidBackendId);
+		srel = smgropen(*rnode, INVALID_PROC_NUMBER);
 		smgrcreate(srel, INIT_FORKNUM, false);
 		log_smgrcreate(rnode, INIT_FORKNUM);
 		metapage_write_direct(srel, INIT_FORKNUM, identity);

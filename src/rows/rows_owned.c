@@ -181,7 +181,7 @@ vdb_open_identify(const VdbTableRef *ref, VdbOpenTable *table)
 	const VdbPoolShared *shared = vdb_pool_shared(ref->pool);
 
 	table->pool_db = shared->db;
-	table->pool_relnode = shared->rnode.relNode;
+	table->pool_relnode = shared->rnode.relNumber;
 	table->slot = ref->slot;
 	table->generation = ref->generation;
 }
@@ -214,7 +214,7 @@ vdb_appender_find(const VdbTableRef *ref)
 		vdb_last_appender = appender;
 	}
 	if (appender->table.generation != ref->generation ||
-		appender->table.pool_relnode != vdb_pool_shared(ref->pool)->rnode.relNode)
+		appender->table.pool_relnode != vdb_pool_shared(ref->pool)->rnode.relNumber)
 		return NULL;
 	return appender;
 }

@@ -49,7 +49,7 @@ vdb_segment_defect(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbLo
 	return NULL;
 }
 
-pg_attribute_noreturn() static void
+pg_noreturn static void
 report_bad_address(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb)
 {
 	ereport(ERROR,
@@ -59,7 +59,7 @@ report_bad_address(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb)
 					   lb, ref->slot, vdb_pool_total_blocks(ref->pool), VDB_SEGMENT_BLOCKS)));
 }
 
-pg_attribute_noreturn() static void
+pg_noreturn static void
 report_bad_header(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbBlock segment,
 				  VdbLogicalBlock lb, const char *defect)
 {
@@ -73,7 +73,7 @@ report_bad_header(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbBlo
 					   header->table_generation, header->first_lb, header->nslots)));
 }
 
-pg_attribute_noreturn() static void
+pg_noreturn static void
 report_bad_slot(VdbBlock segment, uint32 slot_number, uint16 slot, uint16 nslots)
 {
 	ereport(ERROR,
@@ -83,7 +83,7 @@ report_bad_slot(VdbBlock segment, uint32 slot_number, uint16 slot, uint16 nslots
 					   nslots, vdb_slot_block(slot), vdb_slot_offset(slot))));
 }
 
-pg_attribute_noreturn() static void
+pg_noreturn static void
 report_bad_row(VdbBlock segment, uint32 slot_number, uint16 slot, uint32 len, uint8 hoff)
 {
 	ereport(ERROR,

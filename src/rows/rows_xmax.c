@@ -342,7 +342,7 @@ wait_for_members(MultiXactId multi, MultiXactStatus status, uint16 infomask, boo
 				remain++;
 		}
 		else if (nowait)
-			all_ended = ConditionalXactLockTableWait(xid);
+			all_ended = vdb_try_wait_for_xid(xid, false);
 		else
 			XactLockTableWait(xid, rel, tid, oper);
 	}

@@ -13,7 +13,6 @@
 #define VDB_SCM_H
 
 #include "access/xlogdefs.h"
-#include "storage/relfilenode.h"
 
 #include "base/vdb_shmem.h"
 #include "base/vdb_types.h"
@@ -41,7 +40,7 @@ extern VdbPool *vdb_pool_open(void);
 extern VdbPool *vdb_pool_try_open(void);
 
 /* CREATE: format a new, empty relation file as a pool (called by the pool's access method). */
-extern void vdb_pool_create(const RelFileNode *rnode);
+extern void vdb_pool_create(const RelFileLocator *rnode);
 
 extern const void *vdb_pool_block(VdbPool *pool, VdbBlock block);
 extern VdbPoolShared *vdb_pool_shared(VdbPool *pool);

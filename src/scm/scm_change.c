@@ -564,7 +564,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	Assert(change->open);
 	Assert(CritSectionCount == 0);
 	Assert(!RecoveryInProgress());
-	Assert(LocalTransactionIdIsValid(MyProc->lxid));
+	Assert(LocalTransactionIdIsValid(vdb_my_lxid()));
 	Assert((MyProc->delayChkptFlags & DELAY_CHKPT_START) == 0);
 
 	change->open = false;

@@ -28,15 +28,14 @@
 
 /* Path of one file of the pool; 'path' has MAXPGPATH bytes. */
 void
-vdb_file_path(const RelFileNode *rnode, uint32 file, char *path)
+vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path)
 {
-	char	   *base = relpathperm(*rnode, MAIN_FORKNUM);
+	size_t		length;
 
-	if (file == 0)
-		strlcpy(path, base, MAXPGPATH);
-	else
-		snprintf(path, MAXPGPATH, "%s.%u", base, file);
-	pfree(base);
+	vdb_relation_path(rnode, INVALID_PROC_NUMBER, MAIN_FORKNUM, path);
+	length = strlen(path);
+	if (file > 0)
+		snprintf(path + length, MAXPGPATH - length, ".%u", file);
 }
 
 /*
@@ -44,7 +43,7 @@ vdb_file_path(const RelFileNode *rnode, uint32 file, char *path)
  * caller closes it by close().
  */
 int
-vdb_file_open(const RelFileNode *rnode, uint32 file, bool create)
+vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create)
 {
 	char		path[MAXPGPATH];
 
@@ -54,7 +53,7 @@ vdb_file_open(const RelFileNode *rnode, uint32 file, bool create)
 
 /* Length of the file in bytes, or -1 if there is none.  ERROR: I/O. */
 int64
-vdb_file_bytes(const RelFileNode *rnode, uint32 file)
+vdb_file_bytes(const RelFileLocator *rnode, uint32 file)
 {
 	char		path[MAXPGPATH];
 	struct stat st;
@@ -128,7 +127,7 @@ sync_directory(const char *path)
 
 /* Open one file that is to be extended; makes what is missing. */
 static int
-open_to_extend(const RelFileNode *rnode, uint32 file, const char *path, bool in_redo)
+open_to_extend(const RelFileLocator *rnode, uint32 file, const char *path, bool in_redo)
 {
 	int			fd = vdb_file_open(rnode, file, false);
 
@@ -139,7 +138,7 @@ open_to_extend(const RelFileNode *rnode, uint32 file, const char *path, bool in_
 		/* Only redo meets this: a later record will drop the relation. */
 		if (!in_redo)
 			return fd;
-		smgrcreate(smgropen(*rnode, InvalidBackendId), MAIN_FORKNUM, true);
+		smgrcreate(smgropen(*rnode, INVALID_PROC_NUMBER), MAIN_FORKNUM, true);
 		return vdb_file_open(rnode, 0, false);
 	}
 	fd = vdb_file_open(rnode, file, true);
@@ -150,7 +149,7 @@ open_to_extend(const RelFileNode *rnode, uint32 file, const char *path, bool in_
 
 /* Make one file at least 'bytes' long and sync it; 0 or an errno. */
 static int
-extend_one(const RelFileNode *rnode, uint32 file, off_t bytes, bool in_redo)
+extend_one(const RelFileLocator *rnode, uint32 file, off_t bytes, bool in_redo)
 {
 	char		path[MAXPGPATH];
 	struct stat st;
@@ -181,7 +180,7 @@ extend_one(const RelFileNode *rnode, uint32 file, off_t bytes, bool in_redo)
  * ERROR: anything else.
  */
 bool
-vdb_file_extend(const RelFileNode *rnode, uint32 nblocks, bool in_redo)
+vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo)
 {
 	uint32		last = (nblocks - 1) / VDB_FILE_BLOCKS;
 
@@ -210,7 +209,7 @@ vdb_file_extend(const RelFileNode *rnode, uint32 nblocks, bool in_redo)
 
 /* fsync one file, also its pages changed through mappings. */
 void
-vdb_file_sync(const RelFileNode *rnode, uint32 file)
+vdb_file_sync(const RelFileLocator *rnode, uint32 file)
 {
 	char		path[MAXPGPATH];
 	int			fd;

@@ -26,7 +26,7 @@ StaticAssertDecl(RELSEG_SIZE % VDB_SEGMENT_BLOCKS == 0, "no segment crosses file
 /* This backend's view of a pool. */
 struct VdbPool
 {
-	RelFileNode rnode;
+	RelFileLocator rnode;
 	Oid			relid;			/* of vdb.scm; invalid while it is created */
 	VdbPoolShared *shared;		/* NULL while it is created */
 	LWLock	   *alloc_lock;		/* likewise */
@@ -38,13 +38,13 @@ struct VdbPool
 };
 
 /* ---- scm_file.c ---- */
-extern void vdb_file_path(const RelFileNode *rnode, uint32 file, char *path);
+extern void vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path);
 extern char *vdb_file_map(int fd, const char *path, bool *is_pmem);
 extern void vdb_file_unmap(char *base);
-extern int	vdb_file_open(const RelFileNode *rnode, uint32 file, bool create);
-extern int64 vdb_file_bytes(const RelFileNode *rnode, uint32 file);
-extern bool vdb_file_extend(const RelFileNode *rnode, uint32 nblocks, bool in_redo);
-extern void vdb_file_sync(const RelFileNode *rnode, uint32 file);
+extern int	vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create);
+extern int64 vdb_file_bytes(const RelFileLocator *rnode, uint32 file);
+extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo);
+extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
 
 /* ---- scm_ends.c ---- */
 extern void vdb_ends_init(void);
@@ -137,7 +137,7 @@ extern void vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
 extern void vdb_incarnation_attach(VdbPool *pool);
 
 /* ---- scm_sync.c ---- */
-extern bool vdb_sync_try(const RelFileNode *rnode, uint32 file, XLogRecPtr *counted);
-extern void vdb_sync_now(const RelFileNode *rnode, uint32 file);
+extern bool vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted);
+extern void vdb_sync_now(const RelFileLocator *rnode, uint32 file);
 
 #endif							/* VDB_SCM_INTERNAL_H */

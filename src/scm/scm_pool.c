@@ -82,7 +82,7 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 }
 
 static VdbPool *
-make_view(const RelFileNode *rnode, Oid relid)
+make_view(const RelFileLocator *rnode, Oid relid)
 {
 	VdbPool    *pool = MemoryContextAllocZero(TopMemoryContext, sizeof(VdbPool));
 
@@ -156,7 +156,7 @@ check_header_constants(VdbPool *pool, const VdbPoolHeader *header)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("pool \"%s\" has a layout that this vdb_am does not know", pool->path)));
-	if (header->relnode != pool->rnode.relNode)
+	if (header->relnode != pool->rnode.relNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("pool \"%s\" belongs to another relation", pool->path),
@@ -250,7 +250,7 @@ find_or_take_slot(Oid db)
 	if (slot != NULL && slot->db != db)
 	{
 		slot->db = db;
-		slot->rnode.relNode = InvalidOid;
+		slot->rnode.relNumber = InvalidOid;
 	}
 	return slot;
 }
@@ -261,7 +261,7 @@ fill_slot(VdbPool *pool, VdbPoolShared *slot)
 {
 	pool->shared = slot;
 	pool->alloc_lock = &vdb_shared->alloc_locks[slot - vdb_shared->pools].lock;
-	if (RelFileNodeEquals(slot->rnode, pool->rnode))
+	if (RelFileLocatorEquals(slot->rnode, pool->rnode))
 		return;
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	vdb_incarnation_attach(pool);
@@ -382,12 +382,12 @@ static void
 renew_view(Oid relid)
 {
 	Relation	rel = relation_open(relid, NoLock);
-	RelFileNode rnode = rel->rd_node;
+	RelFileLocator rnode = rel->rd_locator;
 	VdbPool    *pool;
 
 	relation_close(rel, NoLock);
 	if (current_pool != NULL && current_pool->relid == relid &&
-		RelFileNodeEquals(current_pool->rnode, rnode))
+		RelFileLocatorEquals(current_pool->rnode, rnode))
 		return;
 	forget_current();
 	pool = make_view(&rnode, relid);
@@ -438,16 +438,16 @@ open_slowly(bool missing_ok)
 	current_valid = true;
 	if (current_pool->shared == NULL ||
 		current_pool->shared->db != MyDatabaseId ||
-		!RelFileNodeEquals(current_pool->shared->rnode, current_pool->rnode))
+		!RelFileLocatorEquals(current_pool->shared->rnode, current_pool->rnode))
 		attach_slot(current_pool);
-	current_lxid = MyProc->lxid;
+	current_lxid = vdb_my_lxid();
 	return current_pool;
 }
 
 VdbPool *
 vdb_pool_open(void)
 {
-	if (likely(current_lxid == MyProc->lxid && LocalTransactionIdIsValid(current_lxid)))
+	if (likely(current_lxid == vdb_my_lxid() && LocalTransactionIdIsValid(current_lxid)))
 		return current_pool;
 	return open_slowly(false);
 }
@@ -455,7 +455,7 @@ vdb_pool_open(void)
 VdbPool *
 vdb_pool_try_open(void)
 {
-	if (likely(current_lxid == MyProc->lxid && LocalTransactionIdIsValid(current_lxid)))
+	if (likely(current_lxid == vdb_my_lxid() && LocalTransactionIdIsValid(current_lxid)))
 		return current_pool;
 	return open_slowly(true);
 }
@@ -508,7 +508,7 @@ vdb_pool_directory(VdbPool *pool)
 /* ---- creation ---- */
 
 static void
-fill_header(VdbPoolHeader *header, const RelFileNode *rnode)
+fill_header(VdbPoolHeader *header, const RelFileLocator *rnode)
 {
 	memset(header, 0, sizeof(*header));
 	memcpy(header->magic, VDB_POOL_MAGIC, sizeof(header->magic));
@@ -516,7 +516,7 @@ fill_header(VdbPoolHeader *header, const RelFileNode *rnode)
 	header->block_bytes = VDB_POOL_BLOCK_BYTES;
 	header->segment_blocks = VDB_SEGMENT_BLOCKS;
 	header->group_segments = VDB_GROUP_SEGMENTS;
-	header->relnode = rnode->relNode;
+	header->relnode = rnode->relNumber;
 	header->ring_entries = VDB_RING_ENTRIES;
 	if (!pg_strong_random(&header->pool_id, sizeof(header->pool_id)))
 		ereport(ERROR,
@@ -553,7 +553,7 @@ format_pool(VdbPool *pool)
  * fsync, not by logging pages read through shared buffers (see am_pool.c).
  */
 void
-vdb_pool_create(const RelFileNode *rnode)
+vdb_pool_create(const RelFileLocator *rnode)
 {
 	VdbPool    *pool;
 

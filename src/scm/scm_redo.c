@@ -43,7 +43,7 @@
 
 typedef struct RedoFile
 {
-	RelFileNode rnode;
+	RelFileLocator rnode;
 	uint32		file;
 	int			fd;				/* -1: unused */
 	char	   *base;
@@ -58,7 +58,7 @@ typedef struct RedoChange
 	uint16		locks[VDB_ROW_LOCKS];
 	uint32		extend_blocks;
 	int			nblocks;
-	RelFileNode rnode;
+	RelFileLocator rnode;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
 	char	   *ranges[VDB_CHANGE_MAX_BLOCKS];
 	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
@@ -85,7 +85,7 @@ close_redo_file(RedoFile *entry)
 
 /* The file's entry if it is open, else the entry to use for it. */
 static RedoFile *
-find_redo_file(const RelFileNode *rnode, uint32 file)
+find_redo_file(const RelFileLocator *rnode, uint32 file)
 {
 	RedoFile   *oldest = &redo_files[0];
 
@@ -94,7 +94,7 @@ find_redo_file(const RelFileNode *rnode, uint32 file)
 		RedoFile   *entry = &redo_files[i];
 
 		if (entry->fd >= 0 && entry->file == file &&
-			RelFileNodeEquals(entry->rnode, *rnode))
+			RelFileLocatorEquals(entry->rnode, *rnode))
 			return entry;
 		if (entry->last_use < oldest->last_use)
 			oldest = entry;
@@ -122,7 +122,7 @@ redo_file_is_good(RedoFile *entry, uint64 bytes)
 }
 
 static void
-open_redo_file(RedoFile *entry, const RelFileNode *rnode, uint32 file)
+open_redo_file(RedoFile *entry, const RelFileLocator *rnode, uint32 file)
 {
 	char		path[MAXPGPATH];
 
@@ -139,7 +139,7 @@ open_redo_file(RedoFile *entry, const RelFileNode *rnode, uint32 file)
 
 /* Have the files made so long.  No space stops recovery, as it does core's. */
 static void
-redo_extend(const RelFileNode *rnode, uint32 nblocks)
+redo_extend(const RelFileLocator *rnode, uint32 nblocks)
 {
 	if (!vdb_file_extend(rnode, nblocks, true))
 		ereport(FATAL,
@@ -150,7 +150,7 @@ redo_extend(const RelFileNode *rnode, uint32 nblocks)
 
 /* Where a block is mapped; makes and extends the file as needed. */
 static char *
-redo_target(const RelFileNode *rnode, VdbBlock block, bool *is_pmem)
+redo_target(const RelFileLocator *rnode, VdbBlock block, bool *is_pmem)
 {
 	uint32		file = block / VDB_FILE_BLOCKS;
 	uint64		end = (uint64) (block % VDB_FILE_BLOCKS + 1) * VDB_POOL_BLOCK_BYTES;
@@ -299,7 +299,7 @@ redo(XLogReaderState *record)
 	parse_main_data(record, &change);
 	parse_blocks(record, &change);
 	if (InHotStandby && TransactionIdIsValid(change.head.latest_removed))
-		ResolveRecoveryConflictWithSnapshot(change.head.latest_removed, change.rnode);
+		vdb_recovery_conflict(change.head.latest_removed, &change.rnode);
 	if (change.head.flags & VDB_RECORD_FLUSH)
 		XLogFlush(record->EndRecPtr);
 	find_targets(&change);
@@ -352,7 +352,7 @@ static void
 cleanup(void)
 {
 	vdb_shared->recovered = true;
-	vdb_shared->run_limit = ShmemVariableCache->nextXid;
+	vdb_shared->run_limit = TransamVariables->nextXid;
 	vdb_ends_note(vdb_shared->run_limit);
 	for (int i = 0; redo_started && i < REDO_FILES; i++)
 		close_redo_file(&redo_files[i]);
@@ -375,5 +375,5 @@ vdb_scm_init(void)
 {
 	vdb_persist_init();
 	vdb_ends_init();
-	RegisterCustomRmgr(VDB_RMGR_ID, unconstify(RmgrData *, &manager));
+	vdb_register_rmgr(VDB_RMGR_ID, &manager);
 }

@@ -41,14 +41,14 @@ completed_redo(void)
 }
 
 static bool
-request(const RelFileNode *rnode, uint32 file)
+request(const RelFileLocator *rnode, uint32 file)
 {
 	FileTag		tag;
 
 	memset(&tag, 0, sizeof(tag));	/* compared as bytes */
 	tag.handler = SYNC_HANDLER_MD;
 	tag.forknum = MAIN_FORKNUM;
-	tag.rnode = *rnode;
+	vdb_file_tag_set_locator(&tag, rnode);
 	tag.segno = file;
 	return RegisterSyncRequest(&tag, SYNC_REQUEST, false);
 }
@@ -60,7 +60,7 @@ request(const RelFileNode *rnode, uint32 file)
  * Raises no error inside a critical section.
  */
 bool
-vdb_sync_try(const RelFileNode *rnode, uint32 file, XLogRecPtr *counted)
+vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted)
 {
 	XLogRecPtr	redo;
 	XLogRecPtr	completed;
@@ -84,7 +84,7 @@ vdb_sync_try(const RelFileNode *rnode, uint32 file, XLogRecPtr *counted)
  * may now compact the queue, and so run out of memory), else fsync.
  */
 void
-vdb_sync_now(const RelFileNode *rnode, uint32 file)
+vdb_sync_now(const RelFileLocator *rnode, uint32 file)
 {
 	volatile bool queued = false;
 	MemoryContext context = CurrentMemoryContext;

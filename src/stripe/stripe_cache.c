@@ -273,7 +273,7 @@ stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel
 		if (isCommit)
 			elog(WARNING, "stripe reference leak: stripe %u at page %u of file %u still has %u references",
 				 stripe->key.stripe_id, stripe->key.first_page,
-				 stripe->key.rnode.relNode, ref->count);
+				 stripe->key.rnode.relNumber, ref->count);
 #endif
 		ref_drop(stripe, ref, ref->count);
 	}
@@ -366,7 +366,7 @@ VdbStripe *
 vdb_stripe_open(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range)
 {
 	VdbStripeKey key = {
-		.rnode = rel->rd_node,
+		.rnode = rel->rd_locator,
 		.backend = rel->rd_backend,
 		.first_page = first_page,
 		.stripe_id = stripe_id
@@ -410,7 +410,7 @@ vdb_stripe_forget(Relation rel)
 	hash_seq_init(&status, cache.hash);
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
-		if (RelFileNodeEquals(entry->key.rnode, rel->rd_node) &&
+		if (RelFileLocatorEquals(entry->key.rnode, rel->rd_locator) &&
 			entry->key.backend == rel->rd_backend)
 			stripe_forget(entry->stripe);
 	}

@@ -203,10 +203,10 @@ extern const uint8 *vdb_point_borrow_frame(const VdbStripeIndex *index, Relation
 
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
-extern void vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page,
-							   const char *detail) pg_attribute_noreturn();
-extern void vdb_vector_damaged(const VdbStripeIndex *index, Relation rel, int attno,
-							   int chunk, int vec, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page,
+										   const char *detail);
+pg_noreturn extern void vdb_vector_damaged(const VdbStripeIndex *index, Relation rel, int attno,
+										   int chunk, int vec, const char *what);
 
 /* Datum of an integer that came from the codec. */
 static inline Datum
@@ -257,8 +257,8 @@ typedef struct VdbXminRuns
 
 typedef struct VdbStripeKey
 {
-	RelFileNode rnode;
-	BackendId	backend;
+	RelFileLocator rnode;
+	ProcNumber	backend;
 	BlockNumber first_page;
 	uint32		stripe_id;
 } VdbStripeKey;

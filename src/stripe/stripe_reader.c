@@ -146,7 +146,7 @@ xmins_damaged(const VdbStripe *stripe, int block, const char *what)
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("stripe %u at page %u of file %u is damaged",
 					stripe->key.stripe_id, stripe->key.first_page,
-					stripe->key.rnode.relNode),
+					stripe->key.rnode.relNumber),
 			 errdetail_internal("Block %d of its transaction ids: %s.", block, what)));
 }
 

@@ -25,7 +25,7 @@
  */
 extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
 extern void vdb_table_forget(Relation rel);	/* look it up afresh next time */
-extern void vdb_table_key(Relation rel, const RelFileNode *rnode, VdbTableKey *key);
+extern void vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey *key);
 extern bool vdb_is_vdb(Relation rel);	/* does it use our access method? */
 extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler at _PG_init */
 

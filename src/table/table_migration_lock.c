@@ -36,10 +36,10 @@ moved_here(Relation rel)
 	VdbTableRef ref;
 	VdbTableKey key;
 
-	if (rel->rd_firstRelfilenodeSubid == InvalidSubTransactionId ||
+	if (rel->rd_firstRelfilelocatorSubid == InvalidSubTransactionId ||
 		!vdb_table_open(rel, false, &ref))
 		return false;
-	vdb_table_key(rel, &rel->rd_node, &key);
+	vdb_table_key(rel, &rel->rd_locator, &key);
 	return key.spc != ref.spc || key.relnode != ref.relnode;
 }
 

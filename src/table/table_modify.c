@@ -351,6 +351,6 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	vdb_row_to_tid(place.row, &slot->tts_tid);
 	vdb_slot_stamp(slot, tuple->t_data);
 	heap_freetuple(tuple);
-	pgstat_count_heap_update(rel, false);
+	vdb_count_update(rel, vdb_row_lb(target.row) != vdb_row_lb(place.row));
 	return TM_Ok;
 }

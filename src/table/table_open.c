@@ -50,10 +50,10 @@ vdb_is_vdb(Relation rel)
  * equal to the database's own are 0, so that moving the database keeps keys.
  */
 void
-vdb_table_key(Relation rel, const RelFileNode *rnode, VdbTableKey *key)
+vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey *key)
 {
-	key->spc = rnode->spcNode == MyDatabaseTableSpace ? InvalidOid : rnode->spcNode;
-	key->relnode = rnode->relNode;
+	key->spc = rnode->spcOid == MyDatabaseTableSpace ? InvalidOid : rnode->spcOid;
+	key->relnode = rnode->relNumber;
 	key->backend = rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ?
 		(int32) rel->rd_backend : -1;
 }
@@ -130,7 +130,7 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 		cache = table_cache(rel);
 		cache->checked = true;
 	}
-	vdb_table_key(rel, &rel->rd_node, &key);
+	vdb_table_key(rel, &rel->rd_locator, &key);
 	if (!vdb_map_table_find(pool, &key, ref))
 	{
 		if (!create)

@@ -49,7 +49,7 @@ extern void vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, He
 extern bool vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before);
 extern TM_Result vdb_target_verdict(VdbTarget *target);
 extern void vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd);
-extern void vdb_row_not_available(Relation rel) pg_attribute_noreturn();
+pg_noreturn extern void vdb_row_not_available(Relation rel);
 extern bool vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
 							 XLTW_Oper oper, LockWaitPolicy policy);
 

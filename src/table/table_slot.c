@@ -136,6 +136,16 @@ vdb_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 	return heap_getsysattr(&header, attnum, slot->tts_tupleDescriptor, isnull);
 }
 
+/* Did this transaction make the row?  Only newer servers ask slots for that. */
+static bool pg_attribute_unused()
+vdb_slot_is_current_xact_tuple(TupleTableSlot *slot)
+{
+	bool		isnull;
+	Datum		xmin = vdb_slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+
+	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+}
+
 /* Give a tuple the transaction fields of a header made up for a striped row. */
 static void
 stamp_from_header(HeapTupleHeader dst, const HeapTupleHeaderData *src)
@@ -222,7 +232,7 @@ vdb_slot_copy_heap_tuple(TupleTableSlot *slot)
 }
 
 static MinimalTuple
-vdb_slot_copy_minimal_tuple(TupleTableSlot *slot)
+vdb_slot_copy_minimal_tuple(TupleTableSlot *slot VDB_EXTRA_PARAM)
 {
 	VdbSlot    *vslot = (VdbSlot *) slot;
 
@@ -233,9 +243,9 @@ vdb_slot_copy_minimal_tuple(TupleTableSlot *slot)
 		if (slot->tts_nvalid < natts)
 			striped_getsomeattrs(vslot, natts);
 		return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values,
-									   slot->tts_isnull);
+									   slot->tts_isnull VDB_EXTRA_ARG);
 	}
-	return TTSOpsHeapTuple.copy_minimal_tuple(slot);
+	return TTSOpsHeapTuple.copy_minimal_tuple(slot VDB_EXTRA_ARG);
 }
 
 const TupleTableSlotOps vdb_slot_ops = {
@@ -245,6 +255,7 @@ const TupleTableSlotOps vdb_slot_ops = {
 	.clear = vdb_slot_clear,
 	.getsomeattrs = vdb_slot_getsomeattrs,
 	.getsysattr = vdb_slot_getsysattr,
+	VDB_IS_CURRENT_XACT_TUPLE(vdb_slot_is_current_xact_tuple)
 	.materialize = vdb_slot_materialize,
 	.copyslot = vdb_slot_copyslot,
 	.get_heap_tuple = vdb_slot_get_heap_tuple,

@@ -108,7 +108,7 @@ vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy)
 		return true;
 	if (policy == LockWaitBlock)
 		LockTuple(target->rel, &target->tid, heavy);
-	else if (!ConditionalLockTuple(target->rel, &target->tid, heavy))
+	else if (!vdb_try_lock_tuple(target->rel, &target->tid, heavy, policy == LockWaitError))
 	{
 		if (policy == LockWaitError)
 			vdb_row_not_available(target->rel);
@@ -142,7 +142,7 @@ vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
 		XactLockTableWait(xid, rel, unconstify(ItemPointerData *, tid), oper);
 		return true;
 	}
-	if (ConditionalXactLockTableWait(xid))
+	if (vdb_try_wait_for_xid(xid, policy == LockWaitError))
 		return true;
 	if (policy == LockWaitError)
 		vdb_row_not_available(rel);

@@ -321,7 +321,7 @@ mock_start(void)
 	shmem_callback(shmem, false);
 
 	mock_pool.shared.db = 5;
-	mock_pool.shared.rnode.relNode = 77;
+	mock_pool.shared.rnode.relNumber = 77;
 	mock_pool.shared.incarnation_begun = true;
 	mock_pool.shared.incarnation = 3;
 	mock_pool.free_segments = MOCK_SEGMENTS - 1;

@@ -102,7 +102,7 @@ _PG_init(void)
 /* ---- an access method whose tables have our metapage ---- */
 
 static void
-st_set_new_filenode(Relation rel, const RelFileNode *rnode, char persistence,
+st_set_new_filenode(Relation rel, const RelFileLocator *rnode, char persistence,
 					TransactionId *freeze_xid, MultiXactId *min_multi)
 {
 	*freeze_xid = RecentXmin;

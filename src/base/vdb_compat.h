@@ -1,0 +1,488 @@
+/*-------------------------------------------------------------------------
+ *
+ * vdb_compat.h
+ *	  What differs between the servers 15 to 18, and nothing else.
+ *
+ * No other file of src/ asks for the server's version (test/lint/run checks).
+ * What a newer server renamed has its newest name everywhere, and is mapped
+ * back here for older ones: such lines go when the old server goes.  Where a
+ * signature changed, there is an inline wrapper vdb_...() that takes what
+ * every server can make use of.
+ *
+ * Tested on 15 (the whole suite), 17 and 18 (built from source with asserts;
+ * regression and isolation tests).  16 was never compiled: its branches
+ * were checked against its published headers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_COMPAT_H
+#define VDB_COMPAT_H
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "commands/vacuum.h"
+#include "common/relpath.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "nodes/tidbitmap.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/smgr.h"
+#include "storage/standby.h"
+#include "storage/sync.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/tuplesort.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+#include "utils/relfilenumbermap.h"
+#include "varatt.h"				/* was a part of postgres.h */
+#else
+#include "storage/relfilenode.h"
+#include "utils/relfilenodemap.h"
+#endif
+#if PG_VERSION_NUM >= 170000
+#include "storage/read_stream.h"
+#else
+#include "storage/backendid.h"
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"	/* was a part of explain.h */
+#endif
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "vdb_am is for PostgreSQL 15 to 18"
+#endif
+
+/* ---- names: 16 ---- */
+
+/* A relation's file: RelFileNode became RelFileLocator, and its fields got new names. */
+#if PG_VERSION_NUM < 160000
+typedef RelFileNode RelFileLocator;
+
+#define spcOid					spcNode
+#define dbOid					dbNode
+#define relNumber				relNode
+#define rd_locator				rd_node
+#define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
+#define RelFileLocatorEquals	RelFileNodeEquals
+#define RelidByRelfilenumber	RelidByRelfilenode
+#define relation_set_new_filelocator relation_set_new_filenode	/* of TableAmRoutine */
+#endif
+
+/* Which indexes an update must insert into: was a bool. */
+#if PG_VERSION_NUM < 160000
+typedef bool TU_UpdateIndexes;
+
+#define TU_None					false
+#define TU_All					true
+#endif
+
+/* One check of ownership for all kinds of objects. */
+#if PG_VERSION_NUM < 160000
+static inline bool
+object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == RelationRelationId || classid == DatabaseRelationId);
+	if (classid == DatabaseRelationId)
+		return pg_database_ownercheck(objectid, roleid);
+	return pg_class_ownercheck(objectid, roleid);
+}
+#endif
+
+/* VACUUM's limits: were four pointers. */
+#if PG_VERSION_NUM < 160000
+struct VacuumCutoffs
+{
+	TransactionId OldestXmin;
+	MultiXactId OldestMxact;
+	TransactionId FreezeLimit;
+	MultiXactId MultiXactCutoff;
+};
+
+static inline bool
+vacuum_get_cutoffs(Relation rel, const VacuumParams *params, struct VacuumCutoffs *cutoffs)
+{
+	return vacuum_set_xid_limits(rel, params->freeze_min_age, params->freeze_table_age,
+								 params->multixact_freeze_min_age,
+								 params->multixact_freeze_table_age,
+								 &cutoffs->OldestXmin, &cutoffs->OldestMxact,
+								 &cutoffs->FreezeLimit, &cutoffs->MultiXactCutoff);
+}
+#endif
+
+/* ---- names: 17 ---- */
+
+/* A backend's number; from 17 on it begins with 0.  -1 is none on all servers. */
+#if PG_VERSION_NUM < 170000
+typedef BackendId ProcNumber;
+
+#define INVALID_PROC_NUMBER		InvalidBackendId
+#define MyProcNumber			MyBackendId
+#define ProcNumberForTempRelations() BackendIdForTempRelations()
+
+/* The server's next transaction id and what belongs to it. */
+#define TransamVariables		ShmemVariableCache
+#endif
+
+/* Local id of this backend's transaction; invalid outside one. */
+static inline LocalTransactionId
+vdb_my_lxid(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
+/* ---- names: 18 ---- */
+
+/* 'Never returns', written before 'static' or 'extern'. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn				_Noreturn
+#endif
+
+/* ---- relations' files ---- */
+
+/* Path of a fork's first file, below the data directory; 'path' has MAXPGPATH bytes. */
+static inline void
+vdb_relation_path(const RelFileLocator *locator, ProcNumber backend, ForkNumber fork, char *path)
+{
+#if PG_VERSION_NUM >= 180000
+	/* 18 returns it by value */
+	strlcpy(path, relpathbackend(*locator, backend, fork).str, MAXPGPATH);
+#else
+	char	   *made = relpathbackend(*locator, backend, fork);
+
+	strlcpy(path, made, MAXPGPATH);
+	pfree(made);
+#endif
+}
+
+/* The fields' names changed with those of their types. */
+static inline RelFileLocator *
+vdb_smgr_locator(SMgrRelation srel)
+{
+#if PG_VERSION_NUM >= 160000
+	return &srel->smgr_rlocator.locator;
+#else
+	return &srel->smgr_rnode.node;
+#endif
+}
+
+static inline void
+vdb_file_tag_set_locator(FileTag *tag, const RelFileLocator *locator)
+{
+#if PG_VERSION_NUM >= 160000
+	tag->rlocator = *locator;
+#else
+	tag->rnode = *locator;
+#endif
+}
+
+/* ---- locks that are not waited for ---- */
+
+/* 18 can log who has the lock: if 'log', and the setting log_lock_failures. */
+static inline bool
+vdb_try_wait_for_xid(TransactionId xid, bool log)
+{
+#if PG_VERSION_NUM >= 180000
+	return ConditionalXactLockTableWait(xid, log && log_lock_failures);
+#else
+	return ConditionalXactLockTableWait(xid);
+#endif
+}
+
+static inline bool
+vdb_try_lock_tuple(Relation rel, ItemPointer tid, LOCKMODE mode, bool log)
+{
+#if PG_VERSION_NUM >= 180000
+	return ConditionalLockTuple(rel, tid, mode, log && log_lock_failures);
+#else
+	return ConditionalLockTuple(rel, tid, mode);
+#endif
+}
+
+/* ---- recovery ---- */
+
+/* 16 takes a const manager. */
+static inline void
+vdb_register_rmgr(RmgrId id, const RmgrData *manager)
+{
+#if PG_VERSION_NUM >= 160000
+	RegisterCustomRmgr(id, manager);
+#else
+	RegisterCustomRmgr(id, unconstify(RmgrData *, manager));
+#endif
+}
+
+/*
+ * Cancel what may still see rows deleted by 'horizon'.  Logical slots on a
+ * standby (16) only care for catalogs, which vdb tables never are.
+ */
+static inline void
+vdb_recovery_conflict(TransactionId horizon, const RelFileLocator *locator)
+{
+#if PG_VERSION_NUM >= 160000
+	ResolveRecoveryConflictWithSnapshot(horizon, false, *locator);
+#else
+	ResolveRecoveryConflictWithSnapshot(horizon, *locator);
+#endif
+}
+
+/* ---- VACUUM and statistics ---- */
+
+/* vacuum_delay_point, for VACUUM; 18 wants to know that it is not ANALYZE. */
+static inline void
+vdb_vacuum_delay_point(void)
+{
+#if PG_VERSION_NUM >= 180000
+	vacuum_delay_point(false);
+#else
+	vacuum_delay_point();
+#endif
+}
+
+/* What an index's VACUUM is told; 16 wants the table, too. */
+static inline void
+vdb_index_vacuum_info_set(IndexVacuumInfo *info, Relation table, Relation index)
+{
+	info->index = index;
+#if PG_VERSION_NUM >= 160000
+	info->heaprel = table;
+#endif
+}
+
+/* vac_update_relstats of a relation without all-visible pages; 18 counts all-frozen ones, too. */
+static inline void
+vdb_update_relstats(Relation rel, BlockNumber pages, double tuples, bool has_index,
+					TransactionId frozen_xid, MultiXactId min_multi)
+{
+	bool		frozen_updated;
+	bool		multi_updated;
+
+#if PG_VERSION_NUM >= 180000
+	vac_update_relstats(rel, pages, tuples, 0, 0, has_index, frozen_xid, min_multi,
+						&frozen_updated, &multi_updated, false);
+#else
+	vac_update_relstats(rel, pages, tuples, 0, has_index, frozen_xid, min_multi,
+						&frozen_updated, &multi_updated, false);
+#endif
+}
+
+/* 18 adds up the time spent. */
+static inline void
+vdb_report_vacuum(Relation rel, PgStat_Counter live, PgStat_Counter dead, TimestampTz started)
+{
+#if PG_VERSION_NUM >= 180000
+	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, live, dead, started);
+#else
+	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, live, dead);
+#endif
+}
+
+/* An update, never HOT.  16 counts those whose new version goes to another block. */
+static inline void
+vdb_count_update(Relation rel, bool other_block)
+{
+#if PG_VERSION_NUM >= 160000
+	pgstat_count_heap_update(rel, false, other_block);
+#else
+	pgstat_count_heap_update(rel, false);
+#endif
+}
+
+/* ---- sorting, scanning indexes ---- */
+
+/* *value, if by reference, is the caller's to free: 15 always copies, 16 asks. */
+static inline bool
+vdb_sort_getdatum(Tuplesortstate *sort, Datum *value, bool *isnull)
+{
+#if PG_VERSION_NUM >= 160000
+	return tuplesort_getdatum(sort, true, true, value, isnull, NULL);
+#else
+	return tuplesort_getdatum(sort, true, value, isnull, NULL);
+#endif
+}
+
+/* 18 can count an index scan's searches, for EXPLAIN. */
+static inline IndexScanDesc
+vdb_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys, int norderbys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, nkeys, norderbys);
+#else
+	return index_beginscan(table, index, snapshot, nkeys, norderbys);
+#endif
+}
+
+/* Which relation a parallel scan is of: 18 wants the file, older ones the OID. */
+static inline void
+vdb_parallelscan_set_relation(ParallelTableScanDesc pscan, Relation rel)
+{
+#if PG_VERSION_NUM >= 180000
+	pscan->phs_locator = rel->rd_locator;
+#else
+	pscan->phs_relid = RelationGetRelid(rel);
+#endif
+}
+
+/* ---- slots ---- */
+
+/* A copied minimal tuple may get room before it (18): more parameters and arguments for that. */
+#if PG_VERSION_NUM >= 180000
+#define VDB_EXTRA_PARAM			, Size extra
+#define VDB_EXTRA_ARG			, extra
+#else
+#define VDB_EXTRA_PARAM
+#define VDB_EXTRA_ARG
+#endif
+
+/* The slot callback that tells whether this transaction made the tuple (17). */
+#if PG_VERSION_NUM >= 170000
+#define VDB_IS_CURRENT_XACT_TUPLE(callback) .is_current_xact_tuple = callback,
+#else
+#define VDB_IS_CURRENT_XACT_TUPLE(callback)
+#endif
+
+/* ---- ANALYZE ---- */
+
+/*
+ * Define the callback scan_analyze_next_block 'name' by means of
+ *		bool next_block(TableScanDesc scan, BlockNumber block)
+ * which is false for a block to skip.  17 hands over a stream of buffers
+ * instead of a block number; we take numbers from it, and nothing is read.
+ * There, false means the end.
+ */
+#if PG_VERSION_NUM >= 170000
+#define VDB_ANALYZE_CALLBACK(name, next_block) \
+static bool \
+name(TableScanDesc scan, ReadStream *stream) \
+{ \
+	BufferAccessStrategy strategy; \
+	BlockNumber block; \
+\
+	while ((block = read_stream_next_block(stream, &strategy)) != InvalidBlockNumber) \
+		if (next_block(scan, block)) \
+			return true; \
+	return false; \
+} \
+extern int	vdb_no_such_variable	/* takes the semicolon */
+#else
+#define VDB_ANALYZE_CALLBACK(name, next_block) \
+static bool \
+name(TableScanDesc scan, BlockNumber block, BufferAccessStrategy strategy) \
+{ \
+	return next_block(scan, block); \
+} \
+extern int	vdb_no_such_variable
+#endif
+
+/* ---- bitmap scans ---- */
+
+/* A block of a bitmap. */
+typedef struct VdbBitmapBlock
+{
+	BlockNumber block;
+	int			noffsets;			/* -1: lossy, that is any row of the block */
+	const OffsetNumber *offsets;
+} VdbBitmapBlock;
+
+/*
+ * Define the callbacks of bitmap scans by means of
+ *		bool next_block(TableScanDesc scan, const VdbBitmapBlock *block)
+ *		bool next_tuple(TableScanDesc scan, TupleTableSlot *slot)
+ * which are false for a block with nothing to see and at a block's end.
+ * VDB_BITMAP_ROUTINES puts them into the TableAmRoutine.  Up to 17 the
+ * executor goes from block to block; in 18 that is our affair.
+ */
+#if PG_VERSION_NUM >= 180000
+static inline bool
+vdb_bitmap_advance(TableScanDesc scan, bool (*next_block) (TableScanDesc, const VdbBitmapBlock *),
+				   bool *recheck, uint64 *lossy_pages, uint64 *exact_pages)
+{
+	TBMIterateResult result;
+	OffsetNumber offsets[TBM_MAX_TUPLES_PER_PAGE];
+
+	while (tbm_iterate(&scan->st.rs_tbmiterator, &result))
+	{
+		VdbBitmapBlock block = {.block = result.blockno, .noffsets = -1, .offsets = offsets};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!result.lossy)
+			block.noffsets = tbm_extract_page_tuple(&result, offsets, TBM_MAX_TUPLES_PER_PAGE);
+		*recheck = result.recheck;
+		if (!next_block(scan, &block))
+			continue;
+		if (result.lossy)
+			(*lossy_pages)++;
+		else
+			(*exact_pages)++;
+		return true;
+	}
+	return false;
+}
+
+#define VDB_BITMAP_CALLBACKS(next_block, next_tuple) \
+static bool \
+vdb_compat_bitmap_next_tuple(TableScanDesc scan, TupleTableSlot *slot, bool *recheck, \
+							 uint64 *lossy_pages, uint64 *exact_pages) \
+{ \
+	while (!next_tuple(scan, slot)) \
+	{ \
+		if (!vdb_bitmap_advance(scan, next_block, recheck, lossy_pages, exact_pages)) \
+		{ \
+			ExecClearTuple(slot); \
+			return false; \
+		} \
+	} \
+	return true; \
+} \
+extern int	vdb_no_such_variable
+#define VDB_BITMAP_ROUTINES \
+	.scan_bitmap_next_tuple = vdb_compat_bitmap_next_tuple
+#else
+#define VDB_BITMAP_CALLBACKS(next_block, next_tuple) \
+static bool \
+vdb_compat_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *result) \
+{ \
+	VdbBitmapBlock block = { \
+		.block = result->blockno, \
+		.noffsets = result->ntuples, \
+		.offsets = result->offsets \
+	}; \
+\
+	return next_block(scan, &block); \
+} \
+\
+static bool \
+vdb_compat_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *result, \
+							 TupleTableSlot *slot) \
+{ \
+	return next_tuple(scan, slot); \
+} \
+extern int	vdb_no_such_variable
+#define VDB_BITMAP_ROUTINES \
+	.scan_bitmap_next_block = vdb_compat_bitmap_next_block, \
+	.scan_bitmap_next_tuple = vdb_compat_bitmap_next_tuple
+#endif
+
+/* Keep the executor from prefetching the bitmap's blocks; 18 leaves that to the access method. */
+static inline void
+vdb_bitmap_no_prefetch(BitmapHeapScanState *scan)
+{
+#if PG_VERSION_NUM < 180000
+	scan->prefetch_maximum = 0;
+#endif
+}
+
+#endif							/* VDB_COMPAT_H */
