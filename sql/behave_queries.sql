@@ -67,7 +67,8 @@ SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
 SET LOCAL min_parallel_table_scan_size = 0;
 SET LOCAL max_parallel_workers_per_gather = 3;
-SET LOCAL force_parallel_mode = on;
+-- force_parallel_mode, by its name in this server
+SELECT count(set_config(name, 'on', true)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT count(*), sum(amt), count(DISTINCT id) FROM qa;
 SELECT grp, count(*) FROM qa WHERE day > '2001-10-01' GROUP BY grp ORDER BY grp LIMIT 3;
 SELECT count(*) FROM qa a JOIN qb b USING (grp);

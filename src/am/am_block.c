@@ -91,14 +91,15 @@ vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 	VdbBatch   *batch = vdb_scan_batch(scan);
 
 	scan->row = -1;
-	batch->nrows = 0;
+	scan->loaded = false;
 	if (named->block >= block_limit(sscan->rs_rd))
 		return false;
 	lock_rows(sscan->rs_rd, named, sscan->rs_snapshot);
 	vdb_batch_read(batch, named->block, sscan->rs_snapshot, InvalidTransactionId, false);
 	if (named->noffsets >= 0)
 		keep_offsets(batch, named);
-	return batch->nrows > 0;
+	scan->loaded = batch->nrows > 0;
+	return scan->loaded;
 }
 
 bool
@@ -106,7 +107,7 @@ vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
 
-	if (scan->row + 1 >= scan->batch->nrows)
+	if (!scan->loaded || scan->row + 1 >= scan->batch->nrows)
 		return false;
 	vdb_batch_slot(scan->batch, ++scan->row, slot);
 	pgstat_count_heap_fetch(sscan->rs_rd);

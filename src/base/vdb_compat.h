@@ -28,9 +28,11 @@
 #include "commands/vacuum.h"
 #include "common/relpath.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/smgr.h"
@@ -96,6 +98,11 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 		return pg_database_ownercheck(objectid, roleid);
 	return pg_class_ownercheck(objectid, roleid);
 }
+#endif
+
+/* A page in memory that smgr may read or write: has to be aligned for direct I/O. */
+#if PG_VERSION_NUM < 160000
+typedef PGAlignedBlock PGIOAlignedBlock;
 #endif
 
 /* VACUUM's limits: were four pointers. */
@@ -177,6 +184,37 @@ vdb_smgr_locator(SMgrRelation srel)
 #else
 	return &srel->smgr_rnode.node;
 #endif
+}
+
+/*
+ * A zero page in a locked buffer, added to a main fork that nobody else knows
+ * and that has no relcache entry.  16 has a function of its own to extend;
+ * 17 no longer takes P_NEW without an entry.
+ */
+static inline Buffer
+vdb_buffer_extend(const RelFileLocator *locator, bool permanent)
+{
+#if PG_VERSION_NUM >= 160000
+	SMgrRelation srel = smgropen(*locator, INVALID_PROC_NUMBER);
+	char		persistence = permanent ? RELPERSISTENCE_PERMANENT : RELPERSISTENCE_UNLOGGED;
+
+	return ExtendBufferedRel(BMR_SMGR(srel, persistence), MAIN_FORKNUM, NULL,
+							 EB_SKIP_EXTENSION_LOCK | EB_LOCK_FIRST);
+#else
+	return ReadBufferWithoutRelcache(*locator, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
+									 permanent);
+#endif
+}
+
+/* Buffers for writing much.  16 has no I/O statistics for bulk writes of an autovacuum worker. */
+static inline BufferAccessStrategy
+vdb_bulk_write_strategy(void)
+{
+#if PG_VERSION_NUM >= 160000
+	if (MyBackendType == B_AUTOVAC_WORKER)
+		return GetAccessStrategy(BAS_VACUUM);
+#endif
+	return GetAccessStrategy(BAS_BULKWRITE);
 }
 
 static inline void

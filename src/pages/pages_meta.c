@@ -66,8 +66,7 @@ metapage_write_shared(const RelFileLocator *rnode, bool permanent, uint64 identi
 {
 	Buffer		buffer;
 
-	buffer = ReadBufferWithoutRelcache(*rnode, MAIN_FORKNUM, P_NEW,
-									   RBM_ZERO_AND_LOCK, NULL, permanent);
+	buffer = vdb_buffer_extend(rnode, permanent);
 	Assert(BufferGetBlockNumber(buffer) == VDB_METAPAGE_BLOCK);
 
 	START_CRIT_SECTION();
@@ -84,7 +83,7 @@ metapage_write_shared(const RelFileLocator *rnode, bool permanent, uint64 identi
 static void
 metapage_write_direct(SMgrRelation srel, ForkNumber fork, uint64 identity)
 {
-	PGAlignedBlock page;
+	PGIOAlignedBlock page;
 
 	memset(page.data, 0, BLCKSZ);
 	metapage_format((Page) page.data, identity);

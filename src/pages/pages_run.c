@@ -74,7 +74,7 @@ vdb_pages_removable(uint64 freed, void *arg)
 static BlockNumber
 run_allocate(Relation rel, uint64 npages)
 {
-	PGAlignedBlock zero;
+	PGIOAlignedBlock zero;
 	bool		need_lock = !RELATION_IS_LOCAL(rel);
 	bool		temp = RelationUsesLocalBuffers(rel);
 	BlockNumber first;
@@ -126,7 +126,7 @@ vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes)
 	writer->total_bytes = total_bytes;
 	writer->needs_wal = RelationNeedsWAL(rel);
 	writer->lsn = InvalidXLogRecPtr;
-	writer->strategy = GetAccessStrategy(BAS_BULKWRITE);
+	writer->strategy = vdb_bulk_write_strategy();
 	return writer;
 }
 
