@@ -154,7 +154,7 @@ extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock
 
 /* ---- reading (rows_read.c).  Caller holds the LB's row lock, either mode. ---- */
 
-/* Header of the row at index of the extent's LB; false: empty or reaped slot (*reaped says which). */
+/* Header of the row at index of the extent's LB; false: reaped (*reaped), or nothing there: never stored, or lost in a crash. */
 extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
 							 VdbVersion *version, bool *reaped);
 

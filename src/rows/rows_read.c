@@ -134,6 +134,29 @@ row_is_sound(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offse
 	return len >= hdr->t_hoff;
 }
 
+/*
+ * Did a crash lose the row whose slot it kept?  Then part of the header is
+ * still zero, as the claim left the segment: a header crosses at most one
+ * sector's end, so its first word or its last one is.  If the header is
+ * whole and only data were lost, xmin never committed, and nobody reads them.
+ * In a segment of this run it is damage.
+ */
+static bool
+row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbRowPrefix *prefix)
+{
+	const VdbPoolShared *shared = vdb_pool_shared(ref->pool);
+	uint64		first;
+	uint64		last;
+
+	StaticAssertStmt(sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData, t_hoff) < 4 * sizeof(uint64),
+					 "t_hoff is in the fourth word of a row");
+	if (shared->incarnation_begun && segment->incarnation == shared->incarnation)
+		return false;
+	memcpy(&first, prefix, sizeof(first));
+	memcpy(&last, (const uint64 *) prefix + 3, sizeof(last));
+	return first == 0 || last == 0;
+}
+
 /* ---- void ids ---- */
 
 static void
@@ -189,8 +212,13 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 	prefix = (const VdbRowPrefix *)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
 	if (!row_is_sound(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
+	{
+		if (version->offset + 4 * sizeof(uint64) <= VDB_POOL_BLOCK_BYTES &&
+			row_was_lost(ref, segment, prefix))
+			return false;
 		report_bad_row(extent->ref, slot_number, slot, prefix->len,
 					   ((HeapTupleHeader) (prefix + 1))->t_hoff);
+	}
 
 	memcpy(&version->hdr, prefix + 1, SizeofHeapTupleHeader);
 	version->row = vdb_row_make(lb, index);

@@ -105,6 +105,31 @@ format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb,
 }
 
 /*
+ * Zero the rows' bytes of segments that are going to be claimed.  On ordinary
+ * media a crash may keep a slot and lose the row, together with the WAL of both:
+ * then zeroes must stand there, not what the segment held before.  The claim
+ * flushes our WAL with its own.  Persistent memory keeps the order of stores, and
+ * rows that WAL does not cover don't survive a crash.
+ */
+static void
+blank_segments(const VdbTableRef *ref, const VdbBlock *segments, int nsegments)
+{
+	if (vdb_pool_is_pmem(ref->pool) ||
+		(vdb_map_table_entry(ref)->flags & (VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) != 0)
+		return;
+	for (int i = 0; i < nsegments;)
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
+
+		for (int n = 0; n < VDB_CHANGE_MAX_BLOCKS / VDB_SEGMENT_BLOCKS && i < nsegments; n++, i++)
+			for (int block = 0; block < VDB_SEGMENT_BLOCKS; block++)
+				vdb_scm_change_zero(change, segments[i] + block, VDB_POOL_BLOCK_HEADER,
+									VDB_POOL_BLOCK_PAYLOAD);
+		(void) vdb_scm_change_end(change);
+	}
+}
+
+/*
  * Give up the pending segments from 'first' on.  No locks are held.  After an
  * error, one that was given a logical block may belong to the table or not: it is
  * closed only, since unreserving space that is in use would be the worse mistake.
@@ -165,6 +190,7 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 		return false;
 
 	VDB_STOP_POINT("rows-reserved");
+	blank_segments(ref, pending->segments, pending->nsegments);
 	for (int i = 0; i < pending->nsegments; i++)
 	{
 		pending->handles[i] = vdb_open_enter(&appender->table, pending->segments[i]);
