@@ -13,7 +13,8 @@
  *	word 2	cid (or cmax), block number of t_ctid
  *	word 3	offset number of t_ctid, infomask2, infomask, t_hoff, t_bits[0]
  *
- * A crash may keep some of them and lose the rest together with the WAL record,
+ * All lie in one sector (rows_fill.c), so ordinary media, too, keep the order in which
+ * they were stored.  A crash may keep some of them and lose the rest together with the WAL record,
  * which isn't flushed first.  The flags of one xmax must never be read with
  * the number of another: so words 0 to 2 are stored first, and word 3, with
  * the flags, is the publish.  Where the media say HEAP_XMAX_INVALID before,

@@ -5,7 +5,8 @@
  *
  * Rows are laid one after the other, each at a MAXALIGNed offset, and none
  * across a block's end: what remains of a block that can't take the next
- * row stays unused.  Row numbers are plentiful (40 bits) and pool bytes are
+ * row stays unused.  No header crosses a sector's end either, so that ordinary
+ * media keep it whole or lose it whole.  Row numbers are plentiful (40 bits) and pool bytes are
  * not, so a segment gets as many slots as rows of average length can need.
  *
  * No locks, no errors, no memory: the unit test calls these as they are.
@@ -68,6 +69,15 @@ vdb_row_image_bytes(uint32 tuple_bytes, uint8 hoff, bool *wide)
 	return MAXALIGN(bytes);
 }
 
+/* Where a row can begin, from this place on: its header lies in one sector. */
+static inline uint16
+row_offset(uint16 offset)
+{
+	if (offset % VDB_SECTOR_BYTES + VDB_ROW_HEADER_BYTES > VDB_SECTOR_BYTES)
+		return (uint16) TYPEALIGN(VDB_SECTOR_BYTES, offset);
+	return offset;
+}
+
 /* A segment that holds nothing yet. */
 void
 vdb_fill_init(VdbSegmentFill *fill, VdbBlock segment, VdbLogicalBlock first_lb, uint16 nslots)
@@ -98,7 +108,7 @@ vdb_fill_find(const VdbSegmentFill *fill, uint32 image_bytes, uint8 *block, uint
 		return false;
 
 	*block = fill->next_block;
-	*offset = fill->next_offset;
+	*offset = row_offset(fill->next_offset);
 	if (*offset + image_bytes <= VDB_POOL_BLOCK_BYTES)
 		return true;
 

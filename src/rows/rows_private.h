@@ -109,6 +109,12 @@ extern VdbAppender *vdb_appender_get(const VdbTableRef *ref, uint32 image_bytes)
 extern uint32 vdb_appender_average(const VdbAppender *appender);
 extern void vdb_appenders_trim(void);
 
+/* ---- places (rows_fill.c) ---- */
+
+/* What media write as a whole, and what must lie in it: prefix and header, up to the flags. */
+#define VDB_SECTOR_BYTES		512
+#define VDB_ROW_HEADER_BYTES	32
+
 /* ---- checks (rows_read.c) ---- */
 
 /* NULL, or what is wrong with this header as the segment of lb. */

@@ -135,10 +135,9 @@ row_is_sound(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offse
 }
 
 /*
- * Did a crash lose the row whose slot it kept?  Then part of the header is
- * still zero, as the claim left the segment: a header crosses at most one
- * sector's end, so its first word or its last one is.  If the header is
- * whole and only data were lost, xmin never committed, and nobody reads them.
+ * Did a crash lose the row whose slot it kept?  Then the header, which lies in
+ * one sector, is still zero, as the claim left the segment.  If the header was
+ * kept and only data were lost, xmin never committed, and nobody reads them.
  * In a segment of this run it is damage.
  */
 static bool
@@ -148,13 +147,14 @@ row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbR
 	uint64		first;
 	uint64		last;
 
-	StaticAssertStmt(sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData, t_hoff) < 4 * sizeof(uint64),
-					 "t_hoff is in the fourth word of a row");
+	StaticAssertStmt(sizeof(VdbRowPrefix) + SizeofHeapTupleHeader <= VDB_ROW_HEADER_BYTES &&
+					 VDB_ROW_HEADER_BYTES == 4 * sizeof(uint64),
+					 "prefix and header are four words");
 	if (shared->incarnation_begun && segment->incarnation == shared->incarnation)
 		return false;
 	memcpy(&first, prefix, sizeof(first));
 	memcpy(&last, (const uint64 *) prefix + 3, sizeof(last));
-	return first == 0 || last == 0;
+	return first == 0 && last == 0;
 }
 
 /* ---- void ids ---- */
@@ -213,7 +213,7 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
 	if (!row_is_sound(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
 	{
-		if (version->offset + 4 * sizeof(uint64) <= VDB_POOL_BLOCK_BYTES &&
+		if (version->offset + VDB_ROW_HEADER_BYTES <= VDB_POOL_BLOCK_BYTES &&
 			row_was_lost(ref, segment, prefix))
 			return false;
 		report_bad_row(extent->ref, slot_number, slot, prefix->len,

@@ -12,7 +12,7 @@
  * no reader, and no crash, sees half of one.
  *
  * For crash tests the environment variable VDB_SCM_RECORD names a file to
- * which a recording back end appends every store and fence, in their order
+ * which a recording back end appends every store, fence and sync request, in their order
  * (one write() per event, with O_APPEND, so processes interleave whole).
  *
  *-------------------------------------------------------------------------
@@ -111,6 +111,11 @@ plain_fence(bool pmem)
 	pg_write_barrier();
 }
 
+static void
+plain_requested(VdbBlock first_block)
+{
+}
+
 /* ---- the recording back end ---- */
 
 static void
@@ -160,16 +165,24 @@ recording_fence(bool pmem)
 	plain_fence(pmem);
 }
 
+static void
+recording_requested(VdbBlock first_block)
+{
+	record(VDB_EVENT_REQUEST, first_block, 0, NULL, 0);
+}
+
 static const VdbPersist plain_backend = {
 	.store = plain_store,
 	.zero = plain_zero,
 	.fence = plain_fence,
+	.requested = plain_requested,
 };
 
 static const VdbPersist recording_backend = {
 	.store = recording_store,
 	.zero = recording_zero,
 	.fence = recording_fence,
+	.requested = recording_requested,
 };
 
 const VdbPersist *vdb_persist = &plain_backend;

@@ -22,6 +22,8 @@ typedef struct VdbPersist
 	void		(*zero) (bool pmem, VdbBlock block, uint16 offset,
 						 char *target, uint16 len);
 	void		(*fence) (bool pmem);
+	/* The checkpointer was asked to sync the file that begins at this block. */
+	void		(*requested) (VdbBlock first_block);
 } VdbPersist;
 
 extern const VdbPersist *vdb_persist;
@@ -39,6 +41,7 @@ extern void vdb_persist_init(void);
 #define VDB_EVENT_STORE		1
 #define VDB_EVENT_ZERO		2
 #define VDB_EVENT_FENCE		3
+#define VDB_EVENT_REQUEST	4
 
 typedef struct VdbPersistEvent
 {

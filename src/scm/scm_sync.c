@@ -50,7 +50,10 @@ request(const RelFileLocator *rnode, uint32 file)
 	tag.forknum = MAIN_FORKNUM;
 	vdb_file_tag_set_locator(&tag, rnode);
 	tag.segno = file;
-	return RegisterSyncRequest(&tag, SYNC_REQUEST, false);
+	if (!RegisterSyncRequest(&tag, SYNC_REQUEST, false))
+		return false;
+	vdb_persist->requested(file * VDB_FILE_BLOCKS);
+	return true;
 }
 
 /*

@@ -201,6 +201,7 @@ test_fill(void)
 				continue;
 			}
 			UNIT_CHECK(offset % 8 == 0 && offset + bytes <= 8192, "aligned, in its block");
+			UNIT_CHECK(offset % 512 + 32 <= 512, "the header in one sector");
 			UNIT_CHECK(offset >= (block == 0 ? 88 + 2 * nslots : 24), "behind the slots");
 			for (uint32 i = 0; i < bytes; i++)
 				UNIT_CHECK(taken[block * 8192 + offset + i]++ == 0, "no overlap");
