@@ -393,6 +393,20 @@ vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 	pool->free_segments++;
 }
 
+bool
+vdb_pool_is_pmem(VdbPool *pool)
+{
+	return false;
+}
+
+const VdbTableEntry *
+vdb_map_table_entry(const VdbTableRef *ref)
+{
+	static const VdbTableEntry logged_table = {0};
+
+	return &logged_table;
+}
+
 VdbScmChange *
 vdb_scm_change_begin(VdbPool *pool, int flags)
 {

@@ -733,6 +733,33 @@ test_void(void)
 	UNIT_CHECK(mock_hints == 0, "no hint without a difference, or in recovery");
 }
 
+/* A crash kept a slot and not its row: zeroes, as the claim left them. */
+static void
+test_lost(void)
+{
+	VdbRowPrefix *prefix;
+	VdbVersion	version;
+	bool		reaped;
+
+	start();
+	for (VdbBlock block = 8; block < 16 * 8; block++)
+		memset(mock_bytes(block, 24), 0x55, VDB_POOL_BLOCK_BYTES - 24);
+	seen_row = append(100);
+	read_one();
+	prefix = (VdbRowPrefix *) mock_bytes(seen.block, seen.offset);
+	UNIT_CHECK(*mock_bytes(segment_of(seen_row) + 7, 8000) == 0, "a claim zeroes all of the segment");
+
+	memset(prefix, 0, VDB_ROW_HEADER_BYTES);
+	mock_errcode = 0;
+	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "in this run it is damage");
+	mock_pool.shared.incarnation = 4;
+	UNIT_CHECK(!read_row(seen_row, &version, &reaped) && !reaped, "in a later run it is no row");
+	prefix->len = 8192;
+	mock_errcode = 0;
+	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "what isn't zero is damage");
+	mock_pool.shared.incarnation = 3;
+}
+
 /* No segment of another server run is appended to. */
 static void
 test_old_run(void)
@@ -864,6 +891,7 @@ main(void)
 	unit_run("damage is found", test_damage);
 	unit_run("damage of wide rows is found", test_wide_damage);
 	unit_run("void ids", test_void);
+	unit_run("rows that a crash lost", test_lost);
 	unit_run("no segment of an old run", test_old_run);
 	unit_run("set xmax", test_set_xmax);
 	unit_run("set header, reap", test_set_header_and_reap);
