@@ -14,8 +14,9 @@
  * - a stub that survived its record carries an xmax that never committed
  *   (void by its incarnation, or aborted), which readers see as such;
  * - a stub that counts is overwritten in place only where the old
- *   first word is right for the new rest too (see may_overwrite); otherwise
+ *   first word is right for the new rest too (see vdb_unit_place_for); otherwise
  *   the new stub takes another place and the old one no longer counts;
+ * - a row is added to a mass stub only of its own xmax (overlay_unit.c);
  * - an address or a unit that survived its record is told by the other: the
  *   unit at an address must name the logical block.  See vdb_overlay_find.
  * - where both survived, everything looks as if the record hadn't been lost; but
@@ -34,13 +35,6 @@
 
 #include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
-
-/* A unit as it will be: header and stubs in their places. */
-typedef union UnitImage
-{
-	VdbOverlayUnit header;
-	char		bytes[8128];
-} UnitImage;
 
 #define UNIT_WORD_BYTES		8		/* capacity .. incarnation */
 
@@ -69,9 +63,9 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 			&vdb_unit_classes[vdb_overlay_slab(ref, block)->size_class];
 
 		unit = vdb_overlay_unit_at(ref->pool, block, offset);
-		if (offset >= VDB_OVERLAY_FIRST_UNIT &&
-			(offset - VDB_OVERLAY_FIRST_UNIT) % class->bytes == 0 &&
-			(offset - VDB_OVERLAY_FIRST_UNIT) / class->bytes < class->units &&
+		if (offset >= class->first &&
+			(offset - class->first) % class->bytes == 0 &&
+			(offset - class->first) / class->bytes < class->units &&
 			unit->capacity == class->capacity && unit->lb == lb &&
 			unit->table_slot == ref->slot && unit->table_generation == ref->generation)
 			return unit;
@@ -97,31 +91,6 @@ is_gone(const uint64 gone[4], uint8 index)
 	return (gone[index / 64] >> (index % 64)) & 1;
 }
 
-/* The place behind the unit's last stub: 0 .. capacity. */
-static int
-count_used(const VdbOverlayUnit *unit)
-{
-	int			n = unit->capacity;
-
-	while (n > 0 && (vdb_overlay_stub_at(unit, n - 1)->flags & VDB_STUB_USED) == 0)
-		n--;
-	return n;
-}
-
-/* The place of the stub that counts for a row, or -1. */
-static int
-find_stub(const VdbOverlayUnit *unit, uint8 index)
-{
-	for (int i = unit->capacity - 1; i >= 0; i--)
-	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
-
-		if (stub->index == index && (stub->flags & VDB_STUB_USED))
-			return i;
-	}
-	return -1;
-}
-
 /* A copied stub: an xmax that never happened is taken away. */
 static void
 sanitise(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
@@ -142,31 +111,9 @@ sanitise(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
 void
 vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
-
-	view->any = false;
-	view->nstubs = 0;
-	memset(view->gone, 0, sizeof(view->gone));
-	memset(view->stub_at, -1, sizeof(view->stub_at));
-	if (unit == NULL)
-		return;
-
-	memcpy(view->gone, unit->gone, sizeof(view->gone));
-	for (int i = 0; i < unit->capacity; i++)
-	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
-		int16	   *at = &view->stub_at[stub->index];
-
-		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(view->gone, stub->index))
-			continue;
-		if (*at < 0)
-			*at = view->nstubs++;
-		view->stubs[*at] = *stub;
-	}
+	vdb_unit_view(extent_unit(ref, extent), extent->lb, view);
 	for (int i = 0; i < view->nstubs; i++)
 		sanitise(ref, extent->lb, &view->stubs[i]);
-	view->any = view->nstubs > 0 ||
-		(view->gone[0] | view->gone[1] | view->gone[2] | view->gone[3]) != 0;
 }
 
 /* See overlay.h.  Row lock held in either mode.  A row that is gone has no stub. */
@@ -180,36 +127,15 @@ vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 	*gone = (unit != NULL && is_gone(unit->gone, index));
 	if (unit == NULL || *gone)
 		return false;
-	at = find_stub(unit, index);
+	at = vdb_unit_find(unit, index);
 	if (at < 0)
 		return false;
-	*stub = *vdb_overlay_stub_at(unit, at);
+	*stub = vdb_stub_unpack(vdb_overlay_stub_at(unit, at), extent->lb, index);
 	sanitise(ref, extent->lb, stub);
 	return true;
 }
 
-/* ---- images of units ---- */
-
-static void
-init_image(UnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb, int size_class)
-{
-	memset(image, 0, sizeof(*image));
-	image->header.lb = lb;
-	image->header.table_slot = ref->slot;
-	image->header.table_generation = ref->generation;
-	image->header.capacity = vdb_unit_classes[size_class].capacity;
-	image->header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
-}
-
-static inline void
-put_stub(UnitImage *image, int i, const VdbStub *stub)
-{
-	VdbStub    *target = (VdbStub *) (image->bytes + vdb_stub_offset(i));
-
-	Assert(i < image->header.capacity);
-	*target = *stub;
-	target->flags |= VDB_STUB_USED;
-}
+/* ---- writing units ---- */
 
 /* Is the memory of a free unit as zero as it should be? */
 static bool
@@ -227,7 +153,7 @@ is_zero(const char *bytes, int len)
  */
 static void
 write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *place,
-		   const UnitImage *image, int nstubs)
+		   VdbUnitImage *image, int nstubs)
 {
 	const VdbUnitClass *class = &vdb_unit_classes[place->size_class];
 	const char *memory = (const char *) vdb_overlay_unit_at(ref->pool, place->block, place->offset);
@@ -235,7 +161,9 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 	uint32		end = nstubs > 0 ? vdb_stub_offset(nstubs - 1) + sizeof(VdbStub)
 		: sizeof(VdbOverlayUnit);
 
-	Assert(end <= class->bytes);
+	Assert(nstubs <= class->capacity && end <= class->bytes);
+	image->header.capacity = class->capacity;
+	image->header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
 	vdb_scm_change_write(change, place->block, place->offset, image->bytes, word);
 	vdb_scm_change_write(change, place->block, place->offset + word + UNIT_WORD_BYTES,
 						 image->bytes + word + UNIT_WORD_BYTES, end - word - UNIT_WORD_BYTES);
@@ -246,53 +174,22 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 }
 
 /*
- * Copy what counts of a unit: gone bits, and the last stub of every row that
- * isn't gone nor among those to be left out (NULL: none).  unit NULL: nothing.
- * Returns the number of stubs.
+ * Make an image of what counts of the LB's unit (none: nothing): gone bits, and
+ * the stubs of the rows that aren't gone nor among those to be left out (NULL:
+ * none).  Returns the number of stubs.
  */
 static int
-copy_unit(const VdbOverlayUnit *unit, const uint64 *without, UnitImage *image)
+copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
+		  VdbUnitImage *image)
 {
-	int16		place_of[VDB_LB_ROWS];
+	VdbOverlayView view;
 	int			n = 0;
 
-	if (unit == NULL)
-		return 0;
-	memcpy(image->header.gone, unit->gone, sizeof(unit->gone));
-	memset(place_of, -1, sizeof(place_of));
-	for (int i = 0; i < unit->capacity; i++)
-	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
-
-		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(unit->gone, stub->index) ||
-			(without != NULL && is_gone(without, stub->index)))
-			continue;
-		if (place_of[stub->index] < 0)
-			place_of[stub->index] = n++;
-		put_stub(image, place_of[stub->index], stub);
-	}
-	return n;
-}
-
-/* How many stubs would copy_unit copy? */
-static int
-count_live(const VdbOverlayUnit *unit, const uint64 *without)
-{
-	bool		seen[VDB_LB_ROWS] = {false};
-	int			n = 0;
-
-	if (unit == NULL)
-		return 0;
-	for (int i = 0; i < unit->capacity; i++)
-	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
-
-		if ((stub->flags & VDB_STUB_USED) == 0 || is_gone(unit->gone, stub->index) ||
-			(without != NULL && is_gone(without, stub->index)) || seen[stub->index])
-			continue;
-		seen[stub->index] = true;
-		n++;
-	}
+	vdb_overlay_read(ref, extent, &view);
+	vdb_image_init(image, ref, extent->lb, view.gone);
+	for (int i = 0; i < view.nstubs; i++)
+		if (without == NULL || !is_gone(without, view.stubs[i].index))
+			vdb_image_add(image, &n, &view.stubs[i]);
 	return n;
 }
 
@@ -327,7 +224,6 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 {
 	int			c;
 
-	want = Min(want, VDB_OVERLAY_MAX_STUBS);
 	if (old == NULL)
 		return Min(Max(vdb_overlay_class_for(want), neighbour_class(ref, extent)),
 				   VDB_OVERLAY_CLASSES - 1);
@@ -339,23 +235,18 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 }
 
 /*
- * Make the LB a new unit of the class, holding what counts of the old one
- * (NULL: none) but for some rows' stubs (see copy_unit), and free that.  One change, flushed if there is anything to
+ * Let the LB have the image as its unit at the place instead of the old one (NULL: none), and
+ * free that.  One change, flushed if there is anything to
  * lose.  Row lock and map lock held exclusive.
  */
 static void
 replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *old,
-			 const uint64 *without, const VdbUnitPlace *place)
+			 const VdbUnitPlace *place, VdbUnitImage *image, int nstubs)
 {
-	UnitImage	image;
-	VdbScmChange *change;
-	int			n;
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 
-	init_image(&image, ref, extent->lb, place->size_class);
-	n = copy_unit(old, without, &image);
-	change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 	vdb_scm_change_row_lock(change, vdb_row_lock_no(ref->slot, extent->lb));
-	write_unit(change, ref, place, &image, n);
+	write_unit(change, ref, place, image, nstubs);
 	if (old != NULL)
 		vdb_overlay_free(change, ref, extent->lb, extent->overlay_block, extent->overlay_offset);
 	vdb_map_set_overlay(change, ref, extent, place->block, place->offset);
@@ -397,6 +288,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
+	VdbUnitImage image;
 	VdbUnitPlace place;
 	int			live;
 	bool		taken;
@@ -404,22 +296,20 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	Assert(lb == extent->lb && extent->node != VDB_BLOCK_NONE);
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
-	if (unit != NULL && count_used(unit) + more <= unit->capacity)
+	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_STUBS - VDB_LB_ROWS);
+	if (unit != NULL && vdb_unit_used(unit) + more <= unit->capacity)
 	{
 		if (unit->incarnation != vdb_pool_shared(ref->pool)->incarnation)
 			adopt_unit(ref, extent, unit);
 		return true;
 	}
-	live = count_live(unit, NULL);
-	if (unit != NULL && unit->capacity == VDB_OVERLAY_MAX_STUBS &&
-		live + more > VDB_OVERLAY_MAX_STUBS)
-		more = VDB_OVERLAY_MAX_STUBS - live;	/* there aren't so many rows without a stub */
+	live = copy_unit(ref, extent, NULL, &image);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, choose_class(ref, extent, unit, live + more),
 							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, NULL, &place);
+		replace_unit(ref, extent, unit, &place, &image, live);
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
 	if (taken && unit != NULL)
@@ -434,14 +324,16 @@ rebuild_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *un
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
+	VdbUnitImage image;
 	VdbUnitPlace place;
+	int			n = copy_unit(ref, extent, without, &image);
 	bool		taken;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, vdb_overlay_class_for(count_live(unit, without)),
+	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n),
 							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, without, &place);
+		replace_unit(ref, extent, unit, &place, &image, n);
 	LWLockRelease(lock);
 	if (taken)
 		vdb_overlay_settle(ref, old_block);
@@ -453,15 +345,18 @@ void
 vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	VdbUnitImage image;
 	int			needed;
 	int			bytes;
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
 	if (unit == NULL)
 		return;
-	needed = vdb_unit_classes[vdb_overlay_class_for(count_live(unit, NULL))].bytes;
 	bytes = vdb_unit_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
-	if (bytes >= VDB_SHRINK_BYTES && 4 * needed <= bytes)
+	if (bytes < VDB_SHRINK_BYTES)
+		return;
+	needed = vdb_unit_classes[vdb_overlay_class_for(copy_unit(ref, extent, NULL, &image))].bytes;
+	if (4 * needed <= bytes)
 		(void) rebuild_unit(ref, extent, unit, NULL);
 }
 
@@ -489,19 +384,22 @@ need_unit(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * May the old stub of a row be overwritten in place?  A crash that loses the
- * record may leave the old first word with (part of) the new rest, and
- * that must read as the old stub or as one that never happened.  So: where the
- * old one says by itself that it is void, or where both are of one
- * transaction, which is lost with the record.
+ * Add a row to the mass stub at a byte of the unit's block.  It gets one bit more, by one store, which the
+ * standby repeats as a store of the same value.
  */
-static bool
-may_overwrite(const VdbStub *old, const VdbStub *new)
+static void
+join_stub(VdbScmChange *change, VdbBlock block, uint16 offset,
+		  const VdbStub *mass, const VdbStub *packed)
 {
-	if ((old->infomask & HEAP_XMAX_INVALID) != 0)
-		return true;
-	return ((old->infomask | new->infomask) & HEAP_XMAX_IS_MULTI) == 0 &&
-		old->xmax == new->xmax && old->xmax_incarnation == new->xmax_incarnation;
+	VdbLogicalBlock low = mass->next_lb | packed->next_lb;
+	uint8		high = mass->next_index | packed->next_index;
+
+	if (packed->next_lb != 0)
+		vdb_scm_change_publish(change, block, offset + offsetof(VdbStub, next_lb),
+							   &low, sizeof(low));
+	else
+		vdb_scm_change_publish(change, block, offset + offsetof(VdbStub, next_index),
+							   &high, sizeof(high));
 }
 
 /* See overlay.h. */
@@ -510,27 +408,25 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 				const VdbStub *stub)
 {
 	const VdbOverlayUnit *unit = need_unit(ref, extent);
-	int			at = find_stub(unit, stub->index);
-	VdbStub		copy = *stub;
+	VdbStub		packed = vdb_stub_pack(stub, extent->lb);
+	bool		joins;
+	int			at = vdb_unit_place_for(unit, stub->index, &packed, &joins);
 	uint16		offset;
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
 	Assert(!is_gone(unit->gone, stub->index));
-	copy.flags |= VDB_STUB_USED;
-	if (at < 0 || !may_overwrite(vdb_overlay_stub_at(unit, at), stub))
-	{
-		int			used = count_used(unit);
-
-		if (used < unit->capacity)
-			at = used;
-		else if (at < 0)
-			elog(ERROR, "overlay unit of logical block %u is full", extent->lb);
-	}
+	if (at < 0)
+		elog(ERROR, "overlay unit of logical block %u is full", extent->lb);
 	offset = extent->overlay_offset + vdb_stub_offset(at);
+	if (joins)
+	{
+		join_stub(change, extent->overlay_block, offset, vdb_overlay_stub_at(unit, at), &packed);
+		return;
+	}
 	vdb_scm_change_write(change, extent->overlay_block, offset + offsetof(VdbStub, xmax),
-						 &copy.xmax, sizeof(VdbStub) - offsetof(VdbStub, xmax));
+						 &packed.xmax, sizeof(VdbStub) - offsetof(VdbStub, xmax));
 	vdb_scm_change_publish(change, extent->overlay_block, offset,
-						   &copy, offsetof(VdbStub, xmax));
+						   &packed, offsetof(VdbStub, xmax));
 }
 
 /* See overlay.h. */
@@ -538,7 +434,7 @@ void
 vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or)
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
-	int			at = unit != NULL ? find_stub(unit, index) : -1;
+	int			at = unit != NULL ? vdb_unit_find(unit, index) : -1;
 	uint16		infomask;
 
 	if (at < 0)
@@ -571,27 +467,26 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stu
 				  const uint64 gone[4], VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
-	int			size_class = vdb_overlay_class_for(nstubs);
 	VdbUnitPlace place;
+	VdbUnitImage image;
 	VdbExtent	extent;
+	int			n = 0;
 	bool		taken;
 
 	Assert(nstubs >= 0 && nstubs <= VDB_LB_ROWS);
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
+	vdb_image_init(&image, ref, lb, gone);
+	for (int i = 0; i < nstubs; i++)
+		vdb_image_add(&image, &n, &stubs[i]);
 	vdb_map_lookup(ref, lb, &extent);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, size_class, extent.overlay_block, extent.overlay_offset, &place);
+	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n), extent.overlay_block,
+							 extent.overlay_offset, &place);
 	if (taken)
 	{
-		UnitImage	image;
-		VdbScmChange *change;
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
-		init_image(&image, ref, lb, size_class);
-		memcpy(image.header.gone, gone, sizeof(image.header.gone));
-		for (int i = 0; i < nstubs; i++)
-			put_stub(&image, i, &stubs[i]);
-		change = vdb_scm_change_begin(ref->pool, 0);
-		write_unit(change, ref, &place, &image, nstubs);
+		write_unit(change, ref, &place, &image, n);
 		vdb_scm_change_end(change);
 		*block = place.block;
 		*offset = place.offset;

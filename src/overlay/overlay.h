@@ -51,7 +51,8 @@ extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const 
 
 /*
  * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.
- * The change needn't be flushed.
+ * The change needn't be flushed.  Rows whose stubs say the same and that have no next version take little room: 24 bytes
+ * for up to VDB_MASS_ROWS of them.  That stays in here: callers see stubs of one row only.
  */
 extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbStub *stub);
 

@@ -160,6 +160,16 @@ finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
 	check->report(lb, message, check->arg);
 }
 
+/* A mass stub names rows of one window, and has no next version.  Others are good. */
+static bool
+is_good_mass(const VdbStub *stub)
+{
+	if ((stub->flags & (VDB_STUB_USED | VDB_STUB_MASS)) != (VDB_STUB_USED | VDB_STUB_MASS))
+		return true;
+	return (stub->flags & VDB_STUB_MOVED) == 0 && stub->index % VDB_MASS_ROWS == 0 &&
+		vdb_mass_rows(stub) >> Min(VDB_MASS_ROWS, VDB_LB_ROWS - stub->index) == 0;
+}
+
 /* One unit that is in use. */
 static void
 check_unit(OverlayCheck *check, const VdbUnitPlace *place)
@@ -186,10 +196,16 @@ check_unit(OverlayCheck *check, const VdbUnitPlace *place)
 	{
 		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
 
-		if ((stub->flags & ~(VDB_STUB_USED | VDB_STUB_MOVED)) != 0)
+		if ((stub->flags & ~(VDB_STUB_USED | VDB_STUB_MOVED | VDB_STUB_MASS)) != 0)
 		{
 			snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has unknown flags %04X in stub %d"),
 					 place->block, place->offset, stub->flags, i);
+			finding(check, unit->lb, message);
+		}
+		else if (!is_good_mass(stub))
+		{
+			snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has a damaged mass stub %d"),
+					 place->block, place->offset, i);
 			finding(check, unit->lb, message);
 		}
 	}

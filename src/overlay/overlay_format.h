@@ -3,22 +3,23 @@
  * overlay_format.h
  *	  The overlay's bytes: units of stubs and 'gone' bits, in slab blocks.
  *
- * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then from byte 64
- * the units of one size class.  A unit: 64 bytes of header, then stubs, placed so
- * that neither the header nor a stub crosses a multiple of 512 bytes
- * of the file:
+ * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the units of one
+ * size class, from byte 64 (class 0: from byte 256).  A unit: 64 bytes of header,
+ * then stubs, placed so that neither the header nor a stub crosses a multiple of 512
+ * bytes of the file:
  *
  *	stub 0 .. 15	from byte 64 of the unit
  *	stub 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
  *
  *	class	bytes	units a block	stubs
- *	0		128		63				2
+ *	0		256		31				8
  *	1		512		15				18
  *	2		2048	3				81
  *	3		8128	1				331
  *
  * A free unit is all zero.  A class 3 unit has more stubs than an LB has
- * rows, because a replaced stub may get another place.
+ * rows, because a replaced stub may get another place.  Class 0 does for an LB all of
+ * whose rows one statement deleted or locked: 7 mass stubs name 256 rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +29,9 @@
 #include "map/map_format.h"
 
 #define VDB_OVERLAY_MAGIC		0x564F564C	/* "VOVL" */
-#define VDB_OVERLAY_VERSION		1
+#define VDB_OVERLAY_VERSION		2
 #define VDB_OVERLAY_CLASSES		4
-#define VDB_OVERLAY_FIRST_UNIT	64
+#define VDB_OVERLAY_FIRST_UNIT	64	/* least byte of a unit in its slab */
 #define VDB_OVERLAY_MAX_STUBS	331
 
 /* The slab's header; its class is size_class, its list the class or VDB_TABLE_LIST_FULL. */
@@ -44,18 +45,23 @@ StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, 
  * One changed row version of a stripe: what its heap header would say.  The
  * first 8 bytes are stored after the rest, and make the stub valid.  Of
  * several stubs of a row the last one counts.
+ *
+ * A mass stub (VDB_STUB_MASS) says the same of up to VDB_MASS_ROWS rows, none of which
+ * has a next version: index is the first of its rows, a multiple of VDB_MASS_ROWS, and where the
+ * next version would be stands a bitmap.  Bit k of next_lb is row index + k; bit k
+ * of next_index is row index + 32 + k.  Rows are added to it one by one.
  */
 typedef struct VdbStub
 {
-	uint8		index;				/* of the row in its logical block */
-	uint8		next_index;			/* next version: row index in next_lb */
+	uint8		index;				/* of the row in its logical block; mass: of the first */
+	uint8		next_index;			/* next version: row index in next_lb; mass: bitmap */
 	uint16		infomask;			/* HEAP_XMAX_*, HEAP_COMBOCID, HEAP_KEYS... bits as in a heap header */
 	uint16		infomask2;			/* HEAP_KEYS_UPDATED, HEAP_HOT... only */
-	uint16		flags;				/* VDB_STUB_USED, VDB_STUB_MOVED */
+	uint16		flags;				/* VDB_STUB_USED, _MOVED, _MASS */
 	TransactionId xmax;				/* or multixact id */
 	CommandId	cid;				/* cmax or combo id */
 	uint32		xmax_incarnation;
-	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none */
+	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; mass: bitmap */
 } VdbStub;
 
 StaticAssertDecl(sizeof(VdbStub) == 24, "stub is 24 bytes on media");
@@ -63,6 +69,18 @@ StaticAssertDecl(offsetof(VdbStub, xmax) == 8, "a stub's first word is published
 
 #define VDB_STUB_USED			0x0001	/* set by the overlay */
 #define VDB_STUB_MOVED			0x0002	/* moved to another partition */
+#define VDB_STUB_MASS			0x0004	/* stands for several rows; set by the overlay */
+
+#define VDB_MASS_ROWS			40
+
+StaticAssertDecl(VDB_MASS_ROWS == (sizeof(VdbLogicalBlock) + sizeof(uint8)) * 8, "a bit for each row of a mass stub");
+
+/* The rows of a mass stub: bit k is row index + k. */
+static inline uint64
+vdb_mass_rows(const VdbStub *stub)
+{
+	return (uint64) stub->next_index << 32 | stub->next_lb;
+}
 
 typedef struct VdbOverlayUnit
 {

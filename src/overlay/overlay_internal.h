@@ -23,7 +23,15 @@ typedef struct VdbUnitClass
 	uint16		bytes;				/* of a unit */
 	uint16		capacity;			/* stubs in it */
 	uint8		units;				/* in a slab block */
+	uint16		first;				/* byte of the block where the first one stands */
 } VdbUnitClass;
+
+/* A unit as it will be: header and stubs in their places. */
+typedef union VdbUnitImage
+{
+	VdbOverlayUnit header;
+	char		bytes[8128];
+} VdbUnitImage;
 
 extern const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES];
 
@@ -44,7 +52,7 @@ vdb_overlay_unit_at(VdbPool *pool, VdbBlock block, uint16 offset)
 static inline uint16
 vdb_overlay_unit_offset(int size_class, int i)
 {
-	return VDB_OVERLAY_FIRST_UNIT + i * vdb_unit_classes[size_class].bytes;
+	return vdb_unit_classes[size_class].first + i * vdb_unit_classes[size_class].bytes;
 }
 
 static inline const VdbStub *
@@ -52,6 +60,23 @@ vdb_overlay_stub_at(const VdbOverlayUnit *unit, uint32 i)
 {
 	return (const VdbStub *) ((const char *) unit + vdb_stub_offset(i));
 }
+
+static inline VdbStub *
+vdb_image_stub(VdbUnitImage *image, uint32 i)
+{
+	return (VdbStub *) (image->bytes + vdb_stub_offset(i));
+}
+
+/* overlay_unit.c */
+extern int	vdb_unit_used(const VdbOverlayUnit *unit);
+extern int	vdb_unit_find(const VdbOverlayUnit *unit, uint8 index);
+extern int	vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbStub *packed, bool *joins);
+extern VdbStub vdb_stub_pack(const VdbStub *stub, VdbLogicalBlock lb);
+extern VdbStub vdb_stub_unpack(const VdbStub *stored, VdbLogicalBlock lb, uint8 index);
+extern void vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view);
+extern void vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
+						   const uint64 gone[4]);
+extern void vdb_image_add(VdbUnitImage *image, int *nstubs, const VdbStub *stub);
 
 /* overlay_slab.c */
 extern bool vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block);

@@ -30,10 +30,10 @@
 #define SLAB_BATCH		8
 
 const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES] = {
-	{128, 2, 63},
-	{512, 18, 15},
-	{2048, 81, 3},
-	{8128, VDB_OVERLAY_MAX_STUBS, 1},
+	{256, 8, 31, 256},
+	{512, 18, 15, VDB_OVERLAY_FIRST_UNIT},
+	{2048, 81, 3, VDB_OVERLAY_FIRST_UNIT},
+	{8128, VDB_OVERLAY_MAX_STUBS, 1, VDB_OVERLAY_FIRST_UNIT},
 };
 
 #define SLAB_FIELD(field) \

@@ -51,6 +51,14 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 	version->seen_infomask = hdr->t_infomask;
 }
 
+/* Is a header's cid that of its xmax, or a combo id?  Otherwise it is cmin, which the stripe has. */
+static inline bool
+cid_is_of_xmax(uint16 infomask)
+{
+	return (infomask & HEAP_COMBOCID) != 0 ||
+		(!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+}
+
 /* Lay a stub over it. */
 void
 vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub)
@@ -62,7 +70,7 @@ vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub)
 	hdr->t_infomask |= stub->infomask & VDB_STUB_INFOMASK;
 	hdr->t_infomask2 |= stub->infomask2 & VDB_STUB_INFOMASK2;
 	HeapTupleHeaderSetXmax(hdr, stub->xmax);
-	if (!(stub->infomask & HEAP_XMAX_INVALID) || (stub->infomask & HEAP_COMBOCID))
+	if (cid_is_of_xmax(stub->infomask))
 		hdr->t_choice.t_heap.t_field3.t_cid = stub->cid;
 	if (stub->flags & VDB_STUB_MOVED)
 		HeapTupleHeaderSetMovedPartitions(hdr);
@@ -144,7 +152,8 @@ vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub
 	stub->infomask = hdr->t_infomask & VDB_STUB_INFOMASK;
 	stub->infomask2 = hdr->t_infomask2 & VDB_STUB_INFOMASK2;
 	stub->xmax = HeapTupleHeaderGetRawXmax(hdr);
-	stub->cid = hdr->t_choice.t_heap.t_field3.t_cid;
+	/* locks of rows with different cmins shall be alike: the overlay keeps them together */
+	stub->cid = cid_is_of_xmax(hdr->t_infomask) ? hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
 	stub->xmax_incarnation = incarnation;
 	stub->next_lb = vdb_row_lb(version->row);
 	stub->next_index = stub->index;

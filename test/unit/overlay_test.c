@@ -94,13 +94,14 @@ row_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
 	return vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 }
 
-/* Store a stub, as a delete or a lock would.  False: the pool is full. */
+/* Store a stub that names a next version.  False: the pool is full. */
 static bool
-touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask)
+touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask,
+		   VdbLogicalBlock next_lb, uint8 next_index)
 {
 	VdbExtent	extent;
-	VdbStub		stub = {.index = index,.next_index = index,.infomask = infomask,
-	.xmax = xid,.next_lb = lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
+	VdbStub		stub = {.index = index,.next_index = next_index,.infomask = infomask,
+	.xmax = xid,.next_lb = next_lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
 	bool		ok;
 
 	LWLockAcquire(row_lock(ref, lb), LW_EXCLUSIVE);
@@ -116,6 +117,13 @@ touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid
 	}
 	LWLockRelease(row_lock(ref, lb));
 	return ok;
+}
+
+/* Store a stub, as a delete or a lock would.  False: the pool is full. */
+static bool
+touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask)
+{
+	return touch_next(ref, lb, index, xid, infomask, lb, index);
 }
 
 static void
@@ -153,6 +161,7 @@ test_layout(void)
 		const VdbUnitClass *class = &vdb_unit_classes[c];
 
 		UNIT_CHECK(vdb_overlay_unit_offset(c, class->units) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
+		UNIT_CHECK(class->first >= VDB_OVERLAY_FIRST_UNIT, "class %d", c);
 		for (int u = 0; u < class->units; u++)
 		{
 			uint32		start = vdb_overlay_unit_offset(c, u);
@@ -168,8 +177,8 @@ test_layout(void)
 			}
 		}
 	}
-	UNIT_CHECK(vdb_overlay_class_for(0) == 0 && vdb_overlay_class_for(3) == 1 &&
-			   vdb_overlay_class_for(256) == 3, "classes");
+	UNIT_CHECK(vdb_overlay_class_for(0) == 0 && vdb_overlay_class_for(8) == 0 &&
+			   vdb_overlay_class_for(9) == 1 && vdb_overlay_class_for(256) == 3, "classes");
 }
 
 static void
@@ -258,7 +267,7 @@ test_slabs(void)
 	for (int lb = 0; lb < 256; lb++)
 		touch(&ref, lb, 1, 2000, 0);
 	slabs = count_slabs(&ref);
-	UNIT_CHECK(slabs == 5, "%d slabs for 256 small units", slabs);
+	UNIT_CHECK(slabs == 9, "%d slabs for 256 small units", slabs);
 	for (int lb = 0; lb < 256; lb++)
 	{
 		VdbExtent	extent;
@@ -281,11 +290,189 @@ test_slabs(void)
 
 	/* a full pool */
 	mock_blocks_left = 0;
-	UNIT_CHECK(touch(&ref, 0, 1, 3000, 0) && touch(&ref, 0, 2, 3000, 0), "room is left in the slab");
-	UNIT_CHECK(!touch(&ref, 0, 3, 3000, 0), "no room to grow");
+	for (int i = 0; i < 8; i++)
+		UNIT_CHECK(touch(&ref, 0, i, 3000 + i, 0), "room is left in the slab");
+	UNIT_CHECK(!touch(&ref, 0, 8, 3008, 0), "no room to grow");
 	UNIT_CHECK(shim_locks_held() == 0 && mock_reserved_count() == 0, "nothing held");
 	mock_blocks_left = 1;
-	UNIT_CHECK(touch(&ref, 0, 3, 3000, 0), "grows");
+	UNIT_CHECK(touch(&ref, 0, 8, 3008, 0), "grows");
+}
+
+/* ---- mass stubs ---- */
+
+/* Places in use of the LB's unit; *class_size: bytes of the unit. */
+static int
+places_used(const VdbTableRef *ref, VdbLogicalBlock lb, int *class_size)
+{
+	VdbExtent	extent;
+	const VdbOverlayUnit *unit;
+
+	vdb_map_lookup(ref, lb, &extent);
+	unit = vdb_overlay_find(ref, lb, extent.overlay_run, extent.overlay_block, extent.overlay_offset);
+	if (unit == NULL)
+		return -1;
+	*class_size = vdb_unit_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
+	return vdb_unit_used(unit);
+}
+
+/* All rows of an LB have the xmax, one by one and in a view. */
+static void
+check_all_rows(const VdbTableRef *ref, VdbLogicalBlock lb, TransactionId xmax, uint16 infomask)
+{
+	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
+	VdbExtent	extent;
+
+	vdb_map_lookup(ref, lb, &extent);
+	vdb_overlay_read(ref, &extent, view);
+	UNIT_CHECK(view->any && view->nstubs == VDB_LB_ROWS, "%d stubs", view->nstubs);
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		const VdbStub *seen = &view->stubs[view->stub_at[i]];
+		VdbStub		stub;
+		bool		gone;
+
+		UNIT_CHECK(read_row(ref, lb, i, &gone, &stub) && !gone, "row %d", i);
+		UNIT_CHECK(stub.index == i && stub.next_index == i && stub.next_lb == lb &&
+				   stub.flags == VDB_STUB_USED && stub.xmax == xmax && stub.infomask == infomask,
+				   "row %d: xmax %u", i, stub.xmax);
+		UNIT_CHECK(memcmp(seen, &stub, sizeof(stub)) == 0, "row %d in the view", i);
+	}
+	free(view);
+}
+
+static void
+check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xmax)
+{
+	VdbStub		stub = {0};
+	bool		gone;
+
+	UNIT_CHECK(read_row(ref, lb, index, &gone, &stub) && stub.xmax == xmax && stub.index == index,
+			   "row %d has %u instead of %u", index, stub.xmax, xmax);
+}
+
+static void
+test_mass(void)
+{
+	VdbTableRef ref = make_striped(64);
+	uint64		rows[4] = {0, 0, 2, 0};
+	VdbExtent	extent;
+	VdbStub		stub;
+	bool		gone;
+	int			bytes;
+
+	/* deleting everything: no unit grows */
+	for (int lb = 0; lb < 64; lb++)
+	{
+		for (int i = 0; i < VDB_LB_ROWS; i++)
+			touch(&ref, lb, lb % 2 ? 255 - i : i, 2000, HEAP_XMAX_EXCL_LOCK);
+		UNIT_CHECK(places_used(&ref, lb, &bytes) == 7 && bytes == 256, "unit of %d bytes", bytes);
+		check_all_rows(&ref, lb, 2000, HEAP_XMAX_EXCL_LOCK);
+	}
+	UNIT_CHECK(count_slabs(&ref) == 3, "%d slabs", count_slabs(&ref));
+	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
+
+	/* touching them again changes nothing; another says something else of single rows */
+	touch(&ref, 1, 100, 2000, HEAP_XMAX_EXCL_LOCK);
+	UNIT_CHECK(places_used(&ref, 1, &bytes) == 7, "same again");
+	touch(&ref, 1, 100, 2001, HEAP_XMAX_EXCL_LOCK);
+	UNIT_CHECK(places_used(&ref, 1, &bytes) == 8 && bytes == 256, "one more");
+	touch(&ref, 1, 101, 2001, HEAP_XMAX_EXCL_LOCK);		/* room is made before it is known that none is needed */
+	UNIT_CHECK(places_used(&ref, 1, &bytes) == 8 && bytes == 512, "one more for two rows");
+	check_row_xmax(&ref, 1, 99, 2000);
+	check_row_xmax(&ref, 1, 100, 2001);
+	check_row_xmax(&ref, 1, 101, 2001);
+	check_row_xmax(&ref, 1, 102, 2000);
+
+	/* the first one comes again: its old mass stub stands before the newer one, and may not be joined */
+	touch(&ref, 1, 100, 2000, HEAP_XMAX_EXCL_LOCK);
+	check_row_xmax(&ref, 1, 100, 2000);
+	check_row_xmax(&ref, 1, 101, 2001);
+	UNIT_CHECK(places_used(&ref, 1, &bytes) == 9 && bytes == 512, "%d bytes", bytes);
+
+	/* a hint is for all rows of the stub, and doesn't let it be replaced under the others */
+	vdb_map_lookup(&ref, 2, &extent);
+	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
+	UNIT_CHECK(read_row(&ref, 2, 39, &gone, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 40, &gone, &stub) && !(stub.infomask & HEAP_XMAX_INVALID), "hint");
+	touch(&ref, 2, 3, 2002, 0);
+	check_row_xmax(&ref, 2, 2, 2000);
+	check_row_xmax(&ref, 2, 3, 2002);
+	UNIT_CHECK(places_used(&ref, 2, &bytes) == 8, "behind");
+	/* what is void is left behind when the unit grows */
+	touch(&ref, 2, 4, 2003, 0);
+	UNIT_CHECK(!read_row(&ref, 2, 2, &gone, &stub) && !gone, "left behind");
+	check_row_xmax(&ref, 2, 3, 2002);
+	check_row_xmax(&ref, 2, 40, 2000);
+
+	/* one row is replaced in place: by its own transaction, or when it is void */
+	touch(&ref, 2, 3, 2002, HEAP_XMAX_EXCL_LOCK);
+	touch(&ref, 2, 3, 2002, 0);
+	check_row_xmax(&ref, 2, 3, 2002);
+	UNIT_CHECK(places_used(&ref, 2, &bytes) == 8, "%d places", places_used(&ref, 2, &bytes));
+
+	/* but not if one of the two names a next version */
+	touch_next(&ref, 2, 3, 2002, 0, 60, 7);
+	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "mass, then single");
+	UNIT_CHECK(read_row(&ref, 2, 3, &gone, &stub) && stub.next_lb == 60 && stub.next_index == 7, "next version");
+	touch_next(&ref, 2, 3, 2002, 0, 61, 8);
+	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "single, then single");
+	UNIT_CHECK(read_row(&ref, 2, 3, &gone, &stub) && stub.next_lb == 61 && stub.next_index == 8, "next version");
+	vdb_map_lookup(&ref, 2, &extent);
+	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
+	touch(&ref, 2, 3, 2005, 0);
+	UNIT_CHECK(places_used(&ref, 2, &bytes) == 10, "single, then mass");
+	check_row_xmax(&ref, 2, 3, 2005);
+
+	/* rows that are gone, rows that are forgotten */
+	make_gone(&ref, 3, rows);
+	UNIT_CHECK(!read_row(&ref, 3, 129, &gone, &stub) && gone, "gone");
+	check_row_xmax(&ref, 3, 128, 2000);
+	LWLockAcquire(row_lock(&ref, 4), LW_EXCLUSIVE);
+	vdb_map_lookup(&ref, 4, &extent);
+	UNIT_CHECK(vdb_overlay_forget(&ref, &extent, rows), "forget");
+	LWLockRelease(row_lock(&ref, 4));
+	UNIT_CHECK(!read_row(&ref, 4, 129, &gone, &stub) && !gone, "forgotten");
+	check_row_xmax(&ref, 4, 128, 2000);
+	check_row_xmax(&ref, 4, 130, 2000);
+	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
+}
+
+/* Which rows may share a stub, and building units from single ones. */
+static void
+test_mass_alike(void)
+{
+	VdbTableRef ref = make_striped(64);
+	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
+	VdbStub	   *stubs = calloc(VDB_LB_ROWS, sizeof(VdbStub));
+	uint64		gone[4] = {0};
+	VdbBlock	block;
+	uint16		offset;
+	const VdbOverlayUnit *unit;
+	uint32		incarnation = vdb_incarnation_current(pool);
+
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		stubs[i] = (VdbStub) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,.infomask2 = HEAP_KEYS_UPDATED,
+		.flags = VDB_STUB_USED,.xmax = 3000,.cid = 5,.xmax_incarnation = incarnation,.next_lb = 9};
+	stubs[0].cid = 6;
+	stubs[1].infomask2 = 0;
+	stubs[2].xmax = 3001;
+	stubs[3].next_lb = 8;
+	stubs[4].next_index = 5;
+	stubs[5].flags |= VDB_STUB_MOVED;
+	stubs[6].infomask |= HEAP_COMBOCID;
+	stubs[7].infomask |= HEAP_XMAX_INVALID;		/* says nothing */
+	stubs[8].xmax_incarnation++;
+	stubs[9].infomask |= HEAP_XMAX_COMMITTED;
+	UNIT_CHECK(vdb_overlay_build(&ref, 9, stubs, VDB_LB_ROWS, gone, &block, &offset), "build");
+	unit = vdb_overlay_unit_at(pool, block, offset);
+	UNIT_CHECK(vdb_unit_used(unit) == 16, "%d places", vdb_unit_used(unit));
+	vdb_unit_view(unit, 9, view);
+	UNIT_CHECK(view->nstubs == 255 && view->stub_at[7] == -1, "%d stubs", view->nstubs);
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		UNIT_CHECK(i == 7 || memcmp(&view->stubs[view->stub_at[i]], &stubs[i], sizeof(VdbStub)) == 0, "row %d", i);
+	vdb_overlay_release(&ref, 9, block, offset);
+	free(stubs);
+	free(view);
 }
 
 static void
@@ -295,6 +482,31 @@ read_row_0(void *arg)
 	VdbStub		stub;
 
 	read_row(arg, 0, 0, &gone, &stub);
+}
+
+static void
+test_mass_damage(void)
+{
+	VdbTableRef ref = make_striped(8);
+	VdbExtent	extent;
+	VdbStub    *stub;
+
+	touch(&ref, 0, 250, 2000, 0);
+	vdb_map_lookup(&ref, 0, &extent);
+	stub = (VdbStub *) ((char *) vdb_pool_block(pool, extent.overlay_block) +
+						extent.overlay_offset + sizeof(VdbOverlayUnit));
+	UNIT_CHECK(stub->index == 240 && stub->next_lb == 1 << 10 && stub->next_index == 0, "one row");
+	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
+	stub->next_lb |= 1 << 16;	/* row 256 */
+	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "row 256");
+	stub->next_lb = 1;
+	stub->index++;
+	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "no window");
+	stub->index--;
+	stub->flags |= VDB_STUB_MOVED;
+	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "moved");
+	stub->flags ^= VDB_STUB_MOVED | 8;
+	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "unknown flag");
 }
 
 static void
@@ -334,7 +546,7 @@ typedef struct RowModel
 	TransactionId deleter;			/* committed, 0: none */
 	int64		deleted_at;			/* WAL position of the commit */
 	int			busy;				/* 1 + number of the open transaction that touched it */
-	bool		maybe_gone;
+	VdbStub		said;				/* what the deleter stored */
 } RowModel;
 
 typedef struct Xact
@@ -343,6 +555,7 @@ typedef struct Xact
 	int			nrows;
 	int			rows[64];			/* lb * NROWS + row */
 	bool		deleted[64];
+	VdbStub		said[64];
 } Xact;
 
 static RowModel model[NLBS * NROWS];
@@ -351,10 +564,13 @@ static bool committed[MAX_XID];		/* as clog says now */
 static int64 committed_at[MAX_XID];
 static VdbTableRef table;
 
+/* Some of one window, at both ends of both of its words, and some of others. */
 static uint8
 row_index(int row)
 {
-	return (row % NROWS) * 30;
+	static const uint8 indexes[NROWS] = {0, 3, 31, 32, 39, 40, 200, 255};
+
+	return indexes[row % NROWS];
 }
 
 /* Does a reader of this pool take the row for deleted? */
@@ -368,7 +584,12 @@ reads_deleted(const VdbTableRef *ref, int row)
 		return gone;
 	if (stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY))
 		return false;
-	return stub.xmax < MAX_XID && committed[stub.xmax];
+	if (stub.xmax >= MAX_XID || !committed[stub.xmax])
+		return false;
+	stub.infomask &= ~HEAP_XMAX_COMMITTED;
+	UNIT_CHECK(model[row].deleter == 0 || memcmp(&stub, &model[row].said, sizeof(stub)) == 0,
+			   "lb %d row %d: another stub than was stored", row / NROWS, row_index(row));
+	return true;
 }
 
 static void
@@ -390,50 +611,112 @@ compare_standby(void)
 	compare_all(&ref, "standby");
 }
 
+/* May the transaction lock or delete the row? */
+static bool
+may_touch(const Xact *xact, int row)
+{
+	if (model[row].deleter != 0 || (model[row].busy != 0 && model[row].busy != xact - xacts + 1) ||
+		xact->nrows == 64)
+		return false;
+	for (int i = 0; i < xact->nrows; i++)
+		if (xact->rows[i] == row && xact->deleted[i])
+			return false;
+	return true;
+}
+
+/* Lock or delete a row. 'like' has the infomask, a multixact id if it is for one, cid and next version (none: 0). */
+static void
+touch_row(Xact *xact, int row, const VdbStub *like)
+{
+	VdbLogicalBlock lb = row / NROWS;
+	VdbStub		stub = *like;
+	VdbExtent	extent;
+	VdbScmChange *change;
+
+	if (xact->xid == 0)
+		xact->xid = mock_next_xid++;
+	stub.index = row_index(row);
+	stub.flags |= VDB_STUB_USED;
+	stub.xmax_incarnation = vdb_incarnation_current(pool);
+	if (stub.infomask & HEAP_XMAX_IS_MULTI)
+		mock_flush();
+	else
+		stub.xmax = xact->xid;
+	if (stub.next_lb == 0)
+	{
+		stub.next_lb = lb;
+		stub.next_index = stub.index;
+	}
+	model[row].busy = xact - xacts + 1;
+	xact->rows[xact->nrows] = row;
+	xact->said[xact->nrows] = stub;
+	xact->deleted[xact->nrows++] = false;
+
+	LWLockAcquire(row_lock(&table, lb), LW_EXCLUSIVE);
+	vdb_map_lookup(&table, lb, &extent);
+	UNIT_CHECK(vdb_overlay_prepare(&table, lb, &extent, 1), "pool full");
+	change = vdb_scm_change_begin(pool, 0);
+	vdb_overlay_set(change, &table, &extent, &stub);
+	vdb_scm_change_end(change);
+	LWLockRelease(row_lock(&table, lb));
+	xact->deleted[xact->nrows - 1] = (stub.infomask & HEAP_XMAX_LOCK_ONLY) == 0;
+}
+
+static VdbStub
+random_stub(void)
+{
+	VdbStub		stub = {.cid = unit_random_below(2)};
+
+	if (unit_random_below(3) == 0)
+	{
+		stub.infomask = HEAP_XMAX_LOCK_ONLY;
+		if (unit_random_below(3) == 0)
+		{
+			stub.infomask |= HEAP_XMAX_IS_MULTI;
+			stub.xmax = 50 + unit_random_below(4);
+		}
+	}
+	else if (unit_random_below(4) == 0)
+	{
+		stub.next_lb = 1 + unit_random_below(NLBS - 1);
+		stub.next_index = unit_random_below(256);
+		stub.flags = unit_random_below(4) == 0 ? VDB_STUB_MOVED : 0;
+	}
+	else
+		stub.infomask2 = HEAP_KEYS_UPDATED;
+	return stub;
+}
+
+/* Half of the time in a few LBs, so that what crashes leave behind is met again. */
+static int
+random_lb(void)
+{
+	return unit_random_below(unit_random_below(2) ? NLBS - 3 : 6);
+}
+
 static void
 play_touch(Xact *xact)
 {
-	int			row = unit_random_below(NLBS * NROWS);
-	bool		delete = unit_random_below(3) > 0;
-	uint16		infomask = delete ? 0 : HEAP_XMAX_LOCK_ONLY;
-	TransactionId xmax;
+	int			row = random_lb() * NROWS + unit_random_below(NROWS);
+	VdbStub		like = random_stub();
 
-	if (model[row].deleter != 0 || (model[row].busy != 0 && model[row].busy != xact - xacts + 1))
-		return;
-	if (xact->nrows == 64)
-		return;
-	if (xact->xid == 0)
-		xact->xid = mock_next_xid++;
-	xmax = xact->xid;
-	if (!delete && unit_random_below(3) == 0)
-	{
-		infomask |= HEAP_XMAX_IS_MULTI;
-		xmax = 50 + unit_random_below(1000);
-	}
-	for (int i = 0; i < xact->nrows; i++)
-		if (xact->rows[i] == row && xact->deleted[i])
-			return;
-	if (infomask & HEAP_XMAX_IS_MULTI)
-		mock_flush();
-	model[row].busy = xact - xacts + 1;
-	xact->rows[xact->nrows] = row;
-	xact->deleted[xact->nrows++] = false;
-	{
-		VdbExtent	extent;
-		VdbStub		stub = {.index = row_index(row),.infomask = infomask,.xmax = xmax,
-		.next_lb = row / NROWS,.next_index = row_index(row),
-		.xmax_incarnation = vdb_incarnation_current(pool)};
-		VdbScmChange *change;
+	if (may_touch(xact, row))
+		touch_row(xact, row, &like);
+}
 
-		LWLockAcquire(row_lock(&table, row / NROWS), LW_EXCLUSIVE);
-		vdb_map_lookup(&table, row / NROWS, &extent);
-		UNIT_CHECK(vdb_overlay_prepare(&table, row / NROWS, &extent, 1), "pool full");
-		change = vdb_scm_change_begin(pool, 0);
-		vdb_overlay_set(change, &table, &extent, &stub);
-		vdb_scm_change_end(change);
-		LWLockRelease(row_lock(&table, row / NROWS));
-	}
-	xact->deleted[xact->nrows - 1] = delete;
+/* One statement over some neighbouring LBs. */
+static void
+play_sweep(Xact *xact)
+{
+	int			first = random_lb() * NROWS;
+	VdbStub		like = random_stub();
+
+	like.next_lb = 0;
+	like.next_index = 0;
+	like.flags = 0;
+	for (int row = first; row < first + 3 * NROWS; row++)
+		if (unit_random_below(8) > 0 && may_touch(xact, row))
+			touch_row(xact, row, &like);
 }
 
 static void
@@ -451,7 +734,7 @@ play_end(Xact *xact)
 {
 	if (xact->xid == 0)
 		return;
-	if (unit_random_below(4) > 0)
+	if (unit_random_below(3) == 0)
 	{
 		VdbTableDelta delta = {.dead_rows = 1};
 		VdbScmChange *change;
@@ -471,6 +754,7 @@ play_end(Xact *xact)
 			if (xact->deleted[i])
 			{
 				model[xact->rows[i]].deleter = xact->xid;
+				model[xact->rows[i]].said = xact->said[i];
 				model[xact->rows[i]].deleted_at = mock_wal_position();
 			}
 	}
@@ -489,6 +773,15 @@ play_gone(void)
 	make_gone(&table, row / NROWS, bits);
 }
 
+static bool
+is_open(TransactionId xid)
+{
+	for (int i = 0; i < NXACTS; i++)
+		if (xacts[i].xid == xid)
+			return true;
+	return false;
+}
+
 static void
 play_hint(void)
 {
@@ -501,8 +794,12 @@ play_hint(void)
 	if (!read_row(&table, row / NROWS, row_index(row), &gone, &stub) || model[row].busy ||
 		(stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
 		return;
-	if (!committed[stub.xmax])
+	if (is_open(stub.xmax))
+		return;
+	if (!committed[stub.xmax] || (stub.infomask & HEAP_XMAX_LOCK_ONLY))
 		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_INVALID);
+	else if (committed_at[stub.xmax] <= mock_wal_flushed())
+		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_COMMITTED);
 }
 
 /* Compaction of some LBs: new units, a switch, the old units freed. */
@@ -574,8 +871,10 @@ play(void *arg)
 		uint64		what = unit_random_below(100);
 		Xact	   *xact = &xacts[unit_random_below(NXACTS)];
 
-		if (what < 70)
+		if (what < 60)
 			play_touch(xact);
+		else if (what < 70)
+			play_sweep(xact);
 		else if (what < 85)
 			play_end(xact);
 		else if (what < 90)
@@ -711,7 +1010,10 @@ main(int argc, char **argv)
 	unit_run("units and stubs in sectors", test_layout);
 	unit_run("stubs, growth, replacement, gone rows", test_basic);
 	unit_run("slabs come and go", test_slabs);
+	unit_run("mass stubs: deleting and locking everything", test_mass);
+	unit_run("mass stubs: what is alike", test_mass_alike);
 	unit_run("damage is reported", test_damage);
+	unit_run("damaged mass stubs are reported", test_mass_damage);
 	unit_run("random history with crashes", test_crashes);
 	return unit_finish();
 }

@@ -527,6 +527,12 @@ mock_wal_position(void)
 }
 
 int64
+mock_wal_flushed(void)
+{
+	return flushed;
+}
+
+int64
 mock_wal_kept(void)
 {
 	return kept;

@@ -44,6 +44,7 @@ extern void mock_note_xid(TransactionId xid);
 /* Was the id assigned and logged for good (as of the last crash)? */
 extern int64 mock_wal_position(void);
 extern int64 mock_wal_kept(void);
+extern int64 mock_wal_flushed(void);
 
 /* The standby's view of the pool, all durable WAL replayed: for reading only. */
 extern VdbPool *mock_standby(void);
