@@ -82,6 +82,25 @@ BEGIN;
 INSERT INTO mon_defer VALUES (1), (1);
 SELECT * FROM vdb.verify('mon_defer');
 ROLLBACK;
+-- a row that ON CONFLICT stored and took back, since another came first, has no xmin
+CREATE TABLE mon_back (k int, v int) USING vdb;
+CREATE FUNCTION mon_come_first() RETURNS void LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO mon_back VALUES (7, 0); END $$;
+-- called for the index entry of (7, 1), when k has been looked for in vain
+CREATE FUNCTION mon_first(v int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF v = 1 AND set_config('test.calls', (current_setting('test.calls')::int + 1)::text, false) = '1' THEN
+		PERFORM mon_come_first();
+	END IF;
+	RETURN v;
+END $$;
+CREATE INDEX ON mon_back (mon_first(v));
+ALTER TABLE mon_back ADD UNIQUE (k);
+SET test.calls = 0;
+INSERT INTO mon_back VALUES (7, 1) ON CONFLICT (k) DO NOTHING;
+RESET test.calls;
+SELECT ctid, * FROM mon_back;
+SELECT * FROM vdb.verify('mon_back');
 -- who may
 CREATE ROLE regress_mon_reader;
 GRANT SELECT ON mon TO regress_mon_reader;
@@ -112,5 +131,6 @@ SELECT * FROM vdb.stripes('pg_class');
 SELECT * FROM vdb.segments(0);
 DROP VIEW mon_figures;
 DROP MATERIALIZED VIEW mon_mat;
-DROP TABLE mon, mon_unlogged, mon_temp, mon_defer, mon_secret, mon_heap;
+DROP TABLE mon, mon_unlogged, mon_temp, mon_defer, mon_back, mon_secret, mon_heap;
+DROP FUNCTION mon_first, mon_come_first;
 DROP ROLE regress_mon_reader;

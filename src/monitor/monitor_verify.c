@@ -102,7 +102,8 @@ check_header(Verify *verify, const VdbVersion *version)
 	const HeapTupleHeaderData *hdr = &version->hdr;
 	VdbRowNumber next;
 
-	if (!TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)))
+	/* a speculative insertion that was taken back has none, and says so */
+	if (!TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)) && !HeapTupleHeaderXminInvalid(hdr))
 		ERROR_AT_PLACE(verify, _("row %u has no xmin"), vdb_row_index(version->row));
 	if (!HeapTupleHeaderXminInvalid(hdr))
 		check_xid(verify, version, "xmin", HeapTupleHeaderGetXmin(hdr));
