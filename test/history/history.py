@@ -18,8 +18,9 @@ The final list is the version order of its key: a version is a prefix.  From it 
   wr   reads the other's version            rw   reads a version that the other overwrites
 A transaction whose fate is unknown ('info') is committed if the final state has something of it.
 
-Levels of a Txn: 'rc', 'rr', 'ser', and 'stmt', one statement of a READ COMMITTED transaction that wrote
-nothing before: it has a snapshot of its own, and is judged as a transaction that only read.
+Levels of a Txn: 'rc', 'rr', 'ser'; 'stmt', one statement of a READ COMMITTED transaction that wrote
+nothing before: it has a snapshot of its own, and is judged as a transaction that only read; 'standby', a
+transaction with one snapshot on a standby server: it may be late, so rt edges do not concern it.
 
 Forbidden (names of anomalies as Adya's):
   everywhere  G0 (ww cycle), G1a (aborted read), G1b (intermediate read), G1c (ww and wr cycle); an
@@ -29,6 +30,8 @@ Forbidden (names of anomalies as Adya's):
               edges the first commits before the second begins (or, at READ COMMITTED, commits), and an rw
               edge begins before the other commits; so commit times would grow around the cycle.
               Every read of an object gives the same.
+  standby     G-single. Cycles with more rw edges are allowed: two commits may be seen on a standby in the order
+              of WAL, and on the primary in the other.
   ser         any cycle among serializable transactions: G2
 rt edges take part in all of these: a snapshot sees whatever was acknowledged before it was asked for.
 """
@@ -313,6 +316,8 @@ class Checker:
         """Edges from each end to the beginnings after it, but for those that follow from others."""
         events = []
         for txn in self.nodes:
+            if txn.level == 'standby':
+                continue
             events.append((txn.start, 0, txn))
             if txn.end < INFINITY:
                 events.append((txn.end, 1, txn))
@@ -368,6 +373,28 @@ class Checker:
                 name = 'lost update'
             self.tell(name, cycle, self.out.problems)
 
+    def standby_cycles(self):
+        """Does a read on a standby miss something on which it depends? There are no cycles without rw here."""
+        earlier = [0] * len(self.nodes)         # by node: bits of those that reach it without rw edges
+        missing = [0] * len(self.nodes)
+        for edges in self.edges:
+            for e in edges:
+                missing[e.to] += e.kind != 'rw'
+        ready = [n for n, count in enumerate(missing) if count == 0]
+        while ready:
+            node = ready.pop()
+            for e in self.edges[node]:
+                if e.kind != 'rw':
+                    earlier[e.to] |= earlier[node] | 1 << node
+                    missing[e.to] -= 1
+                    if missing[e.to] == 0:
+                        ready.append(e.to)
+        for txn in self.nodes:
+            for e in self.edges[txn.number] if txn.level == 'standby' else []:
+                if e.kind == 'rw' and earlier[txn.number] >> e.to & 1:
+                    self.problem('G-single', 'on a standby, %s of %s is missing, and something later is seen' % (
+                        e.value, e.key), txn, self.nodes[e.to])
+
     def judge(self):
         self.writes()
         for txn in self.txns:
@@ -378,6 +405,8 @@ class Checker:
         if not any(kind == 'G0' for kind, _ in problems):
             self.plain_cycles('G1c', lambda n, e: e.kind != 'rw', problems)
         self.snapshot_cycles()
+        if not problems:
+            self.standby_cycles()
         level = [t.level for t in self.nodes]
         self.plain_cycles('G2', lambda n, e: level[n] == 'ser' and level[e.to] == 'ser', problems)
         if not problems:
