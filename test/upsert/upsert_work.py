@@ -23,6 +23,7 @@ class Work:
 
     ddl = ''
     tables = ()
+    full = False                # the pool counts as full
     single = False              # only statements that are their own transaction and change one row
 
     def __init__(self, am):
@@ -122,6 +123,27 @@ class Singles(Counters):
 
     name = 'single counters'
     single = True
+
+
+class Unsettled(Counters):
+    """The same in a pool that counts as full, beside rows that nobody looks at: segments fill up, and rows of
+    transactions in progress move."""
+
+    name = 'unsettled counters'
+    full = True
+
+    def op(self, c):
+        super().op(c)
+        if c.in_transaction and c.rng.random() < 0.1:
+            first = 1000000 * c.shared('fill')
+            c.query("INSERT INTO %s SELECT g, 0 FROM generate_series(%d, %d) g" % (
+                c.rng.choice(['cnt (k, n)', 'cnt (k, n)', 'win (k, who)']), first, first + c.rng.choice([100, 1500])))
+            if c.rng.random() < 0.5:
+                c.pause(0.25)       # as long as the worker sleeps
+
+    def check(self, s, done):
+        s.query('DELETE FROM cnt WHERE k >= 1000000; DELETE FROM win WHERE k >= 1000000')
+        super().check(s, done)
 
 
 class TwoKeys(Work):
@@ -292,4 +314,4 @@ class ForeignKeys(Work):
         self.no_duplicates(s, 'child', 'k, slot')
 
 
-KINDS = [Counters, Singles, TwoKeys, Partial, Deferred, ForeignKeys]
+KINDS = [Counters, Singles, Unsettled, TwoKeys, Partial, Deferred, ForeignKeys]
