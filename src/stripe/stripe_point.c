@@ -152,7 +152,7 @@ static void
 point_key(const VdbStripeIndex *index, Relation rel, const VdbStripeVector *vector, uint32 frame,
 		  VdbSharedKey *key)
 {
-	key->rnode = rel->rd_node;
+	key->rnode = rel->rd_locator;
 	key->first_page = index->first_page;
 	key->stripe_id = index->header->stripe_id;
 	key->index_crc = index->header->index_crc;
@@ -192,7 +192,7 @@ point_get(const VdbSharedKey *key, MemoryContext context, VdbPointVector *out)
 static bool
 is_shared(Relation rel)
 {
-	return rel->rd_backend == InvalidBackendId;
+	return rel->rd_backend == INVALID_PROC_NUMBER;
 }
 
 /* See stripe_private.h. */

@@ -140,7 +140,7 @@ extern void vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, i
 /* A piece of a stripe: of one of its vectors the head (frame 0) or another frame. */
 typedef struct VdbSharedKey
 {
-	RelFileNode rnode;
+	RelFileLocator rnode;
 	BlockNumber first_page;
 	uint32		stripe_id;
 	uint32		index_crc;			/* of the stripe's index */
