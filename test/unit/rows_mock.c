@@ -200,7 +200,7 @@ RegisterSubXactCallback(SubXactCallback callback, void *arg)
 }
 
 void
-vdb_shmem_register(const char *name, Size size, VdbShmemCallback cb)
+vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb)
 {
 	shmem_size = size;
 	shmem_callback = cb;
