@@ -9,9 +9,9 @@
  * signature changed, there is an inline wrapper vdb_...() that takes what
  * every server can make use of.
  *
- * Tested on 15 (the whole suite), 17 and 18 (built from source with asserts;
- * regression and isolation tests).  16 was never compiled: its branches
- * were checked against its published headers.
+ * Tested on 15 (everything), 17 and 18 (17.11 and 18.6 with asserts: what
+ * README.md says).  16 was never compiled: its branches were compared with
+ * the declarations in its headers.
  *
  *-------------------------------------------------------------------------
  */
