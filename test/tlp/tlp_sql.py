@@ -42,6 +42,7 @@ TYPES = [
     Type('text', "CASE WHEN # % 41 = 0 THEN '' ELSE md5(#::text) END", family='text'),
     Type('text', "repeat('x', 300) || (# % 500)", family='text'),
     Type('text', "repeat(md5(#::text), 40)", family='text'),
+    Type('text', "CASE WHEN # % 100 = 7 THEN repeat(md5(#::text), 600) ELSE md5(#::text) END", family='text'),
     Type('text COLLATE "POSIX"', "'P' || # % 1000", family='text'),
     Type('text COLLATE "und-x-icu"', "chr(97 + abs(#) % 26) || chr(65 + abs(#) / 26 % 26) || # % 100", family='text', needs='und-x-icu'),
     Type('text COLLATE nd', "CASE # % 2 WHEN 0 THEN 'ab' ELSE 'AB' END || abs(#) / 2 % 500", family='ndtext', needs='nd'),
