@@ -241,7 +241,8 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 	VdbExtent	extent;
 	VdbScmChange *change;
 	TransactionId latest = InvalidTransactionId;
-	int			flags = vs->ref.logged ? 0 : VDB_CHANGE_UNLOGGED;
+	/* what outlived its lost record would never reach a standby, which may forget why the rows are dead */
+	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
 
 	for (int i = 0; i < vs->batch->nrows; i++)
 	{
@@ -268,9 +269,6 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 		LWLockRelease(vdb_row_lock(lock_no));
 		return;
 	}
-	/* gone bits that outlived their lost record would never reach a standby, which may forget why they are dead */
-	if (extent.kind == VDB_EXTENT_STRIPE && vs->ref.logged)
-		flags = VDB_CHANGE_FLUSH;
 	change = vdb_scm_change_begin(vs->ref.pool, flags);
 	vdb_scm_change_row_lock(change, lock_no);
 	vdb_scm_change_conflict(change, latest);

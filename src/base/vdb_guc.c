@@ -149,11 +149,12 @@ vdb_guc_init(void)
 	define_migration();
 	define_pool();
 	define_testing();
-	DefineCustomIntVariable("vdb.shared_cache",
-							"Shared memory for decoded pieces of stripes that single rows are read from.",
-							"-1 means a quarter of shared_buffers, 0 none.",
-							&vdb_shared_cache_mb, -1, -1, MAX_KILOBYTES / 1024,
-							PGC_POSTMASTER, GUC_UNIT_MB, NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)	/* later the server doesn't take it */
+		DefineCustomIntVariable("vdb.shared_cache",
+								"Shared memory for decoded pieces of stripes that single rows are read from.",
+								"-1 means a quarter of shared_buffers, 0 none.",
+								&vdb_shared_cache_mb, -1, -1, MAX_KILOBYTES / 1024,
+								PGC_POSTMASTER, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.stripe_cache",
 							"Memory a backend may use to keep decoded stripes.",
 							NULL, &vdb_stripe_cache_mb, 16, 1, MAX_KILOBYTES / 1024,

@@ -144,6 +144,8 @@ init_shared(void)
 	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
 	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
 	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
+	for (int i = 0; i < VDB_ROW_LOCKS; i++)
+		pg_atomic_init_u64(&vdb_shared->row_changes[i], 0);
 	for (int i = 0; i < VDB_MAX_POOLS; i++)
 		init_pool_slot(&vdb_shared->pools[i]);
 }

@@ -78,6 +78,7 @@ typedef struct VdbShared
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */
 	LWLockPadded *row_locks;
 	LWLockPadded *map_locks;
+	pg_atomic_uint64 row_changes[VDB_ROW_LOCKS];	/* changes that listed the row lock; by its holder */
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */

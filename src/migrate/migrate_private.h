@@ -53,6 +53,7 @@ typedef struct VdbMover
 	uint32		incarnation;
 	TransactionId oldest_xmin;
 	TransactionId latest_removed;
+	uint64		row_changes[VDB_ROW_LOCKS];	/* vdb_shared's, when all read of the rows was true */
 	VdbMovingBlock *blocks;
 	int			nblocks;
 	VdbBlock	segments[VDB_RANGE_LBS];

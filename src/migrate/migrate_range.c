@@ -11,9 +11,10 @@
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
  *	  to everyone are dropped; an xmax that still matters becomes a stub.
  * 3. Make stripe, overlay units and meta durable.  Still unseen.
- * 4. Take the row locks of the blocks, exclusive.  Compare the headers with
- *	  what was built; where one changed meanwhile, unlock, rebuild that block's
- *	  unit and try again (the third time under the locks).
+ * 4. Take the row locks of the blocks, exclusive.  Where something was changed
+ *	  under a lock since step 1, compare its blocks' headers with what was
+ *	  built; where one changed, unlock, rebuild that block's unit and try again
+ *	  (the third time under the locks).
  * 5. Switch the entries and free the segments, in one flushed change; unlock.
  * 6. Free what the old entries referred to besides: units, metas, pages.
  *
@@ -117,6 +118,23 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	memcpy(block->gone, gone, sizeof(gone));
 }
 
+/*
+ * Remember how often something was changed under each row lock: before the rows
+ * are read, or while the locks that matter are held.
+ */
+static void
+note_row_changes(VdbMover *mover)
+{
+	for (int i = 0; i < VDB_ROW_LOCKS; i++)
+		mover->row_changes[i] = pg_atomic_read_u64(&vdb_shared->row_changes[i]);
+	pg_memory_barrier();
+}
+
+/*
+ * Compare where something may have changed.  Every change of a row version lists
+ * its row lock (redo needs it, too; asserted where changes are made), so a lock
+ * whose count stands still guards nothing new.
+ */
 static bool
 compare_all(VdbMover *mover)
 {
@@ -124,9 +142,14 @@ compare_all(VdbMover *mover)
 
 	for (int b = 0; b < mover->nblocks; b++)
 	{
-		compare_block(mover, &mover->blocks[b]);
-		stale = stale || mover->blocks[b].stale;
+		VdbMovingBlock *block = &mover->blocks[b];
+		uint32		lock_no = vdb_row_lock_no(mover->ref.slot, vdb_mover_lb(mover, block->index));
+
+		if (pg_atomic_read_u64(&vdb_shared->row_changes[lock_no]) != mover->row_changes[lock_no])
+			compare_block(mover, block);
+		stale = stale || block->stale;
 	}
+	note_row_changes(mover);
 	return !stale;
 }
 
@@ -381,6 +404,7 @@ vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 	mover->oldest_xmin = GetOldestNonRemovableTransactionId(rel);
 	mover->latest_removed = InvalidTransactionId;
 	mover->meta_block = VDB_BLOCK_NONE;
+	note_row_changes(mover);
 	done = move_range(mover, result);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

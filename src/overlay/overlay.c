@@ -414,6 +414,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 	uint16		offset;
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
 	Assert(!is_gone(unit->gone, stub->index));
 	if (at < 0)
 		elog(ERROR, "overlay unit of logical block %u is full", extent->lb);
@@ -454,6 +455,7 @@ vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *
 	uint64		sum[4];
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
 	for (int i = 0; i < 4; i++)
 		sum[i] = unit->gone[i] | gone[i];
 	vdb_scm_change_write(change, extent->overlay_block,

@@ -74,6 +74,7 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 	char		head[VDB_HEAD_BYTES];
 	char		flags[VDB_FLAGS_BYTES];
 
+	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, vdb_row_lb(version->row))));
 	Assert(((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix)))->t_hoff == version->hdr.t_hoff);
 	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix))) ==
 		   HeapTupleHeaderGetNatts(&version->hdr));
@@ -146,6 +147,7 @@ vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *ext
 
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
+	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, lb)));
 
 	vdb_scm_change_publish(change, extent->ref,
 						   (uint16) (VDB_SEGMENT_SLOTS + slot_number * sizeof(uint16)),

@@ -292,6 +292,15 @@ vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no)
 	change->nlocks++;
 }
 
+bool
+vdb_scm_change_lists(const VdbScmChange *change, uint32 lock_no)
+{
+	for (int i = 0; i < change->nlocks; i++)
+		if (change->locks[i] == lock_no)
+			return true;
+	return false;
+}
+
 void
 vdb_scm_change_conflict(VdbScmChange *change, TransactionId latest_removed)
 {
@@ -541,6 +550,14 @@ count_one(pg_atomic_uint64 *counter)
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
 
+/* For whoever wants to know whether anything changed under a row lock.  The caller holds those listed. */
+static void
+count_row_changes(const VdbScmChange *change)
+{
+	for (int i = 0; i < change->nlocks; i++)
+		count_one(&vdb_shared->row_changes[change->locks[i]]);
+}
+
 static void
 count_change(VdbScmChange *change)
 {
@@ -587,6 +604,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	if (change->freed.n > 0)
 		vdb_alloc_release(change->pool, change->freed.units, change->freed.n);
 	RESUME_INTERRUPTS();
+	count_row_changes(change);
 	count_change(change);
 	return lsn;
 }

@@ -206,6 +206,13 @@ vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb
 	shmem_callback = cb;
 }
 
+/* Changes here list what they like. */
+bool
+vdb_scm_change_lists(const VdbScmChange *change, uint32 lock_no)
+{
+	return true;
+}
+
 void
 vdb_stop_point_reached(const char *name)
 {

@@ -365,6 +365,13 @@ vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no)
 		fail("no such row lock", lock_no);
 }
 
+/* Changes here list what they like. */
+bool
+vdb_scm_change_lists(const VdbScmChange *change, uint32 lock_no)
+{
+	return true;
+}
+
 void
 vdb_scm_change_conflict(VdbScmChange *change, TransactionId latest_removed)
 {
