@@ -66,6 +66,7 @@ typedef struct VdbPoolShared
 	pg_atomic_uint32 worker_wanted;	/* the launcher should start a worker */
 	pid_t		worker_pid;
 	uint64		changes_seen;		/* counters.changes when a worker last looked */
+	uint32		used_seen;			/* segments in use when a worker last looked */
 	int64		leave_until;		/* TimestampTz: no worker before that */
 	VdbPoolCounters counters;
 } VdbPoolShared;

@@ -45,6 +45,7 @@
 #include "migrate/migrate.h"
 
 #define VDB_LAUNCHER_NAP_MS		1000
+#define VDB_LAUNCHER_SEGMENTS	32	/* a range has at least so many */
 #define VDB_LAUNCHER_SHORT_MS	100
 #define VDB_LEAVE_MS			10000	/* how long a database that was left stays alone */
 
@@ -201,6 +202,10 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 	if (pg_atomic_read_u32(&pool->worker_wanted) != 0)
 		return true;
 	if (vdb_migrate_used_percent(pool) >= (uint32) vdb_migrate_high_water &&
+		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
+		return true;
+	/* so many new segments may have made a range ripe */
+	if (pg_atomic_read_u32(&pool->used_segments) >= pool->used_seen + VDB_LAUNCHER_SEGMENTS &&
 		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
 		return true;
 	/* rows of an earlier server run may wait, too */

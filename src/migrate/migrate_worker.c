@@ -197,6 +197,7 @@ vdb_worker_main(Datum arg)
 		work_waiting = false;
 		idle = work_round() ? 0 : idle + 1;
 		worker_pool->changes_seen = work_waiting ? PG_UINT64_MAX : changes;
+		worker_pool->used_seen = pg_atomic_read_u32(&worker_pool->used_segments);
 		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 idle > 0 ? VDB_WORKER_NAP_MS : Max(vdb_migrate_cost_delay_ms, 1),

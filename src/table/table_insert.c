@@ -15,6 +15,7 @@
 #include "access/heapam.h"
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
@@ -184,10 +185,15 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
 	return n;
 }
 
-/* Store a prepared batch in as few changes as it takes. */
+/*
+ * Store a prepared batch in as few changes as it takes.  The WAL writer is told:
+ * a load claims segments again and again, each time waiting for a flush, and
+ * should find most of its WAL flushed then.
+ */
 static void
 put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
 {
+	XLogRecPtr	lsn;
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
 
 	for (int i = 0; i < n; i++)
@@ -200,7 +206,9 @@ put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
 		}
 		vdb_rows_put(change, ref, &rows[i].place, rows[i].tuple);
 	}
-	(void) vdb_scm_change_end(change);
+	lsn = vdb_scm_change_end(change);
+	if (!XLogRecPtrIsInvalid(lsn))
+		XLogSetAsyncXactLSN(lsn);
 }
 
 /* Insert the rows of several slots; each slot gets its TID. */
