@@ -5,7 +5,8 @@
 #   test/setup.sh packages   packages only
 #
 # Asks apt only for what is missing, as root or through sudo; starts no server and makes no cluster.
-# PG_CONFIG names another server; then its packages are taken to be there.
+# PG_CONFIG names another server; then its packages are taken to be there. VDB_EXTENSIONS names packages of
+# extensions that are wanted, too ('pgtap partman': postgresql-15-pgtap, postgresql-15-partman).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +22,10 @@ if [ -z "${PG_CONFIG:-}" ]; then
 	needs+=('postgresql-15:/usr/lib/postgresql/15/bin/postgres'
 		'postgresql-client-15:/usr/lib/postgresql/15/bin/psql'
 		'postgresql-server-dev-15:/usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk')
+	for e in ${VDB_EXTENSIONS:-}; do
+		case $e in partman) control=pg_partman ;; *) control=${e%-[0-9]} ;; esac
+		needs+=("postgresql-15-$e:/usr/share/postgresql/15/extension/$control.control")
+	done
 fi
 
 missing=()

@@ -1,0 +1,22 @@
+-- Oracle's functions and types in columns, defaults, indexes and queries.
+CREATE EXTENSION orafce;
+CALL twice($$SET LOCAL search_path = {s}, oracle, public;
+	CREATE TABLE {s}.t (id int PRIMARY KEY, name oracle.varchar2(40), day oracle.date DEFAULT oracle.to_date('2024-02-29 10:11:12', 'YYYY-MM-DD HH24:MI:SS'), n numeric);
+	CREATE INDEX t_f ON {s}.t (oracle.substr(name::text, 2, 4))$$);
+CALL twice($$INSERT INTO t (id, name, n) SELECT i, 'name' || i, nullif(i % 10, 3) FROM generate_series(1, 2000) i$$);
+CALL moved('t');
+CALL twice($$INSERT INTO t (id, name, n) SELECT i, 'late' || i, i FROM generate_series(2001, 2200) i$$);
+CALL twice($$UPDATE t SET day = oracle.add_months(day, id % 12) WHERE id % 5 = 0$$);
+CALL in_both_places('t');
+CALL refused($$INSERT INTO t (id, name) VALUES (9000, repeat('x', 41))$$, '22023');
+CALL same($$SELECT * FROM t$$);
+CALL same($$SELECT id, oracle.nvl(n, -1::numeric), oracle.instr(name::text, '1', 1, 2), oracle.lpad(name::text, 12, '*'), oracle.last_day(day::date) FROM t$$);
+SET enable_seqscan = off;
+SET vdb.enable_custom_scan = off;
+CALL by($$SELECT id FROM t WHERE oracle.substr(name::text, 2, 4) = 'ate2'$$, 't_f');
+CALL same($$SELECT id FROM t WHERE oracle.substr(name::text, 2, 4) IN ('ate2', 'ame1')$$);
+CALL same($$SELECT dummy FROM oracle.dual, t WHERE t.id = 2100$$);
+CALL same($$SELECT oracle.listagg(name::text, ',') FROM (SELECT name FROM t WHERE id BETWEEN 1990 AND 2010 ORDER BY id) x$$);
+CALL moved('t');
+CALL same($$SELECT to_char(day, 'YYYY-MM-DD HH24:MI:SS'), count(*) FROM t GROUP BY day$$);
+CALL sound('t');

@@ -1,0 +1,28 @@
+CREATE EXTENSION pg_trgm;
+CALL twice($$CREATE TABLE t (id int PRIMARY KEY, word text)$$);
+CALL twice($$CREATE INDEX t_gin ON t USING gin (word gin_trgm_ops)$$);
+CALL twice($$INSERT INTO t SELECT i, CASE WHEN i % 97 = 0 THEN NULL ELSE 'w' || md5(i::text) END FROM generate_series(1, 3000) i$$);
+CALL moved('t');
+-- built over stripes, then grown by rows in SCM
+CALL twice($$CREATE INDEX t_gist ON t USING gist (word gist_trgm_ops)$$);
+CALL twice($$INSERT INTO t SELECT i, 'w' || md5(i::text) FROM generate_series(3001, 4000) i$$);
+CALL twice($$UPDATE t SET word = word || 'needle' WHERE id % 500 = 3$$);
+CALL twice($$DELETE FROM t WHERE id % 11 = 5$$);
+CALL in_both_places('t');
+SET enable_seqscan = off;
+SET vdb.enable_custom_scan = off;
+CALL by($$SELECT id FROM t WHERE word LIKE '%abc%'$$, 'Bitmap Index Scan on t_gi');
+CALL by($$SELECT id, word <-> 'wc4ca4238' AS d FROM t ORDER BY word <-> 'wc4ca4238' LIMIT 7$$, 'Index Scan using t_gist');
+CALL same($$SELECT * FROM t WHERE word LIKE '%abc%'$$);
+CALL same($$SELECT * FROM t WHERE word ~* 'EED.*E$'$$);
+CALL same($$SELECT id, similarity(word, 'wc4ca4238a0b9') FROM t WHERE word % 'wc4ca4238a0b9'$$);
+CALL same($$SELECT d FROM (SELECT word <-> 'wc4ca4238' AS d FROM t ORDER BY word <-> 'wc4ca4238' LIMIT 7) x$$);
+CALL twice($$DROP INDEX t_gist$$);
+CALL by($$SELECT id FROM t WHERE word LIKE '%abc%'$$, 'Bitmap Index Scan on t_gin');
+CALL same($$SELECT * FROM t WHERE word LIKE '%abc%'$$);
+VACUUM v.t;
+VACUUM h.t;
+CALL moved('t');
+CALL same($$SELECT * FROM t WHERE word LIKE '%abc%'$$);
+CALL same($$SELECT * FROM t WHERE word LIKE '%needle'$$);
+CALL sound('t');
