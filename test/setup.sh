@@ -6,7 +6,7 @@
 #
 # Asks apt only for what is missing, as root or through sudo; starts no server and makes no cluster.
 # PG_CONFIG names another server; then its packages are taken to be there. VDB_EXTENSIONS names packages of
-# extensions that are wanted, too ('pgtap partman': postgresql-15-pgtap, postgresql-15-partman).
+# extensions that are welcome ('pgtap partman': postgresql-15-pgtap, postgresql-15-partman); without them it goes on, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,10 +22,6 @@ if [ -z "${PG_CONFIG:-}" ]; then
 	needs+=('postgresql-15:/usr/lib/postgresql/15/bin/postgres'
 		'postgresql-client-15:/usr/lib/postgresql/15/bin/psql'
 		'postgresql-server-dev-15:/usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk')
-	for e in ${VDB_EXTENSIONS:-}; do
-		case $e in partman) control=pg_partman ;; *) control=${e%-[0-9]} ;; esac
-		needs+=("postgresql-15-$e:/usr/share/postgresql/15/extension/$control.control")
-	done
 fi
 
 missing=()
@@ -37,24 +33,38 @@ for n in "${needs[@]}"; do
 	esac
 done
 
-if [ ${#missing[@]} -gt 0 ]; then
+welcome=()
+if [ -z "${PG_CONFIG:-}" ]; then
+	for e in ${VDB_EXTENSIONS:-}; do
+		case $e in partman) control=pg_partman ;; *) control=${e%-[0-9]} ;; esac
+		[ -e "/usr/share/postgresql/15/extension/$control.control" ] || welcome+=("postgresql-15-$e")
+	done
+	command -v apt-get >/dev/null || welcome=()
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || welcome=()
+fi
+
+if [ ${#missing[@]} -gt 0 ] || [ ${#welcome[@]} -gt 0 ]; then
 	command -v apt-get >/dev/null || { echo "missing: ${missing[*]} (and no apt-get here)" >&2; exit 1; }
 	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
 		echo "missing: ${missing[*]}; install them, or run this as root" >&2
 		exit 1
 	fi
-	echo "installing: ${missing[*]}"
+	echo "installing: ${missing[*]} ${welcome[*]}"
 	apt_log=$(mktemp)
 	export DEBIAN_FRONTEND=noninteractive
 	# postgresql-common makes a cluster 'main' for a newly installed server unless told not to
 	no_cluster=/etc/postgresql-common/createcluster.d/vdb_am.conf
 	"${root[@]}" mkdir -p "${no_cluster%/*}"
 	echo 'create_main_cluster = false' | "${root[@]}" tee "$no_cluster" >/dev/null
+	updated=''
 	install() {
-		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+		[ -n "$updated" ] || "${root[@]}" apt-get update -q || return
+		updated=1
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 	}
-	{ "${root[@]}" apt-get update -q && install; } >"$apt_log" 2>&1 ||
+	[ ${#missing[@]} -eq 0 ] || install "${missing[@]}" >"$apt_log" 2>&1 ||
 		{ tail -n 20 "$apt_log" >&2; rm -f "$apt_log"; "${root[@]}" rm -f "$no_cluster"; exit 1; }
+	[ ${#welcome[@]} -eq 0 ] || install "${welcome[@]}" >"$apt_log" 2>&1 || echo "goes on without: ${welcome[*]}"
 	rm -f "$apt_log"
 	"${root[@]}" rm -f "$no_cluster"
 fi
