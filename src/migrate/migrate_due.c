@@ -12,11 +12,10 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
-
-#include "access/transam.h"
 
 #include "base/vdb_guc.h"
 #include "migrate/migrate_private.h"
