@@ -3,23 +3,26 @@
  * rows_open.c
  *	  The segments that are appended to, or will be: shared by all backends.
  *
- * Each open segment of this server run has one entry.  An entry is
+ * Each open segment of this server run has one entry.  Its owner word says
+ * whether it is
  *
- *	- free: on the free list;
- *	- owned: in its segment chain only.  One backend appends to the segment
- *	  and nobody else looks at more than the entry's key;
- *	- handed back: in its segment chain and in its table's list, with the
- *	  place where the next owner goes on.
+ *	- closed: on the free list, or about to be;
+ *	- owned: one backend appends to the segment, and the fill is its own;
+ *	- handed back: the fill says where the next owner goes on.
  *
- * A segment without an entry is closed for good.  Entries are hints in one
- * direction only: closing a segment too early wastes a few of its bytes, but
- * a segment that is owned must have an entry, or migration would take it away.
+ * Open entries are in their segment's chain, and from the first time they are
+ * handed back in their table's list, too.  A segment without an entry is closed for
+ * good.  Entries are hints in one direction only: closing a segment too early
+ * wastes a few of its bytes, but a segment that is owned must have an entry, or
+ * migration would take it away.
  *
- * Locks.  A table's entries all belong to one partition, by a hash of the
- * table; its open-segment lock guards the chains, the lists and the entries in
- * them.  Taking and handing back are a few stores under that lock.  The free
- * list has a spinlock, taken alone or inside a partition lock.  At most one
- * partition lock is held at a time.
+ * Locks.  Whoever changes the owner word from 'handed back', by a compare and
+ * exchange, may do as an owner does: take the segment, close it, or hand it
+ * back again.  So a backend that goes on where it was needs no lock.  A table's
+ * entries all belong to one partition, by a hash of the table; its open-segment
+ * lock guards chains and lists.  Key and first logical block of an entry change
+ * only outside of them.  The free list has a spinlock, taken alone or inside a
+ * partition lock.  At most one partition lock is held at a time.
  *
  * Room.  A backend owns at most VDB_OPEN_PER_BACKEND segments, and there are
  * that many entries for each backend and VDB_OPEN_SPARE more.  So an entry is
@@ -30,30 +33,44 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "postmaster/autovacuum.h"
 #include "replication/walsender.h"
 #include "storage/spin.h"
+#include "utils/timestamp.h"
 
 #include "rows/rows_private.h"
 
 #define VDB_OPEN_SPARE		4096
 #define VDB_OPEN_LISTS		64		/* table lists of a partition */
-#define VDB_OPEN_WALK		16		/* segments of a table looked at for one with room */
+#define VDB_OPEN_WALK		256		/* segments of a table looked at for one with room */
 #define VDB_OPEN_TRIES		1000	/* passes over the partitions for an entry to evict */
 #define VDB_OPEN_NONE		(-1)
 
+/* Values of the owner word other than a process id. */
+#define VDB_OWNER_NOBODY	0		/* handed back */
+#define VDB_OWNER_CLOSED	PG_UINT32_MAX
+
+/* One cache line, so that appenders don't disturb each other. */
 typedef struct VdbOpenEntry
 {
 	VdbOpenTable table;
-	VdbSegmentFill fill;			/* owned: only the segment number counts */
-	int			owner_pid;			/* 0: handed back */
+	VdbBlock	segment;
+	pg_atomic_uint32 owner;
+	VdbSegmentFill fill;			/* the owner's; segment and first_lb stay once it is listed */
+	TimestampTz given_at;			/* the owner's; when it was handed back */
 	int32		chain_next;			/* segment chain, or free list */
-	int32		list_prev;			/* table list, ascending first_lb */
+	int32		list_prev;			/* table list, ascending first_lb; VDB_OPEN_UNLISTED: not there */
 	int32		list_next;
 } VdbOpenEntry;
+
+#define VDB_OPEN_UNLISTED	(-2)
+#define VDB_OPEN_LINE		64
+
+StaticAssertDecl(sizeof(VdbOpenEntry) <= VDB_OPEN_LINE, "an entry should fit into a cache line");
 
 typedef struct VdbOpenPartition
 {
@@ -95,8 +112,8 @@ chains_wanted(uint32 nentries)
 static Size
 entries_offset(uint32 nchains)
 {
-	return MAXALIGN(offsetof(VdbOpenShared, chains) +
-					(Size) nchains * VDB_OPEN_LOCKS * sizeof(int32));
+	return CACHELINEALIGN(offsetof(VdbOpenShared, chains) +
+						  (Size) nchains * VDB_OPEN_LOCKS * sizeof(int32));
 }
 
 /* Bytes of shared memory, from settings that can't change while the server runs. */
@@ -132,7 +149,10 @@ vdb_open_shmem_init(void *address, bool found)
 	for (uint32 i = 0; i < nchains * VDB_OPEN_LOCKS; i++)
 		vdb_open->chains[i] = VDB_OPEN_NONE;
 	for (uint32 i = 0; i < vdb_open->nentries; i++)
+	{
 		vdb_open_entries[i].chain_next = (i + 1 < vdb_open->nentries) ? (int32) i + 1 : VDB_OPEN_NONE;
+		pg_atomic_init_u32(&vdb_open_entries[i].owner, VDB_OWNER_CLOSED);
+	}
 	vdb_open->free_head = 0;
 }
 
@@ -228,13 +248,14 @@ list_remove(VdbOpenEntry *entry)
 		vdb_open_entries[entry->list_next].list_prev = entry->list_prev;
 	Assert(partition->nlisted > 0);
 	partition->nlisted--;
+	entry->list_prev = VDB_OPEN_UNLISTED;
 }
 
 static void
 chain_remove(VdbOpenEntry *entry)
 {
 	int32		self = (int32) (entry - vdb_open_entries);
-	int32	   *link = segment_chain(&entry->table, entry->fill.segment);
+	int32	   *link = segment_chain(&entry->table, entry->segment);
 
 	while (*link != self)
 	{
@@ -253,11 +274,30 @@ chain_find(const VdbOpenTable *table, VdbBlock segment)
 	{
 		const VdbOpenEntry *entry = &vdb_open_entries[i];
 
-		if (entry->fill.segment == segment && same_table(&entry->table, table))
+		if (entry->segment == segment && same_table(&entry->table, table))
 			break;
 		i = entry->chain_next;
 	}
 	return i;
+}
+
+/* ---- the owner word ---- */
+
+/* Become the owner of a handed-back entry, or not, as somebody else was faster. */
+static inline bool
+owner_take(VdbOpenEntry *entry, uint32 owner)
+{
+	uint32		expected = VDB_OWNER_NOBODY;
+
+	return pg_atomic_compare_exchange_u32(&entry->owner, &expected, owner);
+}
+
+/* Hand back: whoever takes the entry next sees all that its owner did. */
+static inline void
+owner_give(VdbOpenEntry *entry)
+{
+	pg_memory_barrier();
+	pg_atomic_write_u32(&entry->owner, VDB_OWNER_NOBODY);
 }
 
 /* ---- free entries ---- */
@@ -293,7 +333,12 @@ evict_from(uint32 p)
 
 	LWLockAcquire(partition_lock(p), LW_EXCLUSIVE);
 	for (int i = 0; i < VDB_OPEN_LISTS && partition->nlisted > 0 && victim == VDB_OPEN_NONE; i++)
+	{
 		victim = partition->lists[i];
+		while (victim != VDB_OPEN_NONE &&
+			   !owner_take(&vdb_open_entries[victim], VDB_OWNER_CLOSED))
+			victim = vdb_open_entries[victim].list_next;
+	}
 	if (victim != VDB_OPEN_NONE)
 	{
 		list_remove(&vdb_open_entries[victim]);
@@ -322,15 +367,16 @@ entry_get(void)
 	elog(ERROR, "no entry for an open segment among %u", vdb_open->nentries);
 }
 
-/* Out of chain and list, and free.  The partition's lock is held exclusive. */
+/* Out of chain and list, and free.  The partition's lock is held exclusive, and the entry is the caller's. */
 static void
-entry_drop(int32 i, bool listed)
+entry_drop(int32 i)
 {
 	VdbOpenEntry *entry = &vdb_open_entries[i];
 
-	if (listed)
+	if (entry->list_prev != VDB_OPEN_UNLISTED)
 		list_remove(entry);
 	chain_remove(entry);
+	pg_atomic_write_u32(&entry->owner, VDB_OWNER_CLOSED);
 	free_push(i);
 }
 
@@ -349,11 +395,12 @@ vdb_open_enter(const VdbOpenTable *table, VdbBlock segment)
 	VdbOpenEntry *entry = &vdb_open_entries[i];
 	int32	   *chain = segment_chain(table, segment);
 
+	Assert(pg_atomic_read_u32(&entry->owner) == VDB_OWNER_CLOSED);
 	entry->table = *table;
+	entry->segment = segment;
 	memset(&entry->fill, 0, sizeof(entry->fill));
-	entry->fill.segment = segment;
-	entry->owner_pid = MyProcPid;
-	entry->list_prev = entry->list_next = VDB_OPEN_NONE;
+	entry->list_prev = VDB_OPEN_UNLISTED;
+	pg_atomic_write_u32(&entry->owner, (uint32) MyProcPid);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	Assert(chain_find(table, segment) == VDB_OPEN_NONE);
@@ -363,16 +410,25 @@ vdb_open_enter(const VdbOpenTable *table, VdbBlock segment)
 	return i;
 }
 
+/* Was the entry handed back no longer than idle_us ago? */
+static bool
+given_lately(const VdbOpenEntry *entry, int idle_us)
+{
+	return idle_us > 0 && GetCurrentTimestamp() - entry->given_at < idle_us;
+}
+
 /*
  * Become the owner of the handed-back segment of this table that has room for
- * image_bytes and the lowest row numbers.  False: there is none.
+ * image_bytes and the lowest row numbers.  False: there is none.  idle_us:
+ * pass over those that were in use in the last so many microseconds.
  *
  * Those before it are closed: they are in their last block, and a session whose
  * row didn't fit should not return to lower row numbers with its next.  So are
  * those of an earlier generation of the table slot.
  */
 bool
-vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, VdbSegmentFill *fill, int *handle)
+vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, int idle_us,
+			  VdbSegmentFill *fill, int *handle)
 {
 	LWLock	   *lock = partition_lock(table_partition(table));
 	int			looked = 0;
@@ -391,38 +447,79 @@ vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, VdbSegmentFill *fil
 		if (!same_slot(&entry->table, table))
 			continue;
 		looked++;
-		Assert(entry->owner_pid == 0);
-		found = entry->table.generation == table->generation &&
-			vdb_fill_find(&entry->fill, image_bytes, &block, &offset);
-		if (found)
+		if (!owner_take(entry, (uint32) MyProcPid))
+			continue;
+		if (entry->table.generation != table->generation ||
+			!vdb_fill_find(&entry->fill, image_bytes, &block, &offset))
+			entry_drop(i);
+		else if (given_lately(entry, idle_us))
+			owner_give(entry);
+		else
 		{
-			list_remove(entry);
-			entry->owner_pid = MyProcPid;
 			*fill = entry->fill;
 			*handle = i;
+			found = true;
 		}
-		else
-			entry_drop(i, true);
 	}
 	LWLockRelease(lock);
 	return found;
 }
 
-/* Hand a segment back: whoever takes it goes on at 'fill'. */
+/*
+ * Become the owner, again, of a segment that this backend handed back.  Without
+ * a lock, unless it has no room for image_bytes and is closed.
+ */
+VdbRetake
+vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment, uint32 image_bytes,
+				VdbSegmentFill *fill)
+{
+	VdbOpenEntry *entry = &vdb_open_entries[handle];
+	uint8		block;
+	uint16		offset;
+
+	if (!owner_take(entry, (uint32) MyProcPid))
+		return pg_atomic_read_u32(&entry->owner) != VDB_OWNER_CLOSED &&
+			entry->segment == segment && same_table(&entry->table, table) ?
+			VDB_RETAKE_BUSY : VDB_RETAKE_GONE;
+
+	if (entry->segment != segment || !same_table(&entry->table, table))
+	{
+		owner_give(entry);
+		return VDB_RETAKE_GONE;
+	}
+	if (!vdb_fill_find(&entry->fill, image_bytes, &block, &offset))
+	{
+		vdb_open_close(handle);
+		return VDB_RETAKE_GONE;
+	}
+	*fill = entry->fill;
+	return VDB_RETAKE_DONE;
+}
+
+/* Hand a segment back: whoever takes it goes on at 'fill'.  Takes a lock the first time only. */
 void
 vdb_open_give(int handle, const VdbSegmentFill *fill)
 {
 	VdbOpenEntry *entry = &vdb_open_entries[handle];
-	LWLock	   *lock = partition_lock(table_partition(&entry->table));
 
-	Assert(entry->owner_pid == MyProcPid);
-	Assert(entry->fill.segment == fill->segment);
+	Assert(pg_atomic_read_u32(&entry->owner) == (uint32) MyProcPid);
+	Assert(entry->segment == fill->segment);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry->fill = *fill;
-	entry->owner_pid = 0;
-	list_insert(entry);
-	LWLockRelease(lock);
+	if (entry->list_prev == VDB_OPEN_UNLISTED)
+	{
+		LWLock	   *lock = partition_lock(table_partition(&entry->table));
+
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		entry->fill = *fill;
+		list_insert(entry);
+		LWLockRelease(lock);
+	}
+	Assert(entry->fill.first_lb == fill->first_lb);
+	entry->fill.next_slot = fill->next_slot;
+	entry->fill.next_offset = fill->next_offset;
+	entry->fill.next_block = fill->next_block;
+	entry->given_at = GetCurrentTransactionStopTimestamp();
+	owner_give(entry);
 }
 
 /* Nobody will append to this segment again.  Its owner calls. */
@@ -432,10 +529,10 @@ vdb_open_close(int handle)
 	VdbOpenEntry *entry = &vdb_open_entries[handle];
 	LWLock	   *lock = partition_lock(table_partition(&entry->table));
 
-	Assert(entry->owner_pid == MyProcPid);
+	Assert(pg_atomic_read_u32(&entry->owner) == (uint32) MyProcPid);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry_drop(handle, false);
+	entry_drop(handle);
 	LWLockRelease(lock);
 }
 
@@ -455,9 +552,9 @@ vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take)
 	LWLockAcquire(lock, take ? LW_EXCLUSIVE : LW_SHARED);
 	i = chain_find(table, segment);
 	open = (i != VDB_OPEN_NONE);
-	if (open && take && vdb_open_entries[i].owner_pid == 0)
+	if (open && take && owner_take(&vdb_open_entries[i], VDB_OWNER_CLOSED))
 	{
-		entry_drop(i, true);
+		entry_drop(i);
 		open = false;
 	}
 	LWLockRelease(lock);
@@ -475,7 +572,8 @@ vdb_open_state(const VdbOpenTable *table, VdbBlock segment)
 	LWLockAcquire(lock, LW_SHARED);
 	i = chain_find(table, segment);
 	if (i != VDB_OPEN_NONE)
-		state = vdb_open_entries[i].owner_pid != 0 ? VDB_SEGMENT_OWNED : VDB_SEGMENT_HANDED_BACK;
+		state = pg_atomic_read_u32(&vdb_open_entries[i].owner) == VDB_OWNER_NOBODY ?
+			VDB_SEGMENT_HANDED_BACK : VDB_SEGMENT_OWNED;
 	LWLockRelease(lock);
 	return state;
 }

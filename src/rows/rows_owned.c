@@ -12,9 +12,10 @@
  *	- retired: without room, but perhaps with places outstanding (see
  *	  rows_segment.c), which is why it is still owned.
  *
- * Appenders outlive transactions, as their averages are worth keeping; owned
- * segments don't.  All of this is local memory.  Open-segment locks are taken,
- * one at a time, to close and to hand back.
+ * Appenders outlive transactions, as their averages are worth keeping, and so is
+ * where they appended last: they go on there if they can.  Owned segments don't.
+ * All of this is local memory.  Open-segment locks are taken, one at a time, to
+ * close, and to hand back for the first time.
  *
  *-------------------------------------------------------------------------
  */
@@ -100,6 +101,11 @@ owned_give(VdbOwned *owned)
 	if (owned->state != VDB_OWNED_RETIRED &&
 		vdb_fill_find(&owned->fill, vdb_appender_average(owned->appender), &block, &offset))
 	{
+		if (owned->state == VDB_OWNED_CURRENT)
+		{
+			owned->appender->last_handle = owned->handle;
+			owned->appender->last_segment = owned->fill.segment;
+		}
 		vdb_open_give(owned->handle, &owned->fill);
 		owned_remove(owned);
 	}
@@ -240,6 +246,7 @@ vdb_appender_get(const VdbTableRef *ref, uint32 image_bytes)
 	appender->outstanding = 0;
 	appender->nretired = 0;
 	appender->current = NULL;
+	appender->last_handle = -1;
 	vdb_last_appender = appender;
 	return appender;
 }

@@ -51,10 +51,21 @@ typedef struct VdbOpenTable
 	uint32		generation;
 } VdbOpenTable;
 
+/* Can a backend go on in the segment that it appended to last? */
+typedef enum VdbRetake
+{
+	VDB_RETAKE_DONE,
+	VDB_RETAKE_BUSY,				/* another backend is at it */
+	VDB_RETAKE_GONE					/* closed, or without room */
+} VdbRetake;
+
 extern Size vdb_open_shmem_size(void);
 extern void vdb_open_shmem_init(void *address, bool found);
 extern int	vdb_open_enter(const VdbOpenTable *table, VdbBlock segment);
-extern bool vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, VdbSegmentFill *fill, int *handle);
+extern bool vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, int idle_us,
+						  VdbSegmentFill *fill, int *handle);
+extern VdbRetake vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment,
+								 uint32 image_bytes, VdbSegmentFill *fill);
 extern void vdb_open_give(int handle, const VdbSegmentFill *fill);
 extern void vdb_open_close(int handle);
 extern bool vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take);
@@ -94,6 +105,8 @@ struct VdbAppender
 	int			outstanding;		/* places reserved but not put */
 	int			nretired;
 	VdbOwned   *current;
+	int			last_handle;		/* where it went on last; -1: nowhere */
+	VdbBlock	last_segment;
 };
 
 extern int	vdb_owned_room(void);

@@ -7,7 +7,8 @@
  * When that has no room for the next row it goes on in a spare of its own,
  * else in a segment that somebody handed back, else it claims new ones: one at
  * first, then twice as many each time within a transaction, as every claim
- * flushes WAL.  At the transaction's end everything with room is handed back.
+ * flushes WAL.  At the transaction's end everything with room is handed back,
+ * and the next transaction goes on in the same one unless it was taken.
  *
  * A place is reserved by arithmetic in local memory, and nobody else knows of
  * it until its slot is published.  So a segment must stay owned while any of
@@ -45,6 +46,9 @@
 
 /* One claim takes at most this part of the segments that the pool can still give. */
 #define VDB_CLAIM_SHARE			16
+
+/* A handed-back segment that nobody used for so long is anybody's. */
+#define VDB_IDLE_US				20000
 
 /* Segments reserved and entered, but perhaps not claimed: see claim_segments. */
 typedef struct VdbPendingClaim
@@ -215,29 +219,74 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 
 /* ---- finding a segment with room ---- */
 
-/* A handed-back segment with room, or NULL.  The hash is memory: what the pool says decides. */
+/* Own a handed-back segment, or close it and return NULL.  The list is memory: what the pool says decides. */
 static VdbOwned *
-take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
+adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmentFill *fill)
+{
+	const VdbSegmentHeader *header = (const VdbSegmentHeader *)
+	((const char *) vdb_pool_block(ref->pool, fill->segment) + VDB_POOL_BLOCK_HEADER);
+	VdbOwned   *owned = vdb_owned_add(appender, handle);
+
+	owned->fill = *fill;
+	if (vdb_segment_defect(ref, header, fill->first_lb) == NULL &&
+		header->first_lb == fill->first_lb && header->nslots == fill->nslots &&
+		header->incarnation == vdb_pool_shared(ref->pool)->incarnation)
+		return owned;
+	vdb_owned_close(owned);
+	return NULL;
+}
+
+/* The handed-back segment with room that has the lowest row numbers and was idle so long, or NULL. */
+static VdbOwned *
+take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, int idle_us)
 {
 	VdbSegmentFill fill;
+	VdbOwned   *owned = NULL;
 	int			handle;
 
-	while (vdb_open_take(&appender->table, image_bytes, &fill, &handle))
-	{
-		const VdbSegmentHeader *header = (const VdbSegmentHeader *)
-		((const char *) vdb_pool_block(ref->pool, fill.segment) + VDB_POOL_BLOCK_HEADER);
-		VdbOwned   *owned = vdb_owned_add(appender, handle);
+	while (owned == NULL && vdb_open_take(&appender->table, image_bytes, idle_us, &fill, &handle))
+		owned = adopt(appender, ref, handle, &fill);
+	return owned;
+}
 
-		if (vdb_segment_defect(ref, header, fill.first_lb) == NULL &&
-			header->first_lb == fill.first_lb && header->nslots == fill.nslots &&
-			header->incarnation == vdb_pool_shared(ref->pool)->incarnation)
-		{
-			owned->fill = fill;
-			return owned;
-		}
-		vdb_owned_close(owned);
-	}
+/* The segment that this backend appended to last, or NULL.  *busy: another backend does, now. */
+static VdbOwned *
+take_again(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, bool *busy)
+{
+	int			handle = appender->last_handle;
+	VdbSegmentFill fill;
+	VdbRetake	retake;
+
+	*busy = false;
+	if (handle < 0)
+		return NULL;
+	retake = vdb_open_retake(&appender->table, handle, appender->last_segment, image_bytes, &fill);
+	*busy = (retake == VDB_RETAKE_BUSY);
+	if (retake == VDB_RETAKE_DONE)
+		return adopt(appender, ref, handle, &fill);
+	appender->last_handle = -1;
 	return NULL;
+}
+
+/*
+ * A segment that is not new, or one that is; NULL: the pool is full.  Sessions that
+ * insert by turns share a segment.  When two are found to do so at the same time
+ * the later one gets its own, if need be a new one: each then keeps to few blocks, and
+ * to memory that it has already mapped.
+ */
+static VdbOwned *
+find_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
+{
+	bool		busy;
+	VdbOwned   *owned = take_again(appender, ref, image_bytes, &busy);
+
+	if (owned == NULL)
+		owned = take_handed_back(appender, ref, image_bytes, busy ? VDB_IDLE_US : 0);
+	if (owned == NULL && claim_segments(appender, ref))
+		owned = vdb_owned_lowest_spare(appender);
+	if (owned == NULL && busy)
+		owned = take_handed_back(appender, ref, image_bytes, 0);
+	return owned;
 }
 
 /* Make a segment with room for the row the current one.  False: the pool is full. */
@@ -259,15 +308,10 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("too many rows reserved in one step"),
 					 errdetail("They fill %d segments of the pool.", VDB_OPEN_PER_BACKEND)));
-		owned = take_handed_back(appender, ref, image_bytes);
+		owned = find_segment(appender, ref, image_bytes);
 	}
 	if (owned == NULL)
-	{
-		if (!claim_segments(appender, ref))
-			return false;
-		owned = vdb_owned_lowest_spare(appender);
-	}
-	Assert(owned != NULL);
+		return false;
 	owned->state = VDB_OWNED_CURRENT;
 	appender->current = owned;
 	return true;

@@ -31,6 +31,7 @@
 typedef struct NewRow
 {
 	HeapTuple	tuple;
+	bool		palloced;			/* the tuple */
 	VdbRowPlace place;
 } NewRow;
 
@@ -134,7 +135,8 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 {
 	VdbTableRef ref;
 	TransactionId xid = begin_insert(rel, &ref);
-	HeapTuple	tuple = vdb_rows_form(rel, slot);
+	bool		palloced;
+	HeapTuple	tuple = vdb_slot_form(slot, rel, &palloced);
 	VdbRowPlace place;
 
 	vdb_reserve_place(rel, &ref, tuple, &place);
@@ -145,7 +147,8 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 
 	name_row(rel, slot, &place, tuple);
 	conflict_in_insert(rel);
-	heap_freetuple(tuple);
+	if (palloced)
+		heap_freetuple(tuple);
 	pgstat_count_heap_insert(rel, 1);
 }
 
@@ -177,7 +180,7 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
 	Assert(nslots > 0);
 	for (n = 0; n < Min(nslots, BATCH_ROWS) && bytes < BATCH_BYTES; n++)
 	{
-		rows[n].tuple = vdb_rows_form(rel, slots[n]);
+		rows[n].tuple = vdb_slot_form(slots[n], rel, &rows[n].palloced);
 		bytes += rows[n].tuple->t_len;
 		vdb_reserve_place(rel, ref, rows[n].tuple, &rows[n].place);
 		vdb_rows_stamp(rows[n].tuple, xid, cid, options, rows[n].place.row);
@@ -229,7 +232,8 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 		for (int i = 0; i < n; i++)
 		{
 			name_row(rel, slots[done + i], &rows[i].place, rows[i].tuple);
-			heap_freetuple(rows[i].tuple);
+			if (rows[i].palloced)
+				heap_freetuple(rows[i].tuple);
 		}
 	}
 	pfree(rows);

@@ -324,6 +324,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	HeapTuple	tuple;
 	TM_Result	result;
 	bool		lockers_gone;
+	bool		palloced;
 
 	refuse_in_parallel(request.verb);
 	(void) GetCurrentTransactionId();
@@ -331,7 +332,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	if (!vdb_target_init(&target, rel, otid))
 		return give_up(&target, TM_Deleted, tmfd);
 
-	tuple = vdb_rows_form(rel, slot);
+	tuple = vdb_slot_form(slot, rel, &palloced);
 	if (keeps_key(rel, target.row, tuple))
 		*lockmode = request.mode = LockTupleNoKeyExclusive;
 	vdb_reserve_place(rel, &target.ref, tuple, &place);
@@ -341,7 +342,8 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	{
 		result = give_up(&target, result, tmfd);
 		vdb_rows_unreserve(&target.ref, &place);
-		heap_freetuple(tuple);
+		if (palloced)
+			heap_freetuple(tuple);
 		return result;
 	}
 	store_update(&target, &request, lockers_gone, tuple, &place);
@@ -350,7 +352,8 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	slot->tts_tableOid = RelationGetRelid(rel);
 	vdb_row_to_tid(place.row, &slot->tts_tid);
 	vdb_slot_stamp(slot, tuple->t_data);
-	heap_freetuple(tuple);
+	if (palloced)
+		heap_freetuple(tuple);
 	vdb_count_update(rel, vdb_row_lb(target.row) != vdb_row_lb(place.row));
 	return TM_Ok;
 }

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "executor/tuptable.h"
@@ -334,6 +335,28 @@ vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, ui
 	ExecDropSingleTupleTableSlot(own);
 	ExecForceStoreHeapTuple(tuple, slot, true);
 	vdb_row_to_tid(version->row, &slot->tts_tid);
+}
+
+/*
+ * The slot's row as a tuple that can be stored.  *palloced: it is the caller's to
+ * free; otherwise it is the slot's own, as inserting makes it, and will be stamped
+ * in place.
+ */
+HeapTuple
+vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced)
+{
+	HeapTuple	tuple;
+
+	*palloced = true;
+	if (!VDB_SLOT_IS(slot) || !TTS_SHOULDFREE(slot))
+		return vdb_rows_form(rel, slot);
+	tuple = ((VdbSlot *) slot)->base.tuple;
+	if (tuple == NULL || HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD ||
+		HeapTupleHeaderGetNatts(tuple->t_data) != RelationGetDescr(rel)->natts)
+		return vdb_rows_form(rel, slot);
+	*palloced = false;
+	tuple->t_tableOid = RelationGetRelid(rel);
+	return tuple;
 }
 
 /*

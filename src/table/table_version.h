@@ -16,6 +16,7 @@ extern void vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint
 extern void vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub);
 
 /* The slot's row was stored under this header: let its system columns say so (table_slot.c). */
+extern HeapTuple vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced);
 extern void vdb_slot_stamp(TupleTableSlot *slot, const HeapTupleHeaderData *hdr);
 
 /* SSI: what a reader that judged 'visible' must report about this version. */

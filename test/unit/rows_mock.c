@@ -35,6 +35,19 @@ int			max_worker_processes = 1;
 int			autovacuum_max_workers = 1;
 int			max_wal_senders = 0;
 int			MyProcPid = 4711;
+
+/* Time stands still. */
+TimestampTz
+GetCurrentTimestamp(void)
+{
+	return 0;
+}
+
+TimestampTz
+GetCurrentTransactionStopTimestamp(void)
+{
+	return 0;
+}
 MemoryContext TopMemoryContext = NULL;
 
 static sigjmp_buf *catcher = NULL;

@@ -533,7 +533,7 @@ test_open_model(void)
 			}
 		}
 		table = model_table(i % 50);
-		if (nowned < VDB_OPEN_PER_BACKEND && vdb_open_take(&table, 64, &fill, &handle))
+		if (nowned < VDB_OPEN_PER_BACKEND && vdb_open_take(&table, 64, 0, &fill, &handle))
 		{
 			int			j = fill.segment / 8 - 1;
 
@@ -554,6 +554,59 @@ test_open_model(void)
 		if (model[i].state == 1)
 			vdb_open_close(model[i].handle);
 	}
+}
+
+/* A backend goes on where it was, unless another is there, or it is closed or full. */
+static void
+test_open_retake(void)
+{
+	VdbOpenTable table = model_table(1);
+	VdbOpenTable other = model_table(2);
+	VdbSegmentFill fill;
+	VdbSegmentFill seen_fill;
+	int			low;
+	int			high;
+	int			handle;
+	int			pid = MyProcPid;
+
+	start();
+	low = vdb_open_enter(&table, 8);
+	high = vdb_open_enter(&table, 16);
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY, "owned");
+	vdb_fill_init(&fill, 8, 0, 256);
+	vdb_open_give(low, &fill);
+	vdb_fill_init(&fill, 16, 1, 256);
+	fill.next_slot = 7;
+	fill.next_offset += 512;
+	vdb_open_give(high, &fill);
+
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE, "its own, not the lowest");
+	UNIT_CHECK(seen_fill.next_slot == 7 && seen_fill.next_offset == fill.next_offset, "where it was");
+	UNIT_CHECK(vdb_open_status(&table, 16, true), "owned: nobody else closes it");
+	UNIT_CHECK(!vdb_open_take(&table, 64, 1, &seen_fill, &handle), "the other was in use just now");
+	MyProcPid = pid + 1;
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY, "another is there");
+	UNIT_CHECK(vdb_open_retake(&table, high, 24, 64, &seen_fill) == VDB_RETAKE_GONE, "another's segment");
+	MyProcPid = pid;
+	vdb_open_give(high, &fill);
+
+	MyProcPid = pid + 1;
+	UNIT_CHECK(vdb_open_retake(&other, high, 16, 64, &seen_fill) == VDB_RETAKE_GONE, "another table's");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE, "left as it was");
+	UNIT_CHECK(vdb_open_take(&table, 64, 0, &seen_fill, &handle) && handle == low, "the only one left");
+	MyProcPid = pid;
+	UNIT_CHECK(!vdb_open_take(&table, 64, 0, &seen_fill, &handle), "both have owners");
+	MyProcPid = pid + 1;
+	vdb_open_give(high, &fill);
+	vdb_open_close(low);
+	MyProcPid = pid;
+
+	UNIT_CHECK(vdb_open_retake(&table, low, 8, 64, &seen_fill) == VDB_RETAKE_GONE, "closed");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_DONE, "again");
+	fill.next_slot = fill.nslots;
+	vdb_open_give(high, &fill);
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_GONE, "full");
+	UNIT_CHECK(!vdb_open_status(&table, 16, false), "and so closed");
 }
 
 /* With no entry free, somebody's handed-back segment makes way. */
@@ -887,6 +940,7 @@ main(void)
 	unit_run("pool nearly full", test_pool_nearly_full);
 	unit_run("claims that fail", test_claim_fails);
 	unit_run("open segments against a model", test_open_model);
+	unit_run("a backend goes on where it was", test_open_retake);
 	unit_run("open segments evict", test_open_evicts);
 	unit_run("damage is found", test_damage);
 	unit_run("damage of wide rows is found", test_wide_damage);
