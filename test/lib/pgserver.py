@@ -102,7 +102,9 @@ class Server:
                  'port = %d' % self.port, 'fsync = off', 'max_connections = 60',
                  "log_line_prefix = '%m [%p] %q%a '", 'log_min_messages = log',
                  'restart_after_crash = on', 'max_prepared_transactions = 10',
-                 'shared_buffers = 128MB', 'max_wal_size = 4GB']
+                 'shared_buffers = 128MB', 'max_wal_size = 4GB',
+                 # a server that is killed for good should leave nothing in shared memory
+                 'dynamic_shared_memory_type = mmap']
         if preload is None:
             preload = self.am == 'vdb'
         if preload:

@@ -86,6 +86,13 @@ SCANS = [
 ]
 
 
+def for_server(version):
+    """Newer servers call a setting by another name."""
+    if version >= 160000:
+        for settings in SCANS:
+            settings[:] = [s.replace('force_parallel_mode', 'debug_parallel_query') for s in settings]
+
+
 class Table:
     def __init__(self, name, columns, leaves=None, keyed=True):
         self.name, self.columns, self.keyed = name, columns, keyed
