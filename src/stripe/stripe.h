@@ -17,7 +17,7 @@
 #define VDB_CHUNK_ROWS		8192
 #define VDB_VECTOR_ROWS		2048
 
-/* ---- writer (stripe_writer.c) ---- */
+/* ---- writer (stripe_writer.c, stripe_finish.c) ---- */
 
 typedef struct VdbStripeWriter VdbStripeWriter;
 

@@ -1,14 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_writer.c
- *	  Build a stripe from rows, then write it as one run of pages.
+ *	  Take the rows of a stripe, and encode them chunk by chunk.
  *
  * Rows are collected per column until a chunk is full (vdb.chunk_rows rows, or
  * 16 MB; a row larger than that is a chunk of its own).  Then each column of
  * the chunk gets its zone map and is encoded, vector by vector, into the
- * column's buffer of encoded bytes.  finish lays out index, zones and data,
- * and hands them to pages/, whose run is unreachable until the caller
- * publishes it.  The layout is in stripe_format.h.
+ * column's buffer of encoded bytes.  stripe_finish.c does the rest.
  *
  * Memory: one raw chunk, all encoded bytes, 12 bytes per run of xmin; all in
  * one context, so abort is one deletion.  No locks.
@@ -23,136 +21,12 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "base/vdb_guc.h"
 #include "pages/pages.h"
-#include "stripe/stripe_private.h"
+#include "stripe/stripe_build.h"
 
-#define CHUNK_MAX_BYTES		(16 * 1024 * 1024)
 #define FIRST_ROWS			256		/* room per column at first */
-
-/* Bytes that grow. */
-typedef struct VdbBuffer
-{
-	char	   *data;
-	Size		used;
-	Size		size;
-} VdbBuffer;
-
-typedef struct VdbColumnBuilder
-{
-	VdbStripeColumn def;
-	VdbImageMode image;
-	VdbZoneMethod zone;
-
-	/* the chunk being collected */
-	uint8		nulls[VDB_CHUNK_ROWS / 8];
-	bool		any_null;
-	int64	   *ints;				/* INT */
-	VdbBuffer	data;				/* FIXED: width each; BYTES: images at multiples of 8 */
-	Size	   *starts;				/* BYTES: in data */
-	uint32	   *lens;				/* BYTES: without varlena header */
-
-	/* what is encoded */
-	VdbBuffer	encoded;
-	VdbBuffer	vectors;			/* VdbStripeVector */
-	VdbBuffer	places;				/* VdbStripePlace per chunk, offset in 'encoded' */
-} VdbColumnBuilder;
-
-typedef struct VdbXminRun
-{
-	TransactionId xmin;
-	CommandId	cmin;
-	uint32		count;
-} VdbXminRun;
-
-struct VdbStripeWriter
-{
-	Relation	rel;
-	uint32		range;
-	uint32		stripe_id;
-	MemoryContext context;
-	MemoryContext row_context;		/* detoasted values of one row */
-	MemoryContext compare_context;	/* what comparisons leave behind */
-	VdbCodecWorkspace *workspace;
-	BlockNumber place_first;		/* free run offered, or 0 */
-	uint32		place_npages;
-
-	int			ncolumns;
-	VdbColumnBuilder *columns;
-	Datum	   *row_values;			/* the row being added, detoasted */
-	uint32	   *row_lens;
-
-	int64		last_row;			/* row number last added, or -1 */
-	uint32		nrows;
-	uint32		chunk_rows;			/* in the chunk being collected */
-	uint32		rows_room;			/* of the columns' arrays */
-	Size		chunk_bytes;
-	uint64		row_bytes;
-	bool		covered[VDB_RANGE_LBS];
-	uint64		present[VDB_RANGE_LBS][4];
-	TransactionId min_xmin;
-	TransactionId max_xmin;
-	VdbBuffer	runs;				/* VdbXminRun */
-	VdbBuffer	chunks;				/* VdbStripeChunk */
-	VdbBuffer	zones;				/* VdbZone, chunk-major */
-};
-
-/* ---- buffers ---- */
-
-/* Room for 'more' bytes after those used; returns where they go. */
-static char *
-buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more)
-{
-	Size		need = buffer->used + more;
-	Size		size;
-
-	if (need <= buffer->size)
-		return buffer->data + buffer->used;
-
-	/* Double small ones; large ones grow by a quarter, to stay near the need. */
-	size = buffer->size < CHUNK_MAX_BYTES ? buffer->size * 2 : buffer->size / 4 * 5;
-	size = Max(Max(size, need), 256);
-	if (buffer->data == NULL)
-		buffer->data = MemoryContextAllocHuge(writer->context, size);
-	else
-		buffer->data = repalloc_huge(buffer->data, size);
-	buffer->size = size;
-	return buffer->data + buffer->used;
-}
-
-static void
-buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes, Size len)
-{
-	if (len > 0)
-		memcpy(buffer_room(writer, buffer, len), bytes, len);
-	buffer->used += len;
-}
-
-/* Zeros up to a multiple of 8. */
-static void
-buffer_pad(VdbStripeWriter *writer, VdbBuffer *buffer)
-{
-	Size		pad = VDB_STRIPE_ALIGN(buffer->used) - buffer->used;
-
-	if (pad > 0)
-		memset(buffer_room(writer, buffer, pad), 0, pad);
-	buffer->used += pad;
-}
-
-/* Empty it; what one large chunk needed is given back. */
-static void
-buffer_reset(VdbBuffer *buffer)
-{
-	buffer->used = 0;
-	if (buffer->size > 2 * CHUNK_MAX_BYTES)
-	{
-		pfree(buffer->data);
-		buffer->data = NULL;
-		buffer->size = 0;
-	}
-}
 
 /* ---- begin ---- */
 
@@ -277,8 +151,8 @@ column_make_zone(VdbStripeWriter *writer, VdbColumnBuilder *column, VdbZone *zon
 }
 
 /* Encode one vector and append it to a buffer; its length and CRC to *vector. */
-static void
-encode_vector(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *to,
+void
+vdb_writer_encode(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *to,
 			  VdbStripeVector *vector)
 {
 	VdbEncodeOptions options = {
@@ -302,8 +176,8 @@ encode_vector(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *to,
 	vector->bytes = (uint32) out.size_bytes;
 	vector->crc = vdb_stripe_crc(out.bytes, out.size_bytes);
 	Assert(to->used % 8 == 0);
-	buffer_append(writer, to, out.bytes, out.size_bytes);
-	buffer_pad(writer, to);
+	vdb_buffer_append(writer, to, out.bytes, out.size_bytes);
+	vdb_buffer_pad(writer, to);
 }
 
 /* Encode positions [first, first + count) of the chunk. */
@@ -337,8 +211,8 @@ column_encode_vector(VdbStripeWriter *writer, VdbColumnBuilder *column,
 		in.lens = column->lens + first;
 	}
 
-	encode_vector(writer, &in, &column->encoded, &vector);
-	buffer_append(writer, &column->vectors, &vector, sizeof(vector));
+	vdb_writer_encode(writer, &in, &column->encoded, &vector);
+	vdb_buffer_append(writer, &column->vectors, &vector, sizeof(vector));
 }
 
 static void
@@ -353,16 +227,16 @@ column_encode(VdbStripeWriter *writer, VdbColumnBuilder *column)
 							 Min(writer->chunk_rows - first, VDB_VECTOR_ROWS));
 	}
 	place.bytes = column->encoded.used - place.offset;
-	buffer_append(writer, &column->places, &place, sizeof(place));
+	vdb_buffer_append(writer, &column->places, &place, sizeof(place));
 
-	buffer_reset(&column->data);
+	vdb_buffer_reset(&column->data);
 	memset(column->nulls, 0, sizeof(column->nulls));
 	column->any_null = false;
 }
 
 /* Close the chunk being collected, if there is one. */
-static void
-writer_end_chunk(VdbStripeWriter *writer)
+void
+vdb_writer_end_chunk(VdbStripeWriter *writer)
 {
 	VdbStripeChunk chunk = {
 		.first_pos = writer->nrows - writer->chunk_rows,
@@ -374,13 +248,13 @@ writer_end_chunk(VdbStripeWriter *writer)
 	if (writer->chunks.used / sizeof(chunk) >= VDB_STRIPE_MAX_CHUNKS)
 		elog(ERROR, "too many chunks in a stripe");
 
-	buffer_append(writer, &writer->chunks, &chunk, sizeof(chunk));
+	vdb_buffer_append(writer, &writer->chunks, &chunk, sizeof(chunk));
 	for (int i = 0; i < writer->ncolumns; i++)
 	{
 		VdbZone		zone;
 
 		column_make_zone(writer, &writer->columns[i], &zone);
-		buffer_append(writer, &writer->zones, &zone, sizeof(zone));
+		vdb_buffer_append(writer, &writer->zones, &zone, sizeof(zone));
 		column_encode(writer, &writer->columns[i]);
 	}
 	writer->chunk_rows = 0;
@@ -489,7 +363,7 @@ column_append(VdbStripeWriter *writer, int i, Datum value, bool isnull)
 			return;
 
 		case VDB_VEC_FIXED:
-			to = buffer_room(writer, &column->data, column->def.width);
+			to = vdb_buffer_room(writer, &column->data, column->def.width);
 			memset(to, 0, column->def.width);
 			if (!isnull)
 				memcpy(to, DatumGetPointer(writer->row_values[i]), column->def.typlen);
@@ -503,16 +377,16 @@ column_append(VdbStripeWriter *writer, int i, Datum value, bool isnull)
 				return;
 			len = column->lens[at];
 			if (column->def.typlen == -2)
-				buffer_append(writer, &column->data, DatumGetPointer(writer->row_values[i]), len);
+				vdb_buffer_append(writer, &column->data, DatumGetPointer(writer->row_values[i]), len);
 			else
 			{
 				/* With a full header, whatever the source had: zone maps compare it. */
-				to = buffer_room(writer, &column->data, len + VARHDRSZ);
+				to = vdb_buffer_room(writer, &column->data, len + VARHDRSZ);
 				SET_VARSIZE(to, len + VARHDRSZ);
 				memcpy(to + VARHDRSZ, VARDATA_ANY(DatumGetPointer(writer->row_values[i])), len);
 				column->data.used += len + VARHDRSZ;
 			}
-			buffer_pad(writer, &column->data);
+			vdb_buffer_pad(writer, &column->data);
 			return;
 	}
 }
@@ -530,7 +404,7 @@ writer_add_xmin(VdbStripeWriter *writer, TransactionId xmin, CommandId cmin)
 	{
 		VdbXminRun	run = {.xmin = xmin,.cmin = cmin,.count = 1};
 
-		buffer_append(writer, &writer->runs, &run, sizeof(run));
+		vdb_buffer_append(writer, &writer->runs, &run, sizeof(run));
 	}
 
 	if (!TransactionIdIsNormal(xmin))
@@ -562,8 +436,8 @@ vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId x
 	Assert(writer->nrows < VDB_STRIPE_ROWS);
 
 	if (writer->chunk_rows >= (uint32) Min(vdb_chunk_rows, VDB_CHUNK_ROWS) ||
-		(writer->chunk_rows > 0 && writer->chunk_bytes + bytes > CHUNK_MAX_BYTES))
-		writer_end_chunk(writer);
+		(writer->chunk_rows > 0 && writer->chunk_bytes + bytes > VDB_CHUNK_MAX_BYTES))
+		vdb_writer_end_chunk(writer);
 	if (writer->chunk_rows == writer->rows_room)
 		writer_grow_rows(writer);
 
@@ -579,227 +453,4 @@ vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId x
 	writer->chunk_rows++;
 	writer->chunk_bytes += bytes;
 	writer->row_bytes += row_bytes;
-}
-
-/* ---- finish: the index ---- */
-
-static void
-put_lbs(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
-{
-	VdbBuffer	bitmaps = {0};
-	uint32		pos = 0;
-
-	for (int i = 0; i < VDB_RANGE_LBS; i++)
-	{
-		VdbStripeLb lb = {.lb_index = (uint8) i,.first_pos = pos};
-
-		if (!writer->covered[i])
-			continue;
-		for (int w = 0; w < 4; w++)
-			lb.nrows += (uint16) __builtin_popcountll(writer->present[i][w]);
-		if (lb.nrows == VDB_LB_ROWS)
-			lb.flags = VDB_STRIPE_LB_DENSE;
-		else if (lb.nrows > 0)
-		{
-			buffer_append(writer, &bitmaps, writer->present[i], 4 * sizeof(uint64));
-			header->nbitmaps++;
-		}
-		buffer_append(writer, index, &lb, sizeof(lb));
-		header->nlbs++;
-		pos += lb.nrows;
-	}
-	Assert(pos == writer->nrows);
-	buffer_append(writer, index, bitmaps.data, bitmaps.used);
-}
-
-/* Encode up to 2048 runs as a block of three vectors. */
-static void
-put_xmin_block(VdbStripeWriter *writer, const VdbXminRun *runs, VdbStripeXmins *block,
-			   VdbBuffer *vectors)
-{
-	int64		values[3][VDB_VECTOR_ROWS];
-
-	for (uint32 i = 0; i < block->nruns; i++)
-	{
-		/* Sign-extended, as the codec wants integers of width 4. */
-		values[0][i] = (int32) runs[i].xmin;
-		values[1][i] = (int32) runs[i].cmin;
-		values[2][i] = (int32) runs[i].count;
-	}
-	for (int v = 0; v < 3; v++)
-	{
-		VdbVectorInput in = {
-			.kind = VDB_VEC_INT,
-			.width = sizeof(int32),
-			.count = block->nruns,
-			.values = values[v]
-		};
-		VdbStripeVector vector;
-
-		encode_vector(writer, &in, vectors, &vector);
-		block->bytes[v] = vector.bytes;
-	}
-}
-
-static void
-put_xmins(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
-{
-	const VdbXminRun *runs = (const VdbXminRun *) writer->runs.data;
-	uint32		nruns = (uint32) (writer->runs.used / sizeof(VdbXminRun));
-	VdbBuffer	vectors = {0};
-	uint32		pos = 0;
-
-	for (uint32 first = 0; first < nruns; first += VDB_VECTOR_ROWS)
-	{
-		VdbStripeXmins block = {
-			.first_pos = pos,
-			.nruns = Min(nruns - first, VDB_VECTOR_ROWS),
-			.offset = (uint32) vectors.used
-		};
-
-		put_xmin_block(writer, runs + first, &block, &vectors);
-		buffer_append(writer, index, &block, sizeof(block));
-		header->nxmins++;
-		for (uint32 i = first; i < first + block.nruns; i++)
-			pos += runs[i].count;
-	}
-	Assert(pos == writer->nrows);
-	header->xmins_bytes = (uint32) vectors.used;
-	buffer_append(writer, index, vectors.data, vectors.used);
-}
-
-/* Places with offset 0 for the start of data; see put_offsets. */
-static void
-put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
-{
-	const VdbStripeChunk *chunks = (const VdbStripeChunk *) writer->chunks.data;
-
-	buffer_append(writer, index, writer->chunks.data, writer->chunks.used);
-	for (int col = 0; col < writer->ncolumns; col++)
-		buffer_append(writer, index, &writer->columns[col].def, sizeof(VdbStripeColumn));
-
-	for (uint32 chunk = 0; chunk < header->nchunks; chunk++)
-	{
-		uint64		base = 0;		/* of the column in the data */
-
-		for (int col = 0; col < writer->ncolumns; col++)
-		{
-			VdbStripePlace place = ((VdbStripePlace *) writer->columns[col].places.data)[chunk];
-
-			place.offset += base;
-			base += writer->columns[col].encoded.used;
-			buffer_append(writer, index, &place, sizeof(place));
-		}
-	}
-
-	for (uint32 chunk = 0, first = 0; chunk < header->nchunks; chunk++)
-	{
-		uint32		nvectors = vdb_chunk_nvectors(&chunks[chunk]);
-
-		for (int col = 0; col < writer->ncolumns; col++)
-			buffer_append(writer, index,
-						  (VdbStripeVector *) writer->columns[col].vectors.data + first,
-						  nvectors * sizeof(VdbStripeVector));
-		first += nvectors;
-		header->nvectors += nvectors * (uint32) writer->ncolumns;
-	}
-}
-
-/* Now that sizes are known, make offsets count from the stripe's start. */
-static void
-put_offsets(VdbBuffer *index, const VdbStripeHeader *header, uint64 data_start)
-{
-	VdbStripeLayout layout;
-	VdbStripePlace *places;
-
-	vdb_stripe_layout(header, &layout);
-	Assert(layout.end == index->used);
-	places = (VdbStripePlace *) (index->data + layout.places);
-	for (uint64 i = 0; i < (uint64) header->nchunks * header->ncolumns; i++)
-		places[i].offset += data_start;
-}
-
-/* Build the whole index; *header gets a copy of the finished header. */
-static void
-writer_build_index(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
-{
-	uint64		data_start;
-
-	memset(header, 0, sizeof(*header));
-	header->magic = VDB_STRIPE_MAGIC;
-	header->version = VDB_STRIPE_VERSION;
-	header->stripe_id = writer->stripe_id;
-	header->range = writer->range;
-	header->identity = vdb_pages_identity(writer->rel);
-	header->nrows = writer->nrows;
-	header->nchunks = (uint32) (writer->chunks.used / sizeof(VdbStripeChunk));
-	header->ncolumns = (uint16) writer->ncolumns;
-	header->min_xmin = writer->min_xmin;
-	header->max_xmin = writer->max_xmin;
-	header->row_bytes = writer->row_bytes;
-	header->written_at = GetCurrentTimestamp();
-
-	buffer_append(writer, index, header, sizeof(*header));	/* keeps its place */
-	put_lbs(writer, index, header);
-	put_xmins(writer, index, header);
-	put_columns(writer, index, header);
-	if (index->used > VDB_STRIPE_MAX_INDEX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("stripe of table \"%s\" has too many chunks and columns",
-						RelationGetRelationName(writer->rel))));
-
-	header->index_bytes = (uint32) index->used;
-	header->zones_bytes = (uint32) writer->zones.used;
-	header->zones_crc = vdb_stripe_crc(writer->zones.data, writer->zones.used);
-	data_start = index->used + writer->zones.used;
-	header->total_bytes = data_start;
-	for (int col = 0; col < writer->ncolumns; col++)
-		header->total_bytes += writer->columns[col].encoded.used;
-	put_offsets(index, header, data_start);
-
-	memcpy(index->data, header, sizeof(*header));
-	header->index_crc = vdb_stripe_index_crc(index->data, index->used);
-	memcpy(index->data, header, sizeof(*header));
-}
-
-/* ---- finish: writing ---- */
-
-/* Write all parts as one run. */
-static void
-writer_write(VdbStripeWriter *writer, const VdbBuffer *index, uint64 total, VdbStripeBuilt *built)
-{
-	VdbPageWriter *pages;
-
-	if (writer->place_first > 0 && vdb_pages_needed(total) <= writer->place_npages)
-		pages = vdb_page_writer_begin_at(writer->rel, writer->place_first, total);
-	else
-		pages = vdb_page_writer_begin(writer->rel, total);
-
-	vdb_page_writer_append(pages, index->data, index->used);
-	vdb_page_writer_append(pages, writer->zones.data, writer->zones.used);
-	for (int col = 0; col < writer->ncolumns; col++)
-		vdb_page_writer_append(pages, writer->columns[col].encoded.data,
-							   writer->columns[col].encoded.used);
-	built->meta.first_page = vdb_page_writer_end(pages, &built->meta.npages, &built->lsn);
-}
-
-void
-vdb_stripe_writer_finish(VdbStripeWriter *writer, VdbStripeBuilt *built)
-{
-	MemoryContext caller = MemoryContextSwitchTo(writer->context);
-	VdbBuffer	index = {0};
-	VdbStripeHeader header;
-
-	writer_end_chunk(writer);
-	writer_build_index(writer, &index, &header);
-
-	memset(built, 0, sizeof(*built));
-	writer_write(writer, &index, header.total_bytes, built);
-	vdb_stripe_fill_meta(&header, (const VdbStripeChunk *) writer->chunks.data, &built->meta);
-	built->zones = MemoryContextAllocHuge(caller, Max(writer->zones.used, 1));
-	memcpy(built->zones, writer->zones.data, writer->zones.used);
-
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(writer->context);
 }
