@@ -4,8 +4,8 @@
  *	  Logged changes: gather, log, apply, have it synced.
  *
  * A change is a list of byte ranges per block.  They are copied when they
- * are given, so that the WAL record and the stores are the same bytes, and
- * nothing can fail between them.  vdb_scm_change_end does, in this order:
+ * are given, so that the WAL record (where they are packed, see scm_pack.c) and
+ * the stores are the same bytes, and nothing can fail between them.  vdb_scm_change_end does, in this order:
  *
  *	1. delay the start of checkpoints (DELAY_CHKPT_START)
  *	2. enter a critical section; insert the record
@@ -45,9 +45,9 @@
 
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
+#include "scm/scm_pack.h"
 #include "scm/scm_words.h"
 
-#define CHANGE_BLOCK_BYTES	16384	/* most that is gathered for a block */
 #define CHANGE_BLOCK_FIRST	1024	/* first allocation */
 
 /* What was gathered for one block. */
@@ -59,6 +59,8 @@ typedef struct ChangeBlock
 	uint8		phases;			/* bit set of phases present */
 	char	   *target;			/* where the block is mapped */
 	char	   *ranges;			/* kept from change to change */
+	char	   *packed;			/* for WAL; VDB_PACK_BOUND(capacity) bytes */
+	uint32		packed_bytes;
 } ChangeBlock;
 
 typedef struct UnitList
@@ -131,6 +133,7 @@ add_block(VdbScmChange *change, VdbBlock block)
 	if (entry->ranges == NULL)
 	{
 		entry->ranges = MemoryContextAlloc(TopMemoryContext, CHANGE_BLOCK_FIRST);
+		entry->packed = MemoryContextAlloc(TopMemoryContext, VDB_PACK_BOUND(CHANGE_BLOCK_FIRST));
 		entry->capacity = CHANGE_BLOCK_FIRST;
 	}
 	entry->block = block;
@@ -161,13 +164,14 @@ grow_ranges(ChangeBlock *entry, uint32 len)
 {
 	uint32		capacity = entry->capacity;
 
-	if (entry->used + len > CHANGE_BLOCK_BYTES)
+	if (entry->used + len > VDB_CHANGE_BLOCK_BYTES)
 		elog(ERROR, "a change of the pool is too long for one block");
 	while (entry->used + len > capacity)
 		capacity *= 2;
 	if (capacity != entry->capacity)
 	{
 		entry->ranges = repalloc(entry->ranges, capacity);
+		entry->packed = repalloc(entry->packed, VDB_PACK_BOUND(capacity));
 		entry->capacity = capacity;
 	}
 	return entry->ranges + entry->used;
@@ -326,7 +330,7 @@ vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 
 	if (entry == NULL)
 		return change->nblocks < VDB_CHANGE_MAX_BLOCKS;
-	return entry->used + need <= CHANGE_BLOCK_BYTES;
+	return entry->used + need <= VDB_CHANGE_BLOCK_BYTES;
 }
 
 /* ---- allocation as part of a change ---- */
@@ -439,6 +443,30 @@ build_main_data(VdbScmChange *change)
 	return to - change->main_data;
 }
 
+/* Is what redo will find what is going to be stored? */
+static bool pg_attribute_unused()
+packed_well(const ChangeBlock *entry)
+{
+	static char unpacked[VDB_CHANGE_BLOCK_BYTES];
+	size_t		used;
+
+	return vdb_ranges_unpack(entry->packed, entry->packed_bytes, unpacked, sizeof(unpacked), &used) &&
+		used == entry->used && memcmp(unpacked, entry->ranges, used) == 0;
+}
+
+/* Make what the record says of each block. */
+static void
+pack_blocks(VdbScmChange *change)
+{
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		ChangeBlock *entry = &change->blocks[i];
+
+		entry->packed_bytes = (uint32) vdb_ranges_pack(entry->ranges, entry->used, entry->packed);
+		Assert(packed_well(entry));
+	}
+}
+
 /* Insert the record.  In the critical section. */
 static XLogRecPtr
 insert_record(VdbScmChange *change, int main_len)
@@ -452,7 +480,7 @@ insert_record(VdbScmChange *change, int main_len)
 		/* WILL_INIT: no image, and recovery doesn't prefetch the block. */
 		XLogRegisterBlock(i, &change->pool->rnode, MAIN_FORKNUM, entry->block,
 						  NULL, REGBUF_WILL_INIT);
-		XLogRegisterBufData(i, entry->ranges, entry->used);
+		XLogRegisterBufData(i, entry->packed, entry->packed_bytes);
 	}
 	return XLogInsert(VDB_RMGR_ID,
 					  (change->flags & VDB_CHANGE_FLUSH) ? VDB_XLOG_STRUCTURE : VDB_XLOG_CHANGE);
@@ -589,6 +617,8 @@ vdb_scm_change_end(VdbScmChange *change)
 		return InvalidXLogRecPtr;
 	XLogEnsureRecordSpace(change->nblocks - 1, change->nblocks + 1);
 	main_len = build_main_data(change);
+	if (!(change->flags & VDB_CHANGE_UNLOGGED))
+		pack_blocks(change);
 	VDB_STOP_POINT("change_before_wal");
 
 	HOLD_INTERRUPTS();

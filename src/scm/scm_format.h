@@ -84,11 +84,26 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  *
  * main data:	VdbChangeRecord, then nlocks uint16 row lock numbers, then, if
  *				VDB_RECORD_EXTEND, uint32: blocks the file must have.
- * per block:	ranges, each uint16 (offset in the block, low 13 bits; phase <<
- *				13; zero flag at bit 15), uint16 length, and the bytes unless
- *				the zero flag is set.
+ * per block:	packed ranges.
  *
+ * A range is a uint16 place (offset in the block, low 13 bits; phase << 13; zero
+ * flag at bit 15), uint16 length, and the bytes unless the zero flag is set.
  * Ranges are applied by rising phase; within a phase by block, in order.
+ *
+ * A packed range begins with a byte whose low two bits are its form:
+ *
+ *	0 plain		the range follows as it is.
+ *	1 like		a 'row': phase 1, not zero, at least 32 bytes.  uint16 place if
+ *				bit 2 is set, else where the last row of the block ended, rounded up
+ *				to 8; uint16 length if bit 3 is set, else the last row's; uint32:
+ *				which of the first 32 bytes differ from the last row's (zeroes,
+ *				if there is none); these bytes; the bytes from the 33rd on.
+ *	2 next		a 'slot': phase 2, not zero, two bytes long, beginning where the
+ *				last slot of the block ended.  Its value less the last slot's, modulo
+ *				65536, as uint16 if bit 2 is set, else as uint8.
+ *
+ * Rows and slots that stand as plain ranges count as the last ones, too.  Numbers
+ * are in the machine's byte order, as in all WAL.
  */
 #define VDB_RMGR_ID				178
 #define VDB_RMGR_NAME			"vdb_am"
@@ -96,7 +111,7 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 #define VDB_XLOG_CHANGE			0x00
 #define VDB_XLOG_STRUCTURE		0x10
 
-#define VDB_RECORD_VERSION		1
+#define VDB_RECORD_VERSION		2
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
 
@@ -129,5 +144,13 @@ StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
 #define VDB_RANGE_IS_ZERO(place) (((place) & 0x8000) != 0)
 #define VDB_RANGE_PLACE(offset, phase, zero) \
 	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
+
+/* Packed ranges. */
+#define VDB_PACK_FORM			0x03
+#define VDB_PACK_PLAIN			0
+#define VDB_PACK_LIKE			1
+#define VDB_PACK_NEXT			2
+#define VDB_PACK_HEAD			32	/* bytes compared with the last row's */
+#define VDB_PACK_MOST			26	/* with more that differ, plain is no longer */
 
 #endif							/* VDB_SCM_FORMAT_H */

@@ -112,6 +112,8 @@ extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to
 
 /* ---- scm_change.c ---- */
 
+#define VDB_CHANGE_BLOCK_BYTES	16384	/* most that a change can have for one block */
+
 #define VDB_CHANGE_INTERNAL		0x80	/* second workspace: nested in a caller's change */
 
 extern void vdb_change_extend(VdbScmChange *change, uint32 nblocks);

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * scm_range.c
- *	  Byte ranges as changes gather them and records carry them.
+ *	  Byte ranges as changes gather them and redo finds them.
  *
- * One encoding serves both, so what is logged, what is applied and what redo
- * applies are the same bytes by construction.  Layout: scm_format.h.
+ * One encoding serves both, so what is applied and what redo applies are the
+ * same bytes by construction; WAL has them packed.  Layout: scm_format.h.
  *
  *-------------------------------------------------------------------------
  */

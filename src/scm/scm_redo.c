@@ -35,8 +35,10 @@
 #include "common/relpath.h"
 #include "miscadmin.h"
 #include "storage/standby.h"
+#include "utils/memutils.h"
 
 #include "scm/scm_internal.h"
+#include "scm/scm_pack.h"
 
 /* Files kept open and mapped: more than one record can name. */
 #define REDO_FILES	(VDB_CHANGE_MAX_BLOCKS + 7)
@@ -60,7 +62,7 @@ typedef struct RedoChange
 	int			nblocks;
 	RelFileLocator rnode;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
-	char	   *ranges[VDB_CHANGE_MAX_BLOCKS];
+	char	   *ranges[VDB_CHANGE_MAX_BLOCKS];	/* of VDB_CHANGE_BLOCK_BYTES each */
 	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
 	char	   *targets[VDB_CHANGE_MAX_BLOCKS];
 	bool		is_pmem;
@@ -221,12 +223,17 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 	for (int i = 0; i < nblocks; i++)
 	{
 		ForkNumber	fork;
+		char	   *packed;
+		Size		len;
 
 		XLogRecGetBlockTag(record, i, &change->rnode, &fork, &change->blocks[i]);
 		Assert(fork == MAIN_FORKNUM);
-		change->ranges[i] = XLogRecGetBlockData(record, i, &change->lengths[i]);
-		if (change->ranges[i] == NULL)
+		packed = XLogRecGetBlockData(record, i, &len);
+		if (packed == NULL)
 			elog(PANIC, "pool record has no ranges for block %u", change->blocks[i]);
+		if (!vdb_ranges_unpack(packed, len, change->ranges[i], VDB_CHANGE_BLOCK_BYTES,
+							   &change->lengths[i]))
+			elog(PANIC, "pool record has malformed ranges for block %u", change->blocks[i]);
 		check_ranges(change->ranges[i], change->lengths[i]);
 	}
 }
@@ -294,6 +301,8 @@ redo(XLogReaderState *record)
 	{
 		for (int i = 0; i < REDO_FILES; i++)
 			redo_files[i].fd = -1;
+		for (int i = 0; i < VDB_CHANGE_MAX_BLOCKS; i++)
+			change.ranges[i] = MemoryContextAlloc(TopMemoryContext, VDB_CHANGE_BLOCK_BYTES);
 		redo_started = true;
 	}
 	parse_main_data(record, &change);

@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * scm_pack.c
+ *	  Ranges made shorter for WAL, and as they were again.
+ *
+ * Rows that are stored together have nearly the same header, each begins where
+ * the one before ended, and so do their slots.  A row header of 32 bytes becomes
+ * a mask and the few bytes that differ from the last one's, the first in a block
+ * being compared with zeroes; a slot becomes the distance of its row from the
+ * last.  Everything else stays as it is.  Layout: scm_format.h.
+ *
+ * Pure: no locks, no memory, no errors.  Unpacking trusts nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "scm/scm_pack.h"
+
+#define PACK_EXPLICIT_PLACE		0x04
+#define PACK_EXPLICIT_LENGTH	0x08
+#define PACK_WIDE_STEP			0x04
+
+/* What the next range may be like. */
+typedef struct PackState
+{
+	uint16		place;				/* where the last row ended, aligned */
+	uint16		length;				/* of the last row */
+	uint8		head[VDB_PACK_HEAD];	/* of the last row */
+	uint16		slot_place;			/* where the last slot ended; 0: no slot yet */
+	uint16		slot;				/* its value */
+} PackState;
+
+/* Can a range be packed like a row? */
+static inline bool
+is_row(VdbRangeHeader head)
+{
+	return !VDB_RANGE_IS_ZERO(head.place) && VDB_RANGE_PHASE(head.place) == VDB_PHASE_STORE &&
+		head.length >= VDB_PACK_HEAD;
+}
+
+static inline bool
+is_slot(VdbRangeHeader head)
+{
+	return !VDB_RANGE_IS_ZERO(head.place) && VDB_RANGE_PHASE(head.place) == VDB_PHASE_PUBLISH &&
+		head.length == sizeof(uint16);
+}
+
+/* Bytes of a range that follow its header. */
+static inline size_t
+range_bytes(VdbRangeHeader head)
+{
+	return VDB_RANGE_IS_ZERO(head.place) ? 0 : head.length;
+}
+
+/* Remember a range, as packing and unpacking both do. */
+static void
+remember(PackState *state, VdbRangeHeader head, const char *bytes)
+{
+	if (is_row(head))
+	{
+		state->place = (uint16) (head.place + MAXALIGN(head.length));
+		state->length = head.length;
+		memcpy(state->head, bytes, VDB_PACK_HEAD);
+	}
+	else if (is_slot(head))
+	{
+		state->slot_place = (uint16) (head.place + sizeof(uint16));
+		memcpy(&state->slot, bytes, sizeof(uint16));
+	}
+}
+
+/* ---- packing ---- */
+
+static char *
+put(char *to, const void *bytes, size_t len)
+{
+	memcpy(to, bytes, len);
+	return to + len;
+}
+
+static char *
+pack_row(const PackState *state, VdbRangeHeader head, const char *bytes, uint32 mask, char *to)
+{
+	char	   *control = to++;
+
+	*control = VDB_PACK_LIKE;
+	if (head.place != state->place)
+	{
+		*control |= PACK_EXPLICIT_PLACE;
+		to = put(to, &head.place, sizeof(uint16));
+	}
+	if (head.length != state->length)
+	{
+		*control |= PACK_EXPLICIT_LENGTH;
+		to = put(to, &head.length, sizeof(uint16));
+	}
+	to = put(to, &mask, sizeof(mask));
+	for (; mask != 0; mask &= mask - 1)
+		*to++ = bytes[__builtin_ctz(mask)];
+	return put(to, bytes + VDB_PACK_HEAD, head.length - VDB_PACK_HEAD);
+}
+
+static char *
+pack_slot(const PackState *state, const char *bytes, char *to)
+{
+	uint16		value;
+	uint16		step;
+
+	memcpy(&value, bytes, sizeof(value));
+	step = value - state->slot;
+	if (step <= PG_UINT8_MAX)
+	{
+		*to++ = VDB_PACK_NEXT;
+		*to++ = (char) step;
+		return to;
+	}
+	*to++ = VDB_PACK_NEXT | PACK_WIDE_STEP;
+	return put(to, &step, sizeof(step));
+}
+
+/* Which bytes differ from the last row's? */
+static uint32
+differing(const PackState *state, const char *bytes)
+{
+	uint32		mask = 0;
+
+	for (int i = 0; i < VDB_PACK_HEAD; i++)
+		mask |= (uint32) (state->head[i] != (uint8) bytes[i]) << i;
+	return mask;
+}
+
+/* Pack well-formed ranges of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it took. */
+size_t
+vdb_ranges_pack(const char *ranges, size_t len, char *to)
+{
+	PackState	state = {0};
+	const char *from = ranges;
+	char	   *start = to;
+
+	while (from < ranges + len)
+	{
+		VdbRangeHeader head;
+		const char *bytes = from + sizeof(head);
+		uint32		mask = 0;
+
+		memcpy(&head, from, sizeof(head));
+		from = bytes + range_bytes(head);
+		Assert(from <= ranges + len);
+
+		if (is_row(head))
+			mask = differing(&state, bytes);
+		if (is_row(head) && __builtin_popcount(mask) <= VDB_PACK_MOST)
+			to = pack_row(&state, head, bytes, mask, to);
+		else if (is_slot(head) && head.place == state.slot_place)
+			to = pack_slot(&state, bytes, to);
+		else
+		{
+			*to++ = VDB_PACK_PLAIN;
+			to = put(to, &head, sizeof(head));
+			to = put(to, bytes, range_bytes(head));
+		}
+		remember(&state, head, bytes);
+	}
+	Assert(to - start <= VDB_PACK_BOUND(len));
+	return to - start;
+}
+
+/* ---- unpacking ---- */
+
+typedef struct PackReader
+{
+	const char *from;
+	const char *end;
+	char	   *to;
+	char	   *limit;
+} PackReader;
+
+/* Take 'len' bytes; false: there are not so many. */
+static inline bool
+take(PackReader *reader, void *bytes, size_t len)
+{
+	if ((size_t) (reader->end - reader->from) < len)
+		return false;
+	memcpy(bytes, reader->from, len);
+	reader->from += len;
+	return true;
+}
+
+/* Write a range's header; NULL: it and its bytes have no room.  Returns where the bytes go. */
+static char *
+begin_range(PackReader *reader, VdbRangeHeader head)
+{
+	char	   *to = reader->to;
+
+	if ((size_t) (reader->limit - to) < sizeof(head) + range_bytes(head))
+		return NULL;
+	memcpy(to, &head, sizeof(head));
+	reader->to += sizeof(head) + range_bytes(head);
+	return to + sizeof(head);
+}
+
+static bool
+unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHeader *head)
+{
+	uint32		mask;
+	char	   *bytes;
+
+	head->place = state->place;
+	head->length = state->length;
+	if ((control & PACK_EXPLICIT_PLACE) && !take(reader, &head->place, sizeof(uint16)))
+		return false;
+	if ((control & PACK_EXPLICIT_LENGTH) && !take(reader, &head->length, sizeof(uint16)))
+		return false;
+	if (!is_row(*head) || !take(reader, &mask, sizeof(mask)))
+		return false;
+	bytes = begin_range(reader, *head);
+	if (bytes == NULL)
+		return false;
+	memcpy(bytes, state->head, VDB_PACK_HEAD);
+	for (; mask != 0; mask &= mask - 1)
+	{
+		if (!take(reader, &bytes[__builtin_ctz(mask)], 1))
+			return false;
+	}
+	return take(reader, bytes + VDB_PACK_HEAD, head->length - VDB_PACK_HEAD);
+}
+
+static bool
+unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbRangeHeader *head)
+{
+	uint16		step = 0;
+	char	   *bytes;
+
+	if (!take(reader, &step, (control & PACK_WIDE_STEP) ? 2 : 1))
+		return false;
+#ifdef WORDS_BIGENDIAN
+	if (!(control & PACK_WIDE_STEP))
+		step >>= 8;
+#endif
+	step += state->slot;
+	head->place = state->slot_place;
+	head->length = sizeof(uint16);
+	if (!is_slot(*head))
+		return false;
+	bytes = begin_range(reader, *head);
+	if (bytes == NULL)
+		return false;
+	memcpy(bytes, &step, sizeof(step));
+	return true;
+}
+
+static bool
+unpack_plain(PackReader *reader, VdbRangeHeader *head)
+{
+	char	   *bytes;
+
+	if (!take(reader, head, sizeof(*head)))
+		return false;
+	bytes = begin_range(reader, *head);
+	return bytes != NULL && take(reader, bytes, range_bytes(*head));
+}
+
+/*
+ * The ranges that were packed, into 'room' bytes; *used says how many they took.
+ * False if they are not well-formed or have no room.  What the ranges say isn't
+ * checked: see vdb_range_next.
+ */
+bool
+vdb_ranges_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used)
+{
+	PackState	state = {0};
+	PackReader	reader = {packed, packed + len, to, to + room};
+
+	while (reader.from < reader.end)
+	{
+		uint8		control = (uint8) *reader.from++;
+		char	   *start = reader.to;
+		VdbRangeHeader head = {0};
+		bool		good;
+
+		switch (control & VDB_PACK_FORM)
+		{
+			case VDB_PACK_PLAIN:
+				good = unpack_plain(&reader, &head);
+				break;
+			case VDB_PACK_LIKE:
+				good = unpack_row(&reader, &state, control, &head);
+				break;
+			case VDB_PACK_NEXT:
+				good = unpack_slot(&reader, &state, control, &head);
+				break;
+			default:
+				good = false;
+		}
+		if (!good)
+			return false;
+		remember(&state, head, start + sizeof(head));
+	}
+	*used = reader.to - to;
+	return true;
+}
