@@ -156,7 +156,10 @@ class Session:
             res.error = ServerError(fields)
         elif kind == b'N':
             self.notices.append(self._fields(body).get('M', ''))
-            del self.notices[:-100]
+            del self.notices[:-10000]
+        elif kind == b'A':
+            channel, payload = body[4:].split(b'\0')[:2]
+            self.notices.append('notification %s: %s' % (channel.decode(), payload.decode()))
         elif kind == b'G':
             if self.copy_data is None:
                 self._message(b'f', b'no data given\0')
