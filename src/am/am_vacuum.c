@@ -72,6 +72,23 @@ typedef struct VacuumState
 
 /* ---- one version ---- */
 
+/* The oldest transaction in a multixact, lockers and those that have ended too; invalid if there is none. */
+static TransactionId
+oldest_member(MultiXactId multi)
+{
+	MultiXactMember *members;
+	TransactionId oldest = InvalidTransactionId;
+	/* not 'lockers only': those that have ended would not be told */
+	int			nmembers = GetMultiXactIdMembers(multi, &members, false, false);
+
+	for (int i = 0; i < nmembers; i++)
+		if (!TransactionIdIsValid(oldest) || TransactionIdPrecedes(members[i].xid, oldest))
+			oldest = members[i].xid;
+	if (nmembers > 0)
+		pfree(members);
+	return oldest;
+}
+
 static void
 note_left(VacuumState *vs, const HeapTupleHeaderData *hdr)
 {
@@ -86,13 +103,12 @@ note_left(VacuumState *vs, const HeapTupleHeaderData *hdr)
 	if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 	{
 		MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
-		TransactionId updater = vdb_row_only_locked((HeapTupleHeader) hdr) ?
-			InvalidTransactionId : HeapTupleGetUpdateXid((HeapTupleHeader) hdr);
+		TransactionId member = oldest_member(multi);
 
 		if (MultiXactIdIsValid(multi) && MultiXactIdPrecedes(multi, vs->left_multi))
 			vs->left_multi = multi;
-		if (TransactionIdIsNormal(updater) && TransactionIdPrecedes(updater, vs->left_xid))
-			vs->left_xid = updater;
+		if (TransactionIdIsNormal(member) && TransactionIdPrecedes(member, vs->left_xid))
+			vs->left_xid = member;
 	}
 	else
 	{
@@ -124,14 +140,31 @@ note_left_flash(VacuumState *vs, const VdbVersion *version)
 	note_left(vs, &hdr);
 }
 
+/*
+ * Is a multixact too old, or one of its members?  The id of a finished member that stays would,
+ * half of all ids later, look like one to come, and its lock like one that is held.
+ */
+static bool
+multi_is_old(VacuumState *vs, MultiXactId multi, TransactionId limit)
+{
+	TransactionId member;
+
+	if (!MultiXactIdIsValid(multi))
+		return false;
+	if (MultiXactIdPrecedes(multi, vs->multi_cutoff))
+		return true;			/* its members may not be stored any more */
+	member = oldest_member(multi);
+	return TransactionIdIsNormal(member) && TransactionIdPrecedes(member, limit);
+}
+
 /* An old multixact of a version that is not dead: nothing, or its updater alone. */
 static bool
-freeze_multi(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row)
+freeze_multi(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
 {
 	MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
 	TransactionId updater;
 
-	if (!MultiXactIdPrecedes(multi, vs->multi_cutoff) ||
+	if (!multi_is_old(vs, multi, limit) ||
 		MultiXactIdIsRunning(multi, HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask)))
 		return false;
 	updater = vdb_row_only_locked(hdr) ? InvalidTransactionId : HeapTupleGetUpdateXid(hdr);
@@ -159,7 +192,7 @@ freeze_xmax(VacuumState *vs, HeapTupleHeader hdr, VdbRowNumber row, TransactionI
 		/* void or aborted: forget the id when it gets old */
 		if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 		{
-			if (!MultiXactIdIsValid(xmax) || !MultiXactIdPrecedes(xmax, vs->multi_cutoff))
+			if (!multi_is_old(vs, xmax, limit))
 				return false;
 		}
 		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
@@ -179,6 +212,8 @@ freeze_header(VacuumState *vs, VdbVersion *version)
 {
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
+	/* a stub that says nothing takes room in SCM: it need not get old first */
+	TransactionId xmax_limit = version->place == VDB_PLACE_FLASH ? vs->oldest_xmin : vs->freeze_limit;
 
 	if (!HeapTupleHeaderXminFrozen(hdr) && HeapTupleHeaderXminCommitted(hdr) &&
 		version->place == VDB_PLACE_SCM &&
@@ -188,11 +223,8 @@ freeze_header(VacuumState *vs, VdbVersion *version)
 		changed = true;
 	}
 	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) && !(hdr->t_infomask & HEAP_XMAX_INVALID))
-		return freeze_multi(vs, hdr, version->row) || changed;
-	/* a stub that says nothing takes room in SCM: it need not get old first */
-	return freeze_xmax(vs, hdr, version->row,
-					   version->place == VDB_PLACE_FLASH ? vs->oldest_xmin : vs->freeze_limit) ||
-		changed;
+		return freeze_multi(vs, hdr, version->row, xmax_limit) || changed;
+	return freeze_xmax(vs, hdr, version->row, xmax_limit) || changed;
 }
 
 /* ---- one logical block ---- */
