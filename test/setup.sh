@@ -6,7 +6,9 @@
 #
 # Asks apt only for what is missing, as root or through sudo; starts no server and makes no cluster.
 # PG_CONFIG names another server; then its packages are taken to be there. VDB_EXTENSIONS names packages of
-# extensions that are welcome ('pgtap partman': postgresql-15-pgtap, postgresql-15-partman); without them it goes on, too.
+# extensions that are welcome ('pgtap partman': postgresql-15-pgtap, postgresql-15-partman), VDB_PROGRAMS of other
+# programs: sqlsmith, and bacula, which is not installed (that would start its daemons) but unpacked to build/bacula.
+# Without any of these it goes on, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,6 +41,9 @@ if [ -z "${PG_CONFIG:-}" ]; then
 		case $e in partman) control=pg_partman ;; *) control=${e%-[0-9]} ;; esac
 		[ -e "/usr/share/postgresql/15/extension/$control.control" ] || welcome+=("postgresql-15-$e")
 	done
+fi
+case " ${VDB_PROGRAMS:-} " in *' sqlsmith '*) command -v sqlsmith >/dev/null || welcome+=(sqlsmith) ;; esac
+if [ ${#welcome[@]} -gt 0 ]; then
 	command -v apt-get >/dev/null || welcome=()
 	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || welcome=()
 fi
@@ -68,6 +73,31 @@ if [ ${#missing[@]} -gt 0 ] || [ ${#welcome[@]} -gt 0 ]; then
 	rm -f "$apt_log"
 	"${root[@]}" rm -f "$no_cluster"
 fi
+
+# Bacula's daemons, its script that makes the catalog, and libraries that not every Debian has
+unpack_bacula() {
+	local d status=0
+	local packages=(bacula-common bacula-common-pgsql bacula-director bacula-director-pgsql bacula-sd bacula-fd bacula-console
+		libwrap0 liblzo2-2 libnsl2 libtirpc3 libreadline8 libcap2 libacl1)
+	d=$(mktemp -d)
+	chmod 755 "$d"
+	{
+		(cd "$d" && apt-get download "${packages[@]}") ||
+			{ "${root[@]}" apt-get update -q && (cd "$d" && apt-get download "${packages[@]}"); } || status=1
+		for f in "$d"/*.deb; do [ $status != 0 ] || dpkg-deb -x "$f" "$d/root" || status=1; done
+		rm -rf "$d"/root/usr/share/{doc,man,locale}
+		[ $status != 0 ] || { mkdir -p build && rm -rf build/bacula && mv "$d/root" build/bacula && chmod -R a+rX build/bacula; } || status=1
+	} >"$d/log" 2>&1 || status=1
+	[ $status = 0 ] || tail -n 3 "$d/log"
+	rm -rf "$d"
+	return $status
+}
+case " ${VDB_PROGRAMS:-} " in *' bacula '*)
+	if [ ! -x build/bacula/usr/sbin/bacula-dir ]; then
+		echo 'downloading: bacula'
+		{ command -v apt-get && command -v dpkg-deb; } >/dev/null && unpack_bacula || echo 'goes on without: bacula'
+	fi ;;
+esac
 [ "${1:-}" = packages ] && exit
 
 # The server that Debian 12 has, even where another pg_config comes first
