@@ -136,6 +136,8 @@ typedef BackendId ProcNumber;
 #define MyProcNumber			MyBackendId
 #define ProcNumberForTempRelations() BackendIdForTempRelations()
 
+#define GetTempNamespaceProcNumber(namespace) GetTempNamespaceBackendId(namespace)
+
 /* The server's next transaction id and what belongs to it. */
 #define TransamVariables		ShmemVariableCache
 #endif
@@ -156,6 +158,15 @@ vdb_my_lxid(void)
 /* 'Never returns', written before 'static' or 'extern'. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn				_Noreturn
+#endif
+
+/* ExecutorRun's last parameter, 'once', went with 18. */
+#if PG_VERSION_NUM >= 180000
+#define VDB_RUN_ONCE_PARAM
+#define VDB_RUN_ONCE
+#else
+#define VDB_RUN_ONCE_PARAM		, bool once
+#define VDB_RUN_ONCE			, once
 #endif
 
 /* ---- relations' files ---- */

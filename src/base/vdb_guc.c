@@ -22,6 +22,7 @@
 
 int			vdb_chunk_rows = 8192;
 int			vdb_codec_force = -1;
+int			vdb_debug_migrate = VDB_DEBUG_MIGRATE_OFF;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
 int			vdb_migrate_after_ms = 10000;
@@ -36,6 +37,13 @@ char	   *vdb_stop_point = NULL;
 int			vdb_shared_cache_mb = -1;
 int			vdb_stripe_cache_mb = 16;
 int			vdb_zstd_level = 3;
+
+static const struct config_enum_entry debug_migrate_options[] = {
+	{"off", VDB_DEBUG_MIGRATE_OFF, false},
+	{"settled", VDB_DEBUG_MIGRATE_SETTLED, false},
+	{"all", VDB_DEBUG_MIGRATE_ALL, false},
+	{NULL, 0, false}
+};
 
 /* Accept only the actions that vdb_stop_point_reached knows. */
 static bool
@@ -113,6 +121,11 @@ define_pool(void)
 static void
 define_testing(void)
 {
+	DefineCustomEnumVariable("vdb.debug_migrate",
+							 "Moves rows to stripes around each statement, for tests.",
+							 "settled: before each statement, what earlier transactions left in the pool; all: after each, rows of transactions in progress too.",
+							 &vdb_debug_migrate, VDB_DEBUG_MIGRATE_OFF, debug_migrate_options,
+							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("vdb.stop_action",
 							   "What happens at the stop point: wait, crash or error.",
 							   NULL, &vdb_stop_action, "wait",

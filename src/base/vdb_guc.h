@@ -2,8 +2,16 @@
 #ifndef VDB_GUC_H
 #define VDB_GUC_H
 
+typedef enum VdbDebugMigrate
+{
+	VDB_DEBUG_MIGRATE_OFF,
+	VDB_DEBUG_MIGRATE_SETTLED,
+	VDB_DEBUG_MIGRATE_ALL
+} VdbDebugMigrate;
+
 extern int	vdb_chunk_rows;				/* rows a chunk, for tests (256..8192) */
 extern int	vdb_codec_force;			/* encoding number or -1 */
+extern int	vdb_debug_migrate;			/* VdbDebugMigrate, for tests */
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern int	vdb_migrate_after_ms;		/* age after which settled rows move */

@@ -489,6 +489,8 @@ node_matches(PruneNode *node, const ChunkZones *zones)
 	if (node->column >= zones->meta->ncolumns)
 		return true;				/* added later: the missing value may be anything */
 	zone = vdb_map_zone(zones->pool, zones->meta, zones->chunk, node->column);
+	if (zone == NULL)
+		return true;			/* too many for a meta: it has none */
 	if (node->kind == PRUNE_NULL_TEST)
 		return node->is_null ? zone->null_count > 0 : !(zone->flags & VDB_ZONE_HAS_NULLS_ONLY);
 	return compare_matches(node, zone);

@@ -113,6 +113,10 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 		meta->ncontinuations != (zones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK)
 		finding(check, lb, _("stripe meta in pool block %u has %u blocks for %d zone maps"),
 				block, meta->ncontinuations, zones);
+	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 &&
+		(meta->ncontinuations != 0 || zones > (int) VDB_ZONES_INSIDE))
+		finding(check, lb, _("stripe meta in pool block %u has %u blocks and claims to have %d zone maps inside"),
+				block, meta->ncontinuations, zones);
 	note_blocks(check, block, 1);
 	for (int i = 0; i < meta->ncontinuations; i++)
 		if (check_block_number(check, lb, meta->continuations[i], _("zone map")))

@@ -174,11 +174,12 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 
 #define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
 #define VDB_STRIPE_UNSETTLED	0x02	/* xmins may be in progress or aborted: ask clog */
+#define VDB_STRIPE_ZONES_INSIDE	0x04	/* few zone maps: in the place of 'continuations', there are none of those */
 #define VDB_META_CONTINUATIONS	1900
 
 /*
- * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.
- * VDB_ZONES_PER_BLOCK a continuation block (from byte 24); none in the meta block itself.
+ * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to VDB_ZONES_INSIDE
+ * lie in the meta block itself, from its byte 152 on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (from byte 24).
  */
 typedef struct VdbStripeMeta
 {
@@ -251,5 +252,8 @@ StaticAssertDecl(offsetof(VdbFreePages, runs) == 32, "head of the free runs is 3
 StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit a block");
 
 #define VDB_ZONES_PER_BLOCK		(VDB_POOL_BLOCK_PAYLOAD / sizeof(VdbZone))
+#define VDB_ZONES_INSIDE		((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))
+
+StaticAssertDecl(VDB_ZONES_INSIDE == 125, "zone maps in a meta block");
 
 #endif							/* VDB_MAP_FORMAT_H */

@@ -3,7 +3,7 @@
  * map_meta.c
  *	  Stripe metas: storing and freeing them, zones included.
  *
- * A meta is a block plus continuation blocks of zones, more than one change can
+ * A meta is a block, with few zones inside, or with continuation blocks of zones, more than one change can
  * touch.  While no map entry refers to it, a meta hangs on its table's list of
  * pending metas (entry.pending_meta, meta.pending_next): it is put there by
  * the change that allocates it or by the switch that takes the last map
@@ -11,7 +11,7 @@
  * change that frees its block.  So at any moment every allocated meta can
  * be found, and ncontinuations says which of its blocks are allocated:
  *
- *	store	1. meta with ncontinuations 0, on the list
+ *	store	1. meta with ncontinuations 0 and the zones that are inside, on the list
  *			2. continuations in batches, ncontinuations raised with each
  *	free	1. continuations in batches from the end, ncontinuations lowered
  *			2. with the last batch the meta's block, off the list
@@ -69,9 +69,12 @@ reserve_blocks(VdbPool *pool, VdbBlock *blocks, int nblocks)
 	return true;
 }
 
-/* Store step 1: the meta without zones, on the pending list.  Map lock held exclusive. */
+/*
+ * Store step 1: the meta, with the 'inside' zones that fit into its block, on the
+ * pending list.  Map lock held exclusive.
+ */
 static void
-store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta)
+store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, const VdbZone *zones, int inside)
 {
 	VdbStripeMeta *head = palloc(sizeof(VdbStripeMeta));
 	VdbScmChange *change;
@@ -79,6 +82,9 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta)
 	memcpy(head, meta, offsetof(VdbStripeMeta, continuations));
 	head->magic = VDB_STRIPE_META_MAGIC;
 	head->version = VDB_MAP_VERSION;
+	head->flags &= ~VDB_STRIPE_ZONES_INSIDE;
+	if (inside > 0)
+		head->flags |= VDB_STRIPE_ZONES_INSIDE;
 	head->ncontinuations = 0;
 	head->table_slot = ref->slot;
 	head->table_generation = ref->generation;
@@ -89,6 +95,9 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta)
 	vdb_scm_change_use_block(change, block);
 	vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, head,
 						 offsetof(VdbStripeMeta, continuations));
+	if (inside > 0)
+		vdb_scm_change_write(change, block, VDB_MAP_OFFSET(VdbStripeMeta, continuations),
+							 zones, inside * sizeof(VdbZone));
 	vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, pending_meta),
 						   &block, sizeof(block));
 	vdb_scm_change_end(change);
@@ -145,7 +154,7 @@ store_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
 
 /* Reserve a meta's block and do step 1; VDB_BLOCK_NONE if the pool is full. */
 static VdbBlock
-begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta)
+begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones, int inside)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	block = vdb_scm_reserve_block(ref->pool, true);
@@ -156,7 +165,7 @@ begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta)
 	{
 		LWLockAcquire(lock, LW_EXCLUSIVE);
 		vdb_map_check_ref(ref);
-		store_head(ref, block, meta);
+		store_head(ref, block, meta, zones, inside);
 		LWLockRelease(lock);
 	}
 	PG_CATCH();
@@ -177,15 +186,16 @@ VdbBlock
 vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones)
 {
 	uint64		nzones = zones ? (uint64) meta->nchunks * meta->ncolumns : 0;
+	int			inside = nzones <= VDB_ZONES_INSIDE ? (int) nzones : 0;
 	int			ncontinuations;
 	VdbBlock	meta_block;
 
 	(void) vdb_incarnation_current(ref->pool);
-	if (nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK)
+	if (nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK || inside > 0)
 		nzones = 0;
 	ncontinuations = (nzones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK;
 
-	meta_block = begin_store(ref, meta);
+	meta_block = begin_store(ref, meta, zones, inside);
 	if (meta_block == VDB_BLOCK_NONE)
 		return VDB_BLOCK_NONE;
 	for (int done = 0; done < ncontinuations; done += META_BATCH)

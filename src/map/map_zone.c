@@ -31,12 +31,16 @@ vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
 	if (meta->ncontinuations > VDB_META_CONTINUATIONS)
 		vdb_map_damaged(meta_block, "stripe meta", "continuations",
 						VDB_META_CONTINUATIONS, meta->ncontinuations);
+	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 && meta->ncontinuations != 0)
+		vdb_map_damaged(meta_block, "stripe meta with zone maps inside", "continuations", 0,
+						meta->ncontinuations);
 	return meta;
 }
 
 /*
  * The zone of a chunk and column, or NULL if the stripe has none for it: a
- * column added later, or a meta stored without zones.
+ * column added later, or a meta stored without zones.  'meta' lies in the pool: a
+ * copy of its head has no zones.
  */
 const VdbZone *
 vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column)
@@ -49,6 +53,8 @@ vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column)
 	if (column >= meta->ncolumns)
 		return NULL;
 	number = (uint32) chunk * meta->ncolumns + column;
+	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0)
+		return number < VDB_ZONES_INSIDE ? (const VdbZone *) meta->continuations + number : NULL;
 	block_no = number / VDB_ZONES_PER_BLOCK;
 	if (block_no >= meta->ncontinuations)
 		return NULL;

@@ -102,6 +102,9 @@ extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
 /* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
+/* The relation of a pool entry, temporary tables of any session included; invalid if there is none (to be seen). */
+extern Oid	vdb_migrate_relation(const VdbTableKey *key);
+
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
 extern int	vdb_migrate_collect(VdbPool *pool);
 extern void vdb_migrate_wake(VdbPool *pool);
@@ -110,7 +113,8 @@ extern void vdb_migrate_wake(VdbPool *pool);
 extern void vdb_migrate_leave(Oid db);
 extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */
 extern void vdb_migrate_room_init(void);
-extern void vdb_migrate_init(void); /* _PG_init: launcher, make-room callback */
+extern void vdb_migrate_debug_init(void);	/* executor hooks of vdb.debug_migrate */
+extern void vdb_migrate_init(void); /* _PG_init: launcher, make-room callback, hooks */
 extern PGDLLEXPORT void vdb_launcher_main(Datum arg);
 extern PGDLLEXPORT void vdb_worker_main(Datum arg);
 

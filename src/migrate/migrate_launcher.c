@@ -310,6 +310,7 @@ vdb_migrate_init(void)
 	BackgroundWorker worker = {0};
 
 	vdb_migrate_room_init();
+	vdb_migrate_debug_init();
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 5;

@@ -40,7 +40,7 @@ static TimestampTz waiting_since = 0;
 static TimestampTz last_look = 0;
 static TimestampTz warned_at = 0;
 
-/* Move what can be moved of one other table of the pool; no waiting for locks. */
+/* Move what can be moved of one other table of the pool, own temporary ones included; no waiting for locks. */
 static bool
 help_table(const VdbTableKey *key, Oid except)
 {
@@ -48,9 +48,9 @@ help_table(const VdbTableKey *key, Oid except)
 	Relation	rel;
 	VdbMigrateResult result = {0};
 
-	if (key->backend != -1)
+	if (key->backend != -1 && key->backend != MyProcNumber)
 		return false;
-	relid = RelidByRelfilenumber(key->spc, key->relnode);
+	relid = vdb_migrate_relation(key);
 	if (!OidIsValid(relid) || relid == except)
 		return false;
 	if (!ConditionalLockRelationOid(relid, AccessShareLock))
@@ -128,7 +128,7 @@ out_of_patience(VdbPoolShared *shared)
 	return TimestampDifferenceExceeds(stuck.since, now, VDB_ROOM_PATIENCE_MS);
 }
 
-/* Segments of a table: all, and those that a transaction in progress appends to. */
+/* Segments of a table: all, and those that a transaction in progress appends to.  Caller: a lock on the relation. */
 static void
 count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 {
@@ -152,6 +152,37 @@ count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 	}
 }
 
+/*
+ * Count a table's segments, unless somebody has locked it, or has just made it: then
+ * its map may go away while it is read, and the end of that transaction may help.
+ * What nobody knows since an earlier server run is a crash's leftover, and stays.
+ */
+static void
+count_table(const VdbTableRef *ref, const VdbTableKey *key, uint64 *segments, uint64 *owned)
+{
+	Oid			relid = vdb_migrate_relation(key);
+	uint64		some = 0;
+
+	if (!OidIsValid(relid))
+	{
+		if (vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation)
+			(*owned)++;
+		return;
+	}
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		(*owned)++;
+		return;
+	}
+	if (vdb_map_table_valid(ref))
+		count_segments(ref, &some, owned);
+	UnlockRelationOid(relid, AccessShareLock);
+	*segments += some;
+	/* only its session can move a temporary table's rows */
+	if (key->backend != -1 && key->backend != MyProcNumber)
+		*owned += some;
+}
+
 /* ERROR unless somebody's end of transaction may still help. */
 static void
 give_up(VdbPool *pool)
@@ -165,15 +196,9 @@ give_up(VdbPool *pool)
 
 	for (uint32 slot = 0; !past_end; slot++)
 	{
-		uint64		others = 0;
-
-		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) || past_end)
-			continue;
-		count_segments(&ref, &others, &owned);
-		segments += others;
-		/* only its session can move a temporary table's rows */
-		if (key.backend != -1 && key.backend != MyProcNumber)
-			owned += others;
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
+			count_table(&ref, &key, &segments, &owned);
 	}
 	stuck.since = 0;
 	if (owned > 0)

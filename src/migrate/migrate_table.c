@@ -9,16 +9,21 @@
 
 #include <sys/stat.h>
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/catalog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "common/relpath.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -114,6 +119,41 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT, true, &result);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(result.rows_moved);
+}
+
+/* RelidByRelfilenumber leaves temporary tables out, since their numbers are unique for their owner only. */
+static Oid
+find_temporary(const VdbTableKey *key)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData skey[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			found = InvalidOid;
+
+	ScanKeyInit(&skey[0], Anum_pg_class_reltablespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->spc));
+	ScanKeyInit(&skey[1], Anum_pg_class_relfilenode, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->relnode));
+	scan = systable_beginscan(pg_class, ClassTblspcRelfilenodeIndexId, true, NULL, 2, skey);
+	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relpersistence == RELPERSISTENCE_TEMP &&
+			GetTempNamespaceProcNumber(form->relnamespace) == key->backend)
+			found = form->oid;
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return found;
+}
+
+/* See migrate.h. */
+Oid
+vdb_migrate_relation(const VdbTableKey *key)
+{
+	return key->backend == -1 ? RelidByRelfilenumber(key->spc, key->relnode) : find_temporary(key);
 }
 
 /*

@@ -141,7 +141,8 @@ copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 	Size		n = (Size) meta->nchunks * meta->ncolumns;
 	VdbZone    *zones;
 
-	if (n == 0 || meta->ncontinuations * VDB_ZONES_PER_BLOCK < n)
+	if (n == 0 || ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 ? VDB_ZONES_INSIDE :
+				   meta->ncontinuations * VDB_ZONES_PER_BLOCK) < n)
 		return NULL;
 	for (int i = 0; i < meta->ncontinuations; i++)
 		if (meta->continuations[i] >= vdb_pool_total_blocks(pool))

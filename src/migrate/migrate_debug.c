@@ -1,0 +1,258 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_debug.c
+ *	  vdb.debug_migrate: for tests, migration around every statement.
+ *
+ * 'settled': before each top-level statement this session moves the rows of all
+ * tables of the database that may move: what earlier transactions left in
+ * SCM is read from stripes then.  'all': after each statement it also moves rows of
+ * transactions in progress, its own first, as an inserter does when
+ * the pool is full.  Locks on tables are taken conditionally, as the worker does it,
+ * and released at once; so a table that is locked by others stays as it is.
+ *
+ * Statements inside functions count as part of the statement that called:
+ * a segment handed back after each row of a trigger would waste row numbers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "base/vdb_guc.h"
+#include "migrate/migrate.h"
+
+static ExecutorStart_hook_type previous_start = NULL;
+static ExecutorRun_hook_type previous_run = NULL;
+static ExecutorFinish_hook_type previous_finish = NULL;
+static ExecutorEnd_hook_type previous_end = NULL;
+static ProcessUtility_hook_type previous_utility = NULL;
+
+/* Statements that are being executed around this point. */
+static int	nesting = 0;
+
+/* What the last look saw: changes of the pool, transactions ended.  With both the same nothing more can move. */
+static uint64 changes_seen = 0;
+static uint64 ends_seen = 0;
+
+/* ---- moving ---- */
+
+/* May a move find anything?  Relation locked. */
+static bool
+promising(const VdbTableRef *ref, int flags)
+{
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+	VdbLogicalBlock lb = 0;
+
+	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
+	{
+		uint32		range = vdb_lb_range(lb);
+
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_migrate_promising(ref, range, flags))
+			return true;
+		if (range == vdb_lb_range(VDB_MAX_LOGICAL_BLOCK))
+			break;
+		lb = (range + 1) * VDB_RANGE_LBS;
+	}
+	return false;
+}
+
+/* One table, if its lock is free.  Before that its map may go away, so it isn't looked at. */
+static void
+move_table(const VdbTableRef *ref, const VdbTableKey *key, int flags)
+{
+	Oid			relid;
+	Relation	rel;
+	VdbMigrateResult result = {0};
+
+	if (key->backend != -1 && key->backend != MyProcNumber)
+		return;
+	relid = vdb_migrate_relation(key);
+	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessShareLock))
+		return;
+	rel = try_relation_open(relid, NoLock);
+	if (rel != NULL)
+	{
+		if (vdb_is_vdb(rel) && vdb_map_table_valid(ref) && promising(ref, flags))
+			(void) vdb_migrate_table(rel, flags, false, &result);
+		relation_close(rel, NoLock);
+	}
+	UnlockRelationOid(relid, AccessShareLock);
+}
+
+/* Has anything happened since this was last asked? */
+static bool
+news(VdbPool *pool)
+{
+	uint64		changes = pg_atomic_read_u64(&vdb_pool_shared(pool)->counters.changes);
+	uint64		ends = *(volatile uint64 *) &TransamVariables->xactCompletionCount;
+	bool		is_new = changes != changes_seen || ends != ends_seen;
+
+	changes_seen = changes;
+	ends_seen = ends;
+	return is_new;
+}
+
+static void
+move_tables(int flags)
+{
+	VdbPool    *pool = vdb_pool_try_open();
+	VdbTableRef ref;
+	VdbTableKey key;
+	bool		past_end = false;
+
+	if (pool == NULL || !news(pool))
+		return;
+	if (flags & VDB_MIGRATE_OWN)
+		vdb_rows_hand_back();
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
+			move_table(&ref, &key, flags);
+	}
+	(void) news(pool);
+}
+
+/* Move what the setting says.  Nothing is done where core could not stand it. */
+static void
+migrate_now(int flags)
+{
+	MemoryContext context;
+	MemoryContext old;
+
+	if (!IsTransactionState() || IsAbortedTransactionBlockState() || IsParallelWorker() ||
+		IsInParallelMode() || RecoveryInProgress() || !OidIsValid(MyDatabaseId))
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "vdb.debug_migrate", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	move_tables(flags);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+static void
+before_statement(void)
+{
+	if (nesting == 0 && vdb_debug_migrate != VDB_DEBUG_MIGRATE_OFF)
+		migrate_now(VDB_MIGRATE_COMPACT);
+}
+
+static void
+after_statement(void)
+{
+	if (nesting == 0 && vdb_debug_migrate == VDB_DEBUG_MIGRATE_ALL)
+		migrate_now(VDB_MIGRATE_COMPACT | VDB_MIGRATE_OWN);
+}
+
+/* ---- around statements ---- */
+
+static void
+debug_start(QueryDesc *query, int eflags)
+{
+	before_statement();
+	if (previous_start)
+		previous_start(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+}
+
+static void
+debug_run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
+{
+	nesting++;
+	PG_TRY();
+	{
+		if (previous_run)
+			previous_run(query, direction, count VDB_RUN_ONCE);
+		else
+			standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
+	}
+	PG_FINALLY();
+	{
+		nesting--;
+	}
+	PG_END_TRY();
+}
+
+static void
+debug_finish(QueryDesc *query)
+{
+	nesting++;
+	PG_TRY();
+	{
+		if (previous_finish)
+			previous_finish(query);
+		else
+			standard_ExecutorFinish(query);
+	}
+	PG_FINALLY();
+	{
+		nesting--;
+	}
+	PG_END_TRY();
+}
+
+static void
+debug_end(QueryDesc *query)
+{
+	if (previous_end)
+		previous_end(query);
+	else
+		standard_ExecutorEnd(query);
+	after_statement();
+}
+
+static void
+debug_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	/* between COMMIT and the end of its transaction there is nothing to be done, nor before SET TRANSACTION */
+	bool		counts = !IsA(pstmt->utilityStmt, TransactionStmt) &&
+		!IsA(pstmt->utilityStmt, VariableSetStmt);
+
+	if (counts)
+		before_statement();
+	nesting++;
+	PG_TRY();
+	{
+		if (previous_utility)
+			previous_utility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		else
+			standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		nesting--;
+	}
+	PG_END_TRY();
+	if (counts)
+		after_statement();
+}
+
+void
+vdb_migrate_debug_init(void)
+{
+	previous_start = ExecutorStart_hook;
+	ExecutorStart_hook = debug_start;
+	previous_run = ExecutorRun_hook;
+	ExecutorRun_hook = debug_run;
+	previous_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = debug_finish;
+	previous_end = ExecutorEnd_hook;
+	ExecutorEnd_hook = debug_end;
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = debug_utility;
+}
