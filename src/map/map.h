@@ -219,6 +219,7 @@ typedef struct VdbRangeGlance
 	bool		thinned;			/* some are gone, or have an overlay */
 	int			nsegments;
 	int			nstripes;
+	int			segment_lbs;		/* logical blocks in segments */
 	VdbBlock	segments[VDB_RANGE_LBS];
 	VdbBlock	stripes[VDB_RANGE_LBS]; /* metas */
 	uint8		stripe_lbs[VDB_RANGE_LBS];	/* in the range: a block of each stripe */

@@ -35,7 +35,7 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 
 	glance->complete = limit / VDB_RANGE_LBS > range;
 	glance->thinned = false;
-	glance->nsegments = glance->nstripes = 0;
+	glance->nsegments = glance->nstripes = glance->segment_lbs = 0;
 	if (block == VDB_BLOCK_NONE)
 		return false;
 	node = vdb_map_range(ref, block, range);
@@ -45,6 +45,7 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 
 		if (entry.kind == VDB_EXTENT_SEGMENT)
 		{
+			glance->segment_lbs++;
 			if (glance->nsegments == 0 || glance->segments[glance->nsegments - 1] != entry.ref)
 				glance->segments[glance->nsegments++] = entry.ref;
 		}
