@@ -21,10 +21,10 @@ SELECT estimated('SELECT * FROM new_heap') = estimated('SELECT * FROM new_vdb') 
 -- row numbers of versions that are gone don't count: never analysed, and analysed when it was new
 CREATE TABLE churned (id int, v int) USING vdb WITH (autovacuum_enabled = off);
 CREATE TABLE analysed (id int, v int) USING vdb WITH (autovacuum_enabled = off);
-INSERT INTO churned SELECT g, 0 FROM generate_series(1, 20000) g;
-INSERT INTO analysed SELECT g, 0 FROM generate_series(1, 20000) g;
+INSERT INTO churned SELECT g, 0 FROM generate_series(1, 4000) g;
+INSERT INTO analysed SELECT g, 0 FROM generate_series(1, 4000) g;
 ANALYZE analysed;
-SELECT within('SELECT * FROM churned', 10000, 40000), within('SELECT * FROM analysed', 19000, 21000);
+SELECT within('SELECT * FROM churned', 2000, 8000), within('SELECT * FROM analysed', 3900, 4100);
 DO $$ BEGIN FOR i IN 1..6 LOOP
 	UPDATE churned SET v = v + 1;
 	UPDATE analysed SET v = v + 1;
@@ -32,6 +32,6 @@ DO $$ BEGIN FOR i IN 1..6 LOOP
 	PERFORM vdb.migrate('churned'), vdb.migrate('analysed');
 	COMMIT;
 END LOOP; END $$;
-SELECT within('SELECT * FROM churned', 10000, 50000), within('SELECT * FROM analysed', 19000, 50000);
+SELECT within('SELECT * FROM churned', 2000, 10000), within('SELECT * FROM analysed', 3900, 10000);
 DROP FUNCTION within, estimated;
 DROP TABLE new_heap, new_vdb, churned, analysed;

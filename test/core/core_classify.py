@@ -152,6 +152,15 @@ def is_plan(lines):
     return any(re.search(r'QUERY PLAN|^ ?explain_\w+$|(^|\s|INFO: )->  ?[A-Z]\w+', line) for line in lines)
 
 
+def top_rows(lines):
+    """Rows that the topmost node of a plan gave, with EXPLAIN ANALYZE: those are the statement's."""
+    for line in lines:
+        hit = re.search(r'actual rows=(\w+)', line)
+        if hit:
+            return hit.group(1)
+    return None
+
+
 def with_plain_scans(lines):
     """A plan with vdb's scans of whole tables under the name of core's, and without what only they tell."""
     out = []
@@ -175,7 +184,8 @@ def explain(suite, test, statement, left, right, rules):
         if (rule.kind == 'scan' and is_plan(left) and is_plan(right)
                 and with_plain_scans(left) == with_plain_scans(right)):
             return used + [rule.name]
-        if rule.kind == 'plan' and is_plan(left) and is_plan(right):
+        if (rule.kind == 'plan' and is_plan(left) and is_plan(right)
+                and top_rows(left) == top_rows(right)):
             return used + [rule.name]
         if rule.kind in ('subst', 'drop'):
             before = (left, right)
