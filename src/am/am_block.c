@@ -311,7 +311,7 @@ vdb_relation_size(Relation rel, ForkNumber fork)
 }
 
 /* Ranges without a segment after which older ones are not looked at: what is in SCM is mostly new. */
-#define VDB_ESTIMATE_IDLE_RANGES	64
+#define VDB_ESTIMATE_IDLE_RANGES	8
 
 /* Row numbers that are in segments, whether rows are there or not.  A hint. */
 static double

@@ -38,7 +38,7 @@ static ExecutorFinish_hook_type previous_finish = NULL;
 static ExecutorEnd_hook_type previous_end = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
 
-/* Statements that are being executed around this point. */
+/* Statements that are being executed around this point; not counted while the setting is off. */
 static int	nesting = 0;
 
 /* What the last look saw: changes of the pool, transactions ended.  With both the same nothing more can move. */
@@ -169,15 +169,26 @@ debug_start(QueryDesc *query, int eflags)
 }
 
 static void
+run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
+{
+	if (previous_run)
+		previous_run(query, direction, count VDB_RUN_ONCE);
+	else
+		standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
+}
+
+static void
 debug_run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
 {
+	if (vdb_debug_migrate == VDB_DEBUG_MIGRATE_OFF)
+	{
+		run(query, direction, count VDB_RUN_ONCE);
+		return;
+	}
 	nesting++;
 	PG_TRY();
 	{
-		if (previous_run)
-			previous_run(query, direction, count VDB_RUN_ONCE);
-		else
-			standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
+		run(query, direction, count VDB_RUN_ONCE);
 	}
 	PG_FINALLY();
 	{
@@ -187,15 +198,26 @@ debug_run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_P
 }
 
 static void
+finish(QueryDesc *query)
+{
+	if (previous_finish)
+		previous_finish(query);
+	else
+		standard_ExecutorFinish(query);
+}
+
+static void
 debug_finish(QueryDesc *query)
 {
+	if (vdb_debug_migrate == VDB_DEBUG_MIGRATE_OFF)
+	{
+		finish(query);
+		return;
+	}
 	nesting++;
 	PG_TRY();
 	{
-		if (previous_finish)
-			previous_finish(query);
-		else
-			standard_ExecutorFinish(query);
+		finish(query);
 	}
 	PG_FINALLY();
 	{
