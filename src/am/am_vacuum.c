@@ -6,6 +6,7 @@
  * 1. Range by range: stripes that need it are settled or rewritten (migrate/);
  *	  then each logical block.  Versions dead to everyone are reaped: from then
  *	  on there is no row with that number.  Old ids of the others are frozen.
+ *	  Segments without rows go back to the pool.
  * 2. If rows were reaped since the indexes were last cleaned (by VACUUM or by
  *	  migration, which drops dead rows too), bulk-delete from every index what
  *	  points to no row.  Row numbers are never reused, so nothing needs to be
@@ -31,6 +32,7 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/autovacuum.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/lsyscache.h"
@@ -610,7 +612,10 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 		for (int i = 0; i < nindexes; i++)
 			vacuum_index(vs, indexes[i], dead > 0, vs->live + vs->recently_dead);
 		if (dead > 0)
+		{
 			count_dead(vs, -dead);
+			pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, 1);
+		}
 	}
 	vac_close_indexes(nindexes, indexes, NoLock);
 	return nindexes > 0;
@@ -618,21 +623,31 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 
 /* ---- the whole ---- */
 
+/* To who asked for VERBOSE, and of autovacuum's longer runs to the log. */
 static void
-report(VacuumState *vs, TransactionId new_frozen)
+report(VacuumState *vs, VacuumParams *params, TimestampTz started, TransactionId new_frozen)
 {
-	ereport(vs->elevel,
-			(errmsg("finished vacuuming \"%s.%s.%s\"",
+	bool		logged = IsAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
+	(params->log_min_duration == 0 ||
+	 TimestampDifferenceExceeds(started, GetCurrentTimestamp(), params->log_min_duration));
+
+	ereport(logged ? LOG : vs->elevel,
+			(logged ? errmsg("automatic vacuum of table \"%s.%s.%s\"",
+							 get_database_name(MyDatabaseId),
+							 get_namespace_name(RelationGetNamespace(vs->rel)),
+							 RelationGetRelationName(vs->rel)) :
+			 errmsg("finished vacuuming \"%s.%s.%s\"",
 					get_database_name(MyDatabaseId),
 					get_namespace_name(RelationGetNamespace(vs->rel)),
 					RelationGetRelationName(vs->rel)),
-			 errdetail("Row versions: %lld reaped, %.0f live, %.0f dead but not yet removable, %lld frozen. "
-					   "Stripes frozen: %lld, settled: %lld, rewritten or freed: %lld. "
+			 errdetail("Row versions: %lld removed, %.0f live, %.0f dead but not yet removable, %lld frozen. "
+					   "Stripes frozen: %lld, settled: %lld, rewritten or freed: %lld. Segments freed: %lld. "
 					   "Pages cut off: %u. Index entries removed: %lld. "
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
-					   (long long) vs->reaped, vs->live, vs->recently_dead,
+					   (long long) (vs->reaped + vs->moved.rows_dropped), vs->live, vs->recently_dead,
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
 					   (long long) vs->moved.stripes_settled, (long long) vs->moved.stripes_freed,
+					   (long long) vs->moved.segments_freed,
 					   vs->pages_cut, (long long) vs->index_entries, vs->oldest_xmin, new_frozen)));
 }
 
@@ -648,6 +663,8 @@ walk_table(VacuumState *vs)
 	while ((lb = vdb_map_next_lb(&vs->ref, lb)) < limit)
 	{
 		uint64		next_range = ((uint64) vdb_lb_range(lb) + 1) * VDB_RANGE_LBS;
+		VdbLogicalBlock range = vdb_lb_range(lb);
+		int64		reaped = vs->reaped;
 		VdbLogicalBlock end = (VdbLogicalBlock) Min((uint64) limit, next_range);
 
 		/*
@@ -661,8 +678,13 @@ walk_table(VacuumState *vs)
 		for (; lb < end; lb++)
 			vacuum_block(vs, lb);
 		settle_stripes(vs);
+		/* segments that have lost their last row now */
+		while (vs->reaped > reaped &&
+			   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
+			CHECK_FOR_INTERRUPTS();
 		vdb_table_migration_unlock(vs->rel);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, lb);
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, lb);
 	}
 	vdb_batch_free(vs->batch);
 }
@@ -711,6 +733,6 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	vdb_update_relstats(rel, blocks, vs.live, has_indexes, vs.left_xid, vs.left_multi);
 	vdb_report_vacuum(rel, (PgStat_Counter) vs.live, (PgStat_Counter) vs.recently_dead, started);
-	report(&vs, vs.left_xid);
+	report(&vs, params, started, vs.left_xid);
 	pgstat_progress_end_command();
 }

@@ -56,7 +56,7 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
-#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are */
+#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are; free segments without rows */
 #define VDB_MIGRATE_RIPE	0x08	/* only ripe ranges, and only segments that are closed by themselves */
 
 /* What was done; counts are added to. */
@@ -65,6 +65,7 @@ typedef struct VdbMigrateResult
 	int64		rows_moved;			/* left SCM for flash */
 	int64		segments_freed;
 	int64		stripes_freed;		/* merged, rewritten or gone */
+	int64		rows_dropped;		/* dead to everyone, left out */
 	int64		stripes_settled;	/* lost the mark 'unsettled' without being rewritten */
 } VdbMigrateResult;
 

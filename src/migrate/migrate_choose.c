@@ -8,7 +8,8 @@
  * 1. Unsettled stripes (written when the pool was full, with rows of
  *	  transactions in progress) all of whose rows turned out to be committed only lose
  *	  their mark.  Where some were aborted, the stripe must be rewritten.
- * 2. Stripes without any row left: they move alone, to nowhere ('gone').
+ * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
+ *	  where those that have rows are to be left alone.
  * 3. Segments that nobody appends to and whose rows are settled; stripes that
  *	  must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
@@ -273,6 +274,16 @@ too_many_groups(VdbMover *mover, VdbBlock segment)
 	return false;
 }
 
+/* Has any block of the segment a row? */
+static bool
+segment_has_rows(const Survey *survey, int first, int nlbs)
+{
+	for (int i = first; i < first + nlbs; i++)
+		if (survey->blocks[i].rows > 0)
+			return true;
+	return false;
+}
+
 /* All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has. */
 static int
 choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
@@ -285,6 +296,9 @@ choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
 
 	header = vdb_rows_segment(&mover->ref, facts[first].extent.ref, lb);
 	nlbs = Min(header->nslots / VDB_LB_ROWS, survey->end - first);
+	/* before it is asked for: that takes it from who might go on in it */
+	if ((mover->flags & VDB_MIGRATE_STRIPES) && segment_has_rows(survey, first, nlbs))
+		return nlbs;
 	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, !(mover->flags & VDB_MIGRATE_RIPE)))
 		return nlbs;
 	/* closed now; rows that were appended before that count too */
@@ -293,7 +307,8 @@ choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
 		BlockFacts	again;
 
 		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &again);
-		may_move = may_move && again.settled;
+		may_move = may_move && again.settled &&
+			!((mover->flags & VDB_MIGRATE_STRIPES) && again.rows > 0);
 		*rows += again.rows;
 	}
 	if (!may_move || too_many_groups(mover, facts[first].extent.ref))
@@ -345,10 +360,14 @@ worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
 		vdb_migrate_compact(stripe->place.nrows, stripe->left);
 }
 
-/* Stripes without any row.  True if there are some. */
+/* Stripes without any row, perhaps segments too.  True if there are some. */
 static bool
 choose_gone(VdbMover *mover, Survey *survey)
 {
+	uint32		rows = 0;
+
+	if (mover->flags & VDB_MIGRATE_STRIPES)
+		choose_segments(mover, survey, &rows);
 	for (int s = 0; s < survey->nstripes; s++)
 		if (survey->stripes[s].left == 0 && !survey->stripes[s].in_progress)
 			if (!choose_stripe(mover, survey, s))

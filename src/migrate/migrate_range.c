@@ -357,6 +357,7 @@ static void
 count_result(const VdbMover *mover, VdbMigrateResult *result)
 {
 	result->rows_moved += mover->rows_from_scm;
+	result->rows_dropped += mover->dropped;
 	result->segments_freed += mover->nsegments;
 	for (int s = 0; s < mover->nstripes; s++)
 		result->stripes_freed += mover->stripes[s].whole ? 1 : 0;
