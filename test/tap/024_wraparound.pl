@@ -16,7 +16,7 @@ autovacuum_naptime = 1s
 autovacuum_vacuum_cost_delay = 0
 log_autovacuum_min_duration = 0
 });
-my @tables = qw(scm flash mixed locks held);
+my @tables = qw(scm flash mixed locks held unlogged);
 my $jump = 1_400_000_000;
 
 sub single { return $node->safe_psql('postgres', $_[0]); }
@@ -112,10 +112,12 @@ sub change_all
 
 for my $table (@tables)
 {
-	single("CREATE TABLE $table (id int PRIMARY KEY, v text); INSERT INTO $table SELECT g, 'start' FROM generate_series(1, 1000) g");
+	my $kind = $table eq 'unlogged' ? 'UNLOGGED TABLE' : 'TABLE';
+	single("CREATE $kind $table (id int PRIMARY KEY, v text); INSERT INTO $table SELECT g, 'start' FROM generate_series(1, 1000) g");
 	single("BEGIN; UPDATE $table SET v = 'aborted' WHERE id % 10 = 3; DELETE FROM $table WHERE id % 10 = 4; ROLLBACK");
 }
-migrate($node, $_) for qw(flash mixed locks);
+migrate($node, $_) for qw(flash mixed locks unlogged);
+single("INSERT INTO unlogged SELECT g, 'later' FROM generate_series(2001, 2300) g");
 single("INSERT INTO mixed SELECT g, 'later' FROM generate_series(2001, 2300) g");
 single('BEGIN; DELETE FROM flash WHERE id % 10 = 5; ROLLBACK; BEGIN; SELECT count(*) FROM (SELECT FROM mixed WHERE id % 10 = 6 FOR UPDATE) x; COMMIT');
 single("UPDATE mixed SET v = 'updated' WHERE id % 20 = 7; DELETE FROM flash WHERE id % 20 = 8");
