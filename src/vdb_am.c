@@ -19,6 +19,7 @@
 #include "base/vdb_shmem.h"
 #include "exec/exec.h"
 #include "migrate/migrate.h"
+#include "pages/pages.h"
 #include "rows/rows.h"
 #include "scm/scm.h"
 #include "stripe/stripe.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 		return;
 	vdb_shmem_init();
 	vdb_scm_init();
+	vdb_visible_init();
 	vdb_rows_init();
 	vdb_stripe_init();
 	vdb_am_init();

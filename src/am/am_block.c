@@ -10,7 +10,8 @@
  *	 therefore answers with a number of blocks that md.c can be asked about, and
  *	 each of them stands for an equal share of the logical blocks.
  * - Bitmap heap scans prefetch too; an executor hook switches that off for
- *	 tables whose logical blocks reach past the first segment file.
+ *	 tables whose logical blocks reach past the first segment file.  It also
+ *	 keeps them from skipping rows by the visibility map.
  *
  *-------------------------------------------------------------------------
  */
@@ -382,6 +383,8 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 		double		in_scm = numbers_in_scm(&ref);
 
 		*tuples = estimate_rows(rel, &ref, in_scm);
+		if (vdb_map_limit(&ref) > 0)
+			*allvisfrac = Min(1.0, (double) Max(rel->rd_rel->relallvisible, 0) / vdb_map_limit(&ref));
 		blocks = Max(1, (double) smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM) + in_scm / 100);
 	}
 	else if (!is_new)
@@ -394,10 +397,10 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 	*pages = (BlockNumber) Min(blocks, (double) MaxBlockNumber - 1);
 }
 
-/* ---- no prefetching of logical blocks past the first file ---- */
+/* ---- bitmap scans: no prefetching of logical blocks past the first file, no skipping ---- */
 
 static bool
-stop_prefetch(PlanState *node, void *context)
+restrain_bitmaps(PlanState *node, void *context)
 {
 	if (node == NULL)
 		return false;
@@ -406,10 +409,14 @@ stop_prefetch(PlanState *node, void *context)
 		BitmapHeapScanState *scan = (BitmapHeapScanState *) node;
 		Relation	rel = scan->ss.ss_currentRelation;
 
-		if (rel != NULL && vdb_is_vdb(rel) && block_limit(rel) > VDB_PREFETCH_SAFE)
-			vdb_bitmap_no_prefetch(scan);
+		if (rel != NULL && vdb_is_vdb(rel))
+		{
+			vdb_bitmap_no_skip(scan);
+			if (block_limit(rel) > VDB_PREFETCH_SAFE)
+				vdb_bitmap_no_prefetch(scan);
+		}
 	}
-	return planstate_tree_walker(node, stop_prefetch, context);
+	return planstate_tree_walker(node, restrain_bitmaps, context);
 }
 
 static void
@@ -420,7 +427,7 @@ vdb_executor_start(QueryDesc *query, int eflags)
 	else
 		standard_ExecutorStart(query, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		stop_prefetch(query->planstate, NULL);
+		restrain_bitmaps(query->planstate, NULL);
 }
 
 void

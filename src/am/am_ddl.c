@@ -68,6 +68,8 @@ vdb_nontransactional_truncate(Relation rel)
 {
 	VdbTableRef ref;
 
+	/* row numbers begin anew: first of all, and not left to the truncation, which keeps block 0 */
+	vdb_visible_clear_all(rel);
 	if (vdb_table_open(rel, false, &ref))
 	{
 		VdbTableKey key;

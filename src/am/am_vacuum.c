@@ -12,7 +12,8 @@
  *	  points to no row.  Row numbers are never reused, so nothing needs to be
  *	  remembered between the two steps, and a crash between them costs nothing.
  * 3. Find leaked pages of the main fork; cut free ones off its end.
- * 4. Advance relfrozenxid to the oldest id that is left.
+ * 4. Mark logical blocks all-visible in the visibility map.
+ * 5. Advance relfrozenxid to the oldest id that is left.
  *
  * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a
  * range; one row lock at a time.
@@ -33,6 +34,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/lsyscache.h"
@@ -44,6 +46,7 @@
 #include "base/vdb_stop_point.h"
 #include "base/vdb_wal.h"
 #include "migrate/migrate.h"
+#include "pages/pages.h"
 
 typedef struct VacuumState
 {
@@ -64,6 +67,10 @@ typedef struct VacuumState
 	int64		index_entries;
 	BlockNumber pages_cut;
 	VdbMigrateResult moved;			/* stripes settled, rewritten, freed */
+	uint32	   *stripes;			/* ids of those that were met, and so switched to, before the indexes' turn */
+	uint32		nstripes;
+	uint32		max_stripes;
+	bool		indexes_cleaned;	/* no entry is left whose row was gone then */
 	uint32		last_stripe;
 	BlockNumber last_stripe_page;
 	VdbBlock	unsettled[VDB_RANGE_LBS];	/* metas of the range's stripes that can be settled */
@@ -253,10 +260,19 @@ count_dead(VacuumState *vs, int64 more)
 {
 	VdbScmChange *change;
 	VdbTableDelta delta = {.dead_rows = more};
+	int			flags = 0;
 
 	(void) vdb_incarnation_current(vs->ref.pool);
+	if (more < 0)
+	{
+		/* that the indexes are clean must not be durable before it is so; flushed here, it takes no time under the lock */
+		XLogRecPtr	cleaned = vdb_wal_end();
+
+		XLogFlush(cleaned);
+		flags = VDB_CHANGE_FLUSH;
+	}
 	LWLockAcquire(vdb_map_lock(vs->ref.slot), LW_EXCLUSIVE);
-	change = vdb_scm_change_begin(vs->ref.pool, 0);
+	change = vdb_scm_change_begin(vs->ref.pool, flags);
 	vdb_map_table_count(change, &vs->ref, &delta);
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(vs->ref.slot));
@@ -468,6 +484,21 @@ settle_stripes(VacuumState *vs)
 	vs->reap_failed = false;
 }
 
+/* Remember a stripe of the range, 0 for none; no lightweight lock held. */
+static void
+note_stripe(VacuumState *vs, uint32 stripe_id)
+{
+	if (stripe_id == 0 || (vs->nstripes > 0 && vs->stripes[vs->nstripes - 1] == stripe_id))
+		return;
+	if (vs->nstripes == vs->max_stripes)
+	{
+		vs->max_stripes = Max(256, vs->max_stripes * 2);
+		vs->stripes = vs->stripes == NULL ? palloc(vs->max_stripes * sizeof(uint32)) :
+			repalloc_huge(vs->stripes, (Size) vs->max_stripes * sizeof(uint32));
+	}
+	vs->stripes[vs->nstripes++] = stripe_id;
+}
+
 /* Stripes freeze as a whole, without rewriting, once everybody sees their rows. */
 static void
 freeze_stripe(VacuumState *vs)
@@ -476,6 +507,7 @@ freeze_stripe(VacuumState *vs)
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(vs->ref.slot, lb));
 	VdbExtent	extent;
 	VdbBlock	to_freeze = VDB_BLOCK_NONE;
+	uint32		stripe_id = 0;
 
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(&vs->ref, lb, &extent);
@@ -494,6 +526,7 @@ freeze_stripe(VacuumState *vs)
 		else if (!(meta->flags & VDB_STRIPE_FROZEN) && TransactionIdIsNormal(meta->min_xmin) &&
 				 TransactionIdPrecedes(meta->min_xmin, vs->left_xid))
 			vs->left_xid = meta->min_xmin;
+		stripe_id = meta->stripe_id;
 		vs->last_stripe = meta->stripe_id;
 		vs->last_stripe_page = meta->first_page;
 	}
@@ -504,6 +537,7 @@ freeze_stripe(VacuumState *vs)
 		vdb_map_freeze_stripe(&vs->ref, to_freeze);
 		vs->stripes_frozen++;
 	}
+	note_stripe(vs, stripe_id);
 }
 
 static bool
@@ -591,7 +625,7 @@ vacuum_index(VacuumState *vs, Relation index, bool delete_entries, double tuples
 		return;
 	vs->index_entries += (int64) stats->tuples_removed;
 	if (!stats->estimated_count)
-		vdb_update_relstats(index, stats->num_pages, stats->num_index_tuples, false,
+		vdb_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
 							InvalidTransactionId, InvalidMultiXactId);
 	pfree(stats);
 }
@@ -616,9 +650,56 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 			count_dead(vs, -dead);
 			pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, 1);
 		}
+		dead = 0;
 	}
+	vs->indexes_cleaned = dead == 0;
 	vac_close_indexes(nindexes, indexes, NoLock);
 	return nindexes > 0;
+}
+
+/* ---- the visibility map ---- */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/* Rows that the stripe lacks were counted as dead before the indexes were cleaned.  Called under a row lock. */
+static bool
+stripe_was_met(uint32 stripe_id, void *arg)
+{
+	VacuumState *vs = (VacuumState *) arg;
+
+	return bsearch(&stripe_id, vs->stripes, vs->nstripes, sizeof(uint32), compare_ids) != NULL;
+}
+
+/*
+ * Mark the blocks that are all-visible.  Comes after the indexes' turn and after
+ * the cut: core takes our logical blocks for pages then, and clears the
+ * bits of those that seem to be cut off.
+ */
+static void
+mark_visible(VacuumState *vs)
+{
+	VdbLogicalBlock limit = vdb_map_limit(&vs->ref);
+	VdbLogicalBlock lb = 0;
+	Buffer		buffer = InvalidBuffer;
+
+	VDB_STOP_POINT("vacuum_before_visible");
+	if (!vs->indexes_cleaned || vs->nstripes == 0)
+		return;
+	qsort(vs->stripes, vs->nstripes, sizeof(uint32), compare_ids);
+	for (; (lb = vdb_map_next_lb(&vs->ref, lb)) < limit; lb++)
+	{
+		vdb_vacuum_delay_point();
+		(void) vdb_table_mark_visible(vs->rel, &vs->ref, lb, stripe_was_met, vs, &buffer);
+	}
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
 }
 
 /* ---- the whole ---- */
@@ -729,9 +810,11 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 		pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
 		vs.pages_cut = vdb_migrate_cut_pages(rel, &vs.ref);
 	}
+	if (vs.ref.pool != NULL)
+		mark_visible(&vs);
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
-	vdb_update_relstats(rel, blocks, vs.live, has_indexes, vs.left_xid, vs.left_multi);
+	vdb_update_relstats(rel, blocks, vs.live, vdb_visible_count(rel), has_indexes, vs.left_xid, vs.left_multi);
 	vdb_report_vacuum(rel, (PgStat_Counter) vs.live, (PgStat_Counter) vs.recently_dead, started);
 	report(&vs, params, started, vs.left_xid);
 	pgstat_progress_end_command();

@@ -311,19 +311,20 @@ vdb_index_vacuum_info_set(IndexVacuumInfo *info, Relation table, Relation index)
 #endif
 }
 
-/* vac_update_relstats of a relation without all-visible pages; 18 counts all-frozen ones, too. */
+/* vac_update_relstats of a relation without all-frozen pages, which 18 counts, too. */
 static inline void
-vdb_update_relstats(Relation rel, BlockNumber pages, double tuples, bool has_index,
+vdb_update_relstats(Relation rel, BlockNumber pages, double tuples, BlockNumber all_visible,
+					bool has_index,
 					TransactionId frozen_xid, MultiXactId min_multi)
 {
 	bool		frozen_updated;
 	bool		multi_updated;
 
 #if PG_VERSION_NUM >= 180000
-	vac_update_relstats(rel, pages, tuples, 0, 0, has_index, frozen_xid, min_multi,
+	vac_update_relstats(rel, pages, tuples, all_visible, 0, has_index, frozen_xid, min_multi,
 						&frozen_updated, &multi_updated, false);
 #else
-	vac_update_relstats(rel, pages, tuples, 0, has_index, frozen_xid, min_multi,
+	vac_update_relstats(rel, pages, tuples, all_visible, has_index, frozen_xid, min_multi,
 						&frozen_updated, &multi_updated, false);
 #endif
 }
@@ -531,6 +532,20 @@ vdb_bitmap_no_prefetch(BitmapHeapScanState *scan)
 {
 #if PG_VERSION_NUM < 180000
 	scan->prefetch_maximum = 0;
+#endif
+}
+
+/*
+ * Make the executor fetch every row that a bitmap names, even if it needs no
+ * column of it: it would ask the visibility map, when VACUUM may long have cleaned
+ * the indexes since the bitmap was made.  Later releases of 15 and 16 no
+ * longer skip rows; 17 leaves that to the access method.
+ */
+static inline void
+vdb_bitmap_no_skip(BitmapHeapScanState *scan)
+{
+#if PG_VERSION_NUM < 170000
+	scan->can_skip_fetch = false;
 #endif
 }
 

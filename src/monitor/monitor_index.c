@@ -11,7 +11,8 @@
  *	 exactly one entry;
  * - a btree entry of a visible row holds the row's values;
  * - btree entries are in order, and no two visible rows share a unique key;
- * - no entry has a row number that the table never handed out.
+ * - no entry has a row number that the table never handed out;
+ * - no btree entry of an all-visible logical block leads to no row.
  *
  * Entries of rows that the snapshot does not see are passed over.  Memory is
  * bounded by maintenance_work_mem.
@@ -31,6 +32,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -38,6 +40,7 @@
 #include "utils/tuplesort.h"
 
 #include "monitor/monitor.h"
+#include "pages/pages.h"
 
 /* Findings of one kind of one index that are told one by one. */
 #define VDB_INDEX_FINDINGS	20
@@ -206,9 +209,23 @@ put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 	tuplesort_puttupleslot(check->sort, slot);
 }
 
+/*
+ * Where the visibility map says so, an index-only scan believes the entry alone.  Asked
+ * while the scan has its page pinned, so no VACUUM has deleted the entry meanwhile and
+ * set the bit after it.  The pin is core's doing only for btrees.
+ */
+static void
+check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, Buffer *buffer)
+{
+	if (check->with_values && vdb_visible_glance(check->rel, vdb_row_lb(row), buffer) &&
+		!vdb_table_present(check->rel, ref, row))
+		index_finding(check, _("an entry's row (%u,%u) is gone, but its logical block is marked all-visible"), row);
+}
+
 static void
 read_index(IndexCheck *check)
 {
+	Buffer		buffer = InvalidBuffer;
 	IndexScanDesc scan = vdb_index_beginscan(check->rel, check->index, check->snapshot, 0, 0);
 	VdbTableRef ref;
 	bool		found;
@@ -230,6 +247,7 @@ read_index(IndexCheck *check)
 						ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid));
 			continue;
 		}
+		check_all_visible(check, &ref, row, &buffer);
 		old = MemoryContextSwitchTo(check->row_context);
 		if (check->with_values)
 		{
@@ -241,6 +259,8 @@ read_index(IndexCheck *check)
 		MemoryContextReset(check->row_context);
 	}
 	index_endscan(scan);
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
 }
 
 /* ---- pass 2: the table ---- */

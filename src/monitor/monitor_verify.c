@@ -5,7 +5,8 @@
  *
  * 1. The map and the overlay's slabs (their own checks).
  * 2. Range by range: each stripe (all its bytes, its meta and zone maps), each
- *	  logical block (row versions in segments, stubs of striped rows).
+ *	  logical block (row versions in segments, stubs of striped rows, what a set
+ *	  bit of the visibility map promises).
  * 3. The table as a whole: counts, pages of stripes.
  * 4. Its indexes (monitor_index.c).
  *
@@ -22,11 +23,14 @@
 #include "access/relation.h"
 #include "access/transam.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "monitor/monitor.h"
@@ -307,6 +311,54 @@ check_stubs(Verify *verify, const VdbSeenStripe *seen)
 	vdb_stripe_release(stripe);
 }
 
+/* ---- the visibility map ---- */
+
+/* Rows of the block that the stripe has and the overlay left. */
+static int
+rows_left(Verify *verify, const VdbSeenStripe *seen)
+{
+	const VdbStripeMeta *meta = seen->meta;
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, meta->first_page, meta->stripe_id, meta->range);
+	uint32		first_pos;
+	uint64		present[4];
+	int			n = 0;
+
+	if (vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
+		for (int i = 0; i < 4; i++)
+			n += pg_popcount64(present[i] & (verify->view->any ? ~verify->view->gone[i] : PG_UINT64_MAX));
+	vdb_stripe_release(stripe);
+	return n;
+}
+
+/*
+ * A block whose bit is set: index-only scans take every row of it for visible, so
+ * ours must be.  Kind and overlay were read with the bit, under the row lock.
+ * 'seen' is NULL if the stripe is younger than our look at the range.
+ */
+static void
+check_all_visible(Verify *verify, uint8 kind, const VdbSeenStripe *seen)
+{
+	VdbBatch   *batch;
+	int			visible;
+	int			left;
+
+	if (kind == VDB_EXTENT_GONE)
+		return;					/* it had no row when its bit was set */
+	if (kind != VDB_EXTENT_STRIPE)
+		ERROR_AT_PLACE(verify, _("it is marked all-visible, but not in a stripe"));
+	else if (!vdb_overlay_harmless(verify->view))
+		ERROR_AT_PLACE(verify, _("it is marked all-visible, but rows of it were deleted or updated"));
+	if (seen == NULL)
+		return;
+	batch = vdb_batch_create(verify->rel);
+	visible = vdb_batch_read(batch, verify->lb, GetActiveSnapshot(), InvalidTransactionId, false);
+	left = rows_left(verify, seen);
+	if (visible != left)
+		ERROR_AT_PLACE(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
+					   visible, left);
+	vdb_batch_free(batch);
+}
+
 static const VdbSeenStripe *
 seen_stripe(const Verify *verify, VdbBlock meta_block)
 {
@@ -322,9 +374,12 @@ verify_block(Verify *verify)
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(verify->ref.slot, verify->lb));
 	const VdbSeenStripe *stripe = NULL;
 	VdbExtent	extent;
+	Buffer		buffer = InvalidBuffer;
+	bool		visible;
 	int			nrows = 0;
 
 	verify->view->any = false;
+	(void) vdb_visible_glance(verify->rel, verify->lb, &buffer);
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(&verify->ref, verify->lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
@@ -335,11 +390,16 @@ verify_block(Verify *verify)
 		if (extent.overlay_block != VDB_BLOCK_NONE)
 			vdb_overlay_read(&verify->ref, &extent, verify->view);
 	}
+	visible = BufferIsValid(buffer) && vdb_visible_test(verify->lb, buffer);
 	LWLockRelease(lock);
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
 	check_rows(verify, nrows);
 	/* one that appeared since the range was looked at is checked by the next verification */
 	if (stripe != NULL)
 		check_stubs(verify, stripe);
+	if (visible)
+		check_all_visible(verify, extent.kind, stripe);
 }
 
 /* From verify->lb to the end of the range. */

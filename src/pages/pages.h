@@ -13,6 +13,7 @@
 
 #include "access/xlogdefs.h"
 #include "storage/block.h"
+#include "storage/buf.h"
 #include "utils/rel.h"
 
 #include "base/vdb_compat.h"
@@ -86,5 +87,35 @@ extern bool vdb_pages_removable(uint64 freed, void *arg);
 
 /* Prefetch the pages that hold these bytes.  Never an error for missing pages. */
 extern void vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, uint64 len);
+
+/* ---- the visibility map (pages_visible.c); what a set bit promises: README.md ---- */
+
+/*
+ * Is the block's bit set, and is its page pinned on the way?  Only if the fork
+ * is known to be so long, else *buffer is InvalidBuffer.  *buffer: InvalidBuffer
+ * or what an earlier call left; the caller releases it.  May read the page.
+ */
+extern bool vdb_visible_glance(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
+
+/* Pin the block's page, for sure: makes and extends the fork, may wait for who extends it.  No lock held. */
+extern void vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
+
+/* Is this a pin of the block's page? */
+extern bool vdb_visible_pinned(VdbLogicalBlock lb, Buffer buffer);
+
+/* On a pinned page, without I/O.  To be sure of a bit, hold the block's row lock in either mode. */
+extern bool vdb_visible_test(VdbLogicalBlock lb, Buffer buffer);
+
+/* Set or clear, and log it, unless it is so already.  Row lock held exclusive, page pinned.  No I/O, no error. */
+extern void vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer);
+extern void vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer);
+
+/* Clear all bits of a table that nobody else can use. */
+extern void vdb_visible_clear_all(Relation rel);
+
+/* Bits that are set. */
+extern BlockNumber vdb_visible_count(Relation rel);
+
+extern void vdb_visible_init(void);	/* _PG_init */
 
 #endif							/* VDB_PAGES_H */

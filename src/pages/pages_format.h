@@ -46,4 +46,22 @@ StaticAssertDecl(offsetof(VdbMetapage, crc) == 60, "crc is at 60");
 StaticAssertDecl(SizeOfPageHeaderData == 24, "page header is 24 bytes");
 StaticAssertDecl(VDB_PAGE_PAYLOAD % 8 == 0, "content of a page keeps alignment");
 
+/* ---- WAL of the visibility map ---- */
+
+#define VDB_VISIBLE_VERSION		1
+#define VDB_VISIBLE_SET			1
+#define VDB_VISIBLE_CLEAR		2
+#define VDB_VISIBLE_CLEAR_PAGE	3	/* lb is the first of the page */
+
+/* Main data; block 0 of the record is the page of the fork. */
+typedef struct VdbVisibleRecord
+{
+	uint8		version;			/* 0: VDB_VISIBLE_VERSION */
+	uint8		what;				/* 1: VDB_VISIBLE_SET, _CLEAR, _CLEAR_PAGE */
+	uint16		pad;				/* 2: zero */
+	VdbLogicalBlock lb;				/* 4 */
+} VdbVisibleRecord;
+
+StaticAssertDecl(sizeof(VdbVisibleRecord) == 8, "record of the visibility map is 8 bytes in WAL");
+
 #endif							/* VDB_PAGES_FORMAT_H */

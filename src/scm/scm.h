@@ -13,6 +13,7 @@
 #define VDB_SCM_H
 
 #include "access/xlogdefs.h"
+#include "storage/buf.h"
 
 #include "base/vdb_shmem.h"
 #include "base/vdb_types.h"
@@ -150,6 +151,23 @@ extern XLogRecPtr vdb_scm_change_end(VdbScmChange *change);
  * At most 8 bytes, naturally aligned.  Not in recovery.
  */
 extern void vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data, uint16 len);
+
+/* ---- records about ordinary pages (scm_redo.c) ---- */
+
+/* The resource manager's second kind of records.  What they mean, and their redo, is pages/'s affair. */
+typedef struct VdbPageRedo
+{
+	void		(*redo) (struct XLogReaderState *record);
+	void		(*desc) (struct StringInfoData *buf, struct XLogReaderState *record);
+} VdbPageRedo;
+
+extern void vdb_scm_set_page_redo(const VdbPageRedo *page_redo);	/* _PG_init */
+
+/*
+ * Log 'data' about a buffer that is locked exclusive, changed and dirty; with the whole page where that is due.
+ * In the caller's critical section.  Returns the record's end, which becomes the page's LSN.
+ */
+extern XLogRecPtr vdb_scm_log_page(Buffer buffer, const void *data, uint16 len);
 
 /* ---- start-up ---- */
 extern void vdb_scm_init(void);	/* _PG_init: resource manager, shared memory */

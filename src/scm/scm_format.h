@@ -110,6 +110,7 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 
 #define VDB_XLOG_CHANGE			0x00
 #define VDB_XLOG_STRUCTURE		0x10
+#define VDB_XLOG_PAGE			0x20	/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
 
 #define VDB_RECORD_VERSION		2
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */

@@ -21,6 +21,9 @@
  * it is applied: else a standby stopped and started again could open for
  * queries with map entries from later WAL.
  *
+ * Records about ordinary pages are redone by pages/, as core does: by LSN and
+ * full-page images.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,6 +33,7 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "access/xloginsert.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "common/relpath.h"
@@ -68,6 +72,7 @@ typedef struct RedoChange
 	bool		is_pmem;
 } RedoChange;
 
+static const VdbPageRedo *page_redo = NULL;
 static RedoFile redo_files[REDO_FILES];
 static bool redo_started = false;
 static uint64 redo_clock = 0;
@@ -292,11 +297,22 @@ request_syncs(RedoChange *change)
 	}
 }
 
+static inline bool
+is_page_record(XLogReaderState *record)
+{
+	return (XLogRecGetInfo(record) & ~XLR_INFO_MASK) == VDB_XLOG_PAGE;
+}
+
 static void
 redo(XLogReaderState *record)
 {
 	static RedoChange change;
 
+	if (is_page_record(record))
+	{
+		page_redo->redo(record);
+		return;
+	}
 	if (!redo_started)
 	{
 		for (int i = 0; i < REDO_FILES; i++)
@@ -323,6 +339,11 @@ desc(StringInfo buf, XLogReaderState *record)
 {
 	VdbChangeRecord head;
 
+	if (is_page_record(record))
+	{
+		page_redo->desc(buf, record);
+		return;
+	}
 	if (XLogRecGetDataLen(record) < sizeof(head))
 	{
 		appendStringInfoString(buf, "too short");
@@ -348,6 +369,8 @@ identify(uint8 info)
 			return "CHANGE";
 		case VDB_XLOG_STRUCTURE:
 			return "STRUCTURE";
+		case VDB_XLOG_PAGE:
+			return "PAGE";
 		default:
 			return NULL;
 	}
@@ -365,6 +388,25 @@ cleanup(void)
 	vdb_ends_note(vdb_shared->run_limit);
 	for (int i = 0; redo_started && i < REDO_FILES; i++)
 		close_redo_file(&redo_files[i]);
+}
+
+/* ---- ordinary pages ---- */
+
+void
+vdb_scm_set_page_redo(const VdbPageRedo *routines)
+{
+	page_redo = routines;
+}
+
+/* The page need not be one with a hole. */
+XLogRecPtr
+vdb_scm_log_page(Buffer buffer, const void *data, uint16 len)
+{
+	Assert(CritSectionCount > 0);
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, buffer, 0);
+	XLogRegisterData(unconstify(char *, (const char *) data), len);
+	return XLogInsert(VDB_RMGR_ID, VDB_XLOG_PAGE);
 }
 
 static const RmgrData manager = {

@@ -10,6 +10,7 @@
 
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "storage/buf.h"
 #include "utils/rel.h"
 
 #include "map/map.h"
@@ -176,5 +177,20 @@ extern TM_Result vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot
 								  bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode);
 extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 								LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
+
+/* ---- the visibility map (table_visible.c) ---- */
+
+/* Did all indexes lose the entries of rows that this stripe does not have?  Called under a row lock: no error, no wait. */
+typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
+
+/*
+ * Set the block's bit in the visibility map if that may be; true if it is set.  For VACUUM, when it has cleaned the
+ * indexes.  *buffer: as vdb_visible_pin.  No lock held; may do I/O.
+ */
+extern bool vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
+								   VdbStripeCleaned cleaned, void *arg, Buffer *buffer);
+
+/* May a block with this overlay be all-visible? */
+extern bool vdb_overlay_harmless(const VdbOverlayView *view);
 
 #endif							/* VDB_TABLE_H */

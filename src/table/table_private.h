@@ -20,6 +20,8 @@
 #ifndef TABLE_PRIVATE_H
 #define TABLE_PRIVATE_H
 
+#include "storage/buf.h"
+
 #include "table/table.h"
 
 typedef struct VdbTarget
@@ -32,6 +34,7 @@ typedef struct VdbTarget
 	uint32		incarnation;		/* this server run's */
 	bool		locked;				/* row lock held; version is good */
 	bool		changed;			/* version.hdr is no longer what judging left */
+	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility map */
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
 	VdbVersion	version;

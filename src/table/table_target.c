@@ -21,10 +21,12 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/combocid.h"
 
 #include "base/vdb_stop_point.h"
+#include "pages/pages.h"
 #include "table/table_private.h"
 
 /*
@@ -52,21 +54,43 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	return true;
 }
 
+static void
+release_visible(VdbTarget *target)
+{
+	if (BufferIsValid(target->visible))
+		ReleaseBuffer(target->visible);
+	target->visible = InvalidBuffer;
+}
+
 /*
  * Lock the row and read its version.  False (and unlocked): there is no such
- * version, or not any more.
+ * version, or not any more.  Of a striped one the page of the visibility map is
+ * pinned: that its bit is clear must not be believed of a page that seems to be
+ * missing, as VACUUM may just have made it.
  */
 bool
 vdb_target_lock(VdbTarget *target)
 {
 	LWLock	   *lock = vdb_row_lock(target->lock_no);
+	VdbLogicalBlock lb = vdb_row_lb(target->row);
 
-	Assert(!target->locked);
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
+	Assert(!target->locked && !BufferIsValid(target->visible));
+	/* mostly the page is there, and need not be asked for under the lock */
+	(void) vdb_visible_glance(target->rel, lb, &target->visible);
+	for (;;)
 	{
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
+		{
+			LWLockRelease(lock);
+			release_visible(target);
+			return false;
+		}
+		if (target->version.place != VDB_PLACE_FLASH ||
+			vdb_visible_pinned(lb, target->visible))
+			break;
 		LWLockRelease(lock);
-		return false;
+		vdb_visible_pin(target->rel, lb, &target->visible);
 	}
 	target->locked = true;
 	target->changed = false;
@@ -81,6 +105,7 @@ vdb_target_unlock(VdbTarget *target)
 	if (!target->changed)
 		vdb_table_hint(&target->ref, &target->version);
 	LWLockRelease(vdb_row_lock(target->lock_no));
+	release_visible(target);
 	target->locked = false;
 }
 
@@ -195,6 +220,10 @@ vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
  * Store the changed header, and with an update the new version, all in one
  * record.  The new version lies in this backend's own segment and needs no lock.
  *
+ * A delete or update first clears the block's bit in the visibility map: its
+ * record comes before that of the change, so nobody ever finds the one without
+ * the other, be it after a crash or on a standby.
+ *
  * A multixact is stored only when WAL up to this record is flushed.  Pool memory may
  * outlive the unflushed end of WAL, and the number would then be given to
  * other members; and its bits must not be read with another xmax (rows_change.c).
@@ -209,6 +238,12 @@ vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_
 	Assert((new_place == NULL) == (new_tuple == NULL));
 	if (target->ref.logged && (target->version.hdr.t_infomask & HEAP_XMAX_IS_MULTI))
 		flags |= VDB_CHANGE_FLUSH;
+	if (target->version.place == VDB_PLACE_FLASH &&
+		!HEAP_XMAX_IS_LOCKED_ONLY(target->version.hdr.t_infomask))
+	{
+		vdb_visible_clear(target->rel, vdb_row_lb(target->row), target->visible);
+		VDB_STOP_POINT("table-visible-cleared");
+	}
 	change = vdb_scm_change_begin(target->ref.pool, flags);
 	vdb_scm_change_row_lock(change, target->lock_no);
 	if (new_place != NULL)

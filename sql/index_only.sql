@@ -1,0 +1,218 @@
+-- Index-only scans pass over the table where VACUUM has found everything visible, and nowhere else.
+SET client_min_messages = warning;
+-- A worker's transaction would keep VACUUM from seeing the latest deletes as over.
+ALTER SYSTEM SET vdb.migrate_enabled = off;
+SELECT pg_reload_conf();
+DO $$
+DECLARE
+	quiet int := 0;
+BEGIN
+	WHILE quiet < 20 LOOP
+		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+		IF EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()) THEN
+			quiet := 0;
+		ELSE
+			quiet := quiet + 1;
+		END IF;
+	END LOOP;
+END
+$$;
+SET enable_seqscan = off;
+SET vdb.enable_custom_scan = off;
+-- Rows that an index-only scan finds, and whether it had to look at the table.
+CREATE FUNCTION io(relation regclass, low int, high int, OUT n bigint, OUT looked bool) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	SET LOCAL enable_bitmapscan = off;
+	EXECUTE format('EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT id FROM %s WHERE id BETWEEN %s AND %s',
+		relation, low, high) INTO plan;
+	plan := plan->0->'Plan';
+	IF plan->>'Node Type' <> 'Index Only Scan' THEN
+		RAISE EXCEPTION 'not an index-only scan: %', plan;
+	END IF;
+	n := (plan->>'Actual Rows')::numeric;
+	looked := (plan->>'Heap Fetches')::bigint > 0;
+END
+$$;
+CREATE FUNCTION by_bitmap(relation regclass, low int, high int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	SET LOCAL enable_indexscan = off;
+	SET LOCAL enable_indexonlyscan = off;
+	EXECUTE format('SELECT count(*) FROM %s WHERE id BETWEEN %s AND %s', relation, low, high) INTO n;
+	RETURN n;
+END
+$$;
+CREATE TABLE io1 (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled = off);
+INSERT INTO io1 SELECT g, 'v' || g FROM generate_series(1, 5000) g;
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);	-- in SCM
+SELECT vdb.migrate('io1') > 0 AS moved;
+SELECT * FROM io('io1', 1, 1000);	-- on flash, nobody has looked yet
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+SELECT relallvisible > 0 AND relallvisible <= relpages AS counted FROM pg_class WHERE oid = 'io1'::regclass;
+SELECT by_bitmap('io1', 1, 1000);
+-- the planner counts on it
+EXPLAIN (COSTS OFF) SELECT count(*) FROM io1 WHERE id BETWEEN 1 AND 1000;
+
+-- a delete, and one taken back
+DELETE FROM io1 WHERE id = 500;
+SELECT * FROM io('io1', 1, 1000);
+SELECT * FROM io('io1', 4000, 5000);	-- other blocks are as before
+SELECT by_bitmap('io1', 1, 1000);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+BEGIN;
+DELETE FROM io1 WHERE id = 501;
+SELECT * FROM io('io1', 1, 1000);
+ROLLBACK;
+SELECT * FROM io('io1', 1, 1000);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+BEGIN;
+SAVEPOINT a;
+DELETE FROM io1 WHERE id = 502;
+ROLLBACK TO a;
+SELECT * FROM io('io1', 1, 1000);
+COMMIT;
+
+-- updates: of another column, and of the key
+UPDATE io1 SET v = 'new' WHERE id = 600;
+SELECT * FROM io('io1', 1, 1000);
+UPDATE io1 SET id = 10600 WHERE id = 600;
+SELECT * FROM io('io1', 1, 1000);
+SELECT * FROM io('io1', 10600, 10600);
+SELECT vdb.migrate('io1') > 0 AS moved;
+SELECT * FROM io('io1', 1, 1000);
+SELECT * FROM io('io1', 10600, 10600);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+SELECT * FROM io('io1', 10600, 10600);
+
+-- a lock hides nothing
+BEGIN;
+SELECT id FROM io1 WHERE id = 700 FOR UPDATE;
+SELECT * FROM io('io1', 1, 1000);
+COMMIT;
+-- but the delete of a locked row does
+BEGIN;
+SELECT id FROM io1 WHERE id = 700 FOR SHARE;
+DELETE FROM io1 WHERE id = 700;
+COMMIT;
+SELECT * FROM io('io1', 1, 1000);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+
+-- rows that never came to be, their index entries still there
+BEGIN;
+INSERT INTO io1 SELECT g, 'aborted' FROM generate_series(20001, 20300) g;
+ROLLBACK;
+INSERT INTO io1 SELECT g, 'there' FROM generate_series(20301, 20400) g;
+SELECT vdb.migrate('io1') > 0 AS moved;
+SELECT * FROM io('io1', 20001, 21000);
+VACUUM (INDEX_CLEANUP off) io1;
+SELECT * FROM io('io1', 20001, 21000);
+VACUUM io1;
+SELECT * FROM io('io1', 20001, 21000);
+SELECT count(*) FROM vdb.verify('io1');
+
+-- rows that a rewrite of the stripe leaves out
+DELETE FROM io1 WHERE id <= 5000 AND id % 2 = 0;
+SELECT vdb.migrate('io1') >= 0 AS moved;
+SELECT * FROM io('io1', 1, 1000);
+VACUUM (INDEX_CLEANUP off) io1;
+SELECT * FROM io('io1', 1, 1000);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+SELECT by_bitmap('io1', 1, 1000);
+-- VACUUM fails between its steps
+DELETE FROM io1 WHERE id <= 5000 AND id % 3 = 0;
+SET vdb.stop_action = 'error';
+SET vdb.stop_point = 'vacuum_before_visible';
+\set VERBOSITY terse
+VACUUM io1;
+SET vdb.stop_point = 'vacuum_before_indexes';
+VACUUM io1;
+RESET vdb.stop_point;
+RESET vdb.stop_action;
+\set VERBOSITY default
+SELECT * FROM io('io1', 1, 1000);
+VACUUM io1;
+SELECT * FROM io('io1', 1, 1000);
+SELECT count(*) FROM vdb.verify('io1');
+
+-- new storage
+CREATE TABLE io2 (id int, v text) USING vdb WITH (autovacuum_enabled = off);
+CREATE INDEX ON io2 (id);
+INSERT INTO io2 SELECT g, 'v' FROM generate_series(1, 1000) g;
+SELECT vdb.migrate('io2') > 0 AS moved;
+VACUUM io2;
+SELECT * FROM io('io2', 1, 1000);
+VACUUM FULL io2;
+SELECT * FROM io('io2', 1, 1000);
+SELECT vdb.migrate('io2') > 0 AS moved;
+VACUUM io2;
+SELECT * FROM io('io2', 1, 1000);
+TRUNCATE io2;
+BEGIN;
+INSERT INTO io2 SELECT g, 'aborted' FROM generate_series(1, 1000) g;
+ROLLBACK;
+SELECT * FROM io('io2', 1, 1000);
+INSERT INTO io2 SELECT g, 'v' FROM generate_series(1, 1000) g;
+SELECT vdb.migrate('io2') > 0 AS moved;
+VACUUM io2;
+SELECT * FROM io('io2', 1, 1000);
+-- another tablespace takes the bits along; what is done there and taken back
+SET allow_in_place_tablespaces = true;
+CREATE TABLESPACE io_space LOCATION '';
+BEGIN;
+ALTER TABLE io2 SET TABLESPACE io_space;
+SELECT * FROM io('io2', 1, 1000);
+DELETE FROM io2 WHERE id = 1;
+SELECT * FROM io('io2', 1, 1000);
+ROLLBACK;
+SELECT * FROM io('io2', 1, 1000);
+ALTER TABLE io2 SET TABLESPACE io_space;
+SELECT * FROM io('io2', 1, 1000);
+DELETE FROM io2 WHERE id = 1;
+SELECT * FROM io('io2', 1, 1000);
+VACUUM io2;
+SELECT * FROM io('io2', 1, 1000);
+-- emptied in place: row numbers begin anew
+BEGIN;
+ALTER TABLE io2 SET TABLESPACE pg_default;
+TRUNCATE io2;
+SAVEPOINT a;
+INSERT INTO io2 SELECT g, 'aborted' FROM generate_series(1, 1000) g;
+ROLLBACK TO a;
+INSERT INTO io2 SELECT g, 'v' FROM generate_series(1, 10) g;
+COMMIT;
+SELECT * FROM io('io2', 1, 1000);
+SELECT count(*) FROM vdb.verify('io2');
+DROP TABLE io2;
+DROP TABLESPACE io_space;
+
+-- unlogged and temporary tables
+CREATE UNLOGGED TABLE io3 (id int PRIMARY KEY) USING vdb WITH (autovacuum_enabled = off);
+INSERT INTO io3 SELECT generate_series(1, 1000);
+SELECT vdb.migrate('io3') > 0 AS moved;
+VACUUM io3;
+SELECT * FROM io('io3', 1, 1000);
+DELETE FROM io3 WHERE id = 7;
+SELECT * FROM io('io3', 1, 1000);
+CREATE TEMPORARY TABLE io4 (id int PRIMARY KEY) USING vdb;
+INSERT INTO io4 SELECT generate_series(1, 1000);
+SELECT vdb.migrate('io4') > 0 AS moved;
+VACUUM io4;
+SELECT * FROM io('io4', 1, 1000);
+DELETE FROM io4 WHERE id = 7;
+SELECT * FROM io('io4', 1, 1000);
+SELECT count(*) FROM vdb.verify('io3');
+SELECT count(*) FROM vdb.verify('io4');
+DROP TABLE io1, io3, io4;
+DROP FUNCTION io, by_bitmap;
+ALTER SYSTEM RESET vdb.migrate_enabled;
+SELECT pg_reload_conf();

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * pages_visible.c
+ *	  The visibility map: which logical blocks index-only scans need not visit.
+ *
+ * The fork and its pages are core's (two bits a block, of which only 'all
+ * visible' is used), because core's executor, planner and ANALYZE read them.
+ * What a set bit promises, and who may set it when, stands in README.md; this
+ * file only changes and logs bits.
+ *
+ * The records are our own.  Core's want a buffer of the main fork; generic WAL
+ * leaves out what it takes for the page's hole, which here is the bitmap.  The
+ * first record after a checkpoint carries the whole page, as ever.  The fork's
+ * growth is not logged (core does it): redo makes a page that is missing.
+ *
+ * Locks: the caller holds the logical block's row lock, exclusive; the page's
+ * content lock is taken here, for the change alone.  Pin beforehand: that may
+ * read, extend the fork and wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/visibilitymap.h"
+#include "access/xloginsert.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+
+#include "pages/pages_format.h"
+#include "scm/scm.h"
+
+#define LBS_PER_BYTE	(BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+#define LBS_PER_PAGE	((uint32) VDB_PAGE_PAYLOAD * LBS_PER_BYTE)
+
+static inline uint8 *
+bits_of(Page page, VdbLogicalBlock lb)
+{
+	return (uint8 *) PageGetContents(page) + lb % LBS_PER_PAGE / LBS_PER_BYTE;
+}
+
+static inline uint8
+mask_of(VdbLogicalBlock lb)
+{
+	return (uint8) (VISIBILITYMAP_ALL_VISIBLE << (lb % LBS_PER_BYTE * BITS_PER_HEAPBLOCK));
+}
+
+/* What both the change and its redo do; the page is locked exclusive. */
+static void
+apply(Page page, const VdbVisibleRecord *record)
+{
+	switch (record->what)
+	{
+		case VDB_VISIBLE_SET:
+			*bits_of(page, record->lb) |= mask_of(record->lb);
+			break;
+		case VDB_VISIBLE_CLEAR:
+			*bits_of(page, record->lb) &= ~mask_of(record->lb);
+			break;
+		case VDB_VISIBLE_CLEAR_PAGE:
+			memset(PageGetContents(page), 0, VDB_PAGE_PAYLOAD);
+			break;
+	}
+}
+
+/* Change and log a pinned page.  No error can be raised. */
+static void
+change_page(Relation rel, Buffer buffer, uint8 what, VdbLogicalBlock lb)
+{
+	VdbVisibleRecord record = {.version = VDB_VISIBLE_VERSION, .what = what, .lb = lb};
+	Page		page = BufferGetPage(buffer);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	START_CRIT_SECTION();
+	apply(page, &record);
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(rel))
+		PageSetLSN(page, vdb_scm_log_page(buffer, &record, sizeof(record)));
+	END_CRIT_SECTION();
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
+bool
+vdb_visible_glance(Relation rel, VdbLogicalBlock lb, Buffer *buffer)
+{
+	return (visibilitymap_get_status(rel, lb, buffer) & VISIBILITYMAP_ALL_VISIBLE) != 0;
+}
+
+void
+vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer)
+{
+	visibilitymap_pin(rel, lb, buffer);
+}
+
+bool
+vdb_visible_pinned(VdbLogicalBlock lb, Buffer buffer)
+{
+	return visibilitymap_pin_ok(lb, buffer);
+}
+
+bool
+vdb_visible_test(VdbLogicalBlock lb, Buffer buffer)
+{
+	Assert(vdb_visible_pinned(lb, buffer));
+	return (*bits_of(BufferGetPage(buffer), lb) & mask_of(lb)) != 0;
+}
+
+void
+vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer)
+{
+	if (!vdb_visible_test(lb, buffer))
+		change_page(rel, buffer, VDB_VISIBLE_SET, lb);
+}
+
+void
+vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer)
+{
+	/* whoever sets it has the row lock, too: what we read without the page's lock is true */
+	if (vdb_visible_test(lb, buffer))
+		change_page(rel, buffer, VDB_VISIBLE_CLEAR, lb);
+}
+
+void
+vdb_visible_clear_all(Relation rel)
+{
+	BlockNumber npages;
+
+	if (!smgrexists(RelationGetSmgr(rel), VISIBILITYMAP_FORKNUM))
+		return;
+	npages = smgrnblocks(RelationGetSmgr(rel), VISIBILITYMAP_FORKNUM);
+	for (BlockNumber page = 0; page < npages; page++)
+	{
+		VdbLogicalBlock lb = (VdbLogicalBlock) page * LBS_PER_PAGE;
+		Buffer		buffer = InvalidBuffer;
+
+		CHECK_FOR_INTERRUPTS();
+		visibilitymap_pin(rel, lb, &buffer);
+		change_page(rel, buffer, VDB_VISIBLE_CLEAR_PAGE, lb);
+		ReleaseBuffer(buffer);
+	}
+}
+
+BlockNumber
+vdb_visible_count(Relation rel)
+{
+	BlockNumber visible;
+
+	visibilitymap_count(rel, &visible, NULL);
+	return visible;
+}
+
+/* ---- recovery ---- */
+
+static void
+parse(XLogReaderState *xlog, VdbVisibleRecord *record)
+{
+	if (XLogRecGetDataLen(xlog) != sizeof(VdbVisibleRecord))
+		elog(PANIC, "record of a visibility map has a wrong length");
+	memcpy(record, XLogRecGetData(xlog), sizeof(VdbVisibleRecord));
+	if (record->version != VDB_VISIBLE_VERSION || record->what < VDB_VISIBLE_SET ||
+		record->what > VDB_VISIBLE_CLEAR_PAGE)
+		elog(PANIC, "record of a visibility map has unknown version %u or kind %u",
+			 record->version, record->what);
+}
+
+/* No conflict is to be resolved: freezing the stripe has done that (README.md). */
+static void
+redo_visible(XLogReaderState *xlog)
+{
+	VdbVisibleRecord record;
+	Buffer		buffer;
+
+	parse(xlog, &record);
+	if (XLogReadBufferForRedoExtended(xlog, 0, RBM_ZERO_ON_ERROR, false, &buffer) == BLK_NEEDS_REDO)
+	{
+		Page		page = BufferGetPage(buffer);
+
+		if (PageIsNew(page))
+			PageInit(page, BLCKSZ, 0);
+		apply(page, &record);
+		PageSetLSN(page, xlog->EndRecPtr);
+		MarkBufferDirty(buffer);
+	}
+	if (BufferIsValid(buffer))
+		UnlockReleaseBuffer(buffer);
+}
+
+static void
+desc_visible(StringInfo buf, XLogReaderState *xlog)
+{
+	static const char *const kinds[] = {"?", "set", "clear", "clear page"};
+	VdbVisibleRecord record;
+
+	if (XLogRecGetDataLen(xlog) != sizeof(record))
+	{
+		appendStringInfoString(buf, "wrong length");
+		return;
+	}
+	memcpy(&record, XLogRecGetData(xlog), sizeof(record));
+	appendStringInfo(buf, "visibility map: %s; logical block %u",
+					 kinds[record.what < lengthof(kinds) ? record.what : 0], record.lb);
+}
+
+static const VdbPageRedo visible_redo = {
+	.redo = redo_visible,
+	.desc = desc_visible,
+};
+
+/* _PG_init, while preloading. */
+void
+vdb_visible_init(void)
+{
+	vdb_scm_set_page_redo(&visible_redo);
+}

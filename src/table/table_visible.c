@@ -1,0 +1,69 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_visible.c
+ *	  When may a logical block be marked all-visible?
+ *
+ * pages/README.md has the whole of it.  Here: look and set under the block's
+ * row lock, exclusive, which every change of its rows holds too.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/bufmgr.h"
+
+#include "pages/pages.h"
+#include "table/table.h"
+
+/* Does nothing that happened to the striped rows keep anybody from seeing those that are left? */
+bool
+vdb_overlay_harmless(const VdbOverlayView *view)
+{
+	for (int i = 0; view->any && i < view->nstubs; i++)
+	{
+		uint16		infomask = view->stubs[i].infomask;
+
+		/* an aborted deleter's stub counts until VACUUM drops it: nobody asks clog here */
+		if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
+			return false;
+	}
+	return true;
+}
+
+static bool
+block_all_visible(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStripeCleaned cleaned, void *arg)
+{
+	VdbExtent	extent;
+	VdbOverlayView view;
+	const VdbStripeMeta *meta;
+
+	vdb_map_lookup(ref, lb, &extent);
+	if (extent.kind != VDB_EXTENT_STRIPE)
+		return false;
+	meta = vdb_map_meta(ref->pool, extent.ref);
+	if ((meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) != VDB_STRIPE_FROZEN ||
+		!cleaned(meta->stripe_id, arg))
+		return false;
+	if (extent.overlay_block == VDB_BLOCK_NONE)
+		return true;
+	vdb_overlay_read(ref, &extent, &view);
+	return vdb_overlay_harmless(&view);
+}
+
+bool
+vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
+					   VdbStripeCleaned cleaned, void *arg, Buffer *buffer)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+	bool		visible;
+
+	vdb_visible_pin(rel, lb, buffer);
+	if (vdb_visible_test(lb, *buffer))
+		return true;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	visible = block_all_visible(ref, lb, cleaned, arg);
+	if (visible)
+		vdb_visible_set(rel, lb, *buffer);
+	LWLockRelease(lock);
+	return visible;
+}

@@ -1,0 +1,138 @@
+# The visibility map: what a crash leaves of it, what a standby makes of it. A bit that is set although a row of its
+# block was deleted, or never came to be, makes index-only scans find too much.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+my $forced = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET vdb.enable_custom_scan = off;';
+my $query = 'SELECT count(id) || \' \' || coalesce(sum(id), 0) FROM t WHERE id > 0';
+my $node = new_node('primary',
+	init => { allows_streaming => 1, extra => ['--data-checksums'] },
+	conf => "autovacuum = off\nrestart_after_crash = on\nfull_page_writes = off\ncheckpoint_timeout = 1h\nmax_wal_size = 4GB\n");
+
+sub look
+{
+	my ($n, $table) = @_;
+	return $n->safe_psql('postgres', "$forced SELECT count(id) || ' ' || coalesce(sum(id), 0) FROM " . ($table // 't') . ' WHERE id > 0');
+}
+
+# Rows that were looked up in the table.
+sub fetches
+{
+	my ($n) = @_;
+	my $plan = $n->safe_psql('postgres', "$forced EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) SELECT id FROM t WHERE id > 0");
+	return $plan =~ /Index Only Scan.*Heap Fetches: (\d+)/s ? $1 : $plan;
+}
+
+sub crash
+{
+	my ($n) = @_;
+	$n->stop('immediate');
+	$n->start;
+	return;
+}
+
+$node->safe_psql('postgres', q{
+	CREATE TABLE t (id int PRIMARY KEY, v text);
+	INSERT INTO t SELECT g, 'row ' || g FROM generate_series(1, 2000) g;
+	CREATE UNLOGGED TABLE u (id int PRIMARY KEY);
+	INSERT INTO u SELECT generate_series(1, 1000);
+});
+migrate($node, 't');
+migrate($node, 'u');
+$node->safe_psql('postgres', 'VACUUM t; VACUUM u');
+is(fetches($node), '0', 'nothing to look up after VACUUM');
+crash($node);
+is(fetches($node), '0', 'bits survive a crash');
+is(look($node), '2000 2001000', 'and the rows');
+verify_ok($node, 't', 'verified after the crash');
+
+# an unlogged table is empty then, and so is its map
+is(look($node, 'u'), '0 0', 'unlogged table is empty');
+$node->safe_psql('postgres', 'BEGIN; INSERT INTO u SELECT generate_series(1, 1000); ROLLBACK');
+is(look($node, 'u'), '0 0', 'and stays so after an aborted insertion');
+
+# a delete that is committed, with the page of the map written before and after
+$node->safe_psql('postgres', 'CHECKPOINT; DELETE FROM t WHERE id = 100');
+crash($node);
+is(look($node), '1999 2000900', 'a delete survives a crash');
+cmp_ok(fetches($node), '>', 0, 'its block is looked up');
+verify_ok($node, 't', 'verified after the delete');
+$node->safe_psql('postgres', 'DELETE FROM t WHERE id = 900; CHECKPOINT');
+crash($node);
+is(look($node), '1998 2000000', 'a delete before a checkpoint');
+
+# crashes at the places where bit and row change
+for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum_before_indexes vacuum_before_visible) : ())
+{
+	$node->safe_psql('postgres', 'VACUUM t; CHECKPOINT');
+	is(fetches($node), '0', "$point: nothing to look up before");
+	my $before = look($node);
+	like(error_of($node, "SET vdb.stop_action = 'crash';\nSET vdb.stop_point = '$point';\nDELETE FROM t WHERE id % 500 = 7;\nVACUUM t"),
+		qr/server closed the connection/, "$point: reached");
+	select(undef, undef, undef, 0.5);	# for the postmaster to notice
+	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or fail('the server restarts');
+	my $seq = $node->safe_psql('postgres', 'SET enable_indexonlyscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off; ' . $query);
+	is(look($node), $seq, "$point: index-only and sequential scan agree");
+	is($seq, $before, "$point: nothing was deleted") if $point =~ /^table/;
+	verify_ok($node, 't', "$point: verified");
+	$node->safe_psql('postgres', "DELETE FROM t WHERE id % 500 = 7; INSERT INTO t SELECT g * 500 + 7, 'again' FROM generate_series(0, 3) g");
+	migrate($node, 't');
+}
+
+# a standby: the fork is made by redo, without an image of its page
+$node->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'b', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = off\nmax_standby_streaming_delay = -1\n");
+$standby->start;
+$node->safe_psql('postgres', q{
+	CREATE TABLE s (id int PRIMARY KEY, v text);
+	INSERT INTO s SELECT g, 'row ' || g FROM generate_series(1, 1000) g;
+});
+migrate($node, 's');
+$node->safe_psql('postgres', 'VACUUM s; VACUUM t');
+$node->wait_for_catchup($standby, 'replay');
+is(look($standby, 's'), '1000 500500', 'standby: a new table');
+is(fetches($standby), '0', 'standby: nothing to look up');
+
+# An old snapshot there holds up what would show it newer rows, or hide deleted ones.
+my $looking = start_session($standby);
+my $q = "SELECT count(id) || ' ' || sum(id) FROM t WHERE id > 0";
+my $seen = session_query($looking, "$forced BEGIN ISOLATION LEVEL REPEATABLE READ; $q");
+is($seen, look($node), 'standby: same rows');
+$node->safe_psql('postgres', "DELETE FROM t WHERE id = 50");
+$node->wait_for_catchup($standby, 'replay');
+is(session_query($looking, $q), $seen, 'standby: an old snapshot sees a deleted row');
+isnt(look($standby), $seen, 'standby: a new one does not');
+$node->safe_psql('postgres', "INSERT INTO t SELECT g, 'new' FROM generate_series(5001, 6000) g");
+migrate($node, 't');
+$node->safe_psql('postgres', 'VACUUM t');
+is(session_query($looking, $q), $seen, 'standby: the old snapshot sees the same while a VACUUM waits to be replayed');
+my $later = look($node);
+session_query($looking, 'COMMIT');
+end_session($looking);
+$node->wait_for_catchup($standby, 'replay');
+is(look($standby), $later, 'standby: then it is replayed');
+is(fetches($standby), '0', 'standby: with its bits');
+verify_ok($standby, 't', 'standby: verifies');
+
+$node->safe_psql('postgres', 'DELETE FROM t WHERE id = 60');
+$node->wait_for_catchup($standby, 'replay');
+$node->stop('immediate');
+$standby->promote;
+$standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+isnt(look($standby), $later, 'promoted: the last delete counts');
+$standby->safe_psql('postgres', 'DELETE FROM t WHERE id = 1999; DELETE FROM s WHERE id = 500');
+is(look($standby, 's'), '999 500000', 'promoted: deletes');
+crash($standby);
+is(look($standby, 's'), '999 500000', 'promoted: survives a crash');
+verify_ok($standby, $_, "promoted: $_ verifies") for qw(t s);
+$standby->stop;
+
+done_testing();
