@@ -9,7 +9,8 @@
  * - A row fetched from a stripe by its number costs far more than a row of a
  *	 heap page: each column's vector has to be found and opened.  Index paths
  *	 are charged for it, else nested loops would be chosen where a scan and a
- *	 hash join are many times faster.
+ *	 hash join are many times faster.  Index-only ones only for what the visibility map
+ *	 does not vouch for.
  *
  *-------------------------------------------------------------------------
  */
@@ -122,9 +123,12 @@ fetched_by_index(const IndexPath *path)
 	return clamp_row_est(path->indexselectivity * path->indexinfo->rel->tuples);
 }
 
+/* all_visible: share of the logical blocks that index-only scans need not look at; all of them are on flash. */
 static void
-charge_path(Path *path, double share)
+charge_path(Path *path, double share, double all_visible)
 {
+	if (path->pathtype == T_IndexOnlyScan)
+		share = Max(share - all_visible, 0);
 	if (IsA(path, IndexPath))
 		charge(path, fetched_by_index((IndexPath *) path), share, VDB_FETCH_TUPLES);
 	else if (IsA(path, BitmapHeapPath))
@@ -144,7 +148,7 @@ vdb_charge_fetches(Relation rel, RelOptInfo *rinfo)
 	if (share <= 0)
 		return;
 	foreach(lc, rinfo->pathlist)
-		charge_path(lfirst(lc), share);
+		charge_path(lfirst(lc), share, rinfo->allvisfrac);
 	foreach(lc, rinfo->partial_pathlist)
-		charge_path(lfirst(lc), share);
+		charge_path(lfirst(lc), share, rinfo->allvisfrac);
 }

@@ -63,34 +63,43 @@ release_visible(VdbTarget *target)
 }
 
 /*
- * Lock the row and read its version.  False (and unlocked): there is no such
- * version, or not any more.  Of a striped one the page of the visibility map is
- * pinned: that its bit is clear must not be believed of a page that seems to be
- * missing, as VACUUM may just have made it.
+ * Take the row lock; of a block in a stripe with its page of the visibility map
+ * pinned.  That its bit is clear must not be believed of a page that seems to be
+ * missing, as VACUUM may just have made it.  Pinning may wait, hence not under the lock.
  */
-bool
-vdb_target_lock(VdbTarget *target)
+static void
+lock_and_pin(VdbTarget *target)
 {
 	LWLock	   *lock = vdb_row_lock(target->lock_no);
 	VdbLogicalBlock lb = vdb_row_lb(target->row);
 
-	Assert(!target->locked && !BufferIsValid(target->visible));
-	/* mostly the page is there, and need not be asked for under the lock */
-	(void) vdb_visible_glance(target->rel, lb, &target->visible);
 	for (;;)
 	{
+		VdbExtent	extent;
+
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
-		{
-			LWLockRelease(lock);
-			release_visible(target);
-			return false;
-		}
-		if (target->version.place != VDB_PLACE_FLASH ||
-			vdb_visible_pinned(lb, target->visible))
-			break;
+		vdb_map_lookup(&target->ref, lb, &extent);
+		if (extent.kind != VDB_EXTENT_STRIPE || vdb_visible_pinned(lb, target->visible))
+			return;
 		LWLockRelease(lock);
 		vdb_visible_pin(target->rel, lb, &target->visible);
+	}
+}
+
+/*
+ * Lock the row and read its version.  False (and unlocked): there is no such
+ * version, or not any more.
+ */
+bool
+vdb_target_lock(VdbTarget *target)
+{
+	Assert(!target->locked && !BufferIsValid(target->visible));
+	lock_and_pin(target);
+	if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
+	{
+		LWLockRelease(vdb_row_lock(target->lock_no));
+		release_visible(target);
+		return false;
 	}
 	target->locked = true;
 	target->changed = false;

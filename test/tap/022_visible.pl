@@ -13,7 +13,7 @@ my $forced = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET vdb.ena
 my $query = 'SELECT count(id) || \' \' || coalesce(sum(id), 0) FROM t WHERE id > 0';
 my $node = new_node('primary',
 	init => { allows_streaming => 1, extra => ['--data-checksums'] },
-	conf => "autovacuum = off\nrestart_after_crash = on\nfull_page_writes = off\ncheckpoint_timeout = 1h\nmax_wal_size = 4GB\n");
+	conf => "autovacuum = off\nvdb.migrate_enabled = off\nrestart_after_crash = on\nfull_page_writes = off\ncheckpoint_timeout = 1h\nmax_wal_size = 4GB\n");
 
 sub look
 {
