@@ -103,8 +103,12 @@ extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
 /* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
-/* The relation of a pool entry, temporary tables of any session included; invalid if there is none (to be seen). */
-extern Oid	vdb_migrate_relation(const VdbTableKey *key);
+/*
+ * Open the relation of a pool entry, temporary tables of any session included, with AccessShareLock; the caller closes it with that
+ * lock.  While it is open, the entry stays that table's, and its map can be walked.  NULL: its lock isn't free, or nobody can see
+ * it (*busy tells whether a transaction in progress may be why), or it isn't the entry's any more.
+ */
+extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy);
 
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
 extern int	vdb_migrate_collect(VdbPool *pool);

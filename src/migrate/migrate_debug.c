@@ -24,7 +24,6 @@
 #include "access/xlog.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -68,27 +67,22 @@ promising(const VdbTableRef *ref, int flags)
 	return false;
 }
 
-/* One table, if its lock is free.  Before that its map may go away, so it isn't looked at. */
+/* One table, if its lock is free. */
 static void
 move_table(const VdbTableRef *ref, const VdbTableKey *key, int flags)
 {
-	Oid			relid;
 	Relation	rel;
 	VdbMigrateResult result = {0};
+	bool		busy;
 
 	if (key->backend != -1 && key->backend != MyProcNumber)
 		return;
-	relid = vdb_migrate_relation(key);
-	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessShareLock))
+	rel = vdb_migrate_open(ref, key, &busy);
+	if (rel == NULL)
 		return;
-	rel = try_relation_open(relid, NoLock);
-	if (rel != NULL)
-	{
-		if (vdb_is_vdb(rel) && vdb_map_table_valid(ref) && promising(ref, flags))
-			(void) vdb_migrate_table(rel, flags, false, &result);
-		relation_close(rel, NoLock);
-	}
-	UnlockRelationOid(relid, AccessShareLock);
+	if (promising(ref, flags))
+		(void) vdb_migrate_table(rel, flags, false, &result);
+	relation_close(rel, AccessShareLock);
 }
 
 /* Has anything happened since this was last asked? */

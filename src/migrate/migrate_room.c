@@ -42,27 +42,20 @@ static TimestampTz warned_at = 0;
 
 /* Move what can be moved of one other table of the pool, own temporary ones included; no waiting for locks. */
 static bool
-help_table(const VdbTableKey *key, Oid except)
+help_table(const VdbTableRef *ref, const VdbTableKey *key, Oid except)
 {
-	Oid			relid;
 	Relation	rel;
 	VdbMigrateResult result = {0};
+	bool		busy;
 
 	if (key->backend != -1 && key->backend != MyProcNumber)
 		return false;
-	relid = vdb_migrate_relation(key);
-	if (!OidIsValid(relid) || relid == except)
+	rel = vdb_migrate_open(ref, key, &busy);
+	if (rel == NULL)
 		return false;
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-		return false;
-	rel = try_relation_open(relid, NoLock);
-	if (rel != NULL)
-	{
-		if (vdb_is_vdb(rel))
-			(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false, &result);
-		relation_close(rel, NoLock);
-	}
-	UnlockRelationOid(relid, AccessShareLock);
+	if (RelationGetRelid(rel) != except)
+		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false, &result);
+	relation_close(rel, AccessShareLock);
 	return VDB_MIGRATE_FREED(&result);
 }
 
@@ -78,7 +71,7 @@ help_others(VdbPool *pool, Relation rel)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			freed = help_table(&key, RelationGetRelid(rel));
+			freed = help_table(&ref, &key, RelationGetRelid(rel));
 	}
 	return freed;
 }
@@ -155,28 +148,22 @@ count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 /*
  * Count a table's segments, unless somebody has locked it, or has just made it: then
  * its map may go away while it is read, and the end of that transaction may help.
- * What nobody knows since an earlier server run is a crash's leftover, and stays.
  */
 static void
 count_table(const VdbTableRef *ref, const VdbTableKey *key, uint64 *segments, uint64 *owned)
 {
-	Oid			relid = vdb_migrate_relation(key);
 	uint64		some = 0;
+	bool		busy;
+	Relation	rel = vdb_migrate_open(ref, key, &busy);
 
-	if (!OidIsValid(relid))
+	if (rel == NULL)
 	{
-		if (vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation)
+		if (busy)
 			(*owned)++;
 		return;
 	}
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-	{
-		(*owned)++;
-		return;
-	}
-	if (vdb_map_table_valid(ref))
-		count_segments(ref, &some, owned);
-	UnlockRelationOid(relid, AccessShareLock);
+	count_segments(ref, &some, owned);
+	relation_close(rel, AccessShareLock);
 	*segments += some;
 	/* only its session can move a temporary table's rows */
 	if (key->backend != -1 && key->backend != MyProcNumber)

@@ -22,6 +22,7 @@
 #include "common/relpath.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -149,11 +150,38 @@ find_temporary(const VdbTableKey *key)
 	return found;
 }
 
-/* See migrate.h. */
-Oid
-vdb_migrate_relation(const VdbTableKey *key)
+static Oid
+find_relation(const VdbTableKey *key)
 {
 	return key->backend == -1 ? RelidByRelfilenumber(key->spc, key->relnode) : find_temporary(key);
+}
+
+/* See migrate.h. */
+Relation
+vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
+{
+	Oid			relid = find_relation(key);
+	Relation	rel;
+	VdbTableRef now;
+
+	if (!OidIsValid(relid))
+	{
+		/* its maker is in progress; or made in an earlier server run, it is a crash's leftover */
+		*busy = vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation;
+		return NULL;
+	}
+	*busy = !ConditionalLockRelationOid(relid, AccessShareLock);
+	if (*busy)
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel != NULL && vdb_is_vdb(rel) && vdb_table_open(rel, false, &now) &&
+		now.slot == ref->slot && now.generation == ref->generation)
+		return rel;
+	/* dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it is of a crashed run) */
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
 }
 
 /*

@@ -20,7 +20,6 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -53,28 +52,20 @@ worker_exit(int code, Datum arg)
 static bool
 work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 {
-	Oid			relid;
 	Relation	rel;
 	VdbMigrateResult result = {0};
 	VdbReason	reason;
+	bool		waiting;
+	bool		busy;
 	bool		done = false;
 
 	if (key->backend != -1)
 		return false;
-	relid = RelidByRelfilenumber(key->spc, key->relnode);
-	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessShareLock))
-		return false;
-	rel = try_relation_open(relid, NoLock);
+	rel = vdb_migrate_open(ref, key, &busy);
 	if (rel == NULL)
 		return false;
-	reason = VDB_REASON_NONE;
-	if (vdb_is_vdb(rel))
-	{
-		bool		waiting;
-
-		reason = vdb_migrate_due(ref, &waiting);
-		work_waiting = work_waiting || waiting;
-	}
+	reason = vdb_migrate_due(ref, &waiting);
+	work_waiting = work_waiting || waiting;
 	if (reason != VDB_REASON_NONE)
 	{
 		int			flags = VDB_MIGRATE_COMPACT;
