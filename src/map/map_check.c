@@ -97,7 +97,7 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 	if (!check_block_number(check, lb, block, _("stripe meta")))
 		return;
 	meta = vdb_map_body(check->ref->pool, block);
-	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_MAP_VERSION ||
+	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_META_VERSION(meta->flags) ||
 		meta->ncontinuations > VDB_META_CONTINUATIONS)
 	{
 		finding(check, lb, _("pool block %u is not a stripe meta"), block);

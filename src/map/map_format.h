@@ -177,6 +177,10 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 #define VDB_STRIPE_ZONES_INSIDE	0x04	/* few zone maps: in the place of 'continuations', there are none of those */
 #define VDB_META_CONTINUATIONS	1900
 
+/* A meta's version: 2 if zone maps are inside, which a reader of version 1 would not find. */
+#define VDB_META_VERSION(flags) \
+	(((flags) & VDB_STRIPE_ZONES_INSIDE) != 0 ? 2 : VDB_MAP_VERSION)
+
 /*
  * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to VDB_ZONES_INSIDE
  * lie in the meta block itself, from its byte 152 on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (from byte 24).

@@ -81,10 +81,10 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, co
 
 	memcpy(head, meta, offsetof(VdbStripeMeta, continuations));
 	head->magic = VDB_STRIPE_META_MAGIC;
-	head->version = VDB_MAP_VERSION;
 	head->flags &= ~VDB_STRIPE_ZONES_INSIDE;
 	if (inside > 0)
 		head->flags |= VDB_STRIPE_ZONES_INSIDE;
+	head->version = VDB_META_VERSION(head->flags);
 	head->ncontinuations = 0;
 	head->table_slot = ref->slot;
 	head->table_generation = ref->generation;
