@@ -651,6 +651,7 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 			pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, 1);
 		}
 		dead = 0;
+		VDB_STOP_POINT("vacuum_indexes_cleaned");
 	}
 	vs->indexes_cleaned = dead == 0;
 	vac_close_indexes(nindexes, indexes, NoLock);

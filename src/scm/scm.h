@@ -154,6 +154,9 @@ extern void vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const voi
 
 /* ---- records about ordinary pages (scm_redo.c) ---- */
 
+struct XLogReaderState;
+struct StringInfoData;
+
 /* The resource manager's second kind of records.  What they mean, and their redo, is pages/'s affair. */
 typedef struct VdbPageRedo
 {

@@ -68,7 +68,7 @@ crash($node);
 is(look($node), '1998 2000000', 'a delete before a checkpoint');
 
 # crashes at the places where bit and row change
-for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum_before_indexes vacuum_before_visible) : ())
+for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum_before_indexes vacuum_indexes_cleaned vacuum_before_visible) : ())
 {
 	$node->safe_psql('postgres', 'VACUUM t; CHECKPOINT');
 	is(fetches($node), '0', "$point: nothing to look up before");
@@ -81,6 +81,9 @@ for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum_bef
 	is(look($node), $seq, "$point: index-only and sequential scan agree");
 	is($seq, $before, "$point: nothing was deleted") if $point =~ /^table/;
 	verify_ok($node, 't', "$point: verified");
+	$node->safe_psql('postgres', 'VACUUM t');
+	is(look($node), $seq, "$point: the same when the next VACUUM has set bits");
+	verify_ok($node, 't', "$point: verified once more");
 	$node->safe_psql('postgres', "DELETE FROM t WHERE id % 500 = 7; INSERT INTO t SELECT g * 500 + 7, 'again' FROM generate_series(0, 3) g");
 	migrate($node, 't');
 }
