@@ -11,7 +11,7 @@ use VdbTest;
 
 plan skip_all => 'needs a pool' unless has_vdb();
 my $n = 250000;
-my $primary = new_node('mass', init => { allows_streaming => 1 }, conf => "vdb.scm_size = '8MB'\nfsync = off\nautovacuum = off\n");
+my $primary = new_node('mass', init => { allows_streaming => 1 }, conf => "vdb.scm_size = '8MB'\nfsync = off\nautovacuum = off\nwal_keep_size = '512MB'\n");
 $primary->safe_psql('postgres', "CREATE TABLE big (id int, v text); INSERT INTO big SELECT g, 'v' || g % 10 FROM generate_series(1, $n) g");
 migrate($primary, 'big');
 $primary->backup('b');
