@@ -55,12 +55,6 @@ VACUUM io1;
 SELECT * FROM io('io1', 1, 1000);
 SELECT relallvisible > 0 AND relallvisible <= relpages AS counted FROM pg_class WHERE oid = 'io1'::regclass;
 SELECT by_bitmap('io1', 1, 1000);
--- the planner counts on it, of itself
-BEGIN;
-SET LOCAL enable_seqscan = on;
-SET LOCAL vdb.enable_custom_scan = on;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM io1 WHERE id BETWEEN 1 AND 1000;
-ROLLBACK;
 
 -- a delete, and one taken back
 DELETE FROM io1 WHERE id = 500;
@@ -153,7 +147,13 @@ CREATE TABLE io2 (id int, v text) USING vdb WITH (autovacuum_enabled = off);
 CREATE INDEX ON io2 (id);
 INSERT INTO io2 SELECT g, 'v' FROM generate_series(1, 1000) g;
 SELECT vdb.migrate('io2') > 0 AS moved;
-VACUUM io2;
+VACUUM ANALYZE io2;
+-- the planner counts on it, of itself
+BEGIN;
+SET LOCAL enable_seqscan = on;
+SET LOCAL vdb.enable_custom_scan = on;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM io2 WHERE id BETWEEN 1 AND 20;
+ROLLBACK;
 SELECT * FROM io('io2', 1, 1000);
 VACUUM FULL io2;
 SELECT * FROM io('io2', 1, 1000);
@@ -164,7 +164,7 @@ TRUNCATE io2;
 BEGIN;
 INSERT INTO io2 SELECT g, 'aborted' FROM generate_series(1, 1000) g;
 ROLLBACK;
-SELECT * FROM io('io2', 1, 1000);
+SELECT n FROM io('io2', 1, 1000);
 INSERT INTO io2 SELECT g, 'v' FROM generate_series(1, 1000) g;
 SELECT vdb.migrate('io2') > 0 AS moved;
 VACUUM io2;
