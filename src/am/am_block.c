@@ -366,6 +366,18 @@ new_table_rows(Relation rel, int32 *attr_widths)
 	return (double) VDB_NEW_TABLE_PAGES * ((BLCKSZ - SizeOfPageHeaderData) / width);
 }
 
+/*
+ * Share of the logical blocks with rows that the visibility map has marked.  Those that were
+ * never used, or are empty by now, can't be marked; so there are no more than the rows need.
+ */
+static double
+visible_share(Relation rel, const VdbTableRef *ref, double rows)
+{
+	double		blocks = Min(rows * 3 / 2 / VDB_LB_ROWS, (double) vdb_map_limit(ref));
+
+	return Min(1.0, (double) Max(rel->rd_rel->relallvisible, 0) / Max(blocks, 1));
+}
+
 /* A table that nobody has vacuumed or analysed yet is taken to grow, as core takes it. */
 void
 vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
@@ -383,8 +395,7 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 		double		in_scm = numbers_in_scm(&ref);
 
 		*tuples = estimate_rows(rel, &ref, in_scm);
-		if (vdb_map_limit(&ref) > 0)
-			*allvisfrac = Min(1.0, (double) Max(rel->rd_rel->relallvisible, 0) / vdb_map_limit(&ref));
+		*allvisfrac = visible_share(rel, &ref, *tuples);
 		blocks = Max(1, (double) smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM) + in_scm / 100);
 	}
 	else if (!is_new)
