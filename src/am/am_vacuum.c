@@ -709,7 +709,7 @@ mark_visible(VacuumState *vs)
 static void
 report(VacuumState *vs, VacuumParams *params, TimestampTz started, TransactionId new_frozen)
 {
-	bool		logged = IsAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
+	bool		logged = AmAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
 	(params->log_min_duration == 0 ||
 	 TimestampDifferenceExceeds(started, GetCurrentTimestamp(), params->log_min_duration));
 

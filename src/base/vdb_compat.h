@@ -136,6 +136,7 @@ typedef BackendId ProcNumber;
 #define MyProcNumber			MyBackendId
 #define ProcNumberForTempRelations() BackendIdForTempRelations()
 
+#define AmAutoVacuumWorkerProcess()	IsAutoVacuumWorkerProcess()
 #define GetTempNamespaceProcNumber(namespace) GetTempNamespaceBackendId(namespace)
 
 /* The server's next transaction id and what belongs to it. */
