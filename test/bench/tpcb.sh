@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# pgbench's TPC-B, scale 10, 8 clients; and UPDATE by id of rows that are still in SCM. (goal: 0.8 of heap, both)
+# pgbench's TPC-B, scale 10, 8 clients; UPDATE and DELETE by id of rows that are still in SCM. (goal: 0.8 of heap)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-bench_open "TPC-B, scale 10, 8 clients; UPDATE of one recent row by id, 8 clients"
+bench_open "TPC-B, scale 10, 8 clients; UPDATE and DELETE of one recent row by id, 8 clients"
 for am in $ams; do
 	sql "CREATE DATABASE tpcb_$am"
 	extension_create -d "tpcb_$am"
@@ -29,11 +29,15 @@ if [ "$second" != heap ]; then
 	sql 'SELECT pg_reload_conf()' >/dev/null
 fi
 rows=20000
+many=500000
 printf '\\set id random(1, %s)\nUPDATE recent SET reading = reading + 1 WHERE id = :id\n' "$rows" >"$VDB_WORK/recent.sql"
+printf '\\set id random(1, %s)\nDELETE FROM recent_many WHERE id = :id\n' "$many" >"$VDB_WORK/delete.sql"
 for am in $ams; do
 	sql "CREATE TABLE recent (id int PRIMARY KEY, at timestamptz DEFAULT now(), reading float8, note text) USING $(using "$am")" -d "tpcb_$am"
 	sql "INSERT INTO recent SELECT i, now(), i, 'note ' || i FROM generate_series(1, $rows) i" -d "tpcb_$am"
-	sql 'VACUUM ANALYZE recent' -d "tpcb_$am"
+	sql "CREATE TABLE recent_many (LIKE recent INCLUDING ALL) USING $(using "$am")" -d "tpcb_$am"
+	sql "INSERT INTO recent_many SELECT i, now(), i, 'note ' || i FROM generate_series(1, $many) i" -d "tpcb_$am"
+	sql 'VACUUM ANALYZE recent, recent_many' -d "tpcb_$am"
 done
 for ((run = 1; run <= runs; run++)); do
 	for am in $ams; do
@@ -41,3 +45,9 @@ for ((run = 1; run <= runs; run++)); do
 	done
 done
 bench_report 'update recent' tps higher 'goal: 0.8'
+for ((run = 1; run <= runs; run++)); do
+	for am in $ams; do
+		bench_result 'delete recent' "$am" "$(bench_pgbench 8 "$VDB_WORK/delete.sql" "tpcb_$am")"
+	done
+done
+bench_report 'delete recent' tps higher 'goal: 0.8; the later runs find fewer and fewer rows'
