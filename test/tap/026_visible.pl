@@ -103,11 +103,18 @@ if (has_vdb())
 	my $vacuum = start_session($node);
 	session_query($vacuum, "SELECT 1");
 	$set->('wait', 'vacuum_before_indexes');
+	# a session takes settings over between two statements, once the signal has reached it
+	for (1 .. 600)
+	{
+		last if session_query($vacuum, 'SHOW vdb.stop_point') =~ /vacuum_before_indexes/;
+		select(undef, undef, undef, 0.1);
+	}
 	print { $vacuum->{to} } "VACUUM t;\n";
 	$node->poll_query_until('postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE query = 'VACUUM t;'")
 	  or fail('VACUUM stops');
 	$node->safe_psql('postgres', 'CHECKPOINT');
 	$set->('crash', 'vacuum_indexes_cleaned');
+	select(undef, undef, undef, 1);	# for the signal
 	end_session($_) for $vacuum, $holder;
 	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or fail('the server restarts');
 	$node->safe_psql('postgres', "ALTER SYSTEM RESET $_") for qw(vdb.stop_action vdb.stop_point);
