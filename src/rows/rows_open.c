@@ -20,9 +20,10 @@
  * exchange, may do as an owner does: take the segment, close it, or hand it
  * back again.  So a backend that goes on where it was needs no lock.  A table's
  * entries all belong to one partition, by a hash of the table; its open-segment
- * lock guards chains and lists.  Key and first logical block of an entry change
- * only outside of them.  The free list has a spinlock, taken alone or inside a
- * partition lock.  At most one partition lock is held at a time.
+ * lock guards chains and lists.  An entry's key changes only while it is in no
+ * chain, its first logical block only while it is in no list.  The free list
+ * has a spinlock, taken alone or inside a partition lock.  At most one partition
+ * lock is held at a time.
  *
  * Room.  A backend owns at most VDB_OPEN_PER_BACKEND segments, and there are
  * that many entries for each backend and VDB_OPEN_SPARE more.  So an entry is
