@@ -30,6 +30,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -125,6 +126,17 @@ vacuum_get_cutoffs(Relation rel, const VacuumParams *params, struct VacuumCutoff
 								 &cutoffs->FreezeLimit, &cutoffs->MultiXactCutoff);
 }
 #endif
+
+/* GROUP BY as the planner left it: from 16 on without columns that others determine. */
+static inline List *
+vdb_group_clause(const PlannerInfo *root)
+{
+#if PG_VERSION_NUM >= 160000
+	return root->processed_groupClause;
+#else
+	return root->parse->groupClause;
+#endif
+}
 
 /* ---- names: 17 ---- */
 

@@ -22,7 +22,9 @@
 
 int			vdb_chunk_rows = 8192;
 int			vdb_codec_force = -1;
+bool		vdb_debug_aggregate = false;
 int			vdb_debug_migrate = VDB_DEBUG_MIGRATE_OFF;
+bool		vdb_enable_aggregate = true;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
 int			vdb_migrate_after_ms = 10000;
@@ -121,6 +123,10 @@ define_pool(void)
 static void
 define_testing(void)
 {
+	DefineCustomBoolVariable("vdb.debug_aggregate",
+							 "Lets the planner take vectorised aggregation to cost nothing, for tests.",
+							 NULL, &vdb_debug_aggregate, false,
+							 PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vdb.debug_migrate",
 							 "Moves rows to stripes around each statement, for tests.",
 							 "settled: before each statement, what earlier transactions left in the pool; all: after each, rows of transactions in progress too.",
@@ -151,6 +157,10 @@ vdb_guc_init(void)
 							"Number of the encoding to use wherever it applies, or -1.",
 							NULL, &vdb_codec_force, -1, -1, 255,
 							PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.enable_aggregate",
+							 "Enables the planner's use of vectorised aggregation.",
+							 NULL, &vdb_enable_aggregate, true,
+							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vdb.enable_custom_scan",
 							 "Enables the planner's use of the vectorised scan.",
 							 NULL, &vdb_enable_custom_scan, true,

@@ -11,7 +11,9 @@ typedef enum VdbDebugMigrate
 
 extern int	vdb_chunk_rows;				/* rows a chunk, for tests (256..8192) */
 extern int	vdb_codec_force;			/* encoding number or -1 */
+extern bool vdb_debug_aggregate;		/* whatever it costs, for tests */
 extern int	vdb_debug_migrate;			/* VdbDebugMigrate, for tests */
+extern bool vdb_enable_aggregate;
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern int	vdb_migrate_after_ms;		/* age after which settled rows move */

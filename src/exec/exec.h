@@ -41,10 +41,19 @@ extern void vdb_charge_fetches(Relation rel, RelOptInfo *rinfo);
 
 /* ---- plan (exec_plan.c), execution (exec_scan.c) ---- */
 
+extern const CustomPathMethods vdb_scan_path_methods;
 extern const CustomScanMethods vdb_scan_methods;
 extern Node *vdb_create_scan_state(CustomScan *cscan);
 extern void vdb_exec_init(void);	/* _PG_init */
 
 #define VDB_SCAN_NAME	"VdbScan"
+
+/* ---- aggregation: plan (exec_agg_plan.c), execution (exec_agg.c) ---- */
+
+extern const CustomScanMethods vdb_agg_methods;
+extern Node *vdb_create_agg_state(CustomScan *cscan);
+extern void vdb_agg_init(void);		/* by vdb_exec_init */
+
+#define VDB_AGG_NAME	"VdbAggregate"
 
 #endif							/* VDB_EXEC_H */

@@ -38,7 +38,7 @@ static set_rel_pathlist_hook_type previous_pathlist_hook = NULL;
 static Plan *plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 							  List *clauses, List *custom_plans);
 
-static const CustomPathMethods vdb_path_methods = {
+const CustomPathMethods vdb_scan_path_methods = {
 	.CustomName = VDB_SCAN_NAME,
 	.PlanCustomPath = plan_custom_path
 };
@@ -168,7 +168,7 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	path->path.pathkeys = NIL;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = prunable;
-	path->methods = &vdb_path_methods;
+	path->methods = &vdb_scan_path_methods;
 	return path;
 }
 
@@ -257,4 +257,5 @@ vdb_exec_init(void)
 	previous_pathlist_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = vdb_rel_pathlist;
 	RegisterCustomScanMethods(&vdb_scan_methods);
+	vdb_agg_init();
 }

@@ -17,6 +17,7 @@
 #include "commands/explain.h"
 #include "executor/execdebug.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
@@ -24,59 +25,10 @@
 #include "utils/snapmgr.h"
 
 #include "exec/exec.h"
+#include "exec/exec_private.h"
 
 /* Logical blocks a parallel worker takes at a time: a chunk's worth in a large table. */
 #define VDB_PARALLEL_UNIT	32
-
-typedef struct SharedScan
-{
-	pg_atomic_uint64 next;
-	uint64		limit;
-	uint32		unit;
-	pg_atomic_uint64 stripes;
-	pg_atomic_uint64 chunks;
-	pg_atomic_uint64 pruned;
-	pg_atomic_uint64 rows_scm;
-	pg_atomic_uint64 rows_flash;
-} SharedScan;
-
-/* One decoded column of the rows in hand. */
-typedef struct ColumnValues
-{
-	int			attno;
-	Datum	   *values;				/* by position - first_pos */
-	bool	   *nulls;
-	VdbVectorHold hold;
-} ColumnValues;
-
-typedef struct VdbScanState
-{
-	CustomScanState css;
-	VdbBatch   *batch;
-	VdbPruner  *pruner;
-	int			ncolumns;
-	ColumnValues *columns;
-	int			max_attno;
-	bool		started;
-	int64		lb;
-	int64		limit;
-	int64		unit_end;
-	int			row;				/* in the batch */
-	bool		loaded;
-	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
-	uint32		decoded_to;
-	bool		decoded;
-	TupleTableSlot *heap_slot;		/* rows from SCM */
-	SharedScan *shared;
-	MemoryContext context;
-	/* figures saved from shared memory at shutdown */
-	bool		have_figures;
-	uint64		stripes;
-	uint64		chunks;
-	uint64		pruned;
-	uint64		rows_scm;
-	uint64		rows_flash;
-} VdbScanState;
 
 static void begin_scan(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *exec_scan(CustomScanState *node);
@@ -112,30 +64,55 @@ vdb_create_scan_state(CustomScan *cscan)
 	return (Node *) state;
 }
 
+VdbScanState *
+vdb_scan_state(PlanState *node)
+{
+	if (!IsA(node, CustomScanState) || ((CustomScanState *) node)->methods != &vdb_exec_methods)
+		elog(ERROR, "expected a %s node", VDB_SCAN_NAME);
+	return (VdbScanState *) node;
+}
+
 /* ---- begin and end ---- */
 
-/* The columns to decode: those named, or all when the whole row is. */
 static void
-choose_columns(VdbScanState *state, List *named)
+add_column(VdbScanState *state, int attno)
+{
+	VdbColumnValues *column = &state->columns[state->ncolumns++];
+
+	column->attno = attno;
+	column->values = palloc(sizeof(Datum) * VDB_LB_ROWS);
+	column->nulls = palloc(sizeof(bool) * VDB_LB_ROWS);
+	state->max_attno = Max(state->max_attno, attno);
+}
+
+/* The columns to decode: those named, or all when the whole row is.  First the ones that the filter reads. */
+static void
+choose_columns(VdbScanState *state, List *named, Plan *plan, Index varno)
 {
 	TupleDesc	desc = RelationGetDescr(state->css.ss.ss_currentRelation);
 	bool		all = list_member_int(named, InvalidAttrNumber);
+	Bitmapset  *filter = NULL;
+	bool		filter_all;
 
-	state->columns = palloc0(sizeof(ColumnValues) * Max(desc->natts, 1));
-	for (int i = 0; i < desc->natts; i++)
+	pull_varattnos((Node *) plan->qual, varno, &filter);
+	filter_all = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, filter);
+	state->columns = palloc0(sizeof(VdbColumnValues) * Max(desc->natts, 1));
+	for (int pass = 0; pass < 2; pass++)
 	{
-		ColumnValues *column;
+		for (int i = 0; i < desc->natts; i++)
+		{
+			bool		filtered = filter_all ||
+				bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, filter);
 
-		if (TupleDescAttr(desc, i)->attisdropped)
-			continue;
-		if (!all && !list_member_int(named, i + 1))
-			continue;
-		column = &state->columns[state->ncolumns++];
-		column->attno = i + 1;
-		column->values = palloc(sizeof(Datum) * VDB_LB_ROWS);
-		column->nulls = palloc(sizeof(bool) * VDB_LB_ROWS);
-		state->max_attno = i + 1;
+			if (TupleDescAttr(desc, i)->attisdropped || filtered != (pass == 0))
+				continue;
+			if (all || list_member_int(named, i + 1))
+				add_column(state, i + 1);
+		}
+		if (pass == 0)
+			state->nfiltered = state->ncolumns;
 	}
+	bms_free(filter);
 }
 
 /*
@@ -165,7 +142,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	state->context = CurrentMemoryContext;
 	if (estate->es_epq_active != NULL)
 		accept_any_slot(node);
-	choose_columns(state, plan->custom_private);
+	choose_columns(state, plan->custom_private, &plan->scan.plan, plan->scan.scanrelid);
 	if (plan->custom_exprs != NIL)
 		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, plan->scan.scanrelid,
 										  &node->ss.ps);
@@ -204,8 +181,8 @@ table_limit(Relation rel)
 }
 
 /* First call, and first call after a rescan. */
-static void
-start_scan(VdbScanState *state)
+void
+vdb_scan_start(VdbScanState *state)
 {
 	CustomScanState *node = &state->css;
 	Relation	rel = node->ss.ss_currentRelation;
@@ -246,7 +223,7 @@ next_block_forward(VdbScanState *state)
 
 	if (state->shared != NULL)
 	{
-		SharedScan *shared = state->shared;
+		VdbSharedScan *shared = state->shared;
 
 		if (state->lb + 1 < state->unit_end)
 		{
@@ -277,6 +254,34 @@ next_block_backward(VdbScanState *state)
 	return state->lb >= 0;
 }
 
+/* Read the block that the walk has come to. */
+static void
+read_block(VdbScanState *state)
+{
+	ExecClearTuple(state->heap_slot);
+	state->decoded = false;
+	vdb_batch_read(state->batch, (VdbLogicalBlock) state->lb,
+				   state->css.ss.ps.state->es_snapshot, InvalidTransactionId, false);
+	state->loaded = true;
+}
+
+/* For slices: the next block with rows in it, none of them taken; false at the end. */
+bool
+vdb_slice_next_block(VdbScanState *state)
+{
+	do
+	{
+		if (!next_block_forward(state))
+		{
+			state->loaded = false;
+			return false;
+		}
+		read_block(state);
+	} while (state->batch->nrows == 0);
+	state->row = 0;
+	return true;
+}
+
 /* Move one row; false at the end. */
 static bool
 move(VdbScanState *state, bool forward)
@@ -292,11 +297,7 @@ move(VdbScanState *state, bool forward)
 		}
 		if (!(forward ? next_block_forward(state) : next_block_backward(state)))
 			return false;
-		ExecClearTuple(state->heap_slot);
-		state->decoded = false;
-		vdb_batch_read(state->batch, (VdbLogicalBlock) state->lb,
-					   state->css.ss.ps.state->es_snapshot, InvalidTransactionId, false);
-		state->loaded = true;
+		read_block(state);
 		state->row = forward ? -1 : state->batch->nrows;
 	}
 }
@@ -322,7 +323,7 @@ decode_around(VdbScanState *state, uint32 pos)
 	Assert(end - first <= VDB_LB_ROWS && first <= pos && pos < end);
 	for (int c = 0; c < state->ncolumns; c++)
 	{
-		ColumnValues *column = &state->columns[c];
+		VdbColumnValues *column = &state->columns[c];
 
 		vdb_stripe_decode(batch->stripe, batch->rel, column->attno, first, (int) (end - first),
 						  column->values, column->nulls, &column->hold);
@@ -348,7 +349,7 @@ fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 	at = pos - state->decoded_from;
 	for (int c = 0; c < state->ncolumns; c++)
 	{
-		ColumnValues *column = &state->columns[c];
+		VdbColumnValues *column = &state->columns[c];
 
 		slot->tts_values[column->attno - 1] = column->values[at];
 		slot->tts_isnull[column->attno - 1] = column->nulls[at];
@@ -380,7 +381,7 @@ next_row(ScanState *node)
 	bool		forward = !ScanDirectionIsBackward(node->ps.state->es_direction);
 
 	if (!state->started)
-		start_scan(state);
+		vdb_scan_start(state);
 	ExecClearTuple(slot);
 	if (!move(state, forward))
 		return slot;
@@ -414,16 +415,16 @@ exec_scan(CustomScanState *node)
 static Size
 estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
 {
-	return sizeof(SharedScan);
+	return sizeof(VdbSharedScan);
 }
 
 static void
 initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
 	VdbScanState *state = (VdbScanState *) node;
-	SharedScan *shared = (SharedScan *) coordinate;
+	VdbSharedScan *shared = (VdbSharedScan *) coordinate;
 
-	memset(shared, 0, sizeof(SharedScan));
+	memset(shared, 0, sizeof(VdbSharedScan));
 	/* SSI: who inserts past the limit finds this lock */
 	PredicateLockRelation(node->ss.ss_currentRelation, node->ss.ps.state->es_snapshot);
 	shared->limit = (uint64) table_limit(node->ss.ss_currentRelation);
@@ -440,14 +441,14 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 static void
 reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
-	((VdbScanState *) node)->shared = (SharedScan *) coordinate;
-	pg_atomic_write_u64(&((SharedScan *) coordinate)->next, 0);
+	((VdbScanState *) node)->shared = (VdbSharedScan *) coordinate;
+	pg_atomic_write_u64(&((VdbSharedScan *) coordinate)->next, 0);
 }
 
 static void
 initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
 {
-	((VdbScanState *) node)->shared = (SharedScan *) coordinate;
+	((VdbScanState *) node)->shared = (VdbSharedScan *) coordinate;
 }
 
 /* Add this process's figures to the shared ones; the leader keeps a copy for EXPLAIN. */
@@ -455,7 +456,7 @@ static void
 shutdown_scan(CustomScanState *node)
 {
 	VdbScanState *state = (VdbScanState *) node;
-	SharedScan *shared = state->shared;
+	VdbSharedScan *shared = state->shared;
 	VdbBatch   *batch = state->batch;
 
 	if (shared == NULL || batch == NULL)

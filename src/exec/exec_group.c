@@ -1,0 +1,455 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_group.c
+ *	  Groups of rows, found by the values of the grouping columns.
+ *
+ * Two stages.  Within a slice, rows are first compared with an earlier row of
+ * the slice by the bits of their Datums: the same bits are the same value, and
+ * a dictionary gives the same pointer for the same value.  What that does not
+ * settle goes to a hash table, which compares by value: with the bits for types
+ * whose equality is that of their bits, bytewise for text and bytea, and by the
+ * type's own functions for all others (floats with their two zeroes, numeric,
+ * collations that take different strings for equal).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "base/vdb_compat.h"
+#include "exec/exec_private.h"
+
+/* Rows of a slice remembered by their bits. */
+#define VDB_MEMO_SLOTS		256
+#define VDB_MEMO_NONE		0xFFFF
+
+typedef enum KeyKind
+{
+	KEY_BITS,						/* by value, equal if the bits are */
+	KEY_BYTES,						/* varlena, equal if the bytes are */
+	KEY_FUNCTION					/* ask the type */
+} KeyKind;
+
+typedef struct GroupKey
+{
+	KeyKind		kind;
+	bool		byval;
+	int16		typlen;
+	uint64		mask;				/* KEY_BITS: the bits that count, whether the Datum was sign-extended or not */
+	Oid			collation;
+	FmgrInfo	equal;
+	FmgrInfo	hash;
+} GroupKey;
+
+/* Entry of the hash table; the key is the group itself. */
+typedef struct GroupEntry
+{
+	VdbGroup   *group;
+	uint32		hash;
+	char		status;
+} GroupEntry;
+
+struct VdbGroups
+{
+	int			ncolumns;
+	int			nkeys;				/* columns that make the group; the rest are carried */
+	GroupKey   *keys;				/* all columns */
+	Size		nulls_at;			/* in a group's memory: bool[ncolumns] */
+	Size		values_at;			/* Datum[ncolumns] */
+	Size		states_at;
+	Size		group_bytes;
+	MemoryContext context;
+	VdbGroupInit init;
+	void	   *init_arg;
+	struct groups_hash *table;		/* NULL until needed */
+	MemoryContext table_context;
+	VdbGroup   *first;
+	VdbGroup   *last;
+	uint64		count;
+	const VdbInput *inputs;			/* the row looked up: column values by 'row' */
+	int			row;
+};
+
+static bool probe_equals(VdbGroups *groups, const VdbGroup *group);
+
+/*
+ * Lookups are of the row that private_data names (a null key); while the
+ * table grows, nothing is compared.
+ */
+#define SH_PREFIX		groups
+#define SH_ELEMENT_TYPE GroupEntry
+#define SH_KEY_TYPE		VdbGroup *
+#define SH_KEY			group
+#define SH_HASH_KEY(tb, key) ((key)->hash)
+#define SH_EQUAL(tb, a, b) probe_equals((VdbGroups *) (tb)->private_data, (b) == NULL ? (a) : (b))
+#define SH_SCOPE		static inline
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) ((a)->hash)
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* ---- making ---- */
+
+/* Equality that is that of the bits (of the type's length, so of the Datum). */
+static bool
+equal_by_bits(Oid function)
+{
+	switch (function)
+	{
+		case F_BOOLEQ:
+		case F_CHAREQ:
+		case F_INT2EQ:
+		case F_INT4EQ:
+		case F_INT8EQ:
+		case F_OIDEQ:
+		case F_DATE_EQ:
+		case F_TIME_EQ:
+		case F_TIMESTAMP_EQ:
+		case F_TIMESTAMPTZ_EQ:
+		case F_CASH_EQ:
+		case F_ENUM_EQ:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static KeyKind
+key_kind(const VdbGroupColumn *column, Oid function, bool byval)
+{
+	if (byval && equal_by_bits(function))
+		return KEY_BITS;
+	if (function == F_BYTEAEQ)
+		return KEY_BYTES;
+	if (function == F_TEXTEQ && get_collation_isdeterministic(column->collation))
+		return KEY_BYTES;
+	return KEY_FUNCTION;
+}
+
+static void
+make_key(GroupKey *key, const VdbGroupColumn *column)
+{
+	RegProcedure left;
+	RegProcedure right;
+	Oid			function;
+
+	get_typlenbyval(column->type, &key->typlen, &key->byval);
+	key->mask = key->byval && key->typlen < 8 ? (UINT64CONST(1) << (8 * key->typlen)) - 1 : PG_UINT64_MAX;
+	key->collation = column->collation;
+	key->kind = KEY_FUNCTION;
+	if (!OidIsValid(column->eq_op))
+		return;
+	function = get_opcode(column->eq_op);
+	key->kind = key_kind(column, function, key->byval);
+	if (key->kind != KEY_FUNCTION)
+		return;
+	if (!get_op_hash_functions(column->eq_op, &left, &right))
+		elog(ERROR, "could not find hash function for hash operator %u", column->eq_op);
+	fmgr_info(function, &key->equal);
+	fmgr_info(right, &key->hash);
+}
+
+VdbGroups *
+vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
+				  MemoryContext context, VdbGroupInit init, void *init_arg)
+{
+	VdbGroups  *groups = palloc0(sizeof(VdbGroups));
+
+	groups->ncolumns = ncolumns;
+	groups->keys = palloc0(sizeof(GroupKey) * Max(ncolumns, 1));
+	for (int i = 0; i < ncolumns; i++)
+	{
+		make_key(&groups->keys[i], &columns[i]);
+		if (OidIsValid(columns[i].eq_op))
+		{
+			Assert(groups->nkeys == i);
+			groups->nkeys++;
+		}
+	}
+	groups->values_at = MAXALIGN(sizeof(VdbGroup));
+	groups->states_at = groups->values_at + MAXALIGN(sizeof(Datum) * ncolumns);
+	groups->nulls_at = groups->states_at + MAXALIGN(state_bytes);
+	groups->group_bytes = groups->nulls_at + sizeof(bool) * ncolumns;
+	groups->context = context;
+	groups->init = init;
+	groups->init_arg = init_arg;
+	return groups;
+}
+
+void
+vdb_groups_reset(VdbGroups *groups)
+{
+	groups->table = NULL;			/* its memory went with the context */
+	groups->first = groups->last = NULL;
+	groups->count = 0;
+}
+
+/* ---- a group's parts ---- */
+
+static inline Datum *
+group_values(const VdbGroups *groups, const VdbGroup *group)
+{
+	return (Datum *) ((char *) group + groups->values_at);
+}
+
+static inline bool *
+group_nulls(const VdbGroups *groups, const VdbGroup *group)
+{
+	return (bool *) ((char *) group + groups->nulls_at);
+}
+
+char *
+vdb_group_states(const VdbGroups *groups, VdbGroup *group)
+{
+	return (char *) group + groups->states_at;
+}
+
+Datum
+vdb_group_value(const VdbGroups *groups, VdbGroup *group, int column, bool *isnull)
+{
+	Assert(column >= 0 && column < groups->ncolumns);
+	*isnull = group_nulls(groups, group)[column];
+	return group_values(groups, group)[column];
+}
+
+VdbGroup *
+vdb_groups_first(const VdbGroups *groups)
+{
+	return groups->first;
+}
+
+uint64
+vdb_groups_count(const VdbGroups *groups)
+{
+	return groups->count;
+}
+
+/* ---- by value ---- */
+
+static inline uint32
+hash_bits(uint64 bits)
+{
+	return (uint32) ((bits * UINT64CONST(0x9E3779B97F4A7C15)) >> 32);
+}
+
+static uint32
+hash_bytes_of(Datum value)
+{
+	struct varlena *image = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
+	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(image), VARSIZE_ANY_EXHDR(image));
+
+	if ((Pointer) image != DatumGetPointer(value))
+		pfree(image);
+	return hash;
+}
+
+static uint32
+hash_value(GroupKey *key, Datum value)
+{
+	switch (key->kind)
+	{
+		case KEY_BITS:
+			return hash_bits((uint64) value & key->mask);
+		case KEY_BYTES:
+			return hash_bytes_of(value);
+		default:
+			return DatumGetUInt32(FunctionCall1Coll(&key->hash, key->collation, value));
+	}
+}
+
+/* a: as stored in a group, never toasted; b: as it came */
+static bool
+bytes_equal(Datum a, Datum b)
+{
+	struct varlena *left = (struct varlena *) DatumGetPointer(a);
+	struct varlena *right = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(b));
+	Size		len = VARSIZE_ANY_EXHDR(left);
+	bool		equal = len == VARSIZE_ANY_EXHDR(right) &&
+		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), len) == 0;
+
+	if ((Pointer) right != DatumGetPointer(b))
+		pfree(right);
+	return equal;
+}
+
+static bool
+values_equal(GroupKey *key, Datum a, Datum b)
+{
+	switch (key->kind)
+	{
+		case KEY_BITS:
+			return (((uint64) a ^ (uint64) b) & key->mask) == 0;
+		case KEY_BYTES:
+			return bytes_equal(a, b);
+		default:
+			return DatumGetBool(FunctionCall2Coll(&key->equal, key->collation, a, b));
+	}
+}
+
+static bool
+probe_equals(VdbGroups *groups, const VdbGroup *group)
+{
+	const Datum *values = group_values(groups, group);
+	const bool *nulls = group_nulls(groups, group);
+
+	for (int i = 0; i < groups->nkeys; i++)
+	{
+		const VdbInput *input = &groups->inputs[i];
+
+		if (nulls[i] != input->nulls[groups->row])
+			return false;
+		if (!nulls[i] && !values_equal(&groups->keys[i], values[i], input->values[groups->row]))
+			return false;
+	}
+	return true;
+}
+
+static uint32
+probe_hash(VdbGroups *groups)
+{
+	uint32		hash = 0;
+
+	for (int i = 0; i < groups->nkeys; i++)
+	{
+		const VdbInput *input = &groups->inputs[i];
+		uint32		one = input->nulls[groups->row] ? 0 :
+			hash_value(&groups->keys[i], input->values[groups->row]);
+
+		hash = hash_combine(hash, one);
+	}
+	return murmurhash32(hash);
+}
+
+/* A copy that lives in the group: varlenas without compression. */
+static Datum
+keep_value(const GroupKey *key, Datum value)
+{
+	if (key->byval)
+		return value;
+	if (key->typlen == -1)
+	{
+		struct varlena *image = (struct varlena *) DatumGetPointer(value);
+
+		if (VARATT_IS_COMPRESSED(image) || VARATT_IS_EXTERNAL(image))
+			return PointerGetDatum(pg_detoast_datum_copy(image));
+	}
+	return datumCopy(value, false, key->typlen);
+}
+
+static VdbGroup *
+new_group(VdbGroups *groups, uint32 hash)
+{
+	MemoryContext old = MemoryContextSwitchTo(groups->context);
+	VdbGroup   *group = palloc0(groups->group_bytes);
+
+	group->hash = hash;
+	for (int i = 0; i < groups->ncolumns; i++)
+	{
+		const VdbInput *input = &groups->inputs[i];
+		bool		isnull = input->nulls[groups->row];
+
+		group_nulls(groups, group)[i] = isnull;
+		if (!isnull)
+			group_values(groups, group)[i] = keep_value(&groups->keys[i],
+														input->values[groups->row]);
+	}
+	groups->init(groups->init_arg, vdb_group_states(groups, group));
+	if (groups->last != NULL)
+		groups->last->next = group;
+	else
+		groups->first = group;
+	groups->last = group;
+	groups->count++;
+	MemoryContextSwitchTo(old);
+	return group;
+}
+
+/* The group of the row that the probe names. */
+static VdbGroup *
+find_by_value(VdbGroups *groups)
+{
+	uint32		hash = probe_hash(groups);
+	GroupEntry *entry;
+	bool		found;
+
+	if (groups->table == NULL)
+		groups->table = groups_create(groups->context, 64, groups);
+	entry = groups_insert_hash(groups->table, NULL, hash, &found);
+	if (!found)
+	{
+		entry->group = NULL;
+		entry->hash = hash;
+		entry->group = new_group(groups, hash);
+	}
+	return entry->group;
+}
+
+/* ---- by bits ---- */
+
+static inline uint32
+memo_slot(const VdbInput *inputs, int ncolumns, int row)
+{
+	uint64		bits = 0;
+
+	for (int i = 0; i < ncolumns; i++)
+		bits = (bits ^ (uint64) inputs[i].values[row] ^ inputs[i].nulls[row]) *
+			UINT64CONST(0x9E3779B97F4A7C15);
+	return (uint32) (bits >> 56);
+}
+
+static inline bool
+same_bits(const VdbInput *inputs, int ncolumns, int row, int other)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		if (inputs[i].values[row] != inputs[i].values[other] ||
+			inputs[i].nulls[row] != inputs[i].nulls[other])
+			return false;
+	}
+	return true;
+}
+
+VdbGroup *
+vdb_groups_only(VdbGroups *groups)
+{
+	Assert(groups->ncolumns == 0);
+	if (groups->first == NULL)
+		(void) new_group(groups, 0);
+	return groups->first;
+}
+
+void
+vdb_groups_find(VdbGroups *groups, const VdbInput *inputs, const uint16 *at, int n,
+				VdbGroup **found)
+{
+	uint16		memo[VDB_MEMO_SLOTS];
+
+	StaticAssertDecl(VDB_MEMO_SLOTS == 1 << 8, "memo_slot gives 8 bits");
+	Assert(n <= VDB_LB_ROWS);
+	memset(memo, 0xFF, sizeof(memo));
+	groups->inputs = inputs;
+	for (int i = 0; i < n; i++)
+	{
+		uint32		slot = memo_slot(inputs, groups->nkeys, at[i]);
+		uint16		other = memo[slot];
+
+		if (other != VDB_MEMO_NONE &&
+			same_bits(inputs, groups->nkeys, at[i], at[other]))
+		{
+			found[i] = found[other];
+			continue;
+		}
+		groups->row = at[i];
+		found[i] = find_by_value(groups);
+		memo[slot] = (uint16) i;
+	}
+	groups->inputs = NULL;
+}

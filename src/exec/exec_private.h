@@ -1,0 +1,187 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_private.h
+ *	  What the files of exec/ share: the scan's state, slices of rows, groups, aggregates.
+ *
+ * A slice is a run of rows, all of one logical block (256 row numbers at most) and, on flash, of one vector.  Each column
+ * that is wanted lies in an array; at[i] is the place of row i in all of them.  So rows that a filter drops cost nothing
+ * but their place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef VDB_EXEC_PRIVATE_H
+#define VDB_EXEC_PRIVATE_H
+
+#include "lib/ilist.h"
+#include "port/atomics.h"
+
+#include "exec/exec.h"
+
+/* ---- the scan (exec_scan.c, exec_slice.c) ---- */
+
+/* What the processes of a parallel scan share. */
+typedef struct VdbSharedScan
+{
+	pg_atomic_uint64 next;
+	uint64		limit;
+	uint32		unit;
+	pg_atomic_uint64 stripes;
+	pg_atomic_uint64 chunks;
+	pg_atomic_uint64 pruned;
+	pg_atomic_uint64 rows_scm;
+	pg_atomic_uint64 rows_flash;
+} VdbSharedScan;
+
+/* One wanted column of the rows in hand. */
+typedef struct VdbColumnValues
+{
+	int			attno;
+	Datum	   *values;				/* VDB_LB_ROWS; row by row: by position - decoded_from; slices: by at[] */
+	bool	   *nulls;
+	VdbVectorHold hold;
+} VdbColumnValues;
+
+typedef struct VdbScanState
+{
+	CustomScanState css;
+	VdbBatch   *batch;
+	VdbPruner  *pruner;
+	int			ncolumns;
+	int			nfiltered;			/* the first so many columns are all that the filter reads */
+	VdbColumnValues *columns;
+	int			max_attno;
+	bool		started;
+	int64		lb;
+	int64		limit;
+	int64		unit_end;
+	int			row;				/* in the batch; slices: first row not yet taken */
+	bool		loaded;
+	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
+	uint32		decoded_to;
+	bool		decoded;
+	TupleTableSlot *heap_slot;		/* rows from SCM */
+	int			nrows;				/* of the slice */
+	uint16		at[VDB_LB_ROWS];
+	uint8		index[VDB_LB_ROWS]; /* in the LB, of the slice's rows */
+	VdbSharedScan *shared;
+	MemoryContext context;
+	/* figures saved from shared memory at shutdown */
+	bool		have_figures;
+	uint64		stripes;
+	uint64		chunks;
+	uint64		pruned;
+	uint64		rows_scm;
+	uint64		rows_flash;
+} VdbScanState;
+
+/* exec_scan.c */
+extern VdbScanState *vdb_scan_state(PlanState *node);	/* the node must be one of our scans */
+extern void vdb_scan_start(VdbScanState *scan);
+extern bool vdb_slice_next_block(VdbScanState *scan);
+
+/*
+ * exec_slice.c.  Read the next slice and filter it: number of rows left, 0 only at the end.  Datums by reference are good
+ * until the next call.  May do I/O; no lock held.
+ */
+extern int	vdb_scan_next_slice(VdbScanState *scan);
+
+/* Put row i of the slice into the scan's slot, for expressions; the slot's column values are good as long as the slice. */
+extern TupleTableSlot *vdb_slice_slot(VdbScanState *scan, int i);
+
+/* The column's arrays, or NULL if the scan doesn't read it. */
+extern VdbColumnValues *vdb_slice_column(VdbScanState *scan, int attno);
+
+/* ---- inputs ---- */
+
+/* A column of the slice or the results of an expression; both by at[]. */
+typedef struct VdbInput
+{
+	const Datum *values;
+	const bool *nulls;
+} VdbInput;
+
+/* ---- groups (exec_group.c) ---- */
+
+/*
+ * One group: its grouping columns, columns that depend on them ('carried': those of its first row), and the aggregates'
+ * states.  Where in the memory behind it they lie is the same for all groups of a set.
+ */
+typedef struct VdbGroup
+{
+	struct VdbGroup *next;			/* in order of appearance */
+	uint32		hash;
+} VdbGroup;
+
+typedef struct VdbGroups VdbGroups;
+
+/* Initialize the states of a new group (zeroed). */
+typedef void (*VdbGroupInit) (void *arg, char *states);
+
+typedef struct VdbGroupColumn
+{
+	Oid			eq_op;				/* InvalidOid: carried */
+	Oid			type;
+	Oid			collation;
+} VdbGroupColumn;
+
+/*
+ * An empty set.  Those with an equality operator come first in columns[].  Groups live in 'context', which the caller owns
+ * and resets before vdb_groups_reset.  The set itself lives in the current memory context.
+ */
+extern VdbGroups *vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
+									MemoryContext context, VdbGroupInit init, void *init_arg);
+extern void vdb_groups_reset(VdbGroups *groups);
+
+/* The group of each row at[0..n), n <= VDB_LB_ROWS; made if it is new.  Calls the types' functions in the current memory context. */
+extern void vdb_groups_find(VdbGroups *groups, const VdbInput *inputs, const uint16 *at, int n, VdbGroup **found);
+
+/* For a set without columns: its only group. */
+extern VdbGroup *vdb_groups_only(VdbGroups *groups);
+
+extern VdbGroup *vdb_groups_first(const VdbGroups *groups);
+extern uint64 vdb_groups_count(const VdbGroups *groups);
+extern char *vdb_group_states(const VdbGroups *groups, VdbGroup *group);
+extern Datum vdb_group_value(const VdbGroups *groups, VdbGroup *group, int column, bool *isnull);
+
+/* ---- aggregates (exec_aggregate.c, exec_kernel.c) ---- */
+
+/*
+ * A transition function as loops over slices.  A state is 'bytes' long, and all zeroes at first.
+ * 'add' gets states by row: groups[i] + offset; 'add_one' gets one for all rows.
+ */
+typedef struct VdbKernel
+{
+	Oid			transfn;
+	Size		bytes;
+	void		(*add) (char **states, Size offset, const VdbInput *input, const uint16 *at, int n);
+	void		(*add_one) (char *state, const VdbInput *input, const uint16 *at, int n);
+	Datum		(*result) (const char *state, bool *isnull);	/* the transition value; palloc'd if by reference */
+} VdbKernel;
+
+extern const VdbKernel *vdb_kernel_find(Oid transfn);	/* or NULL */
+
+typedef struct VdbAggregate VdbAggregate;
+
+/* Can this aggregate be computed here?  Plan time.  vectorised (may be NULL): by a kernel. */
+extern bool vdb_aggregate_known(const Aggref *aggref, bool *vectorised);
+
+/*
+ * call_context: what transition functions are told they run in; its curaggcontext is where transition values live, and
+ * its tmpcontext what they may leave behind at each call.
+ */
+extern VdbAggregate *vdb_aggregate_create(const Aggref *aggref, AggState *call_context);
+extern Size vdb_aggregate_bytes(const VdbAggregate *aggregate);
+extern bool vdb_aggregate_vectorised(const VdbAggregate *aggregate);
+extern void vdb_aggregate_init(VdbAggregate *aggregate, char *state);	/* state: zeroed */
+
+/*
+ * Take in rows at[0..n) of the inputs (its arguments); states[i] + offset is the state of row i's group.  With 'one' they
+ * are all of states[0]'s.
+ */
+extern void vdb_aggregate_add(VdbAggregate *aggregate, char **states, Size offset, bool one,
+							  const VdbInput *inputs, const uint16 *at, int n);
+
+/* The partial result, as core's Agg node hands it to its other half; palloc'd or in the state, if by reference. */
+extern Datum vdb_aggregate_result(VdbAggregate *aggregate, char *state, bool *isnull);
+
+#endif							/* VDB_EXEC_PRIVATE_H */
