@@ -20,6 +20,9 @@
 /* Compiled clauses that zone maps can answer 'no row' to. */
 typedef struct VdbPruner VdbPruner;
 
+/* Is it constant during one scan: no columns, nothing volatile, no subplan to run? */
+extern bool vdb_is_comparand(Node *node);
+
 /* Can any part of the clause be used to prune?  Plan time. */
 extern bool vdb_prunable(Node *clause, Index varno);
 

@@ -18,6 +18,8 @@
 #include "executor/nodeHash.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "base/vdb_compat.h"
@@ -60,6 +62,7 @@ typedef struct VdbAggScanState
 	ExprState **exprs;				/* of inputs; NULL: a column */
 	Datum	  **results;			/* arrays behind inputs that are expressions */
 	bool	  **result_nulls;
+	bool	   *result_moves;		/* it may lie in the scan's slot: a ctid */
 	bool		any_expr;
 	int			ncalls;
 	AggCall    *calls;
@@ -120,6 +123,7 @@ add_input(VdbAggScanState *state, Expr *expr)
 	state->exprs[i] = ExecInitExpr(expr, &state->scan->css.ss.ps);
 	state->inputs[i].values = state->results[i] = palloc0(sizeof(Datum) * VDB_LB_ROWS);
 	state->inputs[i].nulls = state->result_nulls[i] = palloc0(sizeof(bool) * VDB_LB_ROWS);
+	state->result_moves[i] = get_typlen(exprType((Node *) expr)) == sizeof(ItemPointerData);
 	state->any_expr = true;
 	return i;
 }
@@ -241,6 +245,7 @@ make_parts(VdbAggScanState *state, List *tlist, List *eq_ops)
 	state->exprs = palloc0(sizeof(ExprState *) * Max(ninputs, 1));
 	state->results = palloc0(sizeof(Datum *) * Max(ninputs, 1));
 	state->result_nulls = palloc0(sizeof(bool *) * Max(ninputs, 1));
+	state->result_moves = palloc0(sizeof(bool) * Max(ninputs, 1));
 	state->calls = palloc0(sizeof(AggCall) * Max(list_length(tlist), 1));
 	state->noutputs = list_length(tlist);
 	state->outputs = palloc0(sizeof(AggOutput) * Max(state->noutputs, 1));
@@ -329,6 +334,13 @@ evaluate_input(VdbAggScanState *state, int input, int at, ExprContext *econtext)
 	if (state->exprs[input] == NULL)
 		return;
 	value = ExecEvalExprSwitchContext(state->exprs[input], econtext, &isnull);
+	if (state->result_moves[input] && !isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+
+		value = datumCopy(value, false, sizeof(ItemPointerData));
+		MemoryContextSwitchTo(old);
+	}
 	state->results[input][at] = isnull ? (Datum) 0 : value;
 	state->result_nulls[input][at] = isnull;
 }

@@ -26,10 +26,6 @@
 #include "base/vdb_compat.h"
 #include "exec/exec_private.h"
 
-/* Rows of a slice remembered by their bits. */
-#define VDB_MEMO_SLOTS		256
-#define VDB_MEMO_NONE		0xFFFF
-
 typedef enum KeyKind
 {
 	KEY_BITS,						/* by value, equal if the bits are */
@@ -237,7 +233,7 @@ vdb_groups_count(const VdbGroups *groups)
 static inline uint32
 hash_bits(uint64 bits)
 {
-	return (uint32) ((bits * UINT64CONST(0x9E3779B97F4A7C15)) >> 32);
+	return (uint32) (vdb_mix_bits(bits) >> 32);
 }
 
 static uint32
@@ -400,8 +396,7 @@ memo_slot(const VdbInput *inputs, int ncolumns, int row)
 	uint64		bits = 0;
 
 	for (int i = 0; i < ncolumns; i++)
-		bits = (bits ^ (uint64) inputs[i].values[row] ^ inputs[i].nulls[row]) *
-			UINT64CONST(0x9E3779B97F4A7C15);
+		bits = vdb_mix_bits(bits ^ (uint64) inputs[i].values[row] ^ inputs[i].nulls[row]);
 	return (uint32) (bits >> 56);
 }
 

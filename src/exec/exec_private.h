@@ -38,8 +38,11 @@ typedef struct VdbColumnValues
 	int			attno;
 	Datum	   *values;				/* VDB_LB_ROWS; row by row: by position - decoded_from; slices: by at[] */
 	bool	   *nulls;
+	bool		ready;				/* slices: decoded */
 	VdbVectorHold hold;
 } VdbColumnValues;
+
+typedef struct VdbFilter VdbFilter;
 
 typedef struct VdbScanState
 {
@@ -47,7 +50,6 @@ typedef struct VdbScanState
 	VdbBatch   *batch;
 	VdbPruner  *pruner;
 	int			ncolumns;
-	int			nfiltered;			/* the first so many columns are all that the filter reads */
 	VdbColumnValues *columns;
 	int			max_attno;
 	bool		started;
@@ -60,7 +62,10 @@ typedef struct VdbScanState
 	uint32		decoded_to;
 	bool		decoded;
 	TupleTableSlot *heap_slot;		/* rows from SCM */
-	int			nrows;				/* of the slice */
+	bool		sliced;				/* rows are taken from slices */
+	VdbFilter  *filter;				/* slices; NULL: none */
+	int			current;			/* next row of the slice, when rows are returned one by one */
+	int			nrows;				/* of the slice, those that passed the filter so far */
 	uint16		at[VDB_LB_ROWS];
 	uint8		index[VDB_LB_ROWS]; /* in the LB, of the slice's rows */
 	VdbSharedScan *shared;
@@ -85,11 +90,29 @@ extern bool vdb_slice_next_block(VdbScanState *scan);
  */
 extern int	vdb_scan_next_slice(VdbScanState *scan);
 
-/* Put row i of the slice into the scan's slot, for expressions; the slot's column values are good as long as the slice. */
+/* The next row that passes the filter, in the scan's slot; NULL at the end.  Clauses that aren't loops are evaluated no sooner. */
+extern TupleTableSlot *vdb_scan_next_row(VdbScanState *scan);
+
+/* Make the column's arrays hold the slice; needed after vdb_scan_next_slice for no column. */
+extern void vdb_slice_need(VdbScanState *scan, int column);
+
+/*
+ * Put row i of the slice into the scan's slot, for expressions: all columns, or those listed.  The slot's values are
+ * good as long as the slice.
+ */
 extern TupleTableSlot *vdb_slice_slot(VdbScanState *scan, int i);
+extern TupleTableSlot *vdb_slice_fill(VdbScanState *scan, int i, const int *columns, int ncolumns);
 
 /* The column's arrays, or NULL if the scan doesn't read it. */
 extern VdbColumnValues *vdb_slice_column(VdbScanState *scan, int attno);
+
+/* ---- the filter over slices (exec_filter.c) ---- */
+
+extern VdbFilter *vdb_filter_create(VdbScanState *scan);	/* NULL: no filter */
+extern void vdb_filter_rescan(VdbFilter *filter);	/* comparands may have changed */
+extern int	vdb_filter_vectorised(const VdbFilter *filter); /* clauses that are loops */
+extern void vdb_filter_slice(VdbFilter *filter);	/* thin a new slice out by these */
+extern bool vdb_filter_row(VdbFilter *filter, int i);	/* does row i pass the other clauses? */
 
 /* ---- inputs ---- */
 
@@ -99,6 +122,45 @@ typedef struct VdbInput
 	const Datum *values;
 	const bool *nulls;
 } VdbInput;
+
+/* A value's bits, mixed; the upper ones are the good ones. */
+static inline uint64
+vdb_mix_bits(uint64 bits)
+{
+	return bits * UINT64CONST(0x9E3779B97F4A7C15);
+}
+
+/*
+ * Rows of a slice, found again by the bits of one input: who has worked something out for a row need not do so for
+ * another with the same bits, which are the same value.
+ */
+#define VDB_MEMO_SLOTS		256
+#define VDB_MEMO_NONE		0xFFFF
+
+typedef struct VdbMemo
+{
+	uint16		row[VDB_MEMO_SLOTS];
+} VdbMemo;
+
+static inline void
+vdb_memo_reset(VdbMemo *memo)
+{
+	memset(memo, 0xFF, sizeof(*memo));
+}
+
+/* An earlier row with the same bits as the one at 'row', or -1: then this one is remembered. */
+static inline int
+vdb_memo_look(VdbMemo *memo, const VdbInput *input, int row)
+{
+	uint16	   *slot = &memo->row[vdb_mix_bits((uint64) input->values[row] ^ input->nulls[row]) >> 56];
+	int			other = *slot;
+
+	if (other != VDB_MEMO_NONE && input->values[other] == input->values[row] &&
+		input->nulls[other] == input->nulls[row])
+		return other;
+	*slot = (uint16) row;
+	return -1;
+}
 
 /* ---- groups (exec_group.c) ---- */
 

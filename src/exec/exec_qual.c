@@ -99,8 +99,8 @@ column_of(Node *node, Index varno)
 }
 
 /* Constant during one scan: no columns, nothing volatile, no subplan to run. */
-static bool
-is_comparand(Node *node)
+bool
+vdb_is_comparand(Node *node)
 {
 	return !contain_var_clause(node) && !contain_volatile_functions(node) &&
 		!contain_subplans(node);
@@ -141,9 +141,9 @@ match_operator(OpExpr *op, Index varno, Comparison *c)
 	right = lsecond(op->args);
 	c->opno = op->opno;
 	c->collation = op->inputcollid;
-	if ((c->var = column_of(left, varno)) != NULL && is_comparand(right))
+	if ((c->var = column_of(left, varno)) != NULL && vdb_is_comparand(right))
 		c->arg = (Expr *) right;
-	else if ((c->var = column_of(right, varno)) != NULL && is_comparand(left))
+	else if ((c->var = column_of(right, varno)) != NULL && vdb_is_comparand(left))
 	{
 		c->arg = (Expr *) left;
 		c->opno = get_commutator(op->opno);
@@ -161,7 +161,7 @@ match_array(ScalarArrayOpExpr *op, Index varno, Comparison *c)
 	if (!op->useOr)
 		return false;
 	c->var = column_of(linitial(op->args), varno);
-	if (c->var == NULL || !is_comparand(lsecond(op->args)))
+	if (c->var == NULL || !vdb_is_comparand(lsecond(op->args)))
 		return false;
 	c->arg = lsecond(op->args);
 	c->opno = op->opno;

@@ -17,7 +17,6 @@
 #include "commands/explain.h"
 #include "executor/execdebug.h"
 #include "miscadmin.h"
-#include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
@@ -85,34 +84,19 @@ add_column(VdbScanState *state, int attno)
 	state->max_attno = Max(state->max_attno, attno);
 }
 
-/* The columns to decode: those named, or all when the whole row is.  First the ones that the filter reads. */
+/* The columns to decode: those named, or all when the whole row is. */
 static void
-choose_columns(VdbScanState *state, List *named, Plan *plan, Index varno)
+choose_columns(VdbScanState *state, List *named)
 {
 	TupleDesc	desc = RelationGetDescr(state->css.ss.ss_currentRelation);
 	bool		all = list_member_int(named, InvalidAttrNumber);
-	Bitmapset  *filter = NULL;
-	bool		filter_all;
 
-	pull_varattnos((Node *) plan->qual, varno, &filter);
-	filter_all = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, filter);
 	state->columns = palloc0(sizeof(VdbColumnValues) * Max(desc->natts, 1));
-	for (int pass = 0; pass < 2; pass++)
+	for (int i = 0; i < desc->natts; i++)
 	{
-		for (int i = 0; i < desc->natts; i++)
-		{
-			bool		filtered = filter_all ||
-				bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, filter);
-
-			if (TupleDescAttr(desc, i)->attisdropped || filtered != (pass == 0))
-				continue;
-			if (all || list_member_int(named, i + 1))
-				add_column(state, i + 1);
-		}
-		if (pass == 0)
-			state->nfiltered = state->ncolumns;
+		if (!TupleDescAttr(desc, i)->attisdropped && (all || list_member_int(named, i + 1)))
+			add_column(state, i + 1);
 	}
-	bms_free(filter);
 }
 
 /*
@@ -142,12 +126,16 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	state->context = CurrentMemoryContext;
 	if (estate->es_epq_active != NULL)
 		accept_any_slot(node);
-	choose_columns(state, plan->custom_private, &plan->scan.plan, plan->scan.scanrelid);
+	choose_columns(state, plan->custom_private);
 	if (plan->custom_exprs != NIL)
 		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, plan->scan.scanrelid,
 										  &node->ss.ps);
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
 	state->batch = vdb_batch_create(rel);
+	/* backward steps, and EvalPlanQual's rows, go row by row */
+	state->sliced = estate->es_epq_active == NULL && !(eflags & EXEC_FLAG_BACKWARD);
+	if (state->sliced)
+		state->filter = vdb_filter_create(state);
 	/* columns that are not decoded stay so */
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true,
 		   sizeof(bool) * node->ss.ss_ScanTupleSlot->tts_tupleDescriptor->natts);
@@ -188,18 +176,21 @@ vdb_scan_start(VdbScanState *state)
 	Relation	rel = node->ss.ss_currentRelation;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 
-	if (state->pruner != NULL)
+	PredicateLockRelation(rel, node->ss.ps.state->es_snapshot);
+	pgstat_count_heap_scan(rel);
+	state->limit = state->shared != NULL ? (int64) state->shared->limit : table_limit(rel);
+	/* over no rows nothing is evaluated, so nothing can fail */
+	if (state->pruner != NULL && state->limit > 0)
 	{
 		vdb_pruner_prepare(state->pruner, node->ss.ps.ps_ExprContext);
 		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner);
 	}
-	PredicateLockRelation(rel, node->ss.ps.state->es_snapshot);
-	pgstat_count_heap_scan(rel);
-	state->limit = state->shared != NULL ? (int64) state->shared->limit : table_limit(rel);
 	state->lb = -1;
 	state->unit_end = 0;
 	state->loaded = false;
 	state->decoded = false;
+	state->nrows = state->current = 0;
+	vdb_filter_rescan(state->filter);
 	state->started = true;
 	MemoryContextSwitchTo(old);
 }
@@ -404,9 +395,31 @@ recheck_row(ScanState *node, TupleTableSlot *slot)
 	return true;
 }
 
+/* From slices; the filter has been applied. */
+static TupleTableSlot *
+next_projected(VdbScanState *state)
+{
+	PlanState  *ps = &state->css.ss.ps;
+	ExprContext *econtext = ps->ps_ExprContext;
+	TupleTableSlot *slot = vdb_scan_next_row(state);
+
+	if (slot == NULL)
+		return ExecClearTuple(ps->ps_ProjInfo != NULL ? ps->ps_ResultTupleSlot :
+							  state->css.ss.ss_ScanTupleSlot);
+	if (ps->ps_ProjInfo == NULL)
+		return slot;
+	ResetExprContext(econtext);
+	econtext->ecxt_scantuple = slot;
+	return ExecProject(ps->ps_ProjInfo);
+}
+
 static TupleTableSlot *
 exec_scan(CustomScanState *node)
 {
+	VdbScanState *state = (VdbScanState *) node;
+
+	if (state->sliced)
+		return next_projected(state);
 	return ExecScan(&node->ss, next_row, recheck_row);
 }
 
@@ -504,7 +517,11 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 	uint64		pruned;
 
 	if (es->verbose)
+	{
 		explain_columns(state, es);
+		if (node->ss.ps.plan->qual != NIL)
+			ExplainPropertyInteger("Filters by Vector", NULL, vdb_filter_vectorised(state->filter), es);
+	}
 	if (!es->analyze)
 		return;
 	chunks = shared ? state->chunks : batch->chunks_seen;

@@ -3,9 +3,9 @@
  * exec_slice.c
  *	  Rows in slices: columns in arrays, for whoever works on many rows at a time.
  *
- * The columns that the filter reads are decoded first.  The others only if a
- * row passes, so a vector (2048 values) of which no row passes is never
- * decoded.
+ * A column is decoded when it is first asked for: those that the filter reads
+ * as it reads them, the others only if a row passes.  So a vector (2048 values)
+ * of which no row passes is never decoded.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,29 +13,63 @@
 
 #include "access/relscan.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "exec/exec_private.h"
 
-/* Decode columns [from, to) of the slice's rows. */
+/* ---- columns ---- */
+
 static void
-decode_columns(VdbScanState *scan, int from, int to)
+decode_column(VdbScanState *scan, VdbColumnValues *column)
 {
 	VdbBatch   *batch = scan->batch;
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
-	for (int c = from; c < to; c++)
-	{
-		VdbColumnValues *column = &scan->columns[c];
-
-		vdb_stripe_decode(batch->stripe, batch->rel, column->attno, scan->decoded_from,
-						  (int) (scan->decoded_to - scan->decoded_from),
-						  column->values, column->nulls, &column->hold);
-	}
+	Assert(batch->place != VDB_PLACE_SCM);
+	vdb_stripe_decode(batch->stripe, batch->rel, column->attno, scan->decoded_from,
+					  (int) (scan->decoded_to - scan->decoded_from),
+					  column->values, column->nulls, &column->hold);
 	MemoryContextSwitchTo(old);
+	column->ready = true;
 }
+
+void
+vdb_slice_need(VdbScanState *scan, int column)
+{
+	Assert(column >= 0 && column < scan->ncolumns);
+	if (!scan->columns[column].ready)
+		decode_column(scan, &scan->columns[column]);
+}
+
+static void
+need_all(VdbScanState *scan)
+{
+	for (int c = 0; c < scan->ncolumns; c++)
+		vdb_slice_need(scan, c);
+}
+
+static void
+set_ready(VdbScanState *scan, bool ready)
+{
+	for (int c = 0; c < scan->ncolumns; c++)
+		scan->columns[c].ready = ready;
+}
+
+VdbColumnValues *
+vdb_slice_column(VdbScanState *scan, int attno)
+{
+	for (int c = 0; c < scan->ncolumns; c++)
+	{
+		if (scan->columns[c].attno == attno)
+			return &scan->columns[c];
+	}
+	return NULL;
+}
+
+/* ---- rows ---- */
 
 /* Take the rows up to the end of the vector. */
 static void
@@ -56,7 +90,7 @@ take_striped(VdbScanState *scan)
 	scan->nrows = n;
 	scan->decoded_from = first;
 	scan->decoded_to = end;
-	decode_columns(scan, 0, scan->nfiltered);
+	set_ready(scan, false);
 }
 
 /*
@@ -88,10 +122,12 @@ take_scm(VdbScanState *scan)
 		scan->index[n] = batch->index[scan->row];
 	}
 	scan->nrows = n;
+	set_ready(scan, true);
 }
 
-static TupleTableSlot *
-fill_slot(VdbScanState *scan, int i, int ncolumns)
+/* Put columns of row i into the scan's slot. */
+TupleTableSlot *
+vdb_slice_fill(VdbScanState *scan, int i, const int *columns, int ncolumns)
 {
 	TupleTableSlot *slot = scan->css.ss.ss_ScanTupleSlot;
 	int			at = scan->at[i];
@@ -99,7 +135,7 @@ fill_slot(VdbScanState *scan, int i, int ncolumns)
 	ExecClearTuple(slot);
 	for (int c = 0; c < ncolumns; c++)
 	{
-		VdbColumnValues *column = &scan->columns[c];
+		const VdbColumnValues *column = &scan->columns[columns != NULL ? columns[c] : c];
 
 		slot->tts_values[column->attno - 1] = column->values[at];
 		slot->tts_isnull[column->attno - 1] = column->nulls[at];
@@ -110,73 +146,88 @@ fill_slot(VdbScanState *scan, int i, int ncolumns)
 	return slot;
 }
 
-/* Keep the rows that pass the filter. */
-static void
-filter(VdbScanState *scan)
+TupleTableSlot *
+vdb_slice_slot(VdbScanState *scan, int i)
 {
-	PlanState  *ps = &scan->css.ss.ps;
-	ExprContext *econtext = ps->ps_ExprContext;
-	int			kept = 0;
+	Assert(i >= 0 && i < scan->nrows);
+	return vdb_slice_fill(scan, i, NULL, scan->ncolumns);
+}
 
-	if (ps->qual == NULL)
-		return;
-	for (int i = 0; i < scan->nrows; i++)
+/* ---- slices ---- */
+
+/* The next slice with rows that pass the clauses that are loops; false at the end. */
+static bool
+load_slice(VdbScanState *scan)
+{
+	if (!scan->started)
+		vdb_scan_start(scan);
+	do
 	{
-		ResetExprContext(econtext);
-		econtext->ecxt_scantuple = fill_slot(scan, i, scan->nfiltered);
-		if (!ExecQual(ps->qual, econtext))
+		int			n;
+
+		if ((!scan->loaded || scan->row >= scan->batch->nrows) && !vdb_slice_next_block(scan))
 		{
-			InstrCountFiltered1(ps, 1);
-			continue;
+			scan->nrows = 0;
+			return false;
 		}
-		scan->at[kept] = scan->at[i];
-		scan->index[kept] = scan->index[i];
-		kept++;
-	}
-	scan->nrows = kept;
+		if (scan->batch->place == VDB_PLACE_SCM)
+			take_scm(scan);
+		else
+			take_striped(scan);
+		/* rows returned, as a row-by-row scan counts them */
+		pgstat_count_index_tuples(scan->css.ss.ss_currentRelation, scan->nrows);
+		n = scan->nrows;
+		if (scan->filter != NULL)
+			vdb_filter_slice(scan->filter);
+		InstrCountFiltered1(&scan->css, n - scan->nrows);
+	} while (scan->nrows == 0);
+	return true;
 }
 
 int
 vdb_scan_next_slice(VdbScanState *scan)
 {
-	if (!scan->started)
-		vdb_scan_start(scan);
-	for (;;)
+	while (load_slice(scan))
 	{
-		bool		striped;
+		int			kept = 0;
 
-		if ((!scan->loaded || scan->row >= scan->batch->nrows) && !vdb_slice_next_block(scan))
-			return 0;
-		striped = scan->batch->place != VDB_PLACE_SCM;
-		if (striped)
-			take_striped(scan);
-		else
-			take_scm(scan);
-		/* rows returned, as a row-by-row scan counts them */
-		pgstat_count_index_tuples(scan->css.ss.ss_currentRelation, scan->nrows);
-		filter(scan);
-		if (scan->nrows == 0)
+		for (int i = 0; i < scan->nrows; i++)
+		{
+			if (scan->filter != NULL && !vdb_filter_row(scan->filter, i))
+				continue;
+			scan->at[kept] = scan->at[i];
+			scan->index[kept++] = scan->index[i];
+		}
+		InstrCountFiltered1(&scan->css, scan->nrows - kept);
+		scan->nrows = kept;
+		if (kept == 0)
 			continue;
-		if (striped)
-			decode_columns(scan, scan->nfiltered, scan->ncolumns);
-		return scan->nrows;
+		need_all(scan);
+		return kept;
 	}
+	return 0;
 }
 
 TupleTableSlot *
-vdb_slice_slot(VdbScanState *scan, int i)
+vdb_scan_next_row(VdbScanState *scan)
 {
-	Assert(i >= 0 && i < scan->nrows);
-	return fill_slot(scan, i, scan->ncolumns);
-}
-
-VdbColumnValues *
-vdb_slice_column(VdbScanState *scan, int attno)
-{
-	for (int c = 0; c < scan->ncolumns; c++)
+	for (;;)
 	{
-		if (scan->columns[c].attno == attno)
-			return &scan->columns[c];
+		int			i = scan->current++;
+
+		CHECK_FOR_INTERRUPTS();
+		if (i >= scan->nrows)
+		{
+			scan->current = 0;
+			if (!load_slice(scan))
+				return NULL;
+			continue;
+		}
+		if (scan->filter == NULL || vdb_filter_row(scan->filter, i))
+		{
+			need_all(scan);
+			return vdb_slice_slot(scan, i);
+		}
+		InstrCountFiltered1(&scan->css, 1);
 	}
-	return NULL;
 }

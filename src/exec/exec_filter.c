@@ -1,0 +1,551 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_filter.c
+ *	  A scan's filter over slices.
+ *
+ * The filter is a list of clauses, all of which must be true.  Those that
+ * compare a column with something constant for the scan, by an operator of
+ * core that orders numbers, dates and times, or text for equality, and tests
+ * for null run as loops over the whole slice, before all others: they can't
+ * fail and tell nobody anything.
+ *
+ * The other clauses keep their order, and are evaluated row by row.  One that
+ * reads a single column and isn't volatile is evaluated once for all rows of a
+ * slice with the same Datum: a dictionary gives the same pointer for the same
+ * value.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/float.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "base/vdb_compat.h"
+#include "base/vdb_guc.h"
+#include "exec/exec_private.h"
+
+typedef enum FilterKind
+{
+	FILTER_INT,						/* Datum and comparand as int64 */
+	FILTER_OID,
+	FILTER_FLOAT4,					/* the column's type; the comparand is a float8 */
+	FILTER_FLOAT8,
+	FILTER_BYTES,					/* text, equal or not */
+	FILTER_NULL,					/* IS NULL */
+	FILTER_NOT_NULL
+} FilterKind;
+
+/* Strategies are btree's, and: */
+#define VDB_NOT_EQUAL	(BTMaxStrategyNumber + 1)
+
+typedef struct VectorClause
+{
+	FilterKind	kind;
+	int			column;				/* in the scan's columns */
+	int			strategy;
+	Oid			type;				/* of the comparand */
+	ExprState  *arg;
+	bool		never;				/* this scan: the comparand is null */
+	int64		number;
+	float8		real;
+	struct varlena *bytes;
+} VectorClause;
+
+typedef struct RowClause
+{
+	ExprState  *qual;
+	int			ncolumns;			/* it reads */
+	int		   *columns;
+	int			memo_column;		/* of the scan's columns, or -1: can't be remembered */
+	VdbMemo		memo;
+	bool		passes[VDB_LB_ROWS];	/* by at[] */
+} RowClause;
+
+struct VdbFilter
+{
+	VdbScanState *scan;
+	bool		prepared;			/* comparands are those of this scan */
+	int			nvector;
+	VectorClause *vector;
+	int			nrow;
+	RowClause  *row;
+	MemoryContext values;			/* comparands */
+};
+
+/* ---- recognising ---- */
+
+static bool
+is_integer_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID;
+}
+
+static bool
+is_float_type(Oid type)
+{
+	return type == FLOAT4OID || type == FLOAT8OID;
+}
+
+/* Types whose values are integers, compared with their own kind only. */
+static bool
+is_time_type(Oid type)
+{
+	return type == DATEOID || type == TIMEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
+}
+
+/* Can (left op right) be a loop, and of which kind? */
+static bool
+choose_kind(Oid left, Oid right, FilterKind *kind)
+{
+	if ((is_integer_type(left) && is_integer_type(right)) ||
+		(left == right && is_time_type(left)))
+		*kind = FILTER_INT;
+	else if (is_float_type(left) && is_float_type(right))
+		*kind = left == FLOAT4OID ? FILTER_FLOAT4 : FILTER_FLOAT8;
+	else if (left == OIDOID && right == OIDOID)
+		*kind = FILTER_OID;
+	else if (left == TEXTOID && right == TEXTOID)
+		*kind = FILTER_BYTES;
+	else
+		return false;
+	return true;
+}
+
+static int
+strategy_of(Oid operator, Oid type)
+{
+	Oid			family = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+	int			strategy = get_op_opfamily_strategy(operator, family);
+	Oid			negator;
+
+	if (strategy != 0)
+		return strategy;
+	negator = get_negator(operator);
+	if (OidIsValid(negator) && get_op_opfamily_strategy(negator, family) == BTEqualStrategyNumber)
+		return VDB_NOT_EQUAL;
+	return 0;
+}
+
+/* The scan's column that the node is, seen through relabelling; or -1. */
+static int
+column_of(VdbScanState *scan, Node *node)
+{
+	const Var  *var;
+
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	var = (const Var *) node;
+	if (!IsA(node, Var) || var->varattno <= 0)
+		return -1;
+	for (int c = 0; c < scan->ncolumns; c++)
+	{
+		if (scan->columns[c].attno == var->varattno)
+			return c;
+	}
+	return -1;
+}
+
+static bool
+match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause, Expr **arg)
+{
+	Oid			operator = op->opno;
+	Oid			left;
+	Oid			right;
+
+	if (list_length(op->args) != 2)
+		return false;
+	*arg = lsecond(op->args);
+	clause->column = column_of(scan, linitial(op->args));
+	if (clause->column < 0 || !vdb_is_comparand((Node *) *arg))
+	{
+		*arg = linitial(op->args);
+		clause->column = column_of(scan, lsecond(op->args));
+		operator = get_commutator(operator);
+		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_comparand((Node *) *arg))
+			return false;
+	}
+	op_input_types(operator, &left, &right);
+	if (operator >= FirstGenbkiObjectId || !choose_kind(left, right, &clause->kind))
+		return false;
+	clause->type = right;
+	clause->strategy = strategy_of(operator, left);
+	if (clause->kind == FILTER_BYTES)
+		return (clause->strategy == BTEqualStrategyNumber || clause->strategy == VDB_NOT_EQUAL) &&
+			get_collation_isdeterministic(op->inputcollid);
+	return clause->strategy != 0;
+}
+
+static bool
+match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
+{
+	Expr	   *arg;
+
+	memset(clause, 0, sizeof(*clause));
+	if (IsA(node, NullTest) && !((NullTest *) node)->argisrow)
+	{
+		clause->kind = ((NullTest *) node)->nulltesttype == IS_NULL ? FILTER_NULL : FILTER_NOT_NULL;
+		clause->column = column_of(scan, (Node *) ((NullTest *) node)->arg);
+		return clause->column >= 0;
+	}
+	if (!IsA(node, OpExpr) || !match_comparison(scan, (OpExpr *) node, clause, &arg))
+		return false;
+	clause->arg = ExecInitExpr(arg, &scan->css.ss.ps);
+	return true;
+}
+
+/* ---- making ---- */
+
+static void
+add_row_clause(VdbFilter *filter, List *quals, ExprState *compiled)
+{
+	VdbScanState *scan = filter->scan;
+	RowClause  *clause = &filter->row[filter->nrow++];
+	Index		varno = ((Scan *) scan->css.ss.ps.plan)->scanrelid;
+	Bitmapset  *attrs = NULL;
+	bool		all;
+
+	clause->qual = compiled;
+	clause->columns = palloc(sizeof(int) * Max(scan->ncolumns, 1));
+	pull_varattnos((Node *) quals, varno, &attrs);
+	all = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, attrs);
+	for (int c = 0; c < scan->ncolumns; c++)
+	{
+		if (all || bms_is_member(scan->columns[c].attno - FirstLowInvalidHeapAttributeNumber, attrs))
+			clause->columns[clause->ncolumns++] = c;
+	}
+	clause->memo_column = -1;
+	if (bms_membership(attrs) == BMS_SINGLETON && clause->ncolumns == 1 && !all &&
+		!contain_volatile_functions((Node *) quals) && !contain_subplans((Node *) quals))
+		clause->memo_column = clause->columns[0];
+	bms_free(attrs);
+}
+
+VdbFilter *
+vdb_filter_create(VdbScanState *scan)
+{
+	PlanState  *ps = &scan->css.ss.ps;
+	List	   *quals = ps->plan->qual;
+	VdbFilter  *filter;
+	ListCell   *lc;
+
+	if (quals == NIL)
+		return NULL;
+	filter = palloc0(sizeof(VdbFilter));
+	filter->scan = scan;
+	filter->vector = palloc0(sizeof(VectorClause) * list_length(quals));
+	filter->row = palloc0(sizeof(RowClause) * list_length(quals));
+	filter->values = AllocSetContextCreate(CurrentMemoryContext, "vdb filter values",
+										   ALLOCSET_SMALL_SIZES);
+	if (contain_subplans((Node *) quals))
+	{
+		/* compiling them again would list their plans twice */
+		add_row_clause(filter, quals, ps->qual);
+		return filter;
+	}
+	foreach(lc, quals)
+	{
+		if (match_vector(scan, lfirst(lc), &filter->vector[filter->nvector]))
+			filter->nvector++;
+		else
+			add_row_clause(filter, list_make1(lfirst(lc)), ExecInitQual(list_make1(lfirst(lc)), ps));
+	}
+	return filter;
+}
+
+void
+vdb_filter_rescan(VdbFilter *filter)
+{
+	if (filter != NULL)
+		filter->prepared = false;
+}
+
+int
+vdb_filter_vectorised(const VdbFilter *filter)
+{
+	return filter != NULL ? filter->nvector : 0;
+}
+
+/* ---- comparands ---- */
+
+static void
+store_comparand(VdbFilter *filter, VectorClause *clause, Datum value)
+{
+	MemoryContext old;
+
+	switch (clause->type)
+	{
+		case INT2OID:
+			clause->number = DatumGetInt16(value);
+			break;
+		case INT4OID:
+		case DATEOID:
+			clause->number = DatumGetInt32(value);
+			break;
+		case INT8OID:
+		case TIMEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			clause->number = DatumGetInt64(value);
+			break;
+		case OIDOID:
+			clause->number = DatumGetObjectId(value);
+			break;
+		case FLOAT4OID:
+			clause->real = DatumGetFloat4(value);
+			break;
+		case FLOAT8OID:
+			clause->real = DatumGetFloat8(value);
+			break;
+		default:
+			Assert(clause->type == TEXTOID);
+			old = MemoryContextSwitchTo(filter->values);
+			clause->bytes = pg_detoast_datum_copy((struct varlena *) DatumGetPointer(value));
+			MemoryContextSwitchTo(old);
+			break;
+	}
+}
+
+/* At the first slice, not before: in an empty table nothing is evaluated. */
+static void
+prepare(VdbFilter *filter)
+{
+	ExprContext *econtext = filter->scan->css.ss.ps.ps_ExprContext;
+
+	MemoryContextReset(filter->values);
+	for (int i = 0; i < filter->nvector; i++)
+	{
+		VectorClause *clause = &filter->vector[i];
+		Datum		value;
+
+		if (clause->arg == NULL)
+			continue;
+		value = ExecEvalExprSwitchContext(clause->arg, econtext, &clause->never);
+		if (!clause->never)
+			store_comparand(filter, clause, value);
+	}
+	ResetExprContext(econtext);
+	filter->prepared = true;
+}
+
+/* ---- loops ---- */
+
+/*
+ * Keep the rows of the slice for which 'test' is true, where 'r' is the place of the row's values.  Stores are
+ * made for all rows, so there is no branch to mispredict.
+ */
+#define KEEP_ROWS(test) \
+	do { \
+		for (int i = 0; i < scan->nrows; i++) \
+		{ \
+			uint16		r = scan->at[i]; \
+			uint8		index = scan->index[i]; \
+			bool		pass = (test); \
+			scan->at[kept] = r; \
+			scan->index[kept] = index; \
+			kept += pass ? 1 : 0; \
+		} \
+	} while (0)
+
+#define KEEP_COMPARED(get, comparand) \
+	switch (clause->strategy) \
+	{ \
+		case BTLessStrategyNumber: \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) < (comparand))); \
+			break; \
+		case BTLessEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) <= (comparand))); \
+			break; \
+		case BTEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) == (comparand))); \
+			break; \
+		case BTGreaterEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) >= (comparand))); \
+			break; \
+		case BTGreaterStrategyNumber: \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) > (comparand))); \
+			break; \
+		default: \
+			Assert(clause->strategy == VDB_NOT_EQUAL); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) != (comparand))); \
+			break; \
+	}
+
+/* Floats have core's order: NaN is equal to itself and above all others. */
+#define KEEP_FLOATS(get, comparand) \
+	switch (clause->strategy) \
+	{ \
+		case BTLessStrategyNumber: \
+			KEEP_ROWS(!nulls[r] && float8_lt(get(values[r]), comparand)); \
+			break; \
+		case BTLessEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] && float8_le(get(values[r]), comparand)); \
+			break; \
+		case BTEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] && float8_eq(get(values[r]), comparand)); \
+			break; \
+		case BTGreaterEqualStrategyNumber: \
+			KEEP_ROWS(!nulls[r] && float8_ge(get(values[r]), comparand)); \
+			break; \
+		case BTGreaterStrategyNumber: \
+			KEEP_ROWS(!nulls[r] && float8_gt(get(values[r]), comparand)); \
+			break; \
+		default: \
+			Assert(clause->strategy == VDB_NOT_EQUAL); \
+			KEEP_ROWS(!nulls[r] && float8_ne(get(values[r]), comparand)); \
+			break; \
+	}
+
+/* By-value Datums of columns are sign-extended, whatever their width. */
+#define AS_INT64(datum)		((int64) (datum))
+#define AS_OID(datum)		((int64) DatumGetObjectId(datum))
+#define FROM_FLOAT4(datum)	((float8) DatumGetFloat4(datum))
+#define FROM_FLOAT8(datum)	DatumGetFloat8(datum)
+
+static bool
+same_bytes(Datum value, const struct varlena *bytes)
+{
+	struct varlena *image = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
+	Size		len = VARSIZE_ANY_EXHDR(image);
+	bool		same = len == VARSIZE_ANY_EXHDR(bytes) &&
+		memcmp(VARDATA_ANY(image), VARDATA_ANY(bytes), len) == 0;
+
+	if ((Pointer) image != DatumGetPointer(value))
+		pfree(image);
+	return same;
+}
+
+/* Text: the same pointer as a row before it gives the same answer. */
+static int
+keep_bytes(VdbScanState *scan, const VectorClause *clause, const Datum *values, const bool *nulls)
+{
+	bool		wanted = clause->strategy == BTEqualStrategyNumber;
+	VdbInput	input = {values, nulls};
+	VdbMemo		memo;
+	bool		passes[VDB_LB_ROWS];
+	int			kept = 0;
+
+	vdb_memo_reset(&memo);
+	for (int i = 0; i < scan->nrows; i++)
+	{
+		uint16		r = scan->at[i];
+		int			known = vdb_memo_look(&memo, &input, r);
+
+		if (known >= 0)
+			passes[r] = passes[known];
+		else
+			passes[r] = !nulls[r] && same_bytes(values[r], clause->bytes) == wanted;
+		if (!passes[r])
+			continue;
+		scan->at[kept] = r;
+		scan->index[kept++] = scan->index[i];
+	}
+	return kept;
+}
+
+/* Thin the slice out by one clause; returns the rows left. */
+static int
+keep_matching(VdbScanState *scan, const VectorClause *clause)
+{
+	const Datum *values = scan->columns[clause->column].values;
+	const bool *nulls = scan->columns[clause->column].nulls;
+	int64		number = clause->number;
+	float8		real = clause->real;
+	int			kept = 0;
+
+	if (clause->never)
+		return 0;
+	switch (clause->kind)
+	{
+		case FILTER_INT:
+			KEEP_COMPARED(AS_INT64, number);
+			break;
+		case FILTER_OID:
+			KEEP_COMPARED(AS_OID, number);
+			break;
+		case FILTER_FLOAT4:
+			KEEP_FLOATS(FROM_FLOAT4, real);
+			break;
+		case FILTER_FLOAT8:
+			KEEP_FLOATS(FROM_FLOAT8, real);
+			break;
+		case FILTER_BYTES:
+			return keep_bytes(scan, clause, values, nulls);
+		case FILTER_NULL:
+			KEEP_ROWS(nulls[r]);
+			break;
+		case FILTER_NOT_NULL:
+			KEEP_ROWS(!nulls[r]);
+			break;
+	}
+	return kept;
+}
+
+void
+vdb_filter_slice(VdbFilter *filter)
+{
+	VdbScanState *scan = filter->scan;
+
+	if (!filter->prepared)
+		prepare(filter);
+	for (int i = 0; i < filter->nvector && scan->nrows > 0; i++)
+	{
+		vdb_slice_need(scan, filter->vector[i].column);
+		scan->nrows = keep_matching(scan, &filter->vector[i]);
+	}
+	for (int i = 0; i < filter->nrow; i++)
+		vdb_memo_reset(&filter->row[i].memo);
+}
+
+/* ---- row by row ---- */
+
+static bool
+clause_passes(VdbScanState *scan, RowClause *clause, int i)
+{
+	ExprContext *econtext = scan->css.ss.ps.ps_ExprContext;
+	int			at = scan->at[i];
+	bool		passes;
+
+	for (int c = 0; c < clause->ncolumns; c++)
+		vdb_slice_need(scan, clause->columns[c]);
+	if (clause->memo_column >= 0)
+	{
+		const VdbColumnValues *column = &scan->columns[clause->memo_column];
+		VdbInput	input = {column->values, column->nulls};
+		int			known = vdb_memo_look(&clause->memo, &input, at);
+
+		if (known >= 0)
+		{
+			clause->passes[at] = clause->passes[known];
+			return clause->passes[at];
+		}
+	}
+	ResetExprContext(econtext);
+	econtext->ecxt_scantuple = vdb_slice_fill(scan, i, clause->columns, clause->ncolumns);
+	passes = ExecQual(clause->qual, econtext);
+	clause->passes[at] = passes;
+	return passes;
+}
+
+bool
+vdb_filter_row(VdbFilter *filter, int i)
+{
+	for (int c = 0; c < filter->nrow; c++)
+	{
+		if (!clause_passes(filter->scan, &filter->row[c], i))
+			return false;
+	}
+	return true;
+}
