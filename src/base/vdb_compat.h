@@ -173,6 +173,15 @@ vdb_my_lxid(void)
 #define pg_noreturn				_Noreturn
 #endif
 
+/* A path in place of others is as disabled (enable_seqscan = off and the like) as they are; before 18 its cost says so. */
+static inline void
+vdb_path_disabled_like(Path *path, const Path *other)
+{
+#if PG_VERSION_NUM >= 180000
+	path->disabled_nodes = other->disabled_nodes;
+#endif
+}
+
 /* ExecutorRun's last parameter, 'once', went with 18. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_RUN_ONCE_PARAM

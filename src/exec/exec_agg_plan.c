@@ -239,6 +239,7 @@ make_partial_path(AggChoice *choice, Path *scan)
 	path->path.parallel_safe = scan->parallel_safe && choice->grouped_rel->consider_parallel;
 	path->path.parallel_workers = scan->parallel_workers;
 	path->flags = 0;
+	vdb_path_disabled_like(&path->path, scan);
 	path->custom_paths = list_make1(scan);
 	path->custom_private = list_make1(choice->eq_ops);
 	path->methods = &agg_path_methods;

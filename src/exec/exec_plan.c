@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/vdb_compat.h"
 #include "base/vdb_guc.h"
 #include "exec/exec.h"
 
@@ -165,6 +166,7 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	path->path.rows = seq->rows;
 	path->path.startup_cost = seq->startup_cost;
 	path->path.total_cost = seq->startup_cost + run * VDB_SCAN_CPU_FACTOR * fraction;
+	vdb_path_disabled_like(&path->path, seq);
 	path->path.pathkeys = NIL;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = prunable;

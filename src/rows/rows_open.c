@@ -519,7 +519,9 @@ vdb_open_give(int handle, const VdbSegmentFill *fill)
 	entry->fill.next_slot = fill->next_slot;
 	entry->fill.next_offset = fill->next_offset;
 	entry->fill.next_block = fill->next_block;
-	entry->given_at = GetCurrentTransactionStopTimestamp();
+	/* a transaction in progress has no end yet (it hands back when vdb.debug_migrate moves its rows) */
+	entry->given_at = IsTransactionState() ? GetCurrentTimestamp() :
+		GetCurrentTransactionStopTimestamp();
 	owner_give(entry);
 }
 
