@@ -63,6 +63,10 @@ extern VdbBatch *vdb_scan_batch(VdbScan *scan);
 extern int64 vdb_scan_next_block(VdbScan *scan);
 
 /* ---- bitmap, sample, ANALYZE (am_block.c) ---- */
+
+/* Blocks up to here lie in the main fork's first file: asking for them is harmless. */
+#define VDB_PREFETCH_SAFE	((int64) RELSEG_SIZE - 1)
+
 extern bool vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named);
 extern bool vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot);
 extern bool vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
@@ -72,9 +76,11 @@ extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno);
 extern bool vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 								   double *deadrows, TupleTableSlot *slot);
 extern uint64 vdb_relation_size(Relation rel, ForkNumber fork);
+extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical blocks */
+
+/* ---- what the planner is told (am_estimate.c) ---- */
 extern void vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
 							  double *allvisfrac);
-extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical blocks */
 
 /* ---- indexes (am_index.c) ---- */
 extern struct IndexFetchTableData *vdb_index_fetch_begin(Relation rel);

@@ -24,8 +24,6 @@
 #include "nodes/execnodes.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/tidbitmap.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/plancat.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
@@ -36,11 +34,6 @@
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
-
-#define VDB_NEW_TABLE_PAGES		10
-
-/* Blocks up to here lie in the main fork's first file: asking for them is harmless. */
-#define VDB_PREFETCH_SAFE	((int64) RELSEG_SIZE - 1)
 
 static ExecutorStart_hook_type previous_executor_start = NULL;
 
@@ -309,103 +302,6 @@ vdb_relation_size(Relation rel, ForkNumber fork)
 		return bytes;
 	}
 	return fork_bytes(rel, fork);
-}
-
-/* Ranges without a segment after which older ones are not looked at: what is in SCM is mostly new. */
-#define VDB_ESTIMATE_IDLE_RANGES	8
-
-/* Row numbers that are in segments, whether rows are there or not.  A hint. */
-static double
-numbers_in_scm(const VdbTableRef *ref)
-{
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	uint32		range = limit > 0 ? vdb_lb_range(limit - 1) + 1 : 0;
-	double		numbers = 0;
-	VdbRangeGlance glance;
-
-	for (int idle = 0; range-- > 0 && idle < VDB_ESTIMATE_IDLE_RANGES; idle++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_glance(ref, range, &glance) || glance.segment_lbs == 0)
-			continue;
-		numbers += (double) glance.segment_lbs * VDB_LB_ROWS;
-		idle = -1;
-	}
-	return numbers;
-}
-
-/*
- * Rows on flash, and those that segments may hold: they are filled to two thirds on
- * average.  What ANALYZE or VACUUM counted is scaled by what was handed out since, but
- * row numbers of versions that are gone are not used again: no more than there is.
- */
-static double
-estimate_rows(Relation rel, const VdbTableRef *ref, double in_scm)
-{
-	double		there = (double) vdb_map_table_entry(ref)->flash_rows + in_scm * 2 / 3;
-	double		known = rel->rd_rel->reltuples;
-
-	if (known > 0 && rel->rd_rel->relpages >= VDB_PREFETCH_SAFE)
-		return known;			/* ANALYZE could not tell how many blocks there were */
-	if (known > 0 && rel->rd_rel->relpages > 0)
-	{
-		double		density = known / rel->rd_rel->relpages;
-
-		return Min(clamp_row_est(density * (double) vdb_map_limit(ref)), Max(known, there));
-	}
-	return there;
-}
-
-/* Rows that core's own tables are taken to have while they are new and small: ten pages. */
-static double
-new_table_rows(Relation rel, int32 *attr_widths)
-{
-	int32		width = get_rel_data_width(rel, attr_widths) +
-		MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData);
-
-	return (double) VDB_NEW_TABLE_PAGES * ((BLCKSZ - SizeOfPageHeaderData) / width);
-}
-
-/*
- * Share of the logical blocks with rows that the visibility map has marked.  Those that were
- * never used, or are empty by now, can't be marked; so there are no more than the rows need.
- */
-static double
-visible_share(Relation rel, const VdbTableRef *ref, double rows)
-{
-	double		blocks = Min(rows * 3 / 2 / VDB_LB_ROWS, (double) vdb_map_limit(ref));
-
-	return Min(1.0, (double) Max(rel->rd_rel->relallvisible, 0) / Max(blocks, 1));
-}
-
-/* A table that nobody has vacuumed or analysed yet is taken to grow, as core takes it. */
-void
-vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
-				  double *allvisfrac)
-{
-	bool		is_new = rel->rd_rel->reltuples < 0 && !rel->rd_rel->relhassubclass;
-	double		new_rows = new_table_rows(rel, attr_widths);
-	double		blocks = 0;
-	VdbTableRef ref;
-
-	*allvisfrac = 0;
-	*tuples = 0;
-	if (vdb_table_open(rel, false, &ref))
-	{
-		double		in_scm = numbers_in_scm(&ref);
-
-		*tuples = estimate_rows(rel, &ref, in_scm);
-		*allvisfrac = visible_share(rel, &ref, *tuples);
-		blocks = Max(1, (double) smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM) + in_scm / 100);
-	}
-	else if (!is_new)
-		blocks = VDB_NEW_TABLE_PAGES;
-	if (is_new)
-	{
-		*tuples = Max(*tuples, new_rows);
-		blocks = Max(blocks, VDB_NEW_TABLE_PAGES);
-	}
-	*pages = (BlockNumber) Min(blocks, (double) MaxBlockNumber - 1);
 }
 
 /* ---- bitmap scans: no prefetching of logical blocks past the first file, no skipping ---- */

@@ -123,7 +123,7 @@ fetched_by_index(const IndexPath *path)
 	return clamp_row_est(path->indexselectivity * path->indexinfo->rel->tuples);
 }
 
-/* all_visible: share of the logical blocks that index-only scans need not look at; all of them are on flash. */
+/* all_visible: share of the rows that index-only scans need not look at; all of them are on flash. */
 static void
 charge_path(Path *path, double share, double all_visible)
 {

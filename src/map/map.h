@@ -220,6 +220,7 @@ typedef struct VdbRangeGlance
 	int			nsegments;
 	int			nstripes;
 	int			segment_lbs;		/* logical blocks in segments */
+	int			striped_lbs;		/* ... in stripes */
 	VdbBlock	segments[VDB_RANGE_LBS];
 	VdbBlock	stripes[VDB_RANGE_LBS]; /* metas */
 	uint8		stripe_lbs[VDB_RANGE_LBS];	/* in the range: a block of each stripe */

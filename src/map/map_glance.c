@@ -35,7 +35,8 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 
 	glance->complete = limit / VDB_RANGE_LBS > range;
 	glance->thinned = false;
-	glance->nsegments = glance->nstripes = glance->segment_lbs = 0;
+	glance->nsegments = glance->nstripes = 0;
+	glance->segment_lbs = glance->striped_lbs = 0;
 	if (block == VDB_BLOCK_NONE)
 		return false;
 	node = vdb_map_range(ref, block, range);
@@ -51,6 +52,7 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 		}
 		else if (entry.kind == VDB_EXTENT_STRIPE)
 		{
+			glance->striped_lbs++;
 			glance->thinned = glance->thinned || entry.overlay_block != VDB_BLOCK_NONE;
 			if (listed(glance->stripes, glance->nstripes, entry.ref))
 				continue;

@@ -116,6 +116,12 @@ extern void vdb_visible_clear_all(Relation rel);
 /* Bits that are set. */
 extern BlockNumber vdb_visible_count(Relation rel);
 
+/*
+ * How many of n logical blocks from 'first' on are marked; both multiples of four.  A hint.  *buffer: as
+ * vdb_visible_pin, but the fork is not extended.
+ */
+extern uint32 vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *buffer);
+
 extern void vdb_visible_init(void);	/* _PG_init */
 
 #endif							/* VDB_PAGES_H */

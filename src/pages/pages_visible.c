@@ -25,6 +25,7 @@
 #include "access/xloginsert.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 
@@ -32,6 +33,7 @@
 #include "scm/scm.h"
 
 #define LBS_PER_BYTE	(BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+#define VDB_VISIBLE_BITS 0x55		/* of a byte: those that say 'all visible' */
 #define LBS_PER_PAGE	((uint32) VDB_PAGE_PAYLOAD * LBS_PER_BYTE)
 
 static inline uint8 *
@@ -147,6 +149,26 @@ vdb_visible_count(Relation rel)
 	BlockNumber visible;
 
 	visibilitymap_count(rel, &visible, NULL);
+	return visible;
+}
+
+/* See pages.h. */
+uint32
+vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *buffer)
+{
+	uint32		visible = 0;
+
+	Assert(first % LBS_PER_BYTE == 0 && n % LBS_PER_BYTE == 0);
+	for (VdbLogicalBlock lb = first; lb < first + n; lb += LBS_PER_BYTE)
+	{
+		uint8		bits;
+
+		if ((lb == first || lb % LBS_PER_PAGE == 0) && !vdb_visible_glance(rel, lb, buffer) &&
+			!BufferIsValid(*buffer))
+			return visible;		/* the fork ends before it */
+		bits = *bits_of(BufferGetPage(*buffer), lb) & VDB_VISIBLE_BITS;
+		visible += pg_number_of_ones[bits];
+	}
 	return visible;
 }
 

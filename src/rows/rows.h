@@ -158,6 +158,12 @@ extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock
 extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
 							 VdbVersion *version, bool *reaped);
 
+/*
+ * How many rows a segment has, dead ones too, and in how many of its blocks.  A hint for the planner: without a lock; zeros of
+ * what is no segment of the table (any more).
+ */
+extern void vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks);
+
 /* Copy the tuple image (header as in version->hdr, bits and data) to dst (version->len bytes, MAXALIGNed); wide rows: header and VdbWideRef only. */
 extern void vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst);
 

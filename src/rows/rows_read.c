@@ -180,6 +180,30 @@ clean_void_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint
 
 /* ---- reading ---- */
 
+/* See rows.h.  Rows fill a segment from its first block on, so that of the last one tells. */
+void
+vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks)
+{
+	const char *block = vdb_pool_block(ref->pool, segment);
+	const VdbSegmentHeader *header = (const VdbSegmentHeader *) (block + VDB_POOL_BLOCK_HEADER);
+	const uint16 *slots = (const uint16 *) (block + VDB_SEGMENT_SLOTS);
+	uint32		nslots = header->nslots;
+
+	*rows = *blocks = 0;
+	if (header->magic != VDB_SEGMENT_MAGIC || header->table_slot != ref->slot ||
+		header->table_generation != ref->generation || nslots > 8 * VDB_LB_ROWS)
+		return;
+	for (uint32 i = 0; i < nslots; i++)
+		*rows += slots[i] != VDB_SLOT_EMPTY && slots[i] != VDB_SLOT_REAPED;
+	for (uint32 i = nslots; i-- > 0 && *blocks == 0;)
+	{
+		uint16		slot = slots[i];
+
+		if (slot != VDB_SLOT_EMPTY && slot != VDB_SLOT_REAPED)
+			*blocks = Min(vdb_slot_block(slot), VDB_SEGMENT_BLOCKS - 1) + 1;
+	}
+}
+
 /* See rows.h. */
 bool
 vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
