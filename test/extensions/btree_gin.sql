@@ -1,5 +1,5 @@
 CREATE EXTENSION btree_gin;
-CALL twice($$CREATE TABLE t (id bigint, kind int, at timestamptz, tags text[])$$);
+CALL twice($$CREATE TABLE t (id bigint PRIMARY KEY, kind int, at timestamptz, tags text[])$$);
 CALL twice($$CREATE INDEX t_gin ON t USING gin (kind, at, tags)$$);
 CALL twice($$INSERT INTO t SELECT i, i % 40, '2024-01-01 UTC'::timestamptz + i * interval '1 hour', ARRAY['a' || i % 7, 'b' || i % 13] FROM generate_series(1, 4000) i$$);
 CALL moved('t');
@@ -7,6 +7,10 @@ CALL twice($$INSERT INTO t SELECT i, i % 40, NULL, ARRAY['a' || i % 7] FROM gene
 CALL twice($$UPDATE t SET kind = 100 WHERE id % 333 = 0$$);
 CALL twice($$DELETE FROM t WHERE id % 10 = 1$$);
 CALL in_both_places('t');
+-- what each finds lies in both places
+CALL indexed($$SELECT * FROM t WHERE kind = 4 AND tags @> '{a2}'$$, 'Bitmap Index Scan on t_gin');
+CALL indexed($$SELECT * FROM t WHERE kind = 100$$, 'Bitmap Index Scan on t_gin');
+CALL indexed($$SELECT * FROM t WHERE id BETWEEN 3900 AND 4100$$, 'Index Scan using t_pkey');
 SET enable_seqscan = off;
 SET vdb.enable_custom_scan = off;
 CALL by($$SELECT * FROM t WHERE kind = 4 AND tags @> '{a2}'$$, 'Bitmap Index Scan on t_gin');

@@ -7,6 +7,8 @@
 --   CALL in_both_places(table)   v.table must have rows in SCM and on flash
 --   CALL gives(query, wanted)    its one value, as text, with schema v in front
 --   CALL by(query, pattern)      the plan in v must match
+--   CALL indexed(query, pattern) its plan in v, sequential scans off, must match, and find the rows that a sequential scan
+--                                finds, and some; without bitmaps, unless the pattern asks for one
 --   CALL refused(statement, sqlstate)   must fail so in h and in v
 --   CALL sound(table)            vdb.verify must not complain about v.table
 CREATE SCHEMA h;
@@ -59,17 +61,57 @@ BEGIN
 	END IF;
 END $$;
 
-CREATE PROCEDURE by(query text, pattern text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
 	plan text := '';
 BEGIN
-	CALL public.enter('v');
 	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
 		plan := plan || line || E'\n';
 	END LOOP;
+	RETURN plan;
+END $$;
+
+CREATE PROCEDURE by(query text, pattern text) LANGUAGE plpgsql AS $$
+DECLARE
+	plan text;
+BEGIN
+	CALL public.enter('v');
+	plan := public.plan_of(query);
 	IF plan !~ pattern THEN
 		RAISE EXCEPTION 'no % in the plan of %', pattern, query USING DETAIL = plan;
+	END IF;
+END $$;
+
+CREATE PROCEDURE indexed(query text, pattern text) LANGUAGE plpgsql AS $$
+DECLARE
+	by_index text[];
+	by_seq text[];
+	plan text;
+	collect text := 'SELECT array_agg(q::text ORDER BY q::text COLLATE "C") FROM (' || query || ') q';
+	bitmap bool := pattern ~ 'Bitmap';
+BEGIN
+	CALL public.enter('v');
+	PERFORM set_config('enable_seqscan', 'off', true), set_config('vdb.enable_custom_scan', 'off', true),
+		set_config('enable_indexscan', (NOT bitmap)::text, true), set_config('enable_bitmapscan', bitmap::text, true);
+	plan := public.plan_of(collect);
+	IF plan !~ pattern OR plan ~ 'Seq Scan|VdbScan' THEN
+		RAISE EXCEPTION 'no % alone in the plan of %', pattern, query USING DETAIL = plan;
+	END IF;
+	EXECUTE collect INTO by_index;
+	PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_indexscan', 'off', true),
+		set_config('enable_bitmapscan', 'off', true);
+	plan := public.plan_of(collect);
+	IF plan ~ 'Index' THEN
+		RAISE EXCEPTION 'an index in the plan of %', query USING DETAIL = plan;
+	END IF;
+	EXECUTE collect INTO by_seq;
+	IF by_seq IS NULL THEN
+		RAISE EXCEPTION 'nothing to compare: %', query;
+	END IF;
+	IF by_index IS DISTINCT FROM by_seq THEN
+		RAISE EXCEPTION 'not the same by index and without: %', query
+			USING DETAIL = left(format('by index: %s  without: %s', by_index, by_seq), 2000);
 	END IF;
 END $$;
 

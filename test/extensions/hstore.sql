@@ -7,6 +7,11 @@ CALL twice($$INSERT INTO t SELECT i, hstore('big', repeat(i::text, 2000)) || 'a=
 CALL twice($$UPDATE t SET h = delete(h || 'seen=>1', 'a') WHERE id % 100 < 3$$);
 CALL twice($$DELETE FROM t WHERE h ? 'k7' AND id < 1000$$);
 CALL in_both_places('t');
+-- what each finds lies in both places
+CALL indexed($$SELECT * FROM t WHERE h @> 'a=>3'$$, 'Bitmap Index Scan on t_gi');
+CALL indexed($$SELECT * FROM t WHERE h @> 'a=>3'$$, 'Index Scan using t_gist');
+CALL indexed($$SELECT id, h->'seen' FROM t WHERE h ? 'seen'$$, 'Index Scan using t_gist');
+CALL indexed($$SELECT * FROM t WHERE id BETWEEN 1900 AND 2050$$, 'Index Scan using t_pkey');
 CALL same($$SELECT * FROM t$$);
 CALL same($$SELECT (e).key, count(*), min((e).value) FROM (SELECT each(h) AS e FROM t) x GROUP BY 1$$);
 SET enable_seqscan = off;

@@ -12,3 +12,9 @@ CALL same($$SELECT id, b FROM t WHERE a = 77$$);
 CALL gives('SELECT hypopg_relation_size(indexrelid) > 8192 FROM hypopg_list_indexes', 'true');
 SELECT hypopg_reset();
 CALL by($$SELECT id FROM t WHERE a = 77$$, '(Seq|VdbScan)');
+-- the index it promised, made: rows on flash up to 30010, in SCM from 30001 on
+CALL twice($$CREATE INDEX t_a ON t (a)$$);
+CALL indexed($$SELECT id, a, b FROM t WHERE a BETWEEN 29950 AND 30100$$, 'Index Scan using t_a');
+CALL indexed($$SELECT id, a, b FROM t WHERE a BETWEEN 29950 AND 30100$$, 'Bitmap Index Scan on t_a');
+CALL same($$SELECT id, a, b FROM t WHERE a BETWEEN 29950 AND 30100$$);
+CALL sound('t');

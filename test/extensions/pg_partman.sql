@@ -13,6 +13,8 @@ CALL twice($$INSERT INTO t SELECT i, date_trunc('day', now()) - interval '5 days
 -- these have no partition yet
 CALL twice($$INSERT INTO t SELECT i, date_trunc('day', now()) + interval '20 days' + i * interval '1 minute', 'later' FROM generate_series(4001, 4100) i$$);
 CALL in_both_places('t');
+CALL indexed($$SELECT * FROM t WHERE id BETWEEN 2900 AND 3100$$, 'Index Scan using t_p[0-9_]+_pkey');
+CALL indexed($$SELECT * FROM t WHERE id BETWEEN 2900 AND 3100$$, 'Bitmap Index Scan on t_p[0-9_]+_pkey');
 CALL same($$SELECT count(*) FROM t_default$$);
 SET default_table_access_method = heap;
 CALL partman.partition_data_proc('h.t');
@@ -20,6 +22,7 @@ SET default_table_access_method = :am;
 CALL partman.partition_data_proc('v.t');
 CALL gives('SELECT count(*) FROM t_default', '0');
 CALL same($$SELECT * FROM t$$);
+CALL indexed($$SELECT * FROM t WHERE id BETWEEN 2900 AND 4050$$, 'Index Scan using t_p[0-9_]+_pkey');
 UPDATE partman.part_config SET retention = '3 days', retention_keep_table = false, infinite_time_partitions = true;
 SET default_table_access_method = heap;
 SELECT partman.run_maintenance('h.t');
