@@ -1,4 +1,4 @@
--- Index-only scans pass over the table where VACUUM has found everything visible, and nowhere else.
+-- Index-only scans pass over the table where migration or VACUUM has found everything visible, and nowhere else.
 SET client_min_messages = warning;
 -- A worker's transaction would keep VACUUM from seeing the latest deletes as over.
 ALTER SYSTEM SET vdb.migrate_enabled = off;
@@ -50,7 +50,7 @@ INSERT INTO io1 SELECT g, 'v' || g FROM generate_series(1, 5000) g;
 VACUUM io1;
 SELECT * FROM io('io1', 1, 1000);	-- in SCM
 SELECT vdb.migrate('io1') > 0 AS moved;
-SELECT * FROM io('io1', 1, 1000);	-- on flash, nobody has looked yet
+SELECT * FROM io('io1', 1, 1000);	-- on flash: marked when it moved
 VACUUM io1;
 SELECT * FROM io('io1', 1, 1000);
 SELECT relallvisible > 0 AND relallvisible <= relpages AS counted FROM pg_class WHERE oid = 'io1'::regclass;
@@ -216,7 +216,110 @@ DELETE FROM io4 WHERE id = 7;
 SELECT * FROM io('io4', 1, 1000);
 SELECT count(*) FROM vdb.verify('io3');
 SELECT count(*) FROM vdb.verify('io4');
-DROP TABLE io1, io3, io4;
+-- what migration marks by itself, and what it must not
+CREATE TABLE io5 (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled = off);
+INSERT INTO io5 SELECT g, 'v' FROM generate_series(1, 2000) g;
+BEGIN;
+INSERT INTO io5 SELECT g, 'aborted' FROM generate_series(2001, 2300) g;
+ROLLBACK;
+INSERT INTO io5 SELECT g, 'v' FROM generate_series(2301, 8000) g;
+DELETE FROM io5 WHERE id = 500;
+SELECT vdb.migrate('io5') > 0 AS moved;
+SELECT * FROM io('io5', 1000, 1500);
+SELECT * FROM io('io5', 5000, 8000);
+SELECT * FROM io('io5', 2001, 2600);	-- entries of rows that never were
+SELECT * FROM io('io5', 490, 510);	-- of a row that is gone
+SELECT count(*) FROM vdb.verify('io5');
+-- the planner knows, from nobody's figures
+BEGIN;
+SET LOCAL enable_seqscan = on;
+SET LOCAL vdb.enable_custom_scan = on;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM io5 WHERE id BETWEEN 5000 AND 5100;
+ROLLBACK;
+-- merged with rows that come later: what was marked stays so, what was not neither
+INSERT INTO io5 SELECT g, 'v' FROM generate_series(8001, 20000) g;
+SELECT vdb.migrate('io5') > 0 AS moved, (SELECT count(*) FROM vdb.stripes('io5')) AS stripes;
+SELECT * FROM io('io5', 5000, 8000);
+SELECT * FROM io('io5', 9000, 20000);
+SELECT * FROM io('io5', 2001, 2600);
+SELECT * FROM io('io5', 490, 510);
+-- what VACUUM has marked, with a row that is left out by the next rewriting
+VACUUM io5;
+UPDATE io5 SET v = 'new' WHERE id = 3000;
+SELECT * FROM io('io5', 2950, 3050);
+VACUUM (INDEX_CLEANUP off) io5;
+INSERT INTO io5 SELECT g, 'v' FROM generate_series(20001, 60000) g;
+SELECT vdb.migrate('io5') > 0 AS moved, (SELECT count(*) FROM vdb.stripes('io5')) AS stripes;
+SELECT * FROM io('io5', 2950, 3050);
+SELECT * FROM io('io5', 9000, 20000);
+SELECT count(*) FROM vdb.verify('io5');
+-- rows reaped in SCM, their entries still there
+CREATE TABLE io6 (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled = off);
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
+DELETE FROM io6 WHERE id % 10 = 0;
+VACUUM (INDEX_CLEANUP off) io6;
+SELECT vdb.migrate('io6') > 0 AS moved;
+SELECT * FROM io('io6', 1, 500);
+SELECT count(*) FROM vdb.verify('io6');
+-- and when they are not
+TRUNCATE io6;
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
+DELETE FROM io6 WHERE id % 10 = 0;
+VACUUM io6;
+SELECT vdb.migrate('io6') > 0 AS moved;
+SELECT * FROM io('io6', 1, 500);
+SELECT count(*) FROM vdb.verify('io6');
+-- a row that is locked, one that is being deleted, and a transaction's own
+TRUNCATE io6;
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
+BEGIN;
+SELECT id FROM io6 WHERE id = 7 FOR UPDATE;
+SELECT vdb.migrate('io6') > 0 AS moved;
+SELECT * FROM io('io6', 1, 500);
+ROLLBACK;
+TRUNCATE io6;
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
+BEGIN;
+DELETE FROM io6 WHERE id = 7;
+SELECT vdb.migrate('io6') > 0 AS moved;
+SELECT * FROM io('io6', 1, 200);
+SELECT * FROM io('io6', 600, 700);
+ROLLBACK;
+SELECT * FROM io('io6', 1, 200);
+SET vdb.debug_migrate = 'all';
+BEGIN;
+TRUNCATE io6;
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
+SAVEPOINT a;
+INSERT INTO io6 SELECT g, 'aborted' FROM generate_series(1001, 1500) g;
+ROLLBACK TO a;
+INSERT INTO io6 SELECT g, 'v' FROM generate_series(1501, 2000) g;
+SELECT * FROM io('io6', 1, 2000);
+COMMIT;
+RESET vdb.debug_migrate;
+SELECT n FROM io('io6', 1, 2000);
+SELECT count(*) FROM vdb.verify('io6');
+-- a session's own temporary table; an error before the bits
+CREATE TEMPORARY TABLE io7 (id int PRIMARY KEY) USING vdb;
+INSERT INTO io7 SELECT generate_series(1, 1000);
+SELECT vdb.migrate('io7') > 0 AS moved;
+SELECT * FROM io('io7', 1, 1000);
+TRUNCATE io7;
+INSERT INTO io7 SELECT generate_series(1, 1000);
+SET vdb.stop_action = 'error';
+SET vdb.stop_point = 'migrate_before_visible';
+\set VERBOSITY terse
+SELECT vdb.migrate('io7');
+\set VERBOSITY default
+RESET vdb.stop_point;
+RESET vdb.stop_action;
+SELECT * FROM io('io7', 1, 1000);
+-- merged; no index has an entry to delete, so blocks with holes are marked, too
+INSERT INTO io7 SELECT generate_series(1001, 2500);
+SELECT vdb.migrate('io7') > 0 AS moved, (SELECT count(*) FROM vdb.stripes('io7')) AS stripes;
+SELECT * FROM io('io7', 1, 2500);
+SELECT count(*) FROM vdb.verify('io7');
+DROP TABLE io1, io3, io4, io5, io6, io7;
 DROP FUNCTION io, by_bitmap;
 ALTER SYSTEM RESET vdb.migrate_enabled;
 SELECT pg_reload_conf();

@@ -37,7 +37,7 @@ SELECT * FROM mon_figures;
 SELECT count(*) FROM vdb.segments('mon');
 SELECT * FROM vdb.verify('mon');
 SELECT sum(rows) AS rows, min(columns) AS columns, bool_and(pages > 0 AND bytes < row_bytes) AS small,
-	sum(gone_rows) AS gone, sum(stubs) AS stubs, bool_or(frozen) AS frozen
+	sum(gone_rows) AS gone, sum(stubs) AS stubs, bool_or(frozen) IS NOT NULL AS frozen
 FROM vdb.stripes('mon');
 SELECT "column", sum(rows) AS rows, sum(nulls) AS nulls, sum(bytes) > 0 AS bytes, bool_and(encodings <> '') AS encoded
 FROM vdb.chunks('mon') GROUP BY 1 ORDER BY 1;

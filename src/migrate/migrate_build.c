@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -97,6 +98,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	{
 		vdb_version_raise_removed(hdr, &mover->latest_removed);
 		mover->dropped++;
+		block->lacking = true;
 		return;
 	}
 	if (vdb_insert_in_progress(hdr, (VdbDeadness) batch->deadness[i]))
@@ -249,6 +251,21 @@ return_pages(VdbMover *mover)
 
 /* ---- 3. durable, unseen ---- */
 
+/*
+ * All rows of the stripe are committed and older than any snapshot: it is frozen from the start,
+ * as VACUUM would freeze it.  The switch ends queries of standbys that don't see all of them.
+ */
+static void
+freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
+{
+	Assert(!mover->unsettled);
+	if (mover->ref.logged && TransactionIdIsNormal(meta->max_xmin) &&
+		TransactionIdFollows(meta->max_xmin, mover->latest_removed))
+		mover->latest_removed = meta->max_xmin;
+	meta->min_xmin = meta->max_xmin = FrozenTransactionId;
+	meta->flags |= VDB_STRIPE_FROZEN;
+}
+
 static bool
 finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 {
@@ -269,6 +286,8 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	meta->written_at = GetCurrentTimestamp();
 	if (mover->unsettled)
 		meta->flags |= VDB_STRIPE_UNSETTLED;
+	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin))
+		freeze_meta(mover, meta);
 	mover->meta_block = vdb_map_store_meta(&mover->ref, meta, mover->built.zones);
 	VDB_STOP_POINT("migrate_after_meta");
 	return mover->meta_block != VDB_BLOCK_NONE;

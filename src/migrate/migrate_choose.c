@@ -35,6 +35,7 @@ typedef struct BlockFacts
 {
 	VdbExtent	extent;
 	bool		settled;
+	bool		reaped;				/* a row of it was, in its segment */
 	uint32		rows;
 	int			stripe;				/* index into Survey.stripes, or -1 */
 } BlockFacts;
@@ -96,7 +97,10 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		if (!vdb_rows_version(&mover->ref, &facts->extent, lb, (uint8) i, &version, &reaped))
+		{
+			facts->reaped = facts->reaped || reaped;
 			continue;
+		}
 		facts->rows++;
 		if (!header_settled(mover, &version.hdr))
 		{
@@ -257,6 +261,8 @@ add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 	block->ref = facts->extent.ref;
 	block->old_overlay_block = facts->extent.overlay_block;
 	block->old_overlay_offset = facts->extent.overlay_offset;
+	/* which rows a stripe was written without, nobody has noted */
+	block->lacking = facts->reaped || facts->extent.kind == VDB_EXTENT_STRIPE;
 }
 
 /* Would freeing this segment touch one allocation map too many? */
@@ -286,9 +292,9 @@ segment_has_rows(const Survey *survey, int first, int nlbs)
 
 /* All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has. */
 static int
-choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
+choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 {
-	const BlockFacts *facts = survey->blocks;
+	BlockFacts *facts = survey->blocks;
 	VdbLogicalBlock lb = vdb_mover_lb(mover, (uint8) first);
 	const VdbSegmentHeader *header;
 	int			nlbs;
@@ -304,12 +310,10 @@ choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
 	/* closed now; rows that were appended before that count too */
 	for (int i = first; i < first + nlbs; i++)
 	{
-		BlockFacts	again;
-
-		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &again);
-		may_move = may_move && again.settled &&
-			!((mover->flags & VDB_MIGRATE_STRIPES) && again.rows > 0);
-		*rows += again.rows;
+		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &facts[i]);
+		may_move = may_move && facts[i].settled &&
+			!((mover->flags & VDB_MIGRATE_STRIPES) && facts[i].rows > 0);
+		*rows += facts[i].rows;
 	}
 	if (!may_move || too_many_groups(mover, facts[first].extent.ref))
 		return nlbs;
@@ -320,7 +324,7 @@ choose_segment(VdbMover *mover, const Survey *survey, int first, uint32 *rows)
 }
 
 static void
-choose_segments(VdbMover *mover, const Survey *survey, uint32 *rows)
+choose_segments(VdbMover *mover, Survey *survey, uint32 *rows)
 {
 	for (int i = 0; i < survey->end;)
 	{

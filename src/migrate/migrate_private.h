@@ -30,6 +30,7 @@ typedef struct VdbMovingBlock
 	VdbBlock	overlay_block;		/* built for it */
 	uint16		overlay_offset;
 	bool		stale;				/* its unit must be built again */
+	bool		lacking;			/* a number of it may have lost its row, and indexes not know */
 } VdbMovingBlock;
 
 /* A stripe that is merged or rewritten. */
@@ -52,7 +53,7 @@ typedef struct VdbMover
 	int			flags;
 	uint32		incarnation;
 	TransactionId oldest_xmin;
-	TransactionId latest_removed;
+	TransactionId latest_removed;	/* or frozen: standbys' snapshots must have passed it */
 	uint64		row_changes[VDB_ROW_LOCKS];	/* vdb_shared's, when all read of the rows was true */
 	VdbMovingBlock *blocks;
 	int			nblocks;

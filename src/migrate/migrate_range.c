@@ -3,7 +3,7 @@
  * migrate_range.c
  *	  Move the settled rows of one range of a table into a stripe.
  *
- * Six steps; the map's switch is the one moment at which anything changes:
+ * Seven steps; the map's switch is the one moment at which anything changes:
  *
  * 1. Choose logical blocks (migrate_choose.c): whole segments that nobody
  *	  appends to any more and whose rows are settled, stripes to be rewritten,
@@ -17,9 +17,10 @@
  *	  (the third time under the locks).
  * 5. Switch the entries and free the segments, in one flushed change; unlock.
  * 6. Free what the old entries referred to besides: units, metas, pages.
+ * 7. Mark the blocks of a frozen stripe in the visibility map.
  *
  * A crash before 5 leaves space that sweeps find; after 5, the old metas, units
- * and pages, likewise.  See README.md.
+ * and pages, likewise; before 7, blocks whose rows are looked up.  See README.md.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +29,7 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -337,6 +339,73 @@ clean_up(VdbMover *mover, bool switched)
 	VDB_STOP_POINT("migrate_after_free");
 }
 
+/* ---- 7. the visibility map ---- */
+
+static bool
+is_new_stripe(uint32 stripe_id, void *arg)
+{
+	return stripe_id == ((const VdbMover *) arg)->built.meta.stripe_id;
+}
+
+/* Does the stripe have a row for every number of the block? */
+static bool
+block_full(const VdbMovingBlock *block)
+{
+	for (int w = 0; w < 4; w++)
+		if ((block->present[w] & ~block->gone[w]) != PG_UINT64_MAX)
+			return false;
+	return true;
+}
+
+/* May indexes have an entry for a number of the block that the stripe has no row for? */
+static bool
+may_lack(const VdbMovingBlock *block)
+{
+	bool		any_gone = (block->gone[0] | block->gone[1] | block->gone[2] | block->gone[3]) != 0;
+
+	return (block->lacking || any_gone) && !block_full(block);
+}
+
+/* Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its migration lock. */
+static bool
+indexes_clean(const VdbMover *mover)
+{
+	bool		clean;
+
+	LWLockAcquire(vdb_map_lock(mover->ref.slot), LW_SHARED);
+	clean = vdb_map_table_entry(&mover->ref)->dead_rows == 0;
+	LWLockRelease(vdb_map_lock(mover->ref.slot));
+	return clean;
+}
+
+/* Each block for itself, as it is now: pages/README.md. */
+static void
+mark_visible(VdbMover *mover)
+{
+	Buffer		buffer = InvalidBuffer;
+	bool		clean;
+
+	if (mover->meta_block == VDB_BLOCK_NONE ||
+		(mover->built.meta.flags & VDB_STRIPE_FROZEN) == 0)
+		return;
+	VDB_STOP_POINT("migrate_before_visible");
+	clean = indexes_clean(mover);
+	for (int b = 0; b < mover->nblocks; b++)
+	{
+		const VdbMovingBlock *block = &mover->blocks[b];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!clean && may_lack(block))
+			continue;
+		(void) vdb_table_mark_visible(mover->rel, &mover->ref, vdb_mover_lb(mover, block->index),
+									  is_new_stripe, mover, &buffer);
+	}
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
+}
+
+/* ---- the whole ---- */
+
 static void
 count_shared(VdbMover *mover)
 {
@@ -378,6 +447,7 @@ move_range(VdbMover *mover, VdbMigrateResult *result)
 		return mover->nsettled > 0;
 	count_shared(mover);
 	count_result(mover, result);
+	mark_visible(mover);
 	return true;
 }
 

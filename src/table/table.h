@@ -185,7 +185,7 @@ typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
 
 /*
  * Set the block's bit in the visibility map if that may be; true if it is set.  For VACUUM, when it has cleaned the
- * indexes.  *buffer: as vdb_visible_pin.  No lock held; may do I/O.
+ * indexes, and for migration, of blocks whose entries all have a row.  *buffer: as vdb_visible_pin.  No lock held; may do I/O.
  */
 extern bool vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
 								   VdbStripeCleaned cleaned, void *arg, Buffer *buffer);
