@@ -95,7 +95,7 @@ BEGIN
 	PERFORM set_config('enable_seqscan', 'off', true), set_config('vdb.enable_custom_scan', 'off', true),
 		set_config('enable_indexscan', (NOT bitmap)::text, true), set_config('enable_bitmapscan', bitmap::text, true);
 	plan := public.plan_of(collect);
-	IF plan !~ pattern OR plan ~ 'Seq Scan|VdbScan' THEN
+	IF plan !~ pattern OR plan ~ 'Seq Scan|Vdb' THEN
 		RAISE EXCEPTION 'no % alone in the plan of %', pattern, query USING DETAIL = plan;
 	END IF;
 	EXECUTE collect INTO by_index;
