@@ -46,6 +46,7 @@ $node->safe_psql('postgres', q{
 migrate($node, 't');
 migrate($node, 'u');
 $node->safe_psql('postgres', 'VACUUM t; VACUUM u');
+flush_wal($node);
 is(fetches($node), '0', 'nothing to look up after VACUUM');
 crash($node);
 is(fetches($node), '0', 'bits survive a crash');
@@ -169,6 +170,7 @@ $node->safe_psql('postgres', q{
 });
 migrate($node, 's');
 $node->safe_psql('postgres', 'VACUUM s; VACUUM t');
+flush_wal($node);
 $node->wait_for_catchup($standby, 'replay');
 is(look($standby, 's'), '1000 500500', 'standby: a new table');
 is(fetches($standby), '0', 'standby: nothing to look up');
@@ -187,6 +189,7 @@ migrate($node, 't');
 $node->safe_psql('postgres', 'VACUUM t');
 is(session_query($looking, $q), $seen, 'standby: the old snapshot sees the same while a VACUUM waits to be replayed');
 my $later = look($node);
+flush_wal($node);
 session_query($looking, 'COMMIT');
 end_session($looking);
 $node->wait_for_catchup($standby, 'replay');

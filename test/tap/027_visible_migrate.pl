@@ -48,8 +48,7 @@ fresh('t');
 migrate($node, 't');
 is(fetches($node, 't'), '0', 'COPY, migrated: nothing to look up');
 finds($node, 't', '2000 2001000', 'and all rows');
-# migration has no commit that flushes; the next one of anybody does
-$node->safe_psql('postgres', 'CREATE TABLE flushed ()');
+flush_wal($node);
 $node->stop('immediate');
 $node->start;
 is(fetches($node, 't'), '0', 'nor after a crash');
@@ -124,6 +123,7 @@ $node->wait_for_catchup($standby, 'replay');
 is(session_query($there, $t), '2000', 'standby: new rows are not seen');
 migrate($node, 't');
 is(fetches($node, 't'), '0', 'primary: they are marked');
+flush_wal($node);
 # replay waits; should it not, the old snapshot would find them now
 select(undef, undef, undef, 1);
 is(session_query($there, $t), '2000', 'standby: nor when they are marked');

@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(am has_vdb new_node prepare_db digest migrate verify_ok error_of start_session
-  session_query end_session same_by_index);
+  session_query end_session same_by_index flush_wal);
 
 sub am { return $ENV{VDB_TEST_AM} // 'vdb'; }
 sub has_vdb { return am() eq 'vdb'; }
@@ -74,6 +74,14 @@ sub verify_ok
 {
 	my ($node, $table, $label, $db) = @_;
 	is($node->safe_psql($db // 'postgres', "SELECT test_verify('$table')"), '0', $label // "$table verifies");
+	return;
+}
+
+# Writes WAL out as far as it goes. Migration and VACUUM leave the bits of the visibility map to the WAL writer.
+sub flush_wal
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'test', '')");
 	return;
 }
 
