@@ -190,7 +190,4 @@ typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
 extern bool vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
 								   VdbStripeCleaned cleaned, void *arg, Buffer *buffer);
 
-/* May a block with this overlay be all-visible? */
-extern bool vdb_overlay_harmless(const VdbOverlayView *view);
-
 #endif							/* VDB_TABLE_H */

@@ -16,8 +16,8 @@
 #include "table/table.h"
 
 /* Does nothing that happened to the striped rows keep anybody from seeing those that are left? */
-bool
-vdb_overlay_harmless(const VdbOverlayView *view)
+static bool
+overlay_harmless(const VdbOverlayView *view)
 {
 	for (int i = 0; view->any && i < view->nstubs; i++)
 	{
@@ -47,7 +47,7 @@ block_all_visible(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStripeCleaned c
 	if (extent.overlay_block == VDB_BLOCK_NONE)
 		return true;
 	vdb_overlay_read(ref, &extent, &view);
-	return vdb_overlay_harmless(&view);
+	return overlay_harmless(&view);
 }
 
 bool
