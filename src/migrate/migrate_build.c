@@ -253,7 +253,8 @@ return_pages(VdbMover *mover)
 
 /*
  * All rows of the stripe are committed and older than any snapshot: it is frozen from the start,
- * as VACUUM would freeze it.  The switch ends queries of standbys that don't see all of them.
+ * as VACUUM would freeze it.  The switch ends queries of standbys that don't see all of them; where
+ * that would go on with every migration, it is left to VACUUM (migrate_standby.c).
  */
 static void
 freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
@@ -286,7 +287,8 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	meta->written_at = GetCurrentTimestamp();
 	if (mover->unsettled)
 		meta->flags |= VDB_STRIPE_UNSETTLED;
-	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin))
+	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin) &&
+			 !(mover->ref.logged && vdb_migrate_silent_standby()))
 		freeze_meta(mover, meta);
 	mover->meta_block = vdb_map_store_meta(&mover->ref, meta, mover->built.zones);
 	VDB_STOP_POINT("migrate_after_meta");

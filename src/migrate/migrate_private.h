@@ -92,6 +92,10 @@ extern void vdb_mover_choose(VdbMover *mover);
 /* migrate_build.c: steps 2 and 3.  False: the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);
 extern bool vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block);
+
+/* migrate_standby.c: is there a standby that doesn't tell its oldest snapshot?  No lock held. */
+extern bool vdb_migrate_silent_standby(void);
+
 extern bool vdb_header_needs_stub(const HeapTupleHeaderData *hdr);
 
 #endif							/* VDB_MIGRATE_PRIVATE_H */

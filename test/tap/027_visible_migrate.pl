@@ -108,25 +108,59 @@ is(fetches($node, 'd', 'id < 500'), '0', 'other blocks are not');
 finds($node, 'd', '1999 2000000', 'and not found');
 verify_ok($node, 'd');
 
-# a standby; a query there that does not see the rows holds up the stripe that is frozen, and its bits
+# a standby that gives no feedback: migration freezes nothing, so queries there go on; VACUUM does
 $node->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'b', has_streaming => 1);
-$standby->append_conf('postgresql.conf', "hot_standby_feedback = off\nmax_standby_streaming_delay = -1\n");
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = off\nmax_standby_streaming_delay = -1\nwal_receiver_status_interval = 1\nwal_retrieve_retry_interval = 100\n");
 $standby->start;
 is(fetches($standby, 't'), '0', 'standby: nothing to look up in what it began with');
 my $there = start_session($standby);
 my $t = 'SELECT count(id) FROM t WHERE id > 0';
-is(session_query($there, "$forced BEGIN ISOLATION LEVEL REPEATABLE READ; $t"), '2000', 'standby: a snapshot');
-$node->safe_psql('postgres', "INSERT INTO t SELECT g, 'new' FROM generate_series(2001, 4000) g");
-$node->wait_for_catchup($standby, 'replay');
-is(session_query($there, $t), '2000', 'standby: new rows are not seen');
+my $old = "$forced BEGIN ISOLATION LEVEL REPEATABLE READ; $t";
+is(session_query($there, $old), '2000', 'standby: a snapshot');
+$node->safe_psql('postgres', "INSERT INTO t SELECT g, 'new' FROM generate_series(2001, 3000) g");
 migrate($node, 't');
-is(fetches($node, 't'), '0', 'primary: they are marked');
+cmp_ok(fetches($node, 't'), '>', 0, 'a silent standby: no marks by migration');
+$node->wait_for_catchup($standby, 'replay');
+is(session_query($there, $t), '2000', 'standby: replay has not waited, new rows are not seen');
+session_query($there, 'COMMIT');
+$node->safe_psql('postgres', 'VACUUM t');
+is(fetches($node, 't'), '0', 'VACUUM marks');
+# one that tells: what it may still need is not frozen, all else is
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\n");
+$standby->reload;
+$node->poll_query_until('postgres', 'SELECT backend_xmin IS NOT NULL FROM pg_stat_replication') or fail('feedback comes');
+$node->wait_for_catchup($standby, 'replay');
+is(session_query($there, $old), '3000', 'standby: a snapshot that the primary knows of');
+$node->safe_psql('postgres', "CREATE TABLE other (LIKE t INCLUDING ALL) USING vdb; INSERT INTO other SELECT * FROM t");
+$node->wait_for_catchup($standby, 'replay');
+migrate($node, 'other');
+cmp_ok(fetches($node, 'other'), '>', 0, 'feedback: not frozen while somebody there does not see it');
+$node->wait_for_catchup($standby, 'replay');
+session_query($there, 'COMMIT');
+$node->safe_psql('postgres', "INSERT INTO t SELECT g, 'new' FROM generate_series(3001, 3500) g");
+my $then = $node->safe_psql('postgres', 'SELECT txid_current()');
+$node->wait_for_catchup($standby, 'replay');
+$node->poll_query_until('postgres', "SELECT backend_xmin::text::bigint >= $then FROM pg_stat_replication") or fail('feedback goes on');
+migrate($node, 't');
+is(fetches($node, 't'), '0', 'feedback: frozen and marked when all see it');
+# one that is away, unknown: a query there that does not see the rows holds up the stripe that is frozen, and its bits
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = off\nprimary_conninfo = ''\n");
+$node->wait_for_catchup($standby, 'replay');
+is(session_query($there, $old), '3500', 'standby: a snapshot');
+$standby->reload;
+$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_replication') or fail('the standby goes away');
+$node->safe_psql('postgres', "INSERT INTO t SELECT g, 'new' FROM generate_series(3501, 4000) g");
+migrate($node, 't');
+is(fetches($node, 't'), '0', 'nobody there: marked');
 flush_wal($node);
+$standby->append_conf('postgresql.conf', "primary_conninfo = '" . $node->connstr . "'\n");
+$standby->reload;
+$standby->poll_query_until('postgres', "SELECT pg_last_wal_receive_lsn() >= '" . $node->lsn('flush') . "'::pg_lsn") or fail('the standby comes back');
 # replay waits; should it not, the old snapshot would find them now
 select(undef, undef, undef, 1);
-is(session_query($there, $t), '2000', 'standby: nor when they are marked');
+is(session_query($there, $t), '3500', 'standby: rows of a frozen stripe are not seen');
 is(session_query($there, 'SELECT pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn()'), 't', 'standby: replay waits for it');
 session_query($there, 'COMMIT');
 end_session($there);

@@ -48,6 +48,12 @@ GetCurrentTransactionStopTimestamp(void)
 {
 	return 0;
 }
+
+bool
+IsTransactionState(void)
+{
+	return true;
+}
 MemoryContext TopMemoryContext = NULL;
 
 static sigjmp_buf *catcher = NULL;
