@@ -23,7 +23,7 @@ CREATE TABLE ag_vdb (LIKE ag_heap) USING vdb;
 INSERT INTO ag_vdb SELECT * FROM ag_heap WHERE id <= 6000 ORDER BY id;
 CALL test_migrate('ag_vdb');
 INSERT INTO ag_vdb SELECT * FROM ag_heap WHERE id > 6000 ORDER BY id;
-INSERT INTO ag_heap (id, t) SELECT 10000 + g, repeat(md5(g::text), 4000) FROM generate_series(1, 3) g;
+INSERT INTO ag_heap (id, t) SELECT 10000 + g, (SELECT string_agg(md5(g || ' ' || i), '') FROM generate_series(1, 1500 + g) i) FROM generate_series(1, 6) g;
 INSERT INTO ag_vdb SELECT * FROM ag_heap WHERE id > 10000 ORDER BY id;
 DELETE FROM ag_heap WHERE id % 10 = 4;
 DELETE FROM ag_vdb WHERE id % 10 = 4;

@@ -70,6 +70,8 @@ SELECT * FROM fi_empty WHERE x = 1 / (SELECT count(*) FROM fi_empty);
 CREATE SEQUENCE fi_seq;
 CREATE TEMP TABLE fi_kept AS SELECT id FROM fi_vdb WHERE nextval('fi_seq') > 0 AND i4 > 0 LIMIT 3;
 SELECT last_value FROM fi_seq;
+-- and what is volatile for each row
+SELECT count(*) = (SELECT last_value FROM fi_seq) - 3 AS each FROM fi_vdb WHERE nextval('fi_seq') + length(c::text) > 0;
 SELECT id FROM fi_vdb WHERE i4 > -140 AND 100 / (i4 + 100) < 0 LIMIT 2;
 SELECT id FROM fi_vdb WHERE i4 > -140 AND 100 / (i4 + 100) < 0;
 -- cursors: forward by slices, backward and scrolling row by row

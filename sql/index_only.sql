@@ -3,20 +3,7 @@ SET client_min_messages = warning;
 -- A worker's transaction would keep VACUUM from seeing the latest deletes as over.
 ALTER SYSTEM SET vdb.migrate_enabled = off;
 SELECT pg_reload_conf();
-DO $$
-DECLARE
-	quiet int := 0;
-BEGIN
-	WHILE quiet < 20 LOOP
-		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
-		IF EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()) THEN
-			quiet := 0;
-		ELSE
-			quiet := quiet + 1;
-		END IF;
-	END LOOP;
-END
-$$;
+CALL test_alone();
 SET enable_seqscan = off;
 SET vdb.enable_custom_scan = off;
 -- Rows that an index-only scan finds, and whether it had to look at the table.

@@ -41,3 +41,21 @@ BEGIN
 	RETURN complaints;
 END
 $$;
+
+-- Wait until no other process has been connected to this database for a second: the snapshot of a worker that is still at
+-- work would keep VACUUM from seeing the latest deletes as over.
+CREATE OR REPLACE PROCEDURE test_alone()
+LANGUAGE plpgsql AS $$
+DECLARE
+	quiet int := 0;
+BEGIN
+	WHILE quiet < 20 LOOP
+		PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+		IF EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()) THEN
+			quiet := 0;
+		ELSE
+			quiet := quiet + 1;
+		END IF;
+	END LOOP;
+END
+$$;
