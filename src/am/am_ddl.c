@@ -304,6 +304,7 @@ vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool us
 	rs.oldest_xmin = oldest_xmin;
 	rs.freeze_xid = *xid_cutoff;
 	rs.batch = vdb_batch_create(old_rel);
+	vdb_batch_set_check(rs.batch);
 	rs.slot = table_slot_create(old_rel, NULL);
 	if (use_sort && index != NULL)
 		rs.sort = tuplesort_begin_cluster(RelationGetDescr(old_rel), index, maintenance_work_mem,

@@ -33,7 +33,7 @@ extern VdbPruner *vdb_pruner_create(List *clauses, Relation rel, Index varno, Pl
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
 
 /* VdbPruneCallback; arg is the pruner. */
-extern bool vdb_pruner_match(void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match);
+extern bool vdb_pruner_match(void *arg, VdbZoneReader *zones, uint8 *chunk_match);
 
 /* ---- costs (exec_cost.c) ---- */
 

@@ -61,7 +61,10 @@ sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 
 		if (meta->nchunks <= VDB_COST_CHUNKS)
 		{
-			(void) vdb_pruner_match(sample->pruner, ref->pool, meta, sample->match);
+			VdbZoneReader zones;
+
+			vdb_zone_reader_init(&zones, ref->pool, extent.ref, meta);
+			(void) vdb_pruner_match(sample->pruner, &zones, sample->match);
 			for (int i = 0; i < meta->nchunks; i++)
 				sample->matching += sample->match[i] != 0;
 			sample->seen += meta->nchunks;

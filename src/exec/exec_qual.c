@@ -456,15 +456,8 @@ compare_matches(PruneNode *node, const VdbZone *zone)
 	return false;
 }
 
-typedef struct ChunkZones
-{
-	VdbPool    *pool;
-	const VdbStripeMeta *meta;
-	int			chunk;
-} ChunkZones;
-
 static bool
-node_matches(PruneNode *node, const ChunkZones *zones)
+node_matches(PruneNode *node, VdbZoneReader *zones, int chunk)
 {
 	const VdbZone *zone;
 	ListCell   *lc;
@@ -473,12 +466,12 @@ node_matches(PruneNode *node, const ChunkZones *zones)
 	{
 		case PRUNE_AND:
 			foreach(lc, node->children)
-				if (!node_matches(lfirst(lc), zones))
+				if (!node_matches(lfirst(lc), zones, chunk))
 					return false;
 			return true;
 		case PRUNE_OR:
 			foreach(lc, node->children)
-				if (node_matches(lfirst(lc), zones))
+				if (node_matches(lfirst(lc), zones, chunk))
 					return true;
 			return false;
 		case PRUNE_UNKNOWN:
@@ -488,25 +481,24 @@ node_matches(PruneNode *node, const ChunkZones *zones)
 	}
 	if (node->column >= zones->meta->ncolumns)
 		return true;				/* added later: the missing value may be anything */
-	zone = vdb_map_zone(zones->pool, zones->meta, zones->chunk, node->column);
+	zone = vdb_zone_read(zones, chunk, node->column);
 	if (zone == NULL)
-		return true;			/* too many for a meta: it has none */
+		return true;			/* too many for a meta: it has none; or damaged */
 	if (node->kind == PRUNE_NULL_TEST)
 		return node->is_null ? zone->null_count > 0 : !(zone->flags & VDB_ZONE_HAS_NULLS_ONLY);
 	return compare_matches(node, zone);
 }
 
 bool
-vdb_pruner_match(void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match)
+vdb_pruner_match(void *arg, VdbZoneReader *zones, uint8 *chunk_match)
 {
 	VdbPruner  *pruner = (VdbPruner *) arg;
-	ChunkZones	zones = {pool, meta, 0};
 	bool		any = false;
 
-	for (zones.chunk = 0; zones.chunk < meta->nchunks; zones.chunk++)
+	for (int chunk = 0; chunk < zones->meta->nchunks; chunk++)
 	{
-		chunk_match[zones.chunk] = node_matches(pruner->root, &zones);
-		any = any || chunk_match[zones.chunk];
+		chunk_match[chunk] = node_matches(pruner->root, zones, chunk);
+		any = any || chunk_match[chunk];
 	}
 	return any;
 }

@@ -174,6 +174,44 @@ extern void vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8
 extern const VdbStripeMeta *vdb_map_meta(VdbPool *pool, VdbBlock meta_block);	/* checked: magic, version */
 extern const VdbZone *vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column);
 
+/* What of a stripe's meta isn't what was stored (map_checksum.c). */
+typedef struct VdbMetaDamage
+{
+	const char *what;				/* to be translated */
+	uint32		stripe_id;
+	VdbBlock	block;
+	uint32		expected;			/* the checksum that stands there */
+	uint32		found;				/* the one that the bytes have */
+} VdbMetaDamage;
+
+/*
+ * Does a meta (its head), or a block of its zone maps (a continuation's number below ncontinuations, or VDB_ZONES_IN_META), fail its
+ * checksum?  Then *damage is filled.  Raises nothing.  Zone maps: the head is sound.  Caller: as for vdb_map_zone.
+ */
+extern bool vdb_map_meta_damaged(VdbBlock meta_block, const VdbStripeMeta *meta, VdbMetaDamage *damage);
+extern bool vdb_map_zones_damaged(VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta, uint32 number,
+								  VdbMetaDamage *damage);
+
+/* Say so, as ERRCODE_DATA_CORRUPTED.  No lightweight lock is held. */
+extern void vdb_map_report_damage(Relation rel, int elevel, const VdbMetaDamage *damage);
+
+/*
+ * Zone maps of one stripe, for deciding what not to read: each block of them is checked before its first use.  vdb_zone_read answers as
+ * vdb_map_zone; and NULL, for this and all later ones, once a block has failed: then 'damaged' is set.  Raises nothing.
+ */
+typedef struct VdbZoneReader
+{
+	VdbPool    *pool;
+	VdbBlock	meta_block;
+	const VdbStripeMeta *meta;
+	bool		damaged;
+	VdbMetaDamage damage;
+	uint64		checked[(VDB_META_CONTINUATIONS + 63) / 64];
+} VdbZoneReader;
+
+extern void vdb_zone_reader_init(VdbZoneReader *reader, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta);
+extern const VdbZone *vdb_zone_read(VdbZoneReader *reader, int chunk, int column);
+
 /* Mark a stripe frozen: small logged change, flushed.  Takes the map lock. */
 extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 

@@ -87,6 +87,33 @@ check_doubles(MapCheck *check, VdbLogicalBlock lb)
 	check->nblocks = 0;
 }
 
+static void
+failed(MapCheck *check, VdbLogicalBlock lb, const VdbMetaDamage *damage)
+{
+	finding(check, lb, _("%s of stripe %u, in pool block %u: wrong checksum, expected %08X, found %08X"),
+			_(damage->what), damage->stripe_id, damage->block, damage->expected, damage->found);
+}
+
+/* Of a meta and all its zone maps.  With a damaged head nobody knows how many these are. */
+static void
+check_checksums(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const VdbStripeMeta *meta)
+{
+	VdbPool    *pool = check->ref->pool;
+	VdbMetaDamage damage;
+
+	if (vdb_map_meta_damaged(block, meta, &damage))
+	{
+		failed(check, lb, &damage);
+		return;
+	}
+	if (vdb_map_zones_damaged(pool, block, meta, VDB_ZONES_IN_META, &damage))
+		failed(check, lb, &damage);
+	for (uint32 i = 0; i < meta->ncontinuations; i++)
+		if (meta->continuations[i] < vdb_pool_total_blocks(pool) &&
+			vdb_map_zones_damaged(pool, block, meta, i, &damage))
+			failed(check, lb, &damage);
+}
+
 /* A stripe meta and its continuations. */
 static void
 check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
@@ -97,7 +124,7 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 	if (!check_block_number(check, lb, block, _("stripe meta")))
 		return;
 	meta = vdb_map_body(check->ref->pool, block);
-	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_META_VERSION(meta->flags) ||
+	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_META_VERSION ||
 		meta->ncontinuations > VDB_META_CONTINUATIONS)
 	{
 		finding(check, lb, _("pool block %u is not a stripe meta"), block);
@@ -121,6 +148,7 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 	for (int i = 0; i < meta->ncontinuations; i++)
 		if (check_block_number(check, lb, meta->continuations[i], _("zone map")))
 			note_blocks(check, meta->continuations[i], 1);
+	check_checksums(check, lb, block, meta);
 }
 
 /* Has an entry before this one the same place?  If so, is that consistent? */

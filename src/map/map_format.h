@@ -177,13 +177,16 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 #define VDB_STRIPE_ZONES_INSIDE	0x04	/* few zone maps: in the place of 'continuations', there are none of those */
 #define VDB_META_CONTINUATIONS	1900
 
-/* A meta's version: 2 if zone maps are inside, which a reader of version 1 would not find. */
-#define VDB_META_VERSION(flags) \
-	(((flags) & VDB_STRIPE_ZONES_INSIDE) != 0 ? 2 : VDB_MAP_VERSION)
+/* Of a meta; 3 has checksums. */
+#define VDB_META_VERSION		3
 
 /*
  * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to VDB_ZONES_INSIDE
- * lie in the meta block itself, from its byte 152 on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (from byte 24).
+ * lie in the meta block itself, from byte 168 of the meta on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
+ *
+ * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and UNSETTLED, ncontinuations, min_xmin, max_xmin,
+ * pending_next and pending_incarnation count as zero, since they change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored
+ * first; it doesn't count once either xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
  */
 typedef struct VdbStripeMeta
 {
@@ -210,10 +213,15 @@ typedef struct VdbStripeMeta
 	VdbBlock	pending_next;		/* while no map entry refers to it: next of the table's list */
 	uint32		pending_incarnation;	/* server run that put it on that list */
 	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for more */
+	uint32		crc;				/* 152 */
+	uint32		xmins_crc;			/* 156 */
+	uint32		zones_crc;			/* 160 */
+	uint32		pad;				/* zero */
 	VdbBlock	continuations[VDB_META_CONTINUATIONS];
 } VdbStripeMeta;
 
-StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 152, "stripe meta head is 152 bytes on media");
+StaticAssertDecl(offsetof(VdbStripeMeta, crc) == 152, "stripe meta checksums are at 152");
+StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 168, "stripe meta head is 168 bytes on media");
 StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta fits a block");
 
 /* ---- free pages of a table's main fork ---- */
@@ -255,7 +263,23 @@ typedef struct VdbFreePages
 StaticAssertDecl(offsetof(VdbFreePages, runs) == 32, "head of the free runs is 32 bytes on media");
 StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit a block");
 
-#define VDB_ZONES_PER_BLOCK		(VDB_POOL_BLOCK_PAYLOAD / sizeof(VdbZone))
+/* ---- continuation blocks: further zone maps ---- */
+
+#define VDB_ZONES_PER_BLOCK		127
+
+typedef struct VdbZoneBlock
+{
+	VdbZone		zones[VDB_ZONES_PER_BLOCK];
+	uint32		crc;				/* 8128: CRC-32C of stripe id, number of the continuation, the zone maps that are there */
+	uint32		pad;				/* zero */
+} VdbZoneBlock;
+
+StaticAssertDecl(offsetof(VdbZoneBlock, crc) == 8128 && sizeof(VdbZoneBlock) == 8136, "zone block is 8136 bytes on media");
+StaticAssertDecl(sizeof(VdbZoneBlock) <= VDB_POOL_BLOCK_PAYLOAD, "zone block fits a block");
+
+/* In the place of a continuation's number, where a checksum wants one. */
+#define VDB_ZONES_IN_META		PG_UINT32_MAX
+
 #define VDB_ZONES_INSIDE		((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))
 
 StaticAssertDecl(VDB_ZONES_INSIDE == 125, "zone maps in a meta block");

@@ -74,6 +74,10 @@ extern bool vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_bloc
 extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock installed,
 									 const VdbBlock *removed, int nremoved);
 
+/* map_checksum.c: of a block of zone maps; all of a meta that is about to be stored */
+extern uint32 vdb_map_zones_crc(uint32 stripe_id, uint32 number, const VdbZone *zones, int nzones);
+extern void vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside);
+
 /* map_table.c: what to do with a table whose own key is no longer used */
 typedef enum VdbDropVerdict
 {

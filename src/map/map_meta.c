@@ -84,12 +84,13 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, co
 	head->flags &= ~VDB_STRIPE_ZONES_INSIDE;
 	if (inside > 0)
 		head->flags |= VDB_STRIPE_ZONES_INSIDE;
-	head->version = VDB_META_VERSION(head->flags);
+	head->version = VDB_META_VERSION;
 	head->ncontinuations = 0;
 	head->table_slot = ref->slot;
 	head->table_generation = ref->generation;
 	head->pending_next = vdb_map_table_entry(ref)->pending_meta;
 	head->pending_incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	vdb_map_seal_meta(head, zones, inside);
 
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 	vdb_scm_change_use_block(change, block);
@@ -106,7 +107,7 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, co
 
 /* Store step 2: continuation blocks done .. done + n - 1 go to the reserved 'blocks'. */
 static void
-write_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
+write_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int done, int n,
 			const VdbBlock *blocks, const VdbZone *zones, int nzones)
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
@@ -115,12 +116,14 @@ write_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
 	for (int i = 0; i < n; i++)
 	{
 		int			first = (done + i) * VDB_ZONES_PER_BLOCK;
-		int			count = Min(nzones - first, (int) VDB_ZONES_PER_BLOCK);
+		int			count = Min(nzones - first, VDB_ZONES_PER_BLOCK);
+		uint32		tail[2] = {vdb_map_zones_crc(stripe_id, done + i, zones + first, count), 0};
 
 		Assert(count > 0);
 		vdb_scm_change_use_block(change, blocks[i]);
 		vdb_scm_change_write(change, blocks[i], VDB_POOL_BLOCK_HEADER,
 							 zones + first, count * sizeof(VdbZone));
+		vdb_scm_change_write(change, blocks[i], VDB_MAP_OFFSET(VdbZoneBlock, crc), tail, sizeof(tail));
 	}
 	vdb_scm_change_write(change, meta_block,
 						 VDB_MAP_OFFSET(VdbStripeMeta, continuations) + done * sizeof(VdbBlock),
@@ -132,7 +135,7 @@ write_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
 
 /* Reserve and write a batch.  False: the pool is full. */
 static bool
-store_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
+store_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int done, int n,
 			const VdbZone *zones, int nzones)
 {
 	VdbBlock	blocks[META_BATCH];
@@ -141,7 +144,7 @@ store_batch(const VdbTableRef *ref, VdbBlock meta_block, int done, int n,
 		return false;
 	PG_TRY();
 	{
-		write_batch(ref, meta_block, done, n, blocks, zones, nzones);
+		write_batch(ref, meta_block, stripe_id, done, n, blocks, zones, nzones);
 	}
 	PG_CATCH();
 	{
@@ -201,7 +204,7 @@ vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZ
 	for (int done = 0; done < ncontinuations; done += META_BATCH)
 	{
 		VDB_STOP_POINT("map-store-meta-batch");
-		if (!store_batch(ref, meta_block, done, Min(ncontinuations - done, META_BATCH),
+		if (!store_batch(ref, meta_block, meta->stripe_id, done, Min(ncontinuations - done, META_BATCH),
 						 zones, nzones))
 		{
 			vdb_map_free_meta(ref, meta_block);

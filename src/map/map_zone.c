@@ -26,8 +26,8 @@ vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
 
 	if (meta->magic != VDB_STRIPE_META_MAGIC)
 		vdb_map_damaged(meta_block, "stripe meta", "magic", VDB_STRIPE_META_MAGIC, meta->magic);
-	if (meta->version != VDB_META_VERSION(meta->flags))
-		vdb_map_damaged(meta_block, "stripe meta", "version", VDB_META_VERSION(meta->flags), meta->version);
+	if (meta->version != VDB_META_VERSION)
+		vdb_map_damaged(meta_block, "stripe meta", "version", VDB_META_VERSION, meta->version);
 	if (meta->ncontinuations > VDB_META_CONTINUATIONS)
 		vdb_map_damaged(meta_block, "stripe meta", "continuations",
 						VDB_META_CONTINUATIONS, meta->ncontinuations);

@@ -67,6 +67,9 @@ typedef struct VdbMigrateResult
 	int64		stripes_freed;		/* merged, rewritten or gone */
 	int64		rows_dropped;		/* dead to everyone, left out */
 	int64		stripes_settled;	/* lost the mark 'unsettled' without being rewritten */
+	bool		damaged;			/* rows that fail their checksum stay, with their segments: */
+	VdbRowDamage damage;			/* one of them */
+	struct ErrorData *error;		/* other damage, which a range was left for: what it raised first; or NULL */
 } VdbMigrateResult;
 
 /* Did it give space in SCM back? */
@@ -79,8 +82,14 @@ typedef struct VdbMigrateResult
 extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 							  VdbMigrateResult *result);
 
-/* All ranges; releases the migration lock between ranges.  Returns whether anything was done. */
+/*
+ * All ranges; releases the migration lock between ranges.  Returns whether anything was done.  ERRCODE_DATA_CORRUPTED is raised only for
+ * damage of the table as a whole: what is damaged is left, and *result tells.
+ */
 extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
+
+/* Say what *result has of damage, if it has any; elevel ERROR: the caller wanted all to move. */
+extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result);
 
 /* ---- what is due (migrate_due.c) ---- */
 

@@ -158,6 +158,7 @@ build_stripe(VdbMover *mover)
 	VdbBatch   *batch = vdb_batch_create(mover->rel);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(mover->rel), &vdb_slot_ops);
 
+	vdb_batch_set_check(batch);
 	writer = vdb_stripe_writer_begin(mover->rel, mover->range, vdb_map_new_stripe_id(&mover->ref));
 	for (int b = 0; b < mover->nblocks; b++)
 	{

@@ -10,7 +10,7 @@
  *	  their mark.  Where some were aborted, the stripe must be rewritten.
  * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
  *	  where those that have rows are to be left alone.
- * 3. Segments that nobody appends to and whose rows are settled; stripes that
+ * 3. Segments that nobody appends to, whose rows are settled and sound (migrate_sound.c); stripes that
  *	  must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
  *
@@ -110,9 +110,12 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 	}
 }
 
-/* Take down what the stripe's meta says, once a stripe.  Row lock held shared. */
+/*
+ * Take down what the stripe's meta says, once a stripe; *damaged: it isn't what was stored.  Row
+ * lock held shared.
+ */
 static int
-note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent)
+note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged, VdbMetaDamage *damage)
 {
 	const VdbStripeMeta *meta;
 	StripeFacts *stripe = NULL;
@@ -125,6 +128,7 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent)
 	if (i == survey->nstripes)
 	{
 		meta = vdb_map_meta(mover->ref.pool, extent->ref);
+		*damaged = vdb_map_meta_damaged(extent->ref, meta, damage);
 		memset(stripe, 0, sizeof(StripeFacts));
 		stripe->place.meta = extent->ref;
 		stripe->place.first_page = meta->first_page;
@@ -147,6 +151,8 @@ static void
 look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *facts)
 {
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(mover->ref.slot, lb));
+	VdbMetaDamage damage;
+	bool		damaged = false;
 
 	memset(facts, 0, sizeof(BlockFacts));
 	facts->settled = true;
@@ -156,8 +162,10 @@ look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *f
 	if (facts->extent.kind == VDB_EXTENT_SEGMENT)
 		look_at_segment(mover, lb, facts);
 	else if (facts->extent.kind == VDB_EXTENT_STRIPE && survey != NULL)
-		facts->stripe = note_stripe(mover, survey, &facts->extent);
+		facts->stripe = note_stripe(mover, survey, &facts->extent, &damaged, &damage);
 	LWLockRelease(lock);
+	if (damaged)
+		vdb_map_report_damage(mover->rel, ERROR, &damage);
 }
 
 /* ---- judging stripes ---- */
@@ -315,7 +323,8 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 			!((mover->flags & VDB_MIGRATE_STRIPES) && facts[i].rows > 0);
 		*rows += facts[i].rows;
 	}
-	if (!may_move || too_many_groups(mover, facts[first].extent.ref))
+	if (!may_move || !vdb_mover_segment_sound(mover, lb, nlbs) ||
+		too_many_groups(mover, facts[first].extent.ref))
 		return nlbs;
 	for (int i = first; i < first + nlbs; i++)
 		add_block(mover, (uint8) i, &facts[i]);

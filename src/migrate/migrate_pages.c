@@ -24,8 +24,8 @@
 #include "migrate/migrate.h"
 #include "pages/pages.h"
 
-/* Header and wide reference of a wide row, as vdb_rows_copy gives them. */
-#define WIDE_IMAGE_BYTES	(256 + sizeof(VdbWideRef))
+/* Header, wide reference and checksum of a wide row, as vdb_rows_copy gives them. */
+#define WIDE_IMAGE_BYTES	(256 + sizeof(VdbWideRef) + VDB_ROW_CRC_BYTES)
 
 typedef struct PageMarks
 {
@@ -59,7 +59,7 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 	{
 		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &reaped) || !version.wide)
 			continue;
-		if (version.len > WIDE_IMAGE_BYTES)
+		if (version.len > WIDE_IMAGE_BYTES - VDB_ROW_CRC_BYTES)
 			continue;			/* damaged: vdb.verify reports it */
 		vdb_rows_copy(marks->ref, &version, image.bytes);
 		memcpy(&wide, image.bytes + version.hdr.t_hoff, sizeof(wide));

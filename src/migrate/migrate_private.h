@@ -76,6 +76,8 @@ typedef struct VdbMover
 	VdbFreeRun	place;				/* free pages offered to the stripe; npages 0: none */
 	VdbStripeBuilt built;
 	VdbBlock	meta_block;
+	bool		damaged;			/* a segment stays for a row that fails its checksum: */
+	VdbRowDamage damage;			/* the first */
 	MemoryContext context;
 } VdbMover;
 
@@ -88,6 +90,9 @@ vdb_mover_lb(const VdbMover *mover, uint8 index)
 /* migrate_choose.c: step 1 */
 extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness);
 extern void vdb_mover_choose(VdbMover *mover);
+
+/* migrate_sound.c: are all rows of a segment what was stored? */
+extern bool vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs);
 
 /* migrate_build.c: steps 2 and 3.  False: the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);

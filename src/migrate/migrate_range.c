@@ -477,6 +477,11 @@ vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 	mover->meta_block = VDB_BLOCK_NONE;
 	note_row_changes(mover);
 	done = move_range(mover, result);
+	if (mover->damaged && !result->damaged)
+	{
+		result->damaged = true;
+		result->damage = mover->damage;
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return done;

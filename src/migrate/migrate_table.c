@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -59,6 +60,63 @@ migrate_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMi
 	return done;
 }
 
+/*
+ * The same in a subtransaction: damage of one range must not keep the others in SCM, which would fill up.  (There
+ * are no subtransactions in parallel mode, and nobody migrates then but for debugging.)
+ */
+static bool
+try_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrateResult *result)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	if (IsInParallelMode())
+		return migrate_one(rel, ref, range, flags, result);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	PG_TRY();
+	{
+		done = migrate_one(rel, ref, range, flags, result);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+			ReThrowError(error);
+		if (result->error == NULL)
+			result->error = error;
+		else
+			FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* See migrate.h. */
+void
+vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result)
+{
+	/* not lower: an error could end the report */
+	if (result->damaged)
+		vdb_rows_report_damage(rel, result->error != NULL ? WARNING : elevel, &result->damage);
+	if (result->error != NULL)
+	{
+		result->error->elevel = elevel;
+		ThrowErrorData(result->error);
+	}
+}
+
 /* See migrate.h. */
 bool
 vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
@@ -88,7 +146,7 @@ vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 		if (!swept)
 			sweep_once(&ref);
 		swept = true;
-		done = migrate_one(rel, &ref, range, flags, result) || done;
+		done = try_one(rel, &ref, range, flags, result) || done;
 		vdb_table_migration_unlock(rel);
 	}
 	return done;
@@ -118,6 +176,8 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT, true, &result);
+	/* all else has moved, and that stays */
+	vdb_migrate_report(rel, ERROR, &result);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(result.rows_moved);
 }

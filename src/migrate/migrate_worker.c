@@ -7,6 +7,10 @@
  * Locks on tables are taken conditionally, so that nobody's DDL waits behind
  * the worker's own waiting.
  *
+ * Damage must not keep the worker from what is sound.  A row that fails its checksum stays where
+ * it is, and so does a range with other damage, and the rest of the table moves; damage of the table as a
+ * whole ends the work on it for this round.  It is reported once an hour.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -36,6 +40,9 @@
 #define VDB_WORKER_NAP_MS		200
 #define VDB_WORKER_IDLE_ROUNDS	5
 
+/* The same table's damage is reported so often. */
+#define VDB_WORKER_REPORT_MS	3600000
+
 static VdbPoolShared *worker_pool = NULL;
 
 /* Did this round see rows in SCM, or stripes to be settled?  Then there must be another worker later. */
@@ -46,6 +53,34 @@ worker_exit(int code, Datum arg)
 {
 	if (worker_pool != NULL && worker_pool->worker_pid == MyProcPid)
 		worker_pool->worker_pid = 0;
+}
+
+/* Was this table's damage not reported lately?  Then it is going to be. */
+static bool
+damage_is_news(VdbPoolShared *shared, const VdbTableRef *ref)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	VdbDamageNote *note = &shared->damage_notes[0];
+
+	for (int i = 0; i < VDB_DAMAGE_NOTES; i++)
+	{
+		VdbDamageNote *other = &shared->damage_notes[i];
+
+		if (other->reported_at != 0 && other->table_slot == ref->slot &&
+			other->table_generation == ref->generation)
+		{
+			note = other;
+			break;
+		}
+		if (other->reported_at < note->reported_at)
+			note = other;
+	}
+	if (note->reported_at != 0 && note->table_slot == ref->slot &&
+		note->table_generation == ref->generation &&
+		!TimestampDifferenceExceeds(note->reported_at, now, VDB_WORKER_REPORT_MS))
+		return false;
+	*note = (VdbDamageNote) {ref->slot, ref->generation, now};
+	return true;
 }
 
 /* One table in one transaction; was anything done? */
@@ -84,8 +119,41 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 		else if (reason == VDB_REASON_BACKLOG)
 			flags |= VDB_MIGRATE_RIPE;
 		done = vdb_migrate_table(rel, flags, false, &result);
+		if ((result.damaged || result.error != NULL) && damage_is_news(vdb_pool_shared(pool), ref))
+			vdb_migrate_report(rel, WARNING, &result);
 	}
 	relation_close(rel, NoLock);
+	return done;
+}
+
+/*
+ * The same, and the end of the transaction; when the table is damaged, report that and go on.  Other errors end
+ * the worker, and another one tries again later.
+ */
+static bool
+work_safely(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
+{
+	VdbPoolShared *shared = vdb_pool_shared(pool);
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		done = work_on_table(pool, ref, key);
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_DATA_CORRUPTED)
+			PG_RE_THROW();
+		HOLD_INTERRUPTS();
+		if (damage_is_news(shared, ref))
+			EmitErrorReport();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(TopMemoryContext);
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
 	return done;
 }
 
@@ -115,8 +183,9 @@ work_round(void)
 		if (slot == 0)
 			done = vdb_migrate_collect(pool) > 0;
 		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			done = work_on_table(pool, &ref, &key) || done;
-		CommitTransactionCommand();
+			done = work_safely(pool, &ref, &key) || done;
+		else
+			CommitTransactionCommand();
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
 	}

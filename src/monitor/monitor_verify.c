@@ -25,7 +25,6 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "storage/bufmgr.h"
-#include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -60,6 +59,8 @@ typedef struct Verify
 	VdbOverlayView *view;
 	char	   *arena;				/* rows of one logical block */
 	VdbVersion *versions;
+	const VdbVersion *version;		/* the row at hand, and its image in the arena */
+	const char *image;
 	uint32		range;
 	VdbLogicalBlock lb;				/* the step at hand */
 	const VdbSeenStripe *stripe;
@@ -209,12 +210,12 @@ copy_rows(Verify *verify, const VdbExtent *extent)
 
 		if (!vdb_rows_version(&verify->ref, extent, verify->lb, (uint8) i, version, &reaped))
 			continue;
-		if (used + MAXALIGN(version->len) > VDB_SEGMENT_BYTES)
+		if (used + VDB_ROW_COPY_BYTES(version->len) > VDB_SEGMENT_BYTES)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("rows of the segment in pool block %u overlap", extent->ref)));
 		vdb_rows_copy(&verify->ref, version, verify->arena + used);
-		used += MAXALIGN(version->len);
+		used += VDB_ROW_COPY_BYTES(version->len);
 		n++;
 	}
 	return n;
@@ -233,8 +234,8 @@ check_overlaps(Verify *verify, int n)
 			const VdbVersion *b = &verify->versions[j];
 
 			if (a->block == b->block &&
-				a->offset < b->offset + sizeof(VdbRowPrefix) + b->len &&
-				b->offset < a->offset + sizeof(VdbRowPrefix) + a->len)
+				a->offset < b->offset + VDB_ROW_EXTRA_BYTES + b->len &&
+				b->offset < a->offset + VDB_ROW_EXTRA_BYTES + a->len)
 			{
 				ERROR_AT_PLACE(verify, _("rows %u and %u overlap in pool block %u"),
 							   vdb_row_index(b->row), vdb_row_index(a->row), a->block);
@@ -244,16 +245,25 @@ check_overlaps(Verify *verify, int n)
 	}
 }
 
-/* A crash may have kept a row's header and lost its data, with the WAL of both: nobody reads those. */
-static bool
-data_may_be_lost(const HeapTupleHeaderData *hdr)
+/* A wide row whose part in the segment is sound. */
+static void
+check_wide(void *arg)
 {
-	TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
+	Verify	   *verify = arg;
+	HeapTuple	tuple = vdb_rows_complete_wide(verify->rel, verify->image, verify->version->len);
 
-	if (HeapTupleHeaderXminInvalid(hdr))
-		return true;
-	return !HeapTupleHeaderXminCommitted(hdr) && TransactionIdIsNormal(xmin) &&
-		!TransactionIdIsInProgress(xmin) && !TransactionIdDidCommit(xmin);
+	check_attributes(verify, vdb_row_index(verify->version->row), tuple->t_data, tuple->t_len);
+	pfree(tuple);
+}
+
+/* In a subtransaction of its own: damage is then that row's, and the others are looked at. */
+static void
+try_wide(Verify *verify)
+{
+	snprintf(verify->place, PLACE_BYTES, "logical block %u, row %u", verify->lb,
+			 vdb_row_index(verify->version->row));
+	(void) vdb_verify_try(verify->findings, verify->place, check_wide, verify);
+	set_block_place(verify, verify->lb);
 }
 
 static void
@@ -265,21 +275,22 @@ check_rows(Verify *verify, int n)
 	for (int i = 0; i < n; i++)
 	{
 		const VdbVersion *version = &verify->versions[i];
+		VdbRowDamage damage;
 
 		check_header(verify, version);
-		if (data_may_be_lost(&version->hdr))
+		verify->version = version;
+		verify->image = image;
+		if (vdb_rows_may_lack_data(&version->hdr))
 			 /* nothing to read */ ;
+		else if (vdb_rows_damaged(version, image, &damage))
+			ERROR_AT_PLACE(verify, _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
+						   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
 		else if (version->wide)
-		{
-			HeapTuple	tuple = vdb_rows_complete_wide(verify->rel, image, version->len);
-
-			check_attributes(verify, vdb_row_index(version->row), tuple->t_data, tuple->t_len);
-			pfree(tuple);
-		}
+			try_wide(verify);
 		else
 			check_attributes(verify, vdb_row_index(version->row),
 							 (HeapTupleHeader) image, version->len);
-		image += MAXALIGN(version->len);
+		image += VDB_ROW_COPY_BYTES(version->len);
 	}
 }
 

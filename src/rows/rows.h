@@ -164,7 +164,13 @@ extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, Vd
  */
 extern void vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks);
 
-/* Copy the tuple image (header as in version->hdr, bits and data) to dst (version->len bytes, MAXALIGNed); wide rows: header and VdbWideRef only. */
+/* Bytes of a row with so long a tuple where rows are copied one after the other. */
+#define VDB_ROW_COPY_BYTES(len)	MAXALIGN((len) + VDB_ROW_CRC_BYTES)
+
+/*
+ * Copy the tuple image (header as in version->hdr, bits and data) and the checksum behind it to dst (version->len +
+ * VDB_ROW_CRC_BYTES bytes, MAXALIGNed); wide rows: header and VdbWideRef only.
+ */
 extern void vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst);
 
 /* Complete a wide row after unlocking: image is what vdb_rows_copy gave; returns a palloc'd whole tuple. Checks the CRC. */
@@ -172,6 +178,36 @@ extern HeapTuple vdb_rows_complete_wide(Relation rel, const char *image, uint32 
 
 /* Store hint bits that visibility has set (version->hdr vs seen_infomask); SCM rows only. Shared lock suffices. */
 extern void vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version);
+
+/* ---- checksums (rows_checksum.c) ---- */
+
+/* A row that isn't what was stored. */
+typedef struct VdbRowDamage
+{
+	VdbRowNumber row;
+	VdbBlock	block;				/* its place in the pool */
+	uint16		offset;
+	uint32		expected;			/* the checksum that stands there */
+	uint32		found;				/* the one that its bytes have */
+} VdbRowDamage;
+
+/*
+ * May a crash have kept the header and lost the data, with the WAL of both?  Then xmin never committed, nobody reads the data, and its
+ * checksum says nothing.  hdr: void ids cleaned.
+ */
+extern bool vdb_rows_may_lack_data(const HeapTupleHeaderData *hdr);
+
+/* A version's tuple in the pool.  Caller holds the row lock while it looks. */
+extern const char *vdb_rows_image(const VdbTableRef *ref, const VdbVersion *version);
+
+/* Does a row fail its checksum?  Then *damage is filled.  image: in the pool, or what vdb_rows_copy gave. */
+extern bool vdb_rows_damaged(const VdbVersion *version, const char *image, VdbRowDamage *damage);
+
+/* The same for the data of a wide row whose image is sound: reads it from flash. */
+extern bool vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const char *image, VdbRowDamage *damage);
+
+/* Say so, as ERRCODE_DATA_CORRUPTED. */
+extern void vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage *damage);
 
 /* ---- changing (rows_change.c).  Caller holds the LB's row lock exclusive. ---- */
 

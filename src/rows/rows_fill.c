@@ -52,20 +52,20 @@ vdb_fill_choose_lbs(uint32 average_bytes)
 }
 
 /*
- * Bytes a row takes in its segment, prefix and alignment included, given its
+ * Bytes a row takes in its segment, prefix, checksum and alignment included, given its
  * tuple's length and t_hoff.  *wide: its data goes to the main fork, and the
  * segment holds the header and a VdbWideRef.
  */
 uint32
 vdb_row_image_bytes(uint32 tuple_bytes, uint8 hoff, bool *wide)
 {
-	uint32		bytes = sizeof(VdbRowPrefix) + tuple_bytes;
+	uint32		bytes = VDB_ROW_EXTRA_BYTES + tuple_bytes;
 
 	Assert(hoff >= SizeofHeapTupleHeader && tuple_bytes >= hoff);
 
 	*wide = bytes > VDB_ROW_MAX_INLINE;
 	if (*wide)
-		bytes = sizeof(VdbRowPrefix) + hoff + sizeof(VdbWideRef);
+		bytes = VDB_ROW_EXTRA_BYTES + hoff + sizeof(VdbWideRef);
 	return MAXALIGN(bytes);
 }
 

@@ -6,15 +6,22 @@
  * A segment is 8 blocks; the first 24 bytes of each stay zero.  Block 0: VdbSegmentHeader at 24, slot array (uint16 each) at 88,
  * rows from MAXALIGN(88 + 2 * nslots).  Blocks 1 to 7: rows from 24.
  *
+ * A row begins at a multiple of 8:
+ *
+ *	 0	8	VdbRowPrefix; n is the length it tells
+ *	 8	n	heap tuple header of t_hoff bytes, then data, or a VdbWideRef
+ *	8+n	4	CRC-32C of all that never changes (scm_row.h)
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef VDB_ROWS_FORMAT_H
 #define VDB_ROWS_FORMAT_H
 
 #include "scm/scm.h"
+#include "scm/scm_row.h"
 
 #define VDB_SEGMENT_MAGIC		0x56534547	/* "VSEG" */
-#define VDB_SEGMENT_VERSION		1
+#define VDB_SEGMENT_VERSION		2
 
 typedef struct VdbSegmentHeader
 {
@@ -58,10 +65,13 @@ typedef struct VdbRowPrefix
 	uint32		xmax_incarnation;
 } VdbRowPrefix;
 
-StaticAssertDecl(sizeof(VdbRowPrefix) == 8, "row prefix is 8 bytes on media");
+StaticAssertDecl(sizeof(VdbRowPrefix) == VDB_ROW_PREFIX_BYTES, "row prefix is 8 bytes on media");
 
 #define VDB_ROW_WIDE			0x80000000u
 #define VDB_ROW_LEN(p)			((p) & 0x7FFFFFFFu)
+
+/* All that a row takes besides its tuple, or what of it is in the segment. */
+#define VDB_ROW_EXTRA_BYTES		(VDB_ROW_PREFIX_BYTES + VDB_ROW_CRC_BYTES)
 
 typedef struct VdbWideRef
 {
@@ -73,7 +83,7 @@ typedef struct VdbWideRef
 
 StaticAssertDecl(sizeof(VdbWideRef) == 16, "wide reference is 16 bytes on media");
 
-/* Longest row image (prefix, header, data) kept in the segment; longer rows become wide. */
+/* Longest row image (prefix, header, data, checksum) kept in the segment; longer rows become wide. */
 #define VDB_ROW_MAX_INLINE		(VDB_POOL_BLOCK_PAYLOAD - 8)
 
 #endif							/* VDB_ROWS_FORMAT_H */

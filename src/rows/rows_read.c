@@ -123,9 +123,9 @@ row_is_sound(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offse
 	uint32		len = VDB_ROW_LEN(prefix->len);
 	uint32		room = VDB_POOL_BLOCK_BYTES - offset;
 
-	if (room < sizeof(VdbRowPrefix) + MAXALIGN(SizeofHeapTupleHeader))
+	if (room < VDB_ROW_EXTRA_BYTES + MAXALIGN(SizeofHeapTupleHeader))
 		return false;
-	if (len > room - sizeof(VdbRowPrefix))
+	if (len > room - VDB_ROW_EXTRA_BYTES)
 		return false;
 	if (hdr->t_hoff < SizeofHeapTupleHeader || hdr->t_hoff != MAXALIGN(hdr->t_hoff))
 		return false;
@@ -265,12 +265,12 @@ vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst)
 	version->offset + sizeof(VdbRowPrefix);
 
 	Assert(version->place == VDB_PLACE_SCM);
-	Assert(version->offset + sizeof(VdbRowPrefix) + version->len <= VDB_POOL_BLOCK_BYTES);
+	Assert(version->offset + VDB_ROW_EXTRA_BYTES + version->len <= VDB_POOL_BLOCK_BYTES);
 	Assert(PointerIsAligned(dst, uint64));
 
 	memcpy(dst, &version->hdr, SizeofHeapTupleHeader);
 	memcpy(dst + SizeofHeapTupleHeader, image + SizeofHeapTupleHeader,
-		   version->len - SizeofHeapTupleHeader);
+		   version->len + VDB_ROW_CRC_BYTES - SizeofHeapTupleHeader);
 }
 
 /* See rows.h.  t_self is left invalid. */

@@ -416,13 +416,13 @@ vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowPlace *place)
 
 /* ---- putting ---- */
 
-/* Bytes of prefix, header and data (or VdbWideRef). */
+/* Bytes of prefix, header, data (or VdbWideRef) and checksum. */
 static inline uint32
 put_bytes(const VdbRowPlace *place, HeapTuple tuple)
 {
 	if (place->wide)
-		return sizeof(VdbRowPrefix) + tuple->t_data->t_hoff + sizeof(VdbWideRef);
-	return sizeof(VdbRowPrefix) + tuple->t_len;
+		return VDB_ROW_EXTRA_BYTES + tuple->t_data->t_hoff + sizeof(VdbWideRef);
+	return VDB_ROW_EXTRA_BYTES + tuple->t_len;
 }
 
 static void
@@ -441,12 +441,13 @@ vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *pl
 	HeapTupleHeader hdr = tuple->t_data;
 	uint32		bytes = put_bytes(place, tuple);
 	VdbRowPrefix prefix;
+	uint32		crc;
 
 	Assert(bytes <= VDB_ROW_MAX_INLINE);
 	Assert(place->offset + bytes <= VDB_POOL_BLOCK_BYTES);
 	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == place->row);
 
-	prefix.len = bytes - sizeof(VdbRowPrefix);
+	prefix.len = bytes - VDB_ROW_EXTRA_BYTES;
 	prefix.xmax_incarnation = vdb_pool_shared(ref->pool)->incarnation;	/* lockers may be carried over */
 	if (place->wide)
 	{
@@ -457,6 +458,8 @@ vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *pl
 	else
 		memcpy(image.data + sizeof(prefix), hdr, tuple->t_len);
 	memcpy(image.data, &prefix, sizeof(prefix));
+	crc = vdb_row_crc(place->row, prefix.len, image.data + sizeof(prefix), VDB_ROW_LEN(prefix.len));
+	memcpy(image.data + bytes - sizeof(crc), &crc, sizeof(crc));
 
 	vdb_scm_change_write(change, place->block, place->offset, image.data, (uint16) bytes);
 	vdb_scm_change_publish(change, place->slot_block, place->slot_offset, &place->slot, sizeof(place->slot));

@@ -17,7 +17,7 @@
 #include "scm/scm.h"
 
 #define VDB_POOL_MAGIC			VDB_POOL_MAGIC_TEXT
-#define VDB_POOL_VERSION		2
+#define VDB_POOL_VERSION		3
 
 #define VDB_GROUP_SEGMENTS		480
 #define VDB_GROUP_BLOCKS		(VDB_GROUP_SEGMENTS * VDB_SEGMENT_BLOCKS)
@@ -97,7 +97,9 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  *				bit 2 is set, else where the last row of the block ended, rounded up
  *				to 8; uint16 length if bit 3 is set, else the last row's; uint32:
  *				which of the first 32 bytes differ from the last row's (zeroes,
- *				if there is none); these bytes; the bytes from the 33rd on.
+ *				if there is none); these bytes; the bytes from the 33rd on, but,
+ *				if bit 4 is set, without the last four: these are the checksum of a
+ *				row version of at least 36 bytes that t_ctid names (scm_row.h).
  *	2 next		a 'slot': phase 2, not zero, two bytes long, beginning where the
  *				last slot of the block ended.  Its value less the last slot's, modulo
  *				65536, as uint16 if bit 2 is set, else as uint8.
@@ -112,7 +114,7 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 #define VDB_XLOG_STRUCTURE		0x10
 #define VDB_XLOG_PAGE			0x20	/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
 
-#define VDB_RECORD_VERSION		2
+#define VDB_RECORD_VERSION		3
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
 

@@ -7,7 +7,9 @@
  * the one before ended, and so do their slots.  A row header of 32 bytes becomes
  * a mask and the few bytes that differ from the last one's, the first in a block
  * being compared with zeroes; a slot becomes the distance of its row from the
- * last.  Everything else stays as it is.  Layout: scm_format.h.
+ * last.  A row version's checksum is left out, and computed again from the rest:
+ * the record has a checksum of its own.  Everything else stays as it is.  Layout:
+ * scm_format.h.
  *
  * Pure: no locks, no memory, no errors.  Unpacking trusts nothing.
  *
@@ -16,9 +18,11 @@
 #include "postgres.h"
 
 #include "scm/scm_pack.h"
+#include "scm/scm_row.h"
 
 #define PACK_EXPLICIT_PLACE		0x04
 #define PACK_EXPLICIT_LENGTH	0x08
+#define PACK_NO_CHECKSUM		0x10
 #define PACK_WIDE_STEP			0x04
 
 /* What the next range may be like. */
@@ -70,6 +74,25 @@ remember(PackState *state, VdbRangeHeader head, const char *bytes)
 	}
 }
 
+/*
+ * The checksum that a range would end with if it were a row version which its t_ctid
+ * names; false: it can't be one.  Its bytes but the last four are there.
+ */
+static bool
+row_checksum(VdbRangeHeader head, const char *bytes, uint32 *crc)
+{
+	HeapTupleHeaderData hdr;
+	uint32		prefix;
+
+	if (head.length < VDB_PACK_HEAD + VDB_ROW_CRC_BYTES)
+		return false;
+	memcpy(&prefix, bytes, sizeof(prefix));
+	memcpy(&hdr, bytes + VDB_ROW_PREFIX_BYTES, SizeofHeapTupleHeader);
+	*crc = vdb_row_crc(vdb_tid_to_row(&hdr.t_ctid), prefix, bytes + VDB_ROW_PREFIX_BYTES,
+					   head.length - VDB_ROW_PREFIX_BYTES - VDB_ROW_CRC_BYTES);
+	return true;
+}
+
 /* ---- packing ---- */
 
 static char *
@@ -83,8 +106,15 @@ static char *
 pack_row(const PackState *state, VdbRangeHeader head, const char *bytes, uint32 mask, char *to)
 {
 	char	   *control = to++;
+	uint16		end = head.length;
+	uint32		crc;
 
 	*control = VDB_PACK_LIKE;
+	if (row_checksum(head, bytes, &crc) && memcmp(bytes + end - sizeof(crc), &crc, sizeof(crc)) == 0)
+	{
+		*control |= PACK_NO_CHECKSUM;
+		end -= sizeof(crc);
+	}
 	if (head.place != state->place)
 	{
 		*control |= PACK_EXPLICIT_PLACE;
@@ -98,7 +128,7 @@ pack_row(const PackState *state, VdbRangeHeader head, const char *bytes, uint32 
 	to = put(to, &mask, sizeof(mask));
 	for (; mask != 0; mask &= mask - 1)
 		*to++ = bytes[__builtin_ctz(mask)];
-	return put(to, bytes + VDB_PACK_HEAD, head.length - VDB_PACK_HEAD);
+	return put(to, bytes + VDB_PACK_HEAD, end - VDB_PACK_HEAD);
 }
 
 static char *
@@ -205,6 +235,7 @@ unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHe
 {
 	uint32		mask;
 	char	   *bytes;
+	uint32		crc;
 
 	head->place = state->place;
 	head->length = state->length;
@@ -223,7 +254,14 @@ unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHe
 		if (!take(reader, &bytes[__builtin_ctz(mask)], 1))
 			return false;
 	}
-	return take(reader, bytes + VDB_PACK_HEAD, head->length - VDB_PACK_HEAD);
+	if (!(control & PACK_NO_CHECKSUM))
+		return take(reader, bytes + VDB_PACK_HEAD, head->length - VDB_PACK_HEAD);
+	if (head->length < VDB_PACK_HEAD + sizeof(crc) ||
+		!take(reader, bytes + VDB_PACK_HEAD, head->length - VDB_PACK_HEAD - sizeof(crc)) ||
+		!row_checksum(*head, bytes, &crc))
+		return false;
+	memcpy(bytes + head->length - sizeof(crc), &crc, sizeof(crc));
+	return true;
 }
 
 static bool

@@ -81,10 +81,10 @@ extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber
 /* ---- ordered walk (table_walk.c) ---- */
 
 /*
- * Pruning: called once per stripe the walk meets, under a shared row lock (no errors, no I/O): sets chunk_match[chunk] for each chunk whose zone maps say
+ * Pruning: called once per stripe the walk meets, under a shared row lock (no errors, no I/O); takes zone maps from vdb_zone_read. Sets chunk_match[chunk] for each chunk whose zone maps say
  * 'may match'; returns false if none does (the stripe's rows are then skipped without touching flash).
  */
-typedef bool (*VdbPruneCallback) (void *arg, VdbPool *pool, const VdbStripeMeta *meta, uint8 *chunk_match);
+typedef bool (*VdbPruneCallback) (void *arg, VdbZoneReader *zones, uint8 *chunk_match);
 
 /*
  * All rows of one logical block that a snapshot sees, in row-number order, taken in one look.
@@ -110,6 +110,7 @@ typedef struct VdbBatch
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
 	bool		plain;				/* flash: all rows settled, without stubs: header is 'xmin, no xmax' */
+	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
 	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
@@ -128,6 +129,9 @@ extern VdbBatch *vdb_batch_create(Relation rel);
 extern void vdb_batch_free(VdbBatch *batch);
 
 extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg);
+
+/* From now on a row of SCM that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows anew. */
+extern void vdb_batch_set_check(VdbBatch *batch);
 
 /*
  * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with deadness[]

@@ -76,6 +76,12 @@ vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg)
 	batch->match_page = InvalidBlockNumber;
 }
 
+void
+vdb_batch_set_check(VdbBatch *batch)
+{
+	batch->check = true;
+}
+
 /* What this call of vdb_batch_read was asked for. */
 typedef struct ReadRequest
 {
@@ -140,9 +146,9 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 		tuple->t_data = (HeapTupleHeader) (batch->arena + used);
 		if (wanted)
 		{
-			Assert(used + version->len <= batch->arena_size);
+			Assert(used + VDB_ROW_COPY_BYTES(version->len) <= batch->arena_size);
 			vdb_rows_copy(&batch->ref, version, batch->arena + used);
-			used += MAXALIGN(version->len);
+			used += VDB_ROW_COPY_BYTES(version->len);
 		}
 		batch->nrows++;
 	}
@@ -179,7 +185,19 @@ compact_unwanted(VdbBatch *batch)
 	batch->nrows = kept;
 }
 
-/* After unlocking: SSI checks. */
+/* Nobody reads the data of a row that is dead to everyone: a crash may have taken it. */
+static void
+check_rows(VdbBatch *batch)
+{
+	VdbRowDamage damage;
+
+	for (int i = 0; i < batch->nrows; i++)
+		if (batch->deadness[i] != VDB_DEAD &&
+			vdb_rows_damaged(&batch->versions[i], (char *) batch->tuples[i].t_data, &damage))
+			vdb_rows_report_damage(batch->rel, ERROR, &damage);
+}
+
+/* After unlocking: SSI checks, checksums. */
 static void
 finish_segment(VdbBatch *batch, const ReadRequest *req)
 {
@@ -190,6 +208,8 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 							 &batch->versions[i], req->snapshot);
 		compact_unwanted(batch);
 	}
+	if (batch->check)
+		check_rows(batch);
 	batch->rows_scm += batch->nrows;
 }
 
@@ -203,17 +223,42 @@ typedef struct StripePlace
 	int			nchunks;
 	TransactionId max_xmin;
 	VdbBlock	meta_block;
+	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the meta */
+	VdbMetaDamage damage;
 } StripePlace;
 
+/* The chunks whose zone maps may match; *place tells of damage. */
+static bool
+ask_prune(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
+{
+	VdbZoneReader zones;
+	bool		any;
+
+	vdb_zone_reader_init(&zones, batch->ref.pool, meta_block, meta);
+	any = batch->prune(batch->prune_arg, &zones, batch->chunk_match);
+	if (zones.damaged)
+	{
+		place->damaged = WARNING;
+		place->damage = zones.damage;
+	}
+	return any;
+}
+
 /*
- * Ask the pruning callback about a stripe not seen before.  Row lock held
- * shared: the meta and its zone maps can't be freed meanwhile.
+ * Check the meta of a stripe not seen before, and ask the pruning callback about it.
+ * Row lock held shared: the meta and its zone maps can't be freed meanwhile.  Damage is
+ * only noted; it is reported after unlocking.
  */
 static void
-match_chunks(VdbBatch *batch, const VdbStripeMeta *meta)
+match_chunks(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
 {
 	if (batch->match_page == meta->first_page && batch->match_stripe == meta->stripe_id)
 		return;
+	if (vdb_map_meta_damaged(meta_block, meta, &place->damage))
+	{
+		place->damaged = ERROR;
+		return;
+	}
 	batch->match_page = meta->first_page;
 	batch->match_stripe = meta->stripe_id;
 	batch->stripes_seen++;
@@ -235,8 +280,7 @@ match_chunks(VdbBatch *batch, const VdbStripeMeta *meta)
 		MemoryContextSwitchTo(old);
 	}
 	memset(batch->chunk_match, 0, meta->nchunks);
-	batch->match_any = batch->prune(batch->prune_arg, batch->ref.pool, meta,
-									batch->chunk_match);
+	batch->match_any = ask_prune(batch, meta_block, meta, place);
 	for (int i = 0; i < meta->nchunks; i++)
 		batch->chunks_pruned += batch->chunk_match[i] ? 0 : 1;
 }
@@ -254,8 +298,8 @@ note_stripe(VdbBatch *batch, const VdbExtent *extent, StripePlace *place)
 	place->flags = meta->flags;
 	place->nchunks = meta->nchunks;
 	place->max_xmin = meta->max_xmin;
-	match_chunks(batch, meta);
-	if (batch->match_any)
+	match_chunks(batch, extent->ref, meta, place);
+	if (place->damaged < ERROR && batch->match_any)
 		vdb_overlay_read(&batch->ref, extent, batch->overlay);
 }
 
@@ -379,6 +423,8 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	uint32		first_pos;
 	uint64		present[4];
 
+	if (place->damaged != 0)
+		vdb_map_report_damage(batch->rel, place->damaged, &place->damage);
 	if (!batch->match_any)
 		return;
 	batch->meta_block = place->meta_block;

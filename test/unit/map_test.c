@@ -409,6 +409,98 @@ test_metas(void)
 	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
 }
 
+/* Flip each bit of 'len' bytes of a block; how many times does the meta, or the block 'number' of its zone maps, fail? */
+static int
+count_found(VdbBlock meta_block, VdbBlock block, uint32 from, uint32 len, bool zones, uint32 number)
+{
+	const VdbStripeMeta *meta = vdb_map_meta(pool, meta_block);
+	char	   *bytes = (char *) vdb_pool_block(pool, block) + from;
+	VdbMetaDamage damage;
+	int			found = 0;
+
+	for (uint32 i = 0; i < len * 8; i++)
+	{
+		bool		fails;
+
+		bytes[i / 8] ^= 1 << i % 8;
+		fails = zones ? vdb_map_zones_damaged(pool, meta_block, meta, number, &damage) :
+			vdb_map_meta_damaged(meta_block, meta, &damage);
+		if (fails)
+			UNIT_CHECK(damage.block == block && damage.expected != damage.found, "named");
+		found += fails;
+		bytes[i / 8] ^= 1 << i % 8;
+	}
+	return found;
+}
+
+#define FIELD_FOUND(block, field) \
+	count_found(block, block, VDB_POOL_BLOCK_HEADER + offsetof(VdbStripeMeta, field), \
+				sizeof(((VdbStripeMeta *) NULL)->field), false, 0)
+
+static int	findings_left;
+
+static void
+count_finding(VdbLogicalBlock lb, const char *message, void *arg)
+{
+	findings_left--;
+	UNIT_CHECK(strstr(message, arg) != NULL, "%s", message);
+}
+
+static void
+test_checksums(void)
+{
+	VdbTableRef ref;
+	VdbBlock	meta;
+	const VdbStripeMeta *m;
+	VdbZoneReader reader;
+	char	   *byte;
+	int			last;
+	int			head = offsetof(VdbStripeMeta, continuations);
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	claim(&ref, 8, 8, NULL, NULL);
+	meta = store_meta(&ref, 0, 8, 15);	/* 120 zone maps, inside */
+	m = vdb_map_meta(pool, meta);
+	UNIT_CHECK(count_found(meta, meta, 0, VDB_POOL_BLOCK_HEADER, false, 0) == 0, "no part of it");
+	/* all of the head but two flags, continuations and the pending list, what follows the two checksums; and an xmin of 2 would be Frozen */
+	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER, head, false, 0) == (head - 8 - 2 - 8) * 8 - 2 - 2,
+			   "%d", count_found(meta, meta, VDB_POOL_BLOCK_HEADER, head, false, 0));
+	UNIT_CHECK(FIELD_FOUND(meta, nchunks) == 16 && FIELD_FOUND(meta, max_xmin) == 31 && FIELD_FOUND(meta, flags) == 14 &&
+			   FIELD_FOUND(meta, pending_next) == 0 && FIELD_FOUND(meta, zones_crc) == 0, "fields");
+	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER + head, 120 * 64, true, VDB_ZONES_IN_META) == 120 * 64 * 8,
+			   "zone maps inside");
+	vdb_map_freeze_stripe(&ref, meta);
+	UNIT_CHECK(FIELD_FOUND(meta, max_xmin) == 0 && FIELD_FOUND(meta, nchunks) == 16, "frozen");
+	vdb_zone_reader_init(&reader, pool, meta, m);
+	UNIT_CHECK(vdb_zone_read(&reader, 7, 14) == vdb_map_zone(pool, m, 7, 14) && !reader.damaged, "read");
+	UNIT_CHECK(vdb_zone_read(&reader, 7, 15) == NULL && !reader.damaged, "added column");
+
+	/* continuations: 5600 zone maps in 45 blocks, the last with 12 */
+	meta = store_meta(&ref, 0, 8, 700);
+	m = vdb_map_meta(pool, meta);
+	last = m->ncontinuations - 1;
+	UNIT_CHECK(count_found(meta, m->continuations[last], VDB_POOL_BLOCK_HEADER, 12 * 64, true, last) == 12 * 64 * 8,
+			   "zone maps of the last block");
+	UNIT_CHECK(count_found(meta, m->continuations[3], VDB_POOL_BLOCK_HEADER, 8132, true, 3) == 8132 * 8, "of another");
+	byte = (char *) vdb_pool_block(pool, m->continuations[1]) + 100;
+	*byte ^= 1;
+	vdb_zone_reader_init(&reader, pool, meta, m);
+	UNIT_CHECK(vdb_zone_read(&reader, 0, 0) != NULL && vdb_zone_read(&reader, 7, 699) != NULL && !reader.damaged, "others");
+	UNIT_CHECK(vdb_zone_read(&reader, 0, 127) == NULL && reader.damaged && reader.damage.block == m->continuations[1],
+			   "of the damaged block");
+	UNIT_CHECK(vdb_zone_read(&reader, 0, 0) == NULL, "no more");
+	findings_left = 1;
+	UNIT_CHECK(vdb_map_check(&ref, count_finding, "zone maps of stripe") == 1 && findings_left == 0, "checked");
+	*byte ^= 1;
+	byte = (char *) m + offsetof(VdbStripeMeta, nrows);
+	*byte ^= 1;
+	findings_left = 1;
+	UNIT_CHECK(vdb_map_check(&ref, count_finding, "meta of stripe") == 1 && findings_left == 0, "checked");
+	*byte ^= 1;
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "sound");
+}
+
 static void
 lookup_zero(void *arg)
 {
@@ -621,6 +713,7 @@ main(void)
 	unit_run("claims that fail", test_claim_fails);
 	unit_run("the tree grows", test_growth);
 	unit_run("metas and switches", test_metas);
+	unit_run("checksums of metas and zone maps", test_checksums);
 	unit_run("counters", test_counts);
 	unit_run("damage is reported", test_damage);
 	unit_run("drop with crashes", test_drop_crashes);

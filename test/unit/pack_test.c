@@ -6,6 +6,7 @@
 
 #include "scm/scm_internal.h"
 #include "scm/scm_pack.h"
+#include "scm/scm_row.h"
 #include "unit_shim.h"
 
 #undef fprintf
@@ -106,6 +107,43 @@ test_rows(void)
 	UNIT_CHECK(round_trip() == 7 + 49 * 2, "slots");
 }
 
+/* A row version with its checksum, named by its t_ctid. */
+static void
+test_checksums(void)
+{
+	char		row[200];
+	uint32		crc;
+	uint16		block[3] = {0, 7, 9};
+	size_t		whole;
+
+	for (uint16 len = 36; len < 200; len++)
+	{
+		uint32		prefix = len - 12;
+
+		for (int i = 0; i < 200; i++)
+			row[i] = (char) (i * 11);
+		make_row(row, len, 98765, 9);
+		memcpy(row, &prefix, 4);
+		memcpy(row + 20, block, 6);
+		crc = vdb_row_crc((VdbRowNumber) 7 << 8 | 8, prefix, row + 8, prefix);
+		memcpy(row + len - 4, &crc, 4);
+		used = 0;
+		add(600, VDB_PHASE_STORE, row, len);
+		whole = round_trip();
+		row[len - 1] ^= 1;
+		used = 0;
+		add(600, VDB_PHASE_STORE, row, len);
+		UNIT_CHECK(round_trip() == whole + 4, "a wrong checksum of %u bytes is kept", len);
+		row[len - 1] ^= 1;
+		block[2] = 0xFFFE;		/* speculative: t_ctid has a token */
+		memcpy(row + 20, block, 6);
+		block[2] = 9;
+		used = 0;
+		add(600, VDB_PHASE_STORE, row, len);
+		UNIT_CHECK(round_trip() >= whole + 4, "a row of %u bytes that t_ctid doesn't name", len);
+	}
+}
+
 /* Anything a change could hold, like and unlike what came before. */
 static void
 make_ranges(void)
@@ -182,6 +220,7 @@ int
 main(void)
 {
 	unit_run("rows and slots get short", test_rows);
+	unit_run("checksums of rows are left out", test_checksums);
 	unit_run("any ranges", test_random);
 	unit_run("damaged records", test_damaged);
 	return unit_finish();

@@ -24,6 +24,7 @@ int			mock_locks_held = 0;
 int			mock_errcode = 0;
 int			mock_hints = 0;
 bool		mock_recovery = false;
+TransactionId mock_committed = InvalidTransactionId;
 
 /* ---- the server's variables ---- */
 
@@ -115,6 +116,32 @@ int
 errdetail(const char *fmt,...)
 {
 	return 0;
+}
+
+int
+errhint(const char *fmt,...)
+{
+	return 0;
+}
+
+bool
+TransactionIdIsInProgress(TransactionId xid)
+{
+	return false;
+}
+
+bool
+TransactionIdDidCommit(TransactionId xid)
+{
+	return xid == mock_committed;
+}
+
+void
+pfree(void *pointer)
+{
+	if (pointer == last_allocated)
+		last_allocated = NULL;
+	free(pointer);
 }
 
 void

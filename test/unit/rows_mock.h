@@ -33,6 +33,7 @@ extern int	mock_locks_held;
 extern int	mock_errcode;			/* of the last error */
 extern int	mock_hints;
 extern bool mock_recovery;
+extern TransactionId mock_committed;	/* the one transaction that has committed */
 
 extern void mock_start(void);		/* a new server run with an empty pool */
 extern void mock_extent(VdbLogicalBlock lb, VdbExtent *extent);

@@ -277,8 +277,8 @@ static void
 test_wide(void)
 {
 	start();
-	append(VDB_ROW_MAX_INLINE - 8 - 24);
-	append(VDB_ROW_MAX_INLINE - 8 - 24 + 1);
+	append(VDB_ROW_MAX_INLINE - VDB_ROW_EXTRA_BYTES - 24);
+	append(VDB_ROW_MAX_INLINE - VDB_ROW_EXTRA_BYTES - 24 + 1);
 	append(100000);
 	append(3000000);
 	check_all_rows();
@@ -678,7 +678,7 @@ test_damage(void)
 	prefix = (VdbRowPrefix *) mock_bytes(seen.block, seen.offset);
 	hdr = (HeapTupleHeader) (prefix + 1);
 	check_damage("magic", &header->magic, 4, 1);
-	check_damage("version", &header->version, 2, 2);
+	check_damage("version", &header->version, 2, VDB_SEGMENT_VERSION - 1);
 	check_damage("nslots", &header->nslots, 2, 300);
 	check_damage("slot", &header->table_slot, 4, 13);
 	check_damage("generation", &header->table_generation, 4, 99);
@@ -729,6 +729,145 @@ test_wide_damage(void)
 	wide.data_bytes = 0xFFFFFFF0;
 	memcpy(wide_image.data + 24, &wide, sizeof(wide));
 	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED, "too long");
+}
+
+/* Is the byte at this place of a tuple covered by the row's checksum, and which of its bits? */
+static uint8
+covered_bits(uint32 at)
+{
+	if (at < 4)
+		return 0xFF;			/* xmin */
+	if (at < offsetof(HeapTupleHeaderData, t_infomask2))
+		return 0;
+	if (at == offsetof(HeapTupleHeaderData, t_infomask2) || at == offsetof(HeapTupleHeaderData, t_infomask2) + 1)
+		return (uint8) (HEAP_NATTS_MASK >> (8 * (at - offsetof(HeapTupleHeaderData, t_infomask2))));
+	if (at == offsetof(HeapTupleHeaderData, t_infomask))
+		return HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL | HEAP_HASOID_OLD;
+	if (at == offsetof(HeapTupleHeaderData, t_infomask) + 1)
+		return 0;
+	return 0xFF;				/* t_hoff, null bitmap, data, and the checksum itself */
+}
+
+/* Every bit of a row that can't change is guarded, and no other. */
+static void
+check_each_bit(uint32 data_bytes)
+{
+	VdbRowDamage damage;
+	char	   *stored;
+	char	   *image;
+	bool		good = true;
+
+	seen_row = append(data_bytes);
+	read_one();
+	stored = mock_bytes(seen.block, seen.offset + sizeof(VdbRowPrefix));
+	UNIT_CHECK(stored == vdb_rows_image(&test_ref, &seen), "its place");
+	UNIT_CHECK(!vdb_rows_damaged(&seen, stored, &damage), "%u bytes are sound", data_bytes);
+	image = malloc(seen.len + VDB_ROW_CRC_BYTES);	/* so that sanitizers see its end */
+	memcpy(image, stored, seen.len + VDB_ROW_CRC_BYTES);
+	for (uint32 at = 0; at < seen.len + VDB_ROW_CRC_BYTES && good; at++)
+		for (int bit = 0; bit < 8 && good; bit++)
+		{
+			bool		covered = (covered_bits(at) >> bit) & 1;
+
+			image[at] ^= 1 << bit;
+			good = UNIT_CHECK(vdb_rows_damaged(&seen, image, &damage) == covered,
+							  "%u bytes: bit %d of byte %u", data_bytes, bit, at);
+			if (good && covered)
+				UNIT_CHECK(damage.row == seen_row && damage.block == seen.block && damage.offset == seen.offset &&
+						   damage.expected != damage.found, "it is named");
+			image[at] ^= 1 << bit;
+		}
+	seen.row++;
+	UNIT_CHECK(vdb_rows_damaged(&seen, image, &damage), "it is not the next row");
+	seen.row--;
+	seen.wide = !seen.wide;
+	UNIT_CHECK(vdb_rows_damaged(&seen, image, &damage), "nor one of the other kind");
+	free(image);
+}
+
+static void
+test_checksum(void)
+{
+	VdbScmChange *change;
+	VdbRowDamage damage;
+
+	start();
+	for (uint32 bytes = 0; bytes < 40; bytes++)
+		check_each_bit(bytes);
+	check_each_bit(VDB_ROW_MAX_INLINE - VDB_ROW_EXTRA_BYTES - 24);
+	check_each_bit(50000);
+
+	/* a change of the header leaves it sound */
+	seen_row = append(100);
+	read_one();
+	HeapTupleHeaderSetXmax(&seen.hdr, 1001);
+	seen.hdr.t_infomask &= ~HEAP_XMAX_INVALID;
+	seen.hdr.t_infomask |= HEAP_XMIN_COMMITTED;
+	seen.hdr.t_infomask2 |= HEAP_KEYS_UPDATED | HEAP_HOT_UPDATED;
+	HeapTupleHeaderSetCmax(&seen.hdr, 5, false);
+	vdb_row_to_tid(seen_row + 1, &seen.hdr.t_ctid);
+	change = vdb_scm_change_begin(test_ref.pool, 0);
+	vdb_rows_set_xmax(change, &test_ref, &seen, mock_pool.shared.incarnation);
+	vdb_scm_change_end(change);
+	read_one();
+	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&seen.hdr) == 1001, "deleted");
+	UNIT_CHECK(!vdb_rows_damaged(&seen, vdb_rows_image(&test_ref, &seen), &damage), "and sound");
+}
+
+/* Whose data may a crash have taken? */
+static void
+test_lacking(void)
+{
+	HeapTupleHeader hdr = make_tuple(0, 0)->t_data;
+
+	mock_committed = 1000;
+	UNIT_CHECK(!vdb_rows_may_lack_data(hdr), "committed");
+	HeapTupleHeaderSetXmin(hdr, 1001);
+	UNIT_CHECK(vdb_rows_may_lack_data(hdr), "never committed");
+	hdr->t_infomask |= HEAP_XMIN_COMMITTED;
+	UNIT_CHECK(!vdb_rows_may_lack_data(hdr), "committed, by its flag");
+	hdr->t_infomask |= HEAP_XMIN_INVALID;
+	UNIT_CHECK(!vdb_rows_may_lack_data(hdr), "frozen");
+	hdr->t_infomask = HEAP_XMIN_INVALID;
+	HeapTupleHeaderSetXmin(hdr, 1000);
+	UNIT_CHECK(vdb_rows_may_lack_data(hdr), "void");
+	mock_committed = InvalidTransactionId;
+}
+
+static void
+check_wide_data(void)
+{
+	VdbRowDamage damage;
+
+	if (vdb_rows_wide_damaged(&test_relation, &seen, wide_image.data, &damage))
+	{
+		mock_errcode = damage.row == seen_row && damage.expected != damage.found ? ERRCODE_DATA_CORRUPTED : 0;
+		vdb_rows_report_damage(&test_relation, ERROR, &damage);
+	}
+}
+
+static void
+test_wide_checksum(void)
+{
+	VdbWideRef	wide;
+	char	   *pages;
+
+	start();
+	seen_row = append(200000);
+	read_one();
+	vdb_rows_copy(&test_ref, &seen, wide_image.data);
+	memcpy(&wide, wide_image.data + 24, sizeof(wide));
+	UNIT_CHECK(mock_try(check_wide_data), "sound");
+	pages = mock_page_bytes(wide.first_page);
+	for (int i = 0; i < 3; i++)
+	{
+		int			at = (int[]) {0, 65536, 199999}[i];
+
+		pages[at] ^= 1;
+		UNIT_CHECK(!mock_try(check_wide_data) && mock_errcode == ERRCODE_DATA_CORRUPTED, "byte %d", at);
+		pages[at] ^= 1;
+	}
+	UNIT_CHECK(mock_try(check_wide_data), "sound again");
 }
 
 static void
@@ -944,6 +1083,9 @@ main(void)
 	unit_run("open segments evict", test_open_evicts);
 	unit_run("damage is found", test_damage);
 	unit_run("damage of wide rows is found", test_wide_damage);
+	unit_run("a row's checksum guards all that never changes", test_checksum);
+	unit_run("and so does that of wide data", test_wide_checksum);
+	unit_run("rows that a crash may have taken", test_lacking);
 	unit_run("void ids", test_void);
 	unit_run("rows that a crash lost", test_lost);
 	unit_run("no segment of an old run", test_old_run);

@@ -1,0 +1,101 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_sound.c
+ *	  Are the rows of a segment what was stored?
+ *
+ * A stripe gives its rows checksums of its own.  A damaged row must not get one:
+ * from then on it would pass for sound.  So a segment with a row that fails its
+ * checksum doesn't move, and all others do; what that costs is one segment and, in
+ * each attempt, a look at its rows.  (Rows are checked once more when they are
+ * copied for the stripe; there an error ends the attempt.)
+ *
+ * Row locks are taken shared, one at a time; data of wide rows is read after unlocking.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "migrate/migrate_private.h"
+
+/* Wide rows of a block whose segment part is sound. */
+typedef struct WideRows
+{
+	int			n;
+	VdbVersion	versions[VDB_LB_ROWS];
+	char	   *images[VDB_LB_ROWS];
+} WideRows;
+
+static void
+keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
+{
+	char	   *image = palloc(VDB_ROW_COPY_BYTES(version->len));
+
+	vdb_rows_copy(&mover->ref, version, image);
+	wide->versions[wide->n] = *version;
+	wide->images[wide->n++] = image;
+}
+
+/* Check what the segment has of a block's rows; false at the first that fails.  Row lock held shared. */
+static bool
+check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
+{
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion	version;
+		bool		reaped;
+
+		if (!vdb_rows_version(&mover->ref, extent, lb, (uint8) i, &version, &reaped))
+			continue;
+		/* dropped, not moved; and a crash may have taken its data */
+		if (vdb_row_deadness(&version.hdr, mover->oldest_xmin) == VDB_DEAD)
+			continue;
+		if (vdb_rows_damaged(&version, vdb_rows_image(&mover->ref, &version), damage))
+			return false;
+		if (version.wide)
+			keep_wide(mover, wide, &version);
+	}
+	return true;
+}
+
+static bool
+block_sound(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(mover->ref.slot, lb));
+	VdbExtent	extent;
+	bool		sound = true;
+
+	CHECK_FOR_INTERRUPTS();
+	wide->n = 0;
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(&mover->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		sound = check_block(mover, &extent, lb, wide, damage);
+	LWLockRelease(lock);
+	for (int i = 0; i < wide->n; i++)
+	{
+		sound = sound && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i], damage);
+		pfree(wide->images[i]);
+	}
+	return sound;
+}
+
+/* Of nlbs logical blocks from first_lb on, all of one segment.  False: mover->damage has a row that isn't. */
+bool
+vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)
+{
+	WideRows   *wide = palloc(sizeof(WideRows));
+	VdbRowDamage damage;
+	bool		sound = true;
+
+	for (int i = 0; i < nlbs && sound; i++)
+		sound = block_sound(mover, first_lb + i, wide, &damage);
+	pfree(wide);
+	if (!sound && !mover->damaged)
+	{
+		mover->damaged = true;
+		mover->damage = damage;
+	}
+	return sound;
+}
