@@ -12,7 +12,7 @@ use VdbTest;
 
 plan skip_all => 'vdb only' unless has_vdb();
 
-my $node = new_node('checksums', conf => "vdb.migrate = off\nautovacuum = off\nfsync = off\n");
+my $node = new_node('checksums', conf => "vdb.migrate_enabled = off\nautovacuum = off\nfsync = off\n");
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
 sub path_of { return $node->data_dir . '/' . q1("SELECT pg_relation_filepath('$_[0]')"); }
@@ -151,7 +151,7 @@ like(error_of($node, 'CLUSTER rows USING rows_pkey'), qr/XX001: $name/, 'in no o
 # the worker: one report for each table, and the others' rows move
 $node->stop;
 my $log = -s $node->logfile;
-$node->append_conf('postgresql.conf', "vdb.migrate = on\nvdb.migrate_after = 100\n");
+$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\n");
 $node->start;
 q1("CREATE TABLE later (id int); INSERT INTO later SELECT generate_series(1, 1000)");
 $node->poll_query_until('postgres', "SELECT rows_flash = 1000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('other tables move');
