@@ -23,12 +23,12 @@ sub slurp { my ($path) = @_; open(my $f, '<:raw', $path) or die "$path: $!"; loc
 
 sub flip
 {
-	my ($path, $at) = @_;
+	my ($path, $at, $bit) = @_;
 	open(my $f, '+<:raw', $path) or die "$path: $!";
 	seek($f, $at, 0);
 	read($f, my $byte, 1);
 	seek($f, $at, 0);
-	print $f chr(ord($byte) ^ 0x10);
+	print $f chr(ord($byte) ^ ($bit // 0x10));
 	close $f or die $!;
 	return;
 }
@@ -94,10 +94,10 @@ flip($pool, place_of($pool, 'marker1500<'));
 flip($wide, place_of($wide, 'wide3<'));
 flip($pages, place_of($pages, 'pages3<'));
 flip($pool, place_of($pool, pack('LL', 3, 23464)) + 4);			# npages, data_bytes of a VdbWideRef
-flip($pool, meta_of($pool, 30001) + 168 + 64 * 2 + 40 + 1);		# chunk 1, first column: the maximum
+flip($pool, meta_of($pool, 30001) + 168 + 64 * 2 + 40 + 1, 0x40);	# chunk 1, first column: the maximum 16384 becomes 0
 my $columns = meta_of($pool, 30002);
 my $second = unpack('L', substr(slurp($pool), $columns + 168 + 4, 4)) * 8192;
-flip($pool, $second + 24 + 64 * 10 + 16);						# zone 137: chunk 3, column 18
+flip($pool, $second + 24 + 64 * 10 + 40 + 1, 0x40);				# zone 137: chunk 3, column 18: 30020 becomes 13636
 my $head = meta_of($pool, 1003);
 flip($pool, $head + 28);										# nchunks
 $node->start;
