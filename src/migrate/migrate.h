@@ -58,6 +58,8 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
 #define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are; free segments without rows */
 #define VDB_MIGRATE_RIPE	0x08	/* only ripe ranges, and only segments that are closed by themselves */
+#define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
+									 * inserters that make room, whose reserved places its end would forget */
 
 /* What was done; counts are added to. */
 typedef struct VdbMigrateResult
@@ -83,8 +85,8 @@ extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range
 							  VdbMigrateResult *result);
 
 /*
- * All ranges; releases the migration lock between ranges.  Returns whether anything was done.  ERRCODE_DATA_CORRUPTED is raised only for
- * damage of the table as a whole: what is damaged is left, and *result tells.
+ * All ranges; releases the migration lock between ranges.  Returns whether anything was done.  With VDB_MIGRATE_GUARD
+ * ERRCODE_DATA_CORRUPTED is raised only for damage of the table as a whole: what else is damaged is left, and *result tells.
  */
 extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
 

@@ -61,8 +61,8 @@ migrate_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMi
 }
 
 /*
- * The same in a subtransaction: damage of one range must not keep the others in SCM, which would fill up.  (There
- * are no subtransactions in parallel mode, and nobody migrates then but for debugging.)
+ * The same in a subtransaction, if asked for: damage of one range must not keep the others in SCM,
+ * which would fill up.
  */
 static bool
 try_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrateResult *result)
@@ -71,7 +71,7 @@ try_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrat
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
 
-	if (IsInParallelMode())
+	if (!(flags & VDB_MIGRATE_GUARD))
 		return migrate_one(rel, ref, range, flags, result);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(old);
@@ -175,7 +175,7 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
-	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT, true, &result);
+	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD, true, &result);
 	/* all else has moved, and that stays */
 	vdb_migrate_report(rel, ERROR, &result);
 	relation_close(rel, AccessShareLock);

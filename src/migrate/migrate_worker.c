@@ -103,7 +103,7 @@ work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 	work_waiting = work_waiting || waiting;
 	if (reason != VDB_REASON_NONE)
 	{
-		int			flags = VDB_MIGRATE_COMPACT;
+		int			flags = VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD;
 		char		activity[NAMEDATALEN + 32];
 
 		snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
