@@ -113,6 +113,7 @@ typedef struct VdbBatch
 	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
+	bool		warned;				/* of wrong zone maps: once a scan is enough */
 	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
 	BlockNumber match_page;
 	bool		match_any;

@@ -187,12 +187,12 @@ compact_unwanted(VdbBatch *batch)
 
 /* Nobody reads the data of a row that is dead to everyone: a crash may have taken it. */
 static void
-check_rows(VdbBatch *batch)
+check_rows(VdbBatch *batch, const ReadRequest *req)
 {
 	VdbRowDamage damage;
 
 	for (int i = 0; i < batch->nrows; i++)
-		if (batch->deadness[i] != VDB_DEAD &&
+		if ((req->snapshot != NULL || batch->deadness[i] != VDB_DEAD) &&
 			vdb_rows_damaged(&batch->versions[i], (char *) batch->tuples[i].t_data, &damage))
 			vdb_rows_report_damage(batch->rel, ERROR, &damage);
 }
@@ -209,7 +209,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 		compact_unwanted(batch);
 	}
 	if (batch->check)
-		check_rows(batch);
+		check_rows(batch, req);
 	batch->rows_scm += batch->nrows;
 }
 
@@ -423,8 +423,11 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	uint32		first_pos;
 	uint64		present[4];
 
-	if (place->damaged != 0)
+	if (place->damaged >= ERROR || (place->damaged != 0 && !batch->warned))
+	{
+		batch->warned = true;
 		vdb_map_report_damage(batch->rel, place->damaged, &place->damage);
+	}
 	if (!batch->match_any)
 		return;
 	batch->meta_block = place->meta_block;

@@ -73,6 +73,8 @@ q1(q{
 	INSERT INTO pages SELECT g, repeat('p', 70000) || 'pages' || g || '<' || repeat('p', 10000) FROM generate_series(1, 4) g;
 	CREATE TABLE zoned (id int, v text);
 	INSERT INTO zoned SELECT g, 'zoned' || g FROM generate_series(1, 30001) g;
+	CREATE TABLE ranges (id int, v text);
+	INSERT INTO ranges SELECT g, 'ranges' || g || '<' FROM generate_series(1, 70000) g;
 	CREATE TABLE headless (id int, v text);
 	INSERT INTO headless SELECT g, 'headless' || g FROM generate_series(1, 1003) g;
 });
@@ -95,6 +97,7 @@ flip($wide, place_of($wide, 'wide3<'));
 flip($pages, place_of($pages, 'pages3<'));
 flip($pool, place_of($pool, pack('LL', 3, 23464)) + 4);			# npages, data_bytes of a VdbWideRef
 flip($pool, meta_of($pool, 30001) + 168 + 64 * 2 + 40 + 1, 0x40);	# chunk 1, first column: the maximum 16384 becomes 0
+flip($pool, place_of($pool, 'ranges777<') - 37 + 1, 0x20);		# the length in the row's prefix: 8192 more
 my $columns = meta_of($pool, 30002);
 my $second = unpack('L', substr(slurp($pool), $columns + 168 + 4, 4)) * 8192;
 flip($pool, $second + 24 + 64 * 10 + 40 + 1, 0x40);				# zone 137: chunk 3, column 18: 30020 becomes 13636
@@ -147,6 +150,10 @@ q1("INSERT INTO headless VALUES (0, 'new')");
 like(migrate_error('headless'), qr/XX001: meta of stripe/, 'a damaged meta');
 like(error_of($node, 'VACUUM FULL rows'), qr/XX001: $name/, 'nor does a copy of the table take it');
 like(error_of($node, 'CLUSTER rows USING rows_pkey'), qr/XX001: $name/, 'in no order');
+
+# damage that is an error for any read keeps one range of row numbers, not the next
+like(migrate_error('ranges'), qr/XX001: row segment at block \d+ of the pool has a damaged row in slot/, 'a damaged length is an error');
+cmp_ok(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'ranges'::regclass"), '>', 1000, 'other ranges move');
 
 # the worker: one report for each table, and the others' rows move
 $node->stop;
