@@ -18,7 +18,7 @@ SELECT estimated('SELECT * FROM new_heap') = estimated('SELECT * FROM new_vdb') 
 DO $$ BEGIN PERFORM vdb.migrate('new_vdb'); END $$;
 SELECT estimated('SELECT * FROM new_heap') = estimated('SELECT * FROM new_vdb') AS on_flash_alike;
 
--- so are its pages; those of one that was analysed, or is empty, are what its rows take
+-- pages are what its rows take, and what a scan takes to begin (as 20 pages: left out here)
 CREATE FUNCTION pages(relation regclass) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
@@ -27,7 +27,9 @@ BEGIN
 	SET LOCAL vdb.enable_custom_scan = off;
 	SET LOCAL max_parallel_workers_per_gather = 0;
 	EXECUTE 'EXPLAIN (FORMAT json) SELECT FROM ' || relation INTO plan;
-	RETURN plan->0->'Plan'->>'Total Cost';
+	RETURN (plan->0->'Plan'->>'Total Cost')::numeric -
+		(SELECT CASE WHEN am.amname = 'vdb' AND (plan->0->'Plan'->>'Total Cost')::numeric > 0 THEN 20 ELSE 0 END
+			FROM pg_class c JOIN pg_am am ON am.oid = c.relam WHERE c.oid = relation);
 END $$;
 CREATE FUNCTION pages_within(relation regclass, low numeric, high numeric) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN p BETWEEN low AND high THEN 'within' ELSE p::text END FROM pages(relation) p $$;
@@ -53,7 +55,7 @@ SELECT estimated('SELECT * FROM large_vdb') AS rows,
 	pages_within('large_vdb', 20000 / (8192 / (24 + 4 + 4 + 54)), 20000 / (8192 / (24 + 4 + 4 + 54)) * 1.5);
 DO $$ BEGIN PERFORM vdb.migrate('large_vdb'); END $$;
 SELECT estimated('SELECT * FROM large_vdb') AS rows,
-	pages('large_vdb') = (SELECT sum(pages) FROM vdb.stripes('large_vdb')) OR pages('large_vdb') = 10 AS stripes_alone;
+	pages('large_vdb') = (SELECT sum(pages) FROM vdb.stripes('large_vdb')) AS stripes_alone;
 -- pages that were given back and not cut off are not read
 INSERT INTO large_vdb SELECT g, md5(g::text) || md5((-g)::text) FROM generate_series(1, 20000) g;
 DO $$ BEGIN PERFORM vdb.migrate('large_vdb'); END $$;

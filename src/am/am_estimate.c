@@ -6,7 +6,8 @@
  * Pages are what a scan reads: those of the main fork that are not free, and the
  * pool's blocks that have rows.  Both are looked at as they are, as core does with a
  * file's length, so a table need not have been analysed for them to be right; and
- * with bounded effort, so that planning takes no longer for a large table.
+ * with little effort, since each planning asks: some thousand map entries and some hundred slots
+ * at most, however large the table.
  *
  * No locks but the map lock, shared, for the list of free pages: all else is
  * read as a hint.
@@ -28,13 +29,13 @@
 #define VDB_NEW_TABLE_PAGES		10
 
 /* Ranges without a segment after which older ones are not looked at: what is in SCM is mostly new. */
-#define VDB_ESTIMATE_IDLE_RANGES	8
+#define VDB_ESTIMATE_IDLE_RANGES	4
 
-/* The newest segments, whose rows are counted; older ones are taken to have as many each. */
-#define VDB_ESTIMATE_SEGMENTS		32
+/* The newest segments, whose rows are counted; older ones are taken to have as many each, but for the newest of all. */
+#define VDB_ESTIMATE_SEGMENTS		8
 
 /* Ranges whose logical blocks are looked up in the visibility map. */
-#define VDB_ESTIMATE_VISIBLE_RANGES	16
+#define VDB_ESTIMATE_VISIBLE_RANGES	4
 
 /* What there is, dead versions too. */
 typedef struct Contents
@@ -54,6 +55,8 @@ count_segments(const VdbTableRef *ref, Contents *contents)
 	uint32		range = limit > 0 ? vdb_lb_range(limit - 1) + 1 : 0;
 	uint32		segments = 0;
 	uint32		counted = 0;
+	double		newest_rows = 0;
+	double		newest_pages = 0;
 	VdbRangeGlance glance;
 
 	for (int idle = 0; range-- > 0 && idle < VDB_ESTIMATE_IDLE_RANGES; idle++)
@@ -70,13 +73,22 @@ count_segments(const VdbTableRef *ref, Contents *contents)
 			vdb_rows_segment_use(ref, glance.segments[i], &rows, &blocks);
 			contents->scm_rows += rows;
 			contents->scm_pages += blocks;
+			if (counted == 0)
+			{
+				newest_rows = rows;
+				newest_pages = blocks;
+			}
 		}
 		idle = -1;
 	}
+	StaticAssertStmt(VDB_ESTIMATE_SEGMENTS > 1, "the newest and others are counted");
 	if (segments > counted)
 	{
-		contents->scm_rows *= (double) segments / counted;
-		contents->scm_pages *= (double) segments / counted;
+		/* the newest is still being filled */
+		double		others = (double) (segments - 1) / (counted - 1);
+
+		contents->scm_rows = newest_rows + (contents->scm_rows - newest_rows) * others;
+		contents->scm_pages = newest_pages + (contents->scm_pages - newest_pages) * others;
 	}
 }
 
@@ -155,7 +167,7 @@ visible_share(Relation rel, const VdbTableRef *ref, const Contents *contents)
 	double		visible = 0;
 	Buffer		buffer = InvalidBuffer;
 
-	if (contents->flash_rows <= 0)
+	if (contents->flash_rows <= 0 || !rel->rd_rel->relhasindex)
 		return 0;
 	for (uint32 i = 0; i < samples; i++)
 	{
@@ -174,7 +186,11 @@ visible_share(Relation rel, const VdbTableRef *ref, const Contents *contents)
 		contents->flash_rows / (contents->flash_rows + contents->scm_rows);
 }
 
-/* A table that nobody has vacuumed or analysed yet is taken to grow, as core takes it. */
+/*
+ * A table that nobody has vacuumed or analysed yet is taken to grow, as core takes it.
+ * Pages include what beginning a scan takes: said here, since core drops an index's path
+ * that looks dearer than a sequential scan before anybody can add to its cost.
+ */
 void
 vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
 				  double *allvisfrac)
@@ -195,7 +211,7 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 		*allvisfrac = visible_share(rel, &ref, &contents);
 		blocks = contents.flash_pages + contents.scm_pages;
 		if (*tuples > 0)
-			blocks = Max(blocks, 1);
+			blocks = Max(blocks, 1) + VDB_WALK_SETUP_PAGES;
 	}
 	if (is_new)
 	{

@@ -35,6 +35,9 @@
 
 #define VDB_COST_CHUNKS			256		/* stripes with more chunks (of wide rows) are not asked */
 
+/* A bitmap scan begins like a walk, and looks at whole logical blocks. */
+#define VDB_BITMAP_SETUP_PAGES	5
+
 /* Bitmap scans fetch in row-number order, so that neighbours share their vectors. */
 #define VDB_BITMAP_FETCH_TUPLES	75
 
@@ -135,7 +138,10 @@ charge_path(Path *path, double share, double all_visible)
 	if (IsA(path, IndexPath))
 		charge(path, fetched_by_index((IndexPath *) path), share, VDB_FETCH_TUPLES);
 	else if (IsA(path, BitmapHeapPath))
+	{
+		path->total_cost += VDB_BITMAP_SETUP_PAGES * seq_page_cost;
 		charge(path, path->rows, share, VDB_BITMAP_FETCH_TUPLES);
+	}
 }
 
 void
@@ -148,8 +154,6 @@ vdb_charge_fetches(Relation rel, RelOptInfo *rinfo)
 	if (!vdb_table_open(rel, false, &ref))
 		return;
 	share = flash_share(&ref, rinfo->tuples);
-	if (share <= 0)
-		return;
 	foreach(lc, rinfo->pathlist)
 		charge_path(lfirst(lc), share, rinfo->allvisfrac);
 	foreach(lc, rinfo->partial_pathlist)

@@ -155,6 +155,7 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 {
 	CustomPath *path = makeNode(CustomPath);
 	Cost		run = seq->total_cost - seq->startup_cost;
+	Cost		setup = Min(run, Min(rel->pages, VDB_WALK_SETUP_PAGES) * seq_page_cost);
 
 	path->path.pathtype = T_CustomScan;
 	path->path.parent = rel;
@@ -165,7 +166,7 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	path->path.parallel_workers = seq->parallel_workers;
 	path->path.rows = seq->rows;
 	path->path.startup_cost = seq->startup_cost;
-	path->path.total_cost = seq->startup_cost + run * VDB_SCAN_CPU_FACTOR * fraction;
+	path->path.total_cost = seq->startup_cost + setup + (run - setup) * VDB_SCAN_CPU_FACTOR * fraction;
 	vdb_path_disabled_like(&path->path, seq);
 	path->path.pathkeys = NIL;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
@@ -195,6 +196,26 @@ add_custom_paths(PlannerInfo *root, RelOptInfo *rel, List *prunable, double frac
 	add_partial_path(rel, (Path *) custom_path_like(seq, rel, prunable, fraction));
 }
 
+/*
+ * Is there a path that costs less than it takes to begin a scan?  Then no scan can be cheaper, and the zone
+ * maps need not be asked what it would read: so single rows by an index are planned quickly.
+ */
+static bool
+is_beaten(RelOptInfo *rel)
+{
+	Cost		setup = Min(rel->pages, VDB_WALK_SETUP_PAGES) * seq_page_cost;
+	ListCell   *lc;
+
+	foreach(lc, rel->pathlist)
+	{
+		Path	   *path = lfirst(lc);
+
+		if (path->param_info == NULL && path->total_cost < setup)
+			return true;
+	}
+	return false;
+}
+
 static void
 vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
@@ -208,7 +229,7 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		return;
 	relation = table_open(rte->relid, NoLock);
 	vdb_charge_fetches(relation, rel);
-	if (!is_candidate(rel, rte))
+	if (!is_candidate(rel, rte) || is_beaten(rel))
 	{
 		table_close(relation, NoLock);
 		return;

@@ -180,7 +180,29 @@ clean_void_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint
 
 /* ---- reading ---- */
 
-/* See rows.h.  Rows fill a segment from its first block on, so that of the last one tells. */
+/* Slots looked at to learn how many of those used have been reaped. */
+#define USE_SAMPLES		16
+
+/* Slots are used one after the other: how many have been, by halving. */
+static uint32
+slots_used(const uint16 *slots, uint32 nslots)
+{
+	uint32		low = 0;
+	uint32		high = nslots;
+
+	while (low < high)
+	{
+		uint32		middle = (low + high) / 2;
+
+		if (slots[middle] == VDB_SLOT_EMPTY)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* See rows.h.  It is asked for at each planning, so it looks at some tens of slots. */
 void
 vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks)
 {
@@ -188,20 +210,29 @@ vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uin
 	const VdbSegmentHeader *header = (const VdbSegmentHeader *) (block + VDB_POOL_BLOCK_HEADER);
 	const uint16 *slots = (const uint16 *) (block + VDB_SEGMENT_SLOTS);
 	uint32		nslots = header->nslots;
+	uint32		used;
+	uint32		step;
+	uint32		sampled = 0;
+	uint32		alive = 0;
 
 	*rows = *blocks = 0;
 	if (header->magic != VDB_SEGMENT_MAGIC || header->table_slot != ref->slot ||
 		header->table_generation != ref->generation || nslots > 8 * VDB_LB_ROWS)
 		return;
-	for (uint32 i = 0; i < nslots; i++)
-		*rows += slots[i] != VDB_SLOT_EMPTY && slots[i] != VDB_SLOT_REAPED;
-	for (uint32 i = nslots; i-- > 0 && *blocks == 0;)
+	used = slots_used(slots, nslots);
+	step = Max(used / USE_SAMPLES, 1);
+	for (uint32 i = 0; i < used; i += step, sampled++)
 	{
 		uint16		slot = slots[i];
 
-		if (slot != VDB_SLOT_EMPTY && slot != VDB_SLOT_REAPED)
-			*blocks = Min(vdb_slot_block(slot), VDB_SEGMENT_BLOCKS - 1) + 1;
+		if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REAPED)
+			continue;
+		alive++;
+		/* rows fill a segment from its first block on */
+		*blocks = Max(*blocks, Min(vdb_slot_block(slot), VDB_SEGMENT_BLOCKS - 1) + 1);
 	}
+	if (sampled > 0)
+		*rows = (uint32) ((uint64) used * alive / sampled);
 }
 
 /* See rows.h. */

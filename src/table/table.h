@@ -78,6 +78,12 @@ extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 /* Is there a version with this number, dead or alive?  For VACUUM's index callback: cheap. */
 extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
 
+/*
+ * What it takes to begin a walk (a batch's memory, the map), in pages read: so the planner prefers an index for a row of a small
+ * table.  A part of what the planner is told of pages.
+ */
+#define VDB_WALK_SETUP_PAGES	20
+
 /* ---- ordered walk (table_walk.c) ---- */
 
 /*
