@@ -267,10 +267,14 @@ begin_agg(CustomScanState *node, EState *estate, int eflags)
 {
 	VdbAggScanState *state = (VdbAggScanState *) node;
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
-	PlanState  *child = ExecInitNode((Plan *) linitial(plan->custom_plans), estate, eflags);
+	PlanState  *child;
 
+	eflags &= ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
+	child = ExecInitNode((Plan *) linitial(plan->custom_plans), estate, eflags);
 	node->custom_ps = list_make1(child);
 	state->scan = vdb_scan_state(child);
+	/* in EvalPlanQual's subqueries too */
+	vdb_scan_by_slices(state->scan);
 	make_call_context(state, estate);
 	make_parts(state, plan->custom_scan_tlist, (List *) linitial(plan->custom_private));
 }

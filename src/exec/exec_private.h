@@ -81,6 +81,7 @@ typedef struct VdbScanState
 
 /* exec_scan.c */
 extern VdbScanState *vdb_scan_state(PlanState *node);	/* the node must be one of our scans */
+extern void vdb_scan_by_slices(VdbScanState *scan); /* this is how it will be read; while it begins */
 extern void vdb_scan_start(VdbScanState *scan);
 extern bool vdb_slice_next_block(VdbScanState *scan);
 

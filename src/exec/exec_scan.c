@@ -133,12 +133,21 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
 	state->batch = vdb_batch_create(rel);
 	/* backward steps, and EvalPlanQual's rows, go row by row */
-	state->sliced = estate->es_epq_active == NULL && !(eflags & EXEC_FLAG_BACKWARD);
-	if (state->sliced)
-		state->filter = vdb_filter_create(state);
+	if (estate->es_epq_active == NULL && !(eflags & EXEC_FLAG_BACKWARD))
+		vdb_scan_by_slices(state);
 	/* columns that are not decoded stay so */
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true,
 		   sizeof(bool) * node->ss.ss_ScanTupleSlot->tts_tupleDescriptor->natts);
+}
+
+void
+vdb_scan_by_slices(VdbScanState *state)
+{
+	if (state->sliced)
+		return;
+	Assert(!state->started);
+	state->sliced = true;
+	state->filter = vdb_filter_create(state);
 }
 
 static void
