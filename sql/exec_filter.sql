@@ -57,6 +57,10 @@ FROM unnest(ARRAY['i4 IS NULL', 'i4 IS NOT NULL', 'd IS NULL AND b IS NULL', 'b'
 -- comparands that change from one scan to the next, and those that fail only when there is a row
 SELECT x, (SELECT count(*) FROM fi_vdb WHERE i4 = x AND t <> 'text ' || x) = (SELECT count(*) FROM fi_heap WHERE i4 = x AND t <> 'text ' || x) AS same FROM generate_series(-3, 3) x;
 SELECT x, (SELECT string_agg(id::text, ',') FROM (SELECT id FROM fi_vdb WHERE i4 = x LIMIT 3) s) FROM unnest(ARRAY[1, NULL, 2]) x;
+-- a scan begun anew while a slice is half read
+SELECT (SELECT string_agg(concat(y, ':', (SELECT id FROM fi_vdb WHERE i2 = y LIMIT 1)), ' ') FROM generate_series(-22, 22) y) =
+	(SELECT string_agg(concat(y, ':', (SELECT id FROM fi_heap WHERE i2 = y LIMIT 1)), ' ') FROM generate_series(-22, 22) y) AS same;
+SELECT count(*) FROM generate_series(-22, 22) y WHERE (SELECT true FROM fi_vdb WHERE i2 = y AND length(t) > 0 LIMIT 1);
 PREPARE fi_p(int, text) AS SELECT count(*) FROM fi_vdb WHERE i4 < $1 AND t = $2;
 SET plan_cache_mode = force_generic_plan;
 EXECUTE fi_p(10, 'text 5');

@@ -211,6 +211,7 @@ rescan(CustomScanState *node)
 
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	state->started = false;
+	state->nrows = state->current = 0;	/* of the slice that was being read */
 	ExecScanReScan(&node->ss);
 }
 
