@@ -182,6 +182,17 @@ vdb_path_disabled_like(Path *path, const Path *other)
 #endif
 }
 
+/* Has a path a node that a setting disables?  Before 18 its cost says so. */
+static inline bool
+vdb_path_is_disabled(const Path *path)
+{
+#if PG_VERSION_NUM >= 180000
+	return path->disabled_nodes > 0;
+#else
+	return false;
+#endif
+}
+
 /* ExecutorRun's last parameter, 'once', went with 18. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_RUN_ONCE_PARAM

@@ -414,8 +414,8 @@ prepare(VdbFilter *filter)
 #define FROM_FLOAT4(datum)	((float8) DatumGetFloat4(datum))
 #define FROM_FLOAT8(datum)	DatumGetFloat8(datum)
 
-static bool
-same_bytes(Datum value, const struct varlena *bytes)
+bool
+vdb_same_bytes(Datum value, const struct varlena *bytes)
 {
 	struct varlena *image = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
 	Size		len = VARSIZE_ANY_EXHDR(image);
@@ -446,7 +446,7 @@ keep_bytes(VdbScanState *scan, const VectorClause *clause, const Datum *values, 
 		if (known >= 0)
 			passes[r] = passes[known];
 		else
-			passes[r] = !nulls[r] && same_bytes(values[r], clause->bytes) == wanted;
+			passes[r] = !nulls[r] && vdb_same_bytes(values[r], clause->bytes) == wanted;
 		if (!passes[r])
 			continue;
 		scan->at[kept] = r;

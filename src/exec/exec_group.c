@@ -263,20 +263,6 @@ hash_value(GroupKey *key, Datum value)
 
 /* a: as stored in a group, never toasted; b: as it came */
 static bool
-bytes_equal(Datum a, Datum b)
-{
-	struct varlena *left = (struct varlena *) DatumGetPointer(a);
-	struct varlena *right = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(b));
-	Size		len = VARSIZE_ANY_EXHDR(left);
-	bool		equal = len == VARSIZE_ANY_EXHDR(right) &&
-		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), len) == 0;
-
-	if ((Pointer) right != DatumGetPointer(b))
-		pfree(right);
-	return equal;
-}
-
-static bool
 values_equal(GroupKey *key, Datum a, Datum b)
 {
 	switch (key->kind)
@@ -284,7 +270,7 @@ values_equal(GroupKey *key, Datum a, Datum b)
 		case KEY_BITS:
 			return (((uint64) a ^ (uint64) b) & key->mask) == 0;
 		case KEY_BYTES:
-			return bytes_equal(a, b);
+			return vdb_same_bytes(b, (struct varlena *) DatumGetPointer(a));
 		default:
 			return DatumGetBool(FunctionCall2Coll(&key->equal, key->collation, a, b));
 	}

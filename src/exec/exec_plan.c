@@ -210,7 +210,7 @@ is_beaten(RelOptInfo *rel)
 	{
 		Path	   *path = lfirst(lc);
 
-		if (path->param_info == NULL && path->total_cost < setup)
+		if (path->param_info == NULL && !vdb_path_is_disabled(path) && path->total_cost < setup)
 			return true;
 	}
 	return false;

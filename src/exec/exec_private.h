@@ -115,6 +115,9 @@ extern int	vdb_filter_vectorised(const VdbFilter *filter); /* clauses that are l
 extern void vdb_filter_slice(VdbFilter *filter);	/* thin a new slice out by these */
 extern bool vdb_filter_row(VdbFilter *filter, int i);	/* does row i pass the other clauses? */
 
+/* Has a varlena, perhaps toasted, the same bytes as one that is not toasted? */
+extern bool vdb_same_bytes(Datum value, const struct varlena *bytes);
+
 /* ---- inputs ---- */
 
 /* A column of the slice or the results of an expression; both by at[]. */
