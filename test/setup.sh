@@ -3,6 +3,7 @@
 #
 #   test/setup.sh            packages, build, install
 #   test/setup.sh packages   packages only
+#   test/setup.sh needs      prints the packages it takes care of, each with the sign that it is there
 #
 # Asks apt only for what is missing, as root or through sudo; starts no server and makes no cluster.
 # PG_CONFIG names another server; then its packages are taken to be there. VDB_EXTENSIONS names packages of
@@ -14,16 +15,21 @@ cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" = 0 ]; then root=(); else root=(sudo); fi
 
-# package, and a file or command that shows it is there
+# Package, and a file or command that shows it is there: one that no other package brings. (perl-base has the command
+# perl, python3-minimal has python3, postgresql-client-15 has pgxs.mk.) test/lint asks dpkg whether that holds.
 needs=(
-	'make:make' 'gcc:gcc' 'perl:perl' 'xz-utils:xz' 'libc6-dev:/usr/include/stdio.h'
+	'make:make' 'gcc:gcc' 'perl:prove' 'xz-utils:xz' 'libc6-dev:/usr/include/stdio.h'
 	'libpmem-dev:/usr/include/libpmem.h' 'libzstd-dev:/usr/include/zstd.h'
-	'libipc-run-perl:/usr/share/perl5/IPC/Run.pm' 'util-linux:setpriv' 'python3:python3' 'binutils:nm'
+	'libipc-run-perl:/usr/share/perl5/IPC/Run.pm' 'util-linux:setpriv' 'python3:pydoc3' 'binutils:nm'
 )
 if [ -z "${PG_CONFIG:-}" ]; then
 	needs+=('postgresql-15:/usr/lib/postgresql/15/bin/postgres'
 		'postgresql-client-15:/usr/lib/postgresql/15/bin/psql'
-		'postgresql-server-dev-15:/usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk')
+		'postgresql-server-dev-15:/usr/include/postgresql/15/server/postgres.h')
+fi
+if [ "${1:-}" = needs ]; then
+	printf '%s\n' "${needs[@]}"
+	exit
 fi
 
 missing=()
@@ -38,8 +44,12 @@ done
 welcome=()
 if [ -z "${PG_CONFIG:-}" ]; then
 	for e in ${VDB_EXTENSIONS:-}; do
-		case $e in partman) control=pg_partman ;; *) control=${e%-[0-9]} ;; esac
-		[ -e "/usr/share/postgresql/15/extension/$control.control" ] || welcome+=("postgresql-15-$e")
+		case $e in	# another package brings PostGIS's control file, and does not need the library
+			partman) sign=/usr/share/postgresql/15/extension/pg_partman.control ;;
+			postgis-3) sign=/usr/lib/postgresql/15/lib/postgis-3.so ;;
+			*) sign=/usr/share/postgresql/15/extension/$e.control ;;
+		esac
+		[ -e "$sign" ] || welcome+=("postgresql-15-$e")
 	done
 fi
 case " ${VDB_PROGRAMS:-} " in *' sqlsmith '*) command -v sqlsmith >/dev/null || welcome+=(sqlsmith) ;; esac
