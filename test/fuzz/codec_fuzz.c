@@ -517,6 +517,11 @@ mutate_corpus(uint64 iterations)
 		size_t		size = seed->size;
 		uint64		changes = 1 + random_below(6);
 
+		if (i > 0 && i % 1000000 == 0)
+		{
+			printf("%llu mutations\n", (unsigned long long) i);
+			fflush(stdout);
+		}
 		memcpy(bytes, seed->bytes, size);
 		while (changes-- > 0)
 			mutate_once(bytes, &size);

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 
+import patience
 import pgwire
 
 
@@ -133,11 +134,19 @@ class Server:
         for name in list(env):
             if name.startswith('PG') and name not in ('PG_CONFIG',):
                 del env[name]
-        code = subprocess.call([os.path.join(self.bin, 'pg_ctl'), '-D', self.data, '-l', self.log,
-                                '-w', '-t', str(timeout), 'start'], env=env,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        code = self.pg_ctl('-l', self.log, 'start', timeout=timeout, env=env)
         if code != 0:
             raise RuntimeError('the server did not start; its log ends:\n' + self.log_tail(30))
+
+    def pg_ctl(self, *args, timeout, env=None):
+        """Its exit status; None when it did not end within that many seconds of this machine."""
+        p = subprocess.Popen([os.path.join(self.bin, 'pg_ctl'), '-D', self.data, '-w', '-t', '86400', *args], env=env,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not patience.Patience(timeout).wait_for(lambda: p.poll() is not None):
+            p.kill()
+            p.wait()
+            return None
+        return p.returncode
 
     def create_extension(self):
         """The extension in template1 and postgres, so that every new database has it."""
@@ -149,8 +158,7 @@ class Server:
             s.close()
 
     def stop(self, mode='fast'):
-        subprocess.call([os.path.join(self.bin, 'pg_ctl'), '-D', self.data, '-m', mode, '-w',
-                         '-t', '60', 'stop'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pg_ctl('-m', mode, 'stop', timeout=60)
 
     def postmaster_pid(self):
         try:
@@ -184,24 +192,21 @@ class Server:
                 os.kill(victim, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if not any(os.path.exists('/proc/%d' % p) and not _zombie(p) for p in victims + [pid]):
-                break
-            time.sleep(0.02)
+        patience.Patience(30).wait_for(
+            lambda: not any(os.path.exists('/proc/%d' % p) and not _zombie(p) for p in victims + [pid]), 0.02)
 
     def connect(self, dbname='postgres', options='', name='test', user='postgres'):
         return pgwire.Session(self.sock, self.port, dbname, user, options, name)
 
     def wait_ready(self, dbname='postgres', seconds=60):
-        deadline = time.monotonic() + seconds
+        limit = patience.Patience(seconds)
         while True:
             try:
                 s = self.connect(dbname)
                 s.close()
                 return
             except pgwire.ConnectionLost:
-                if time.monotonic() > deadline:
+                if limit.over():
                     raise RuntimeError('the server does not come back; its log ends:\n'
                                        + self.log_tail(30))
                 time.sleep(0.1)

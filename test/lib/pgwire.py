@@ -13,6 +13,8 @@ import socket
 import struct
 import time
 
+import patience
+
 
 class ServerError(Exception):
     """An ERROR the server reported; the session stays usable."""
@@ -50,7 +52,7 @@ class Session:
         self.notices = []
         try:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(60)
+            self.sock.settimeout(600)
             self.sock.connect('%s/.s.PGSQL.%d' % (host, port))
             params = {'user': user, 'database': dbname, 'application_name': name,
                       'client_encoding': 'UTF8'}
@@ -190,9 +192,13 @@ class Session:
         return True
 
     def result(self, timeout=600):
-        """The result of the statement under way; raises ServerError, ConnectionLost, TimeoutError."""
-        if not self.done(timeout):
-            raise TimeoutError('no answer within %d s' % timeout)
+        """The result of the statement under way; raises ServerError, ConnectionLost, TimeoutError.
+
+        timeout: in seconds of a quiet machine, see patience.py."""
+        limit = patience.Patience(timeout)
+        while not self.done(1.0):
+            if limit.over():
+                raise TimeoutError('no answer within %d s, even of a quiet machine' % timeout)
         res, self.pending = self.pending, None
         if res.error:
             raise res.error

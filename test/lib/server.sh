@@ -7,7 +7,7 @@
 #   server_conf 'name = value'... settings for the next start (server_create starts with them too)
 #   server_start, server_stop [MODE], server_restart
 #   server_kill9                  SIGKILL to the postmaster and every child, and wait until all are gone
-#   server_wait_up [SECONDS]      wait until a server that restarts by itself takes connections again
+#   server_wait_up [SECONDS]      (of a quiet machine, see patience.sh) wait until a server that restarts by itself takes connections again
 #   backend_kill9 PID             SIGKILL to one backend; the postmaster then restarts the others
 #   sql 'SELECT ...' [PSQL ARGS]  one value or row per line, '|' between columns; fails on errors
 #   psql_as ...                   psql on the current cluster
@@ -23,6 +23,8 @@
 # A server never listens on TCP; its socket lies in the work folder. Started by root, servers run as
 # the OS user in VDB_OSUSER (default postgres), since PostgreSQL refuses to run as root.
 
+. "$(dirname "${BASH_SOURCE[0]}")/patience.sh"
+
 : "${VDB_TEST_AM:=vdb}" "${VDB_POOL:=emulated}" "${VDB_FSYNC:=on}" "${VDB_TMP:=/tmp}" "${VDB_KEEP:=0}"
 if [ -z "${PG_CONFIG:-}" ]; then
 	PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
@@ -32,7 +34,7 @@ PGBIN=$("$PG_CONFIG" --bindir)
 case $PATH in "$PGBIN":*) ;; *) PATH=$PGBIN:$PATH ;; esac
 VDB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export VDB_TEST_AM VDB_POOL VDB_FSYNC PG_CONFIG PGBIN VDB_TOP
-export PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=30 PSQLRC=/dev/null
+export PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=300 PSQLRC=/dev/null
 unset PGSERVICE PGOPTIONS PGPASSFILE
 
 VDB_WORK=''
@@ -104,22 +106,21 @@ server_init() {
 # The postmaster is a child of this shell, not of pg_ctl: a killed one is then reaped at once. (Its
 # zombie would count as running for the next start, and not every container's init reaps in time.)
 server_start() {
-	local n=1200 pid env=()
+	local pid env=()
 	[ "$VDB_POOL" != pmem ] || env=(PMEM_IS_PMEM_FORCE=1)
 	as_server env ${env[@]+"${env[@]}"} setsid "$PGBIN/postgres" -D "$PGDATA" >>"$SERVER_LOG" 2>&1 </dev/null &
 	pid=$!
 	disown "$pid"
-	until "$PGBIN/pg_isready" -q; do
-		n=$((n - 1))
-		if [ $n -eq 0 ] || ! kill -0 "$pid" 2>/dev/null; then
-			tail -n 20 "$SERVER_LOG" >&2
-			die "the server did not start"
-		fi
-		sleep 0.1
-	done
+	patient 120 started_or_dead "$pid"
+	if ! kill -0 "$pid" 2>/dev/null || ! "$PGBIN/pg_isready" -q -t 60; then
+		tail -n 20 "$SERVER_LOG" >&2
+		die "the server did not start"
+	fi
 }
 
-server_stop() { as_server "$PGBIN/pg_ctl" -D "$PGDATA" -w -t 120 -m "${1:-fast}" stop >/dev/null; }
+started_or_dead() { "$PGBIN/pg_isready" -q || ! kill -0 "$1" 2>/dev/null; }
+
+server_stop() { as_server "$PGBIN/pg_ctl" -D "$PGDATA" -w -t $((120 * $(slowness))) -m "${1:-fast}" stop >/dev/null; }
 
 server_restart() { server_stop "${1:-fast}"; server_start; }
 
@@ -180,29 +181,24 @@ children_of() {
 is_zombie() { [ "$(cut -d' ' -f3 "/proc/$1/stat" 2>/dev/null)" = Z ]; }
 
 server_kill9() {
-	local pid pids p n=0
+	local pid pids p
 	pid=$(head -n 1 "$PGDATA/postmaster.pid" 2>/dev/null) || return 0
 	kill -STOP "$pid" 2>/dev/null || true	# no new child while we list them
 	pids="$pid $(children_of "$pid" | tr '\n' ' ')"
 	# shellcheck disable=SC2086
 	kill -9 $pids 2>/dev/null || true
 	for p in $pids; do
-		while kill -0 "$p" 2>/dev/null; do
-			[ "$p" = "$pid" ] || ! is_zombie "$p" || break
-			sleep 0.02
-			n=$((n + 1))
-			[ $n -lt 1500 ] || die "process $p does not go away"
-		done
+		patient 30 gone "$p" "$pid" || die "process $p does not go away"
 	done
 }
+
+# A dead child of a dead postmaster may be a zombie for a while; the postmaster itself is this shell's.
+gone() { ! kill -0 "$1" 2>/dev/null || { [ "$1" != "$2" ] && is_zombie "$1"; }; }
 
 backend_kill9() { kill -9 "$1"; }
 
 server_wait_up() {
-	local n=$((${1:-60} * 10))
-	until "$PGBIN/psql" -X -q -A -t -c 'SELECT 1' >/dev/null 2>&1; do
-		sleep 0.1
-		n=$((n - 1))
-		[ $n -gt 0 ] || { tail -n 20 "$SERVER_LOG" >&2; return 1; }
-	done
+	patient "${1:-60}" answers || { tail -n 20 "$SERVER_LOG" >&2; return 1; }
 }
+
+answers() { "$PGBIN/psql" -X -q -A -t -c 'SELECT 1' >/dev/null 2>&1; }

@@ -19,8 +19,8 @@ my $fill = q{DO $$ BEGIN FOR i IN 1..1500 LOOP
 END LOOP; END $$};
 my ($out, $err) = ('', '');
 my $session = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres'), '-c', $fill ], '>', \$out, '2>', \$err);
-my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-while ($err !~ /scm_size/ && time < $deadline && $session->pumpable)
+my $begin = time;
+while ($err !~ /scm_size/ && time - $begin < $PostgreSQL::Test::Utils::timeout_default && $session->pumpable)
 {
 	$session->pump_nb;
 	select(undef, undef, undef, 0.2);

@@ -34,7 +34,7 @@ my $all = digest($primary, 'big');
 
 # everything deleted by one statement
 my $s = start_session($primary);
-session_query($s, "SET statement_timeout = '100s'; BEGIN");
+session_query($s, "SET statement_timeout = '@{[patience(100)]}s'; BEGIN");
 is(session_query($s, 'DELETE FROM big; SELECT count(*) FROM big'), '0', 'deletes everything');
 cmp_ok(used() - $before, '<', 2 * $n, 'in less than two bytes a row');
 is(digest($primary, 'big'), $all, 'others see every row');

@@ -137,7 +137,7 @@ q1('ALTER DATABASE other ALLOW_CONNECTIONS false');
 $node->stop;
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 200\n");
 $node->start;
-sleep 8;
+sleep patience(8);
 q1('ALTER DATABASE other ALLOW_CONNECTIONS true');
 is($node->safe_psql('other', "SELECT rows_scm, rows_flash FROM vdb.tables WHERE relation = 'o'::regclass"), '0|5000',
 	'rows of an earlier run are migrated in a database that nobody has connected to');
@@ -148,7 +148,7 @@ for my $i (1 .. 4)
 	select(undef, undef, undef, 0.3 * $i);
 	is(error_of($node, "CREATE DATABASE copy$i TEMPLATE other"), '', 'CREATE DATABASE from a template with a worker');
 }
-cmp_ok(time - $start, '<', 40, 'without waiting for long');
+cmp_ok(time - $start, '<', patience(40), 'without waiting for long');
 is($node->safe_psql('copy4', 'SELECT count(*) FROM o'), 17000, 'the copy is whole');
 for my $i (1 .. 4)
 {
@@ -163,7 +163,7 @@ $node->restart;
 q1('CREATE DATABASE meta');
 prepare_db($node, 'meta');
 my $columns = join(', ', map { "c$_ int" } 1 .. 1500);
-my $full = $node->safe_psql('meta', "CREATE TABLE f (id int, $columns)", timeout => 60);
+my $full = $node->safe_psql('meta', "CREATE TABLE f (id int, $columns)");
 my $error = error_of($node, q{
 	DO $$ BEGIN
 		FOR i IN 1..120 LOOP

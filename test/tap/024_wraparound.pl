@@ -94,7 +94,7 @@ sub check_all
 		next if grep { $_ eq $table } @without;
 		is(digest($node, $table), $want{$table}, "$label: rows of $table");
 		same_by_index($node, $table, 'id', "$label: $table by index");
-		is(error_of($node, "SET statement_timeout = '20s'; BEGIN; SELECT count(*) FROM (SELECT FROM $table FOR UPDATE NOWAIT) x; ROLLBACK"), '',
+		is(error_of($node, "SET statement_timeout = '@{[patience(20)]}s'; BEGIN; SELECT count(*) FROM (SELECT FROM $table FOR UPDATE NOWAIT) x; ROLLBACK"), '',
 			"$label: no row of $table is locked");
 		verify_ok($node, $table, "$label: $table verifies");
 	}

@@ -13,7 +13,7 @@ plan skip_all => 'needs a pool' unless has_vdb();
 my $node = new_node('temp', conf => "vdb.scm_size = '8MB'\nfsync = off\n");
 
 # 200 segments would be 12.5 MB
-is(error_of($node, q{SET statement_timeout = '60s';
+is(error_of($node, "SET statement_timeout = '@{[patience(60)]}s';" . q{
 DO $$ BEGIN FOR i IN 1..200 LOOP
 	EXECUTE format('CREATE TEMP TABLE small_%s (id int)', i);
 	COMMIT;

@@ -17,7 +17,35 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(am has_vdb new_node prepare_db digest migrate verify_ok error_of start_session
-  session_query end_session same_by_index flush_wal);
+  session_query end_session same_by_index flush_wal slowness patience);
+
+# Limits stretch with the load of the machine, at the moment they are asked: see test/lib/patience.py.
+sub slowness
+{
+	open(my $f, '<', $ENV{VDB_TEST_LOADAVG} // '/proc/loadavg') or return 1;
+	my @load = split(' ', <$f>);
+	close $f;
+	my ($running) = $load[3] =~ /^(\d+)/;
+	my $waiting = $load[0] > $running ? $load[0] : $running;
+	my $machine = $ENV{VDB_TEST_SLOWNESS} || 1;
+	our $processors //= qx(nproc) || 1;
+	my $crowd = $waiting / $processors;
+	return ($crowd > 1 ? $crowd : 1) * ($machine > 1 ? $machine : 1);
+}
+
+# So many seconds of a quiet machine, in seconds of this one.
+sub patience { return int($_[0] * slowness()) + 1; }
+
+# PostgreSQL::Test asks for its limit wherever it waits.
+package VdbTest::Limit
+{
+	sub TIESCALAR { my ($class, $seconds) = @_; return bless \$seconds, $class; }
+	sub FETCH { my ($self) = @_; return VdbTest::patience($$self); }
+	sub STORE { my ($self, $seconds) = @_; $$self = $seconds; return; }
+}
+tie $PostgreSQL::Test::Utils::timeout_default, 'VdbTest::Limit', $PostgreSQL::Test::Utils::timeout_default;
+# pg_ctl sees when a server dies; one that hangs is found by test/lib/watched
+$ENV{PGCTLTIMEOUT} = 86400;
 
 sub am { return $ENV{VDB_TEST_AM} // 'vdb'; }
 sub has_vdb { return am() eq 'vdb'; }
@@ -124,13 +152,13 @@ sub session_query
 	my ($s, $sql) = @_;
 	my $mark = 'end-of-' . ++$s->{n};
 	my $out = '';
-	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+	my $begin = time();
 	local $SIG{PIPE} = 'IGNORE';
 	print { $s->{to} } "$sql\n;\n\\echo $mark\n";
 	my $select = IO::Select->new($s->{from});
 	while ($out !~ /^\Q$mark\E$/m)
 	{
-		die "no answer in time to: $sql" if time() > $until;
+		die "no answer in time to: $sql" if time() - $begin > $PostgreSQL::Test::Utils::timeout_default;
 		next unless $select->can_read(1);
 		last unless sysread($s->{from}, $out, 65536, length($out));
 	}
@@ -146,7 +174,7 @@ sub end_session
 	local $SIG{PIPE} = 'IGNORE';
 	print { $s->{to} } "\\q\n";
 	close $s->{to};
-	kill 'KILL', $s->{pid} unless IO::Select->new($s->{from})->can_read(10);
+	kill 'KILL', $s->{pid} unless IO::Select->new($s->{from})->can_read(patience(10));
 	close $s->{from};
 	waitpid($s->{pid}, 0);
 	return;
