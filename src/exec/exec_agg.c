@@ -64,6 +64,7 @@ typedef struct VdbAggScanState
 	bool	  **result_nulls;
 	bool	   *result_moves;		/* it may lie in the scan's slot: a ctid */
 	bool		any_expr;
+	bool		grouped;			/* GROUP BY, if of no column: a group needs a row */
 	int			ncalls;
 	AggCall    *calls;
 	int			noutputs;
@@ -275,6 +276,7 @@ begin_agg(CustomScanState *node, EState *estate, int eflags)
 	state->scan = vdb_scan_state(child);
 	/* in EvalPlanQual's subqueries too */
 	vdb_scan_by_slices(state->scan);
+	state->grouped = boolVal(lsecond(plan->custom_private));
 	make_call_context(state, estate);
 	make_parts(state, plan->custom_scan_tlist, (List *) linitial(plan->custom_private));
 }
@@ -541,7 +543,7 @@ emit(VdbAggScanState *state, VdbGroup *group)
 static void
 start(VdbAggScanState *state)
 {
-	if (state->ngrouped == 0)
+	if (!state->grouped)
 		(void) vdb_groups_only(state->groups);
 	state->started = true;
 }

@@ -67,6 +67,7 @@ typedef struct AggChoice
 	List	   *group_exprs;
 	List	   *eq_ops;				/* of each column of the target; 0: not grouped by it */
 	Node	   *having;
+	bool		grouped;			/* there is a GROUP BY, if only of constants: no rows, no group */
 	bool		can_sort;
 	double		called;				/* share of the aggregates that are called row by row */
 	Size		group_bytes;		/* estimated memory of a group */
@@ -241,42 +242,54 @@ make_partial_path(AggChoice *choice, Path *scan)
 	path->flags = 0;
 	vdb_path_disabled_like(&path->path, scan);
 	path->custom_paths = list_make1(scan);
-	path->custom_private = list_make1(choice->eq_ops);
+	path->custom_private = list_make2(choice->eq_ops, makeBoolean(choice->grouped));
 	path->methods = &agg_path_methods;
 	cost_path(choice, &path->path, scan);
 	return &path->path;
+}
+
+/*
+ * Partial results in the order of the grouping columns.  A column that equals a
+ * constant is in no pathkey; where all do, the rows are one group and in order
+ * as they come (and a sort by nothing is no plan that the executor knows).
+ */
+static Path *
+in_group_order(AggChoice *choice, Path *partial)
+{
+	List	   *pathkeys = choice->root->group_pathkeys;
+
+	if (pathkeys == NIL)
+		return partial;
+	return (Path *) create_sort_path(choice->root, choice->partial_rel, partial, pathkeys, -1.0);
+}
+
+static void
+add_final_path(AggChoice *choice, Path *partial, AggStrategy strategy, double groups)
+{
+	RelOptInfo *rel = choice->grouped_rel;
+
+	add_path(rel, (Path *) create_agg_path(choice->root, rel, partial, rel->reltarget, strategy,
+										   AGGSPLIT_FINAL_DESERIAL,
+										   vdb_group_clause(choice->root),
+										   (List *) choice->having,
+										   &choice->final_costs, groups));
 }
 
 /* The upper half, in all ways that core has for it. */
 static void
 add_final_paths(AggChoice *choice, Path *partial)
 {
-	PlannerInfo *root = choice->root;
-	RelOptInfo *rel = choice->grouped_rel;
-	List	   *clause = vdb_group_clause(root);
-	double		groups = clause == NIL ? 1 :
-		estimate_num_groups(root, choice->group_exprs, choice->input_rel->rows, NULL, NULL);
+	double		groups = choice->group_exprs == NIL ? 1 :
+		estimate_num_groups(choice->root, choice->group_exprs, choice->input_rel->rows, NULL, NULL);
 
-	if (clause == NIL)
+	if (!choice->grouped)
 	{
-		add_path(rel, (Path *) create_agg_path(root, rel, partial, rel->reltarget, AGG_PLAIN,
-											   AGGSPLIT_FINAL_DESERIAL, NIL,
-											   (List *) choice->having,
-											   &choice->final_costs, groups));
+		add_final_path(choice, partial, AGG_PLAIN, groups);
 		return;
 	}
-	add_path(rel, (Path *) create_agg_path(root, rel, partial, rel->reltarget, AGG_HASHED,
-										   AGGSPLIT_FINAL_DESERIAL, clause,
-										   (List *) choice->having,
-										   &choice->final_costs, groups));
-	if (!choice->can_sort)
-		return;
-	partial = (Path *) create_sort_path(root, choice->partial_rel, partial,
-										root->group_pathkeys, -1.0);
-	add_path(rel, (Path *) create_agg_path(root, rel, partial, rel->reltarget, AGG_SORTED,
-										   AGGSPLIT_FINAL_DESERIAL, clause,
-										   (List *) choice->having,
-										   &choice->final_costs, groups));
+	add_final_path(choice, partial, AGG_HASHED, groups);
+	if (choice->can_sort)
+		add_final_path(choice, in_group_order(choice, partial), AGG_SORTED, groups);
 }
 
 static void
@@ -337,6 +350,7 @@ offer(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *grouped_rel,
 	choice.input_rel = input_rel;
 	choice.grouped_rel = grouped_rel;
 	choice.having = extra->havingQual;
+	choice.grouped = root->parse->groupClause != NIL;
 	choice.can_sort = (extra->flags & GROUPING_CAN_USE_SORT) != 0;
 	get_agg_clause_costs(root, AGGSPLIT_INITIAL_SERIAL, &choice.partial_costs);
 	get_agg_clause_costs(root, AGGSPLIT_FINAL_DESERIAL, &choice.final_costs);
