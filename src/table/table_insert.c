@@ -102,11 +102,13 @@ name_row(Relation rel, TupleTableSlot *slot, const VdbRowPlace *place, HeapTuple
 }
 
 /*
- * Serializable readers of the whole table hold a lock we must find.  Asked after
- * the rows are there: who locks the table later sees them, and finds us by them.
+ * New versions have been stored, by an insertion or an update: serializable readers of
+ * the whole table hold a lock we must find.  Asked after the versions are there: who locks
+ * the table later meets them, and finds us by them.  No LWLock may be held; ERROR if this
+ * transaction must not commit.
  */
-static void
-conflict_in_insert(Relation rel)
+void
+vdb_conflict_in_stored(Relation rel)
 {
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 }
@@ -146,7 +148,7 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 	put_one(&ref, &place, tuple);
 
 	name_row(rel, slot, &place, tuple);
-	conflict_in_insert(rel);
+	vdb_conflict_in_stored(rel);
 	if (palloced)
 		heap_freetuple(tuple);
 	pgstat_count_heap_insert(rel, 1);
@@ -237,7 +239,7 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 		}
 	}
 	pfree(rows);
-	conflict_in_insert(rel);
+	vdb_conflict_in_stored(rel);
 	pgstat_count_heap_insert(rel, nslots);
 }
 

@@ -191,7 +191,8 @@ stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 /*
  * Serializable transactions may have read the version.  Asked with the row lock held
  * until our change is stored, so that no reader comes between: later ones
- * find our xmax.
+ * find our xmax.  Of an update's new version this says nothing, as that lies elsewhere:
+ * vdb_conflict_in_stored is asked afterwards.
  */
 static void
 conflict_in(VdbTarget *target)
@@ -348,6 +349,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	}
 	store_update(&target, &request, lockers_gone, tuple, &place);
 	vdb_target_done(&target);
+	vdb_conflict_in_stored(rel);
 
 	slot->tts_tableOid = RelationGetRelid(rel);
 	vdb_row_to_tid(place.row, &slot->tts_tid);

@@ -65,6 +65,7 @@ vdb_row_change_flags(const VdbTableRef *ref)
 
 /* ---- table_insert.c ---- */
 extern void vdb_reserve_place(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place);
+extern void vdb_conflict_in_stored(Relation rel);
 
 /* ---- table_chain.c ---- */
 extern TM_Result vdb_chain_lock(Relation rel, HeapTupleHeader prior, const ItemPointerData *self,
