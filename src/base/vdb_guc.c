@@ -27,6 +27,7 @@ int			vdb_debug_migrate = VDB_DEBUG_MIGRATE_OFF;
 bool		vdb_enable_aggregate = true;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
+bool		vdb_ignore_lost_recoveries = false;
 int			vdb_migrate_after_ms = 10000;
 int			vdb_migrate_backlog_segments = 256;
 int			vdb_migrate_cost_delay_ms = 0;
@@ -169,6 +170,11 @@ vdb_guc_init(void)
 							 "Lets scans skip chunks by their zone maps.",
 							 NULL, &vdb_enable_pruning, true,
 							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.ignore_lost_recoveries",
+							 "Lets vdb tables be used though the file vdb_am.ends was lost.",
+							 "Rows of transactions that a crash undid may appear.",
+							 &vdb_ignore_lost_recoveries, false,
+							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	define_migration();
 	define_pool();
 	define_testing();

@@ -76,6 +76,7 @@ request_hook(void)
 	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
 	RequestNamedLWLockTranche("vdb_alloc", VDB_MAX_POOLS);
 	RequestNamedLWLockTranche("vdb_pools", 1);
+	RequestNamedLWLockTranche("vdb_ends", 1);
 }
 
 static void
@@ -144,6 +145,7 @@ init_shared(void)
 	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
 	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
 	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
+	vdb_shared->ends_lock = &GetNamedLWLockTranche("vdb_ends")->lock;
 	for (int i = 0; i < VDB_ROW_LOCKS; i++)
 		pg_atomic_init_u64(&vdb_shared->row_changes[i], 0);
 	for (int i = 0; i < VDB_MAX_POOLS; i++)

@@ -95,6 +95,7 @@ typedef struct VdbShared
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
+	LWLock	   *ends_lock;			/* whoever writes the file vdb_am.ends; nothing else is taken under it */
 	Latch	   *launcher_latch;
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
 	int			npools;

@@ -292,6 +292,7 @@ vdb_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		vdb_scm_tend_ends();
 		if (vdb_migrate_enabled)
 		{
 			look_at_unseen();
@@ -311,6 +312,8 @@ vdb_migrate_init(void)
 
 	vdb_migrate_room_init();
 	vdb_migrate_debug_init();
+	if (IsBinaryUpgrade)
+		return;					/* pg_upgrade wants to be alone */
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 5;

@@ -72,6 +72,12 @@ extern bool vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionI
  */
 extern bool vdb_incarnation_survived(VdbPool *pool, uint32 incarnation);
 
+/*
+ * For the launcher: the file that tells where recoveries ended could not be written when the server started; try
+ * again.  Cheap when it was.  Takes ends_lock; does I/O.
+ */
+extern void vdb_scm_tend_ends(void);
+
 /* ---- allocation (scm_alloc.c) ---- */
 
 /*

@@ -11,9 +11,6 @@
  * position in WAL at which its current incarnation began: the first end past
  * it is the one that bounds what the incarnation knew.
  *
- * The file: VdbEndsHeader (24 bytes), then 'count' ends of 16 bytes, oldest
- * first.  It is replaced as a whole.  When it is full the oldest is dropped.
- *
  * With nothing to redo, nobody calls us when recovery ends.  So a server that
  * was not shut down notes a preliminary end when it starts, the checkpoint it
  * starts from; rm_cleanup replaces it.  Its LSN is odd, which no record's is.
@@ -23,8 +20,24 @@
  * preliminary end is taken back at the next start, and a noted one, if it lies
  * past the checkpoint that recovery begins at, when the next is noted.
  *
- * Locks: none.  Written by the postmaster and the startup process while
- * nobody else reads.
+ * The file (scm_format.h) has its full size from the first start on and is
+ * overwritten in place, one copy after the other, as pg_control is: a full
+ * disk is no obstacle.  Whatever happens to it must not keep the server from
+ * starting:
+ *
+ * - One copy is damaged: the other one is as good.
+ * - Missing or damaged: what was in it is lost, and the file begins anew.  It
+ *	 says since when it knows of all ends, 'known_since'; pools whose current
+ *	 incarnation is older are refused (vdb_incarnation_require_history).
+ * - Unreadable, or of another version: the same for this run, but the file is
+ *	 kept as it is, and no incarnation begins.
+ * - It can't be written: then it is removed, as an end that it lacks would make
+ *	 rows of lost transactions visible, and a preliminary one that is none would
+ *	 hide rows that are there.  The launcher tries again every second, and so
+ *	 does whoever begins an incarnation, who fails without it.
+ *
+ * Locks: none for reading.  Changed by the postmaster and the startup process
+ * while nobody else reads; later on only written out, under ends_lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,129 +54,236 @@
 
 #include "scm/scm_internal.h"
 
-#define ENDS_FILE		"vdb_am.ends"
-#define ENDS_TEMPORARY	"vdb_am.ends.tmp"
-#define ENDS_MAGIC		"VDBENDS\001"
-#define ENDS_MAX		1000
-
-/* Head of the file, and of its copy in shared memory. */
-typedef struct VdbEndsHeader
+typedef enum EndsFault
 {
-	char		magic[8];		/* 0 */
-	uint32		count;			/* 8 */
-	uint32		crc;			/* 12: CRC-32C of the ends */
-	uint64		reserved;		/* 16: zero */
-} VdbEndsHeader;
+	ENDS_SOUND,
+	ENDS_MISSING,
+	ENDS_DAMAGED,
+	ENDS_UNREADABLE,
+	ENDS_OTHER_VERSION
+} EndsFault;
 
-typedef struct VdbEnd
-{
-	uint64		lsn;			/* 0: end of the last record that was redone; odd: preliminary */
-	uint64		next_xid;		/* 8: full transaction id */
-} VdbEnd;
-
+/* The newest copy as read or to be written, and what only this server run knows. */
 typedef struct VdbEnds
 {
-	VdbEndsHeader head;
-	VdbEnd		ends[ENDS_MAX];
-	bool		preliminary;	/* not in the file: the last end is, and ours */
-	bool		died_in_recovery;	/* not in the file */
-	uint64		redo;			/* not in the file: where this server's recovery begins */
+	VdbEndsCopy copy;
+	EndsFault	fault;			/* of the file at this start */
+	int			fault_detail;	/* errno, or the file's version */
+	bool		unwritten;		/* the file lacks what is here */
+	bool		preliminary;	/* the last end is, and ours */
+	bool		died_in_recovery;
+	uint64		redo;			/* where this server's recovery begins */
 } VdbEnds;
-
-StaticAssertDecl(sizeof(VdbEndsHeader) == 24, "ends file layout");
-StaticAssertDecl(sizeof(VdbEnd) == 16, "ends file layout");
-StaticAssertDecl(offsetof(VdbEnds, ends) == 24, "ends file layout");
 
 static VdbEnds *shared_ends = NULL;
 
+/* ---- the file ---- */
+
 static uint32
-ends_crc(const VdbEnds *ends)
+copy_crc(const VdbEndsCopy *copy)
 {
 	pg_crc32c	crc;
 
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, ends->ends, ends->head.count * sizeof(VdbEnd));
+	COMP_CRC32C(crc, (const char *) copy + VDB_ENDS_CRC_FROM,
+				sizeof(VdbEndsCopy) - VDB_ENDS_CRC_FROM);
 	FIN_CRC32C(crc);
 	return crc;
 }
 
-/* Read the file; no file means no ends.  FATAL: damaged. */
+static bool
+copy_is_good(const VdbEndsCopy *copy)
+{
+	return memcmp(copy->head.magic, VDB_ENDS_MAGIC, sizeof(copy->head.magic)) == 0 &&
+		copy->head.version == VDB_ENDS_VERSION &&
+		copy->head.count <= VDB_ENDS_MAX &&
+		copy->head.crc == copy_crc(copy);
+}
+
+/* Take what the file had out of its 'bytes'.  The rest of 'copies' is zero. */
+static void
+choose_copy(VdbEnds *ends, const VdbEndsCopy *copies, size_t bytes)
+{
+	const VdbEndsHeader *head = &copies[0].head;
+	bool		good[VDB_ENDS_COPIES];
+	int			best = -1;
+
+	for (int i = 0; i < VDB_ENDS_COPIES; i++)
+	{
+		good[i] = bytes >= (i + 1) * sizeof(VdbEndsCopy) && copy_is_good(&copies[i]);
+		if (good[i] && (best < 0 || copies[i].head.sequence > copies[best].head.sequence))
+			best = i;
+	}
+	if (best >= 0)
+	{
+		memcpy(&ends->copy, &copies[best], sizeof(VdbEndsCopy));
+		if (!good[0] || !good[1])
+			ereport(LOG,
+					(errmsg("one of the two copies in file \"%s\" is damaged; the other one is used",
+							VDB_ENDS_FILE)));
+		ends->unwritten = !good[0] || !good[1];
+		return;
+	}
+	ends->fault = ENDS_DAMAGED;
+	if (memcmp(head->magic, VDB_ENDS_MAGIC, sizeof(head->magic)) == 0 &&
+		head->version != VDB_ENDS_VERSION)
+	{
+		ends->fault = ENDS_OTHER_VERSION;
+		ends->fault_detail = head->version;
+	}
+}
+
 static void
 read_ends(VdbEnds *ends)
 {
-	int			fd = OpenTransientFile(ENDS_FILE, O_RDONLY | PG_BINARY);
-	ssize_t		got;
+	VdbEndsCopy *copies = palloc0(VDB_ENDS_COPIES * sizeof(VdbEndsCopy));
+	int			fd = OpenTransientFile(VDB_ENDS_FILE, O_RDONLY | PG_BINARY);
+	ssize_t		got = -1;
 
-	memcpy(ends->head.magic, ENDS_MAGIC, sizeof(ends->head.magic));
-	if (fd < 0 && errno == ENOENT)
-		return;
-	if (fd < 0)
-		ereport(FATAL,
-				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\": %m", ENDS_FILE)));
-	got = read(fd, ends, offsetof(VdbEnds, preliminary));
-	if (CloseTransientFile(fd) != 0 || got < (ssize_t) sizeof(VdbEndsHeader) ||
-		memcmp(ends->head.magic, ENDS_MAGIC, sizeof(ends->head.magic)) != 0 ||
-		ends->head.count > ENDS_MAX ||
-		got != sizeof(VdbEndsHeader) + ends->head.count * sizeof(VdbEnd) ||
-		ends->head.crc != ends_crc(ends))
-		ereport(FATAL,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("file \"%s\" is damaged", ENDS_FILE),
-				 errdetail("It tells which rows of vdb tables outlived the loss of their WAL.")));
-}
-
-/* Make the file durable with this content. */
-static void
-write_ends(const VdbEnds *ends)
-{
-	ssize_t		bytes = sizeof(VdbEndsHeader) + ends->head.count * sizeof(VdbEnd);
-	int			fd;
-
-	errno = 0;
-	fd = OpenTransientFile(ENDS_TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
-	if (fd < 0 || write(fd, ends, bytes) != bytes || pg_fsync(fd) != 0 ||
-		CloseTransientFile(fd) != 0)
+	if (fd >= 0)
+		got = read(fd, copies, VDB_ENDS_COPIES * sizeof(VdbEndsCopy));
+	if (got < 0)
 	{
-		if (errno == 0)
-			errno = ENOSPC;
-		ereport(FATAL,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", ENDS_TEMPORARY)));
+		ends->fault = errno == ENOENT ? ENDS_MISSING : ENDS_UNREADABLE;
+		ends->fault_detail = errno;
 	}
-	durable_rename(ENDS_TEMPORARY, ENDS_FILE, FATAL);
+	else
+		choose_copy(ends, copies, got);
+	if (fd >= 0)
+		(void) CloseTransientFile(fd);
+	pfree(copies);
 }
 
-/* Append an end and write the file. */
-static void
-add_end(VdbEnds *ends, XLogRecPtr lsn, FullTransactionId next_xid)
+/* Is this a file that we must neither overwrite nor remove? */
+static inline bool
+file_is_kept(void)
 {
+	return shared_ends->fault == ENDS_UNREADABLE || shared_ends->fault == ENDS_OTHER_VERSION;
+}
+
+/* Both copies, each durable before the next is begun.  False and errno: it failed. */
+static bool
+write_copies(const VdbEndsCopy *copy)
+{
+	int			fd = OpenTransientFile(VDB_ENDS_FILE, O_RDWR | O_CREAT | PG_BINARY);
+	bool		done = fd >= 0;
+	int			save_errno;
+
+	for (int i = 0; done && i < VDB_ENDS_COPIES; i++)
+	{
+		errno = 0;
+		done = pg_pwrite(fd, copy, sizeof(*copy), i * sizeof(*copy)) == sizeof(*copy) &&
+			pg_fsync(fd) == 0;
+		if (!done && errno == 0)
+			errno = ENOSPC;
+	}
+	/* it may be new */
+	done = done && fsync_fname_ext(".", true, false, LOG) == 0;
+	save_errno = errno;
+	if (fd >= 0)
+		(void) CloseTransientFile(fd);
+	errno = save_errno;
+	return done;
+}
+
+/*
+ * Make the file durable with what is in shared memory.  False and errno if
+ * that fails: then there is no file, if that can be brought about.
+ */
+static bool
+write_ends(void)
+{
+	VdbEndsHeader *head = &shared_ends->copy.head;
+	int			save_errno;
+
+	if (file_is_kept())
+		return true;
+	memcpy(head->magic, VDB_ENDS_MAGIC, sizeof(head->magic));
+	head->version = VDB_ENDS_VERSION;
+	head->sequence++;
+	head->crc = copy_crc(&shared_ends->copy);
+	shared_ends->unwritten = !write_copies(&shared_ends->copy);
+	if (!shared_ends->unwritten)
+		return true;
+	save_errno = errno;
+	if (unlink(VDB_ENDS_FILE) == 0)
+		(void) fsync_fname_ext(".", true, false, LOG);
+	errno = save_errno;
+	return false;
+}
+
+/* The same, while the server starts. */
+static void
+write_or_log(void)
+{
+	if (!write_ends())
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", VDB_ENDS_FILE),
+				 errdetail("It tells which rows of vdb tables outlived the loss of their WAL."),
+				 errhint("The server tries again every second; vdb tables that were not written to since its start cannot be until then.")));
+}
+
+/* ---- keeping it ---- */
+
+/* Append an end and write the file.  When it is full, it knows less far back. */
+static void
+add_end(XLogRecPtr lsn, FullTransactionId next_xid)
+{
+	VdbEndsCopy *copy = &shared_ends->copy;
 	VdbEnd	   *end;
 
-	if (ends->head.count == ENDS_MAX)
+	if (copy->head.count == VDB_ENDS_MAX)
 	{
-		ends->head.count--;
-		memmove(&ends->ends[0], &ends->ends[1], ends->head.count * sizeof(VdbEnd));
+		copy->head.known_since = Max(copy->head.known_since, copy->ends[0].lsn);
+		copy->head.count--;
+		memmove(&copy->ends[0], &copy->ends[1], copy->head.count * sizeof(VdbEnd));
 	}
-	end = &ends->ends[ends->head.count++];
+	end = &copy->ends[copy->head.count++];
 	end->lsn = lsn;
 	end->next_xid = U64FromFullTransactionId(next_xid);
-	ends->head.crc = ends_crc(ends);
-	write_ends(ends);
 }
 
 /* The last start's preliminary end: did it come true? */
 static void
 settle_preliminary(VdbEnds *ends)
 {
-	VdbEnd	   *last = &ends->ends[ends->head.count - 1];
+	VdbEndsHeader *head = &ends->copy.head;
+	VdbEnd	   *last = &ends->copy.ends[head->count - 1];
 
-	if (ends->head.count == 0 || last->lsn % 2 == 0)
+	if (head->count == 0 || last->lsn % 2 == 0)
 		return;
 	if (ends->died_in_recovery)
-		ends->head.count--;
+		head->count--;
 	else
 		last->lsn += 1;
+}
+
+/* Nothing is known of what was before. */
+static void
+begin_anew(VdbEnds *ends, XLogRecPtr known_since)
+{
+	MemSet(&ends->copy, 0, sizeof(ends->copy));
+	ends->copy.head.known_since = known_since;
+}
+
+static void
+log_fault(const VdbEnds *ends)
+{
+	errno = ends->fault_detail;
+	if (ends->fault == ENDS_DAMAGED)
+		ereport(LOG,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("file \"%s\" is damaged and begins anew", VDB_ENDS_FILE)));
+	else if (ends->fault == ENDS_UNREADABLE)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", VDB_ENDS_FILE)));
+	else if (ends->fault == ENDS_OTHER_VERSION)
+		ereport(LOG,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("file \"%s\" has format version %d, but this vdb_am knows only version %d",
+						VDB_ENDS_FILE, ends->fault_detail, VDB_ENDS_VERSION)));
 }
 
 /* vdb_shmem_register's callback: at the start of each server run. */
@@ -176,6 +296,12 @@ attach_ends(void *address, bool found)
 	if (found)
 		return;
 	read_ends(shared_ends);
+	log_fault(shared_ends);
+	if (shared_ends->fault != ENDS_SOUND)
+	{
+		begin_anew(shared_ends, control->checkPoint);
+		shared_ends->unwritten = !file_is_kept();
+	}
 	shared_ends->died_in_recovery = control->state == DB_IN_CRASH_RECOVERY ||
 		control->state == DB_IN_ARCHIVE_RECOVERY ||
 		control->state == DB_SHUTDOWNED_IN_RECOVERY;
@@ -183,36 +309,130 @@ attach_ends(void *address, bool found)
 	settle_preliminary(shared_ends);
 	shared_ends->preliminary = control->state != DB_SHUTDOWNED;
 	if (shared_ends->preliminary)
-		add_end(shared_ends, control->checkPoint | 1, control->checkPointCopy.nextXid);
+		add_end(control->checkPoint | 1, control->checkPointCopy.nextXid);
+	if (shared_ends->preliminary || shared_ends->unwritten)
+		write_or_log();
 }
 
 /* Recovery ends here, in the startup process, after redo of something. */
 void
 vdb_ends_note(FullTransactionId next_xid)
 {
-	VdbEndsHeader *head = &shared_ends->head;
+	VdbEndsCopy *copy = &shared_ends->copy;
 
 	if (shared_ends->preliminary)
-		head->count--;
+		copy->head.count--;
 	shared_ends->preliminary = false;
-	while (shared_ends->died_in_recovery && head->count > 0 &&
-		   shared_ends->ends[head->count - 1].lsn > shared_ends->redo)
-		head->count--;
-	add_end(shared_ends, GetXLogReplayRecPtr(NULL), next_xid);
+	while (shared_ends->died_in_recovery && copy->head.count > 0 &&
+		   copy->ends[copy->head.count - 1].lsn > shared_ends->redo)
+		copy->head.count--;
+	if (shared_ends->fault != ENDS_SOUND)
+		begin_anew(shared_ends, GetXLogReplayRecPtr(NULL));
+	add_end(GetXLogReplayRecPtr(NULL), next_xid);
+	write_or_log();
 }
+
+/*
+ * The pools of this cluster are going to be replaced by those of another one
+ * that was shut down and has no ends for them (pg_upgrade).  ERROR: the file
+ * can't be written.
+ */
+void
+vdb_ends_forget(void)
+{
+	begin_anew(shared_ends, 0);
+	shared_ends->unwritten = true;
+	vdb_ends_require_written();
+}
+
+/* ---- what it is asked ---- */
 
 /* Has a recovery ended past this position?  *next_xid: as the first such left it. */
 bool
 vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
 {
-	int			at = (int) shared_ends->head.count;
+	const VdbEndsCopy *copy = &shared_ends->copy;
+	int			at = (int) copy->head.count;
 
-	while (at > 0 && shared_ends->ends[at - 1].lsn > begin)
+	while (at > 0 && copy->ends[at - 1].lsn > begin)
 		at--;
-	if (at == (int) shared_ends->head.count)
+	if (at == (int) copy->head.count)
 		return false;
-	*next_xid = FullTransactionIdFromU64(shared_ends->ends[at].next_xid);
+	*next_xid = FullTransactionIdFromU64(copy->ends[at].next_xid);
 	return true;
+}
+
+/* Are all ends past this position known? */
+bool
+vdb_ends_reach(XLogRecPtr begin)
+{
+	return begin >= shared_ends->copy.head.known_since;
+}
+
+XLogRecPtr
+vdb_ends_known_since(void)
+{
+	return shared_ends->copy.head.known_since;
+}
+
+/* A file that is kept, and so useless to this server run: say why.  Else nothing. */
+static void
+refuse_kept_file(void)
+{
+	errno = shared_ends->fault_detail;
+	if (shared_ends->fault == ENDS_UNREADABLE)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("vdb tables cannot be used, as file \"%s\" could not be read: %m",
+						VDB_ENDS_FILE),
+				 errdetail("It tells which rows of vdb tables outlived the loss of their WAL."),
+				 errhint("Make the file in the data directory readable and restart the server.")));
+	if (shared_ends->fault == ENDS_OTHER_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("vdb tables cannot be used, as file \"%s\" has format version %d",
+						VDB_ENDS_FILE, shared_ends->fault_detail),
+				 errdetail("This vdb_am knows only version %d.", VDB_ENDS_VERSION),
+				 errhint("Install the release of vdb_am that wrote the file and restart the server.")));
+}
+
+/*
+ * Before an incarnation begins: would the next server run refuse its pool?
+ * ERROR if the file isn't written and can't be.  Takes ends_lock; does I/O.
+ */
+void
+vdb_ends_require_written(void)
+{
+	bool		done;
+
+	refuse_kept_file();
+	if (likely(!shared_ends->unwritten))
+		return;
+	LWLockAcquire(vdb_shared->ends_lock, LW_EXCLUSIVE);
+	done = !shared_ends->unwritten || write_ends();
+	LWLockRelease(vdb_shared->ends_lock);
+	if (!done)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", VDB_ENDS_FILE),
+				 errdetail("Without it, the server's next start cannot tell which rows of vdb tables outlived the loss of their WAL."),
+				 errhint("Free space on the file system of the data directory and try again.")));
+}
+
+/* The launcher's: as above, without error. */
+void
+vdb_scm_tend_ends(void)
+{
+	bool		written;
+
+	if (likely(!shared_ends->unwritten))
+		return;
+	LWLockAcquire(vdb_shared->ends_lock, LW_EXCLUSIVE);
+	written = shared_ends->unwritten && write_ends();
+	LWLockRelease(vdb_shared->ends_lock);
+	if (written)
+		ereport(LOG,
+				(errmsg("file \"%s\" has been written", VDB_ENDS_FILE)));
 }
 
 /* _PG_init, while preloading. */

@@ -156,4 +156,44 @@ StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
 #define VDB_PACK_HEAD			32	/* bytes compared with the last row's */
 #define VDB_PACK_MOST			26	/* with more that differ, plain is no longer */
 
+/*
+ * Where recoveries of the cluster ended: the file vdb_am.ends of the data
+ * directory.  Two equal copies, 16384 bytes each, the first at byte 0; of two
+ * good ones the greater sequence counts.  Each is a header and 'count' ends,
+ * oldest first; the rest is zero.  Magic and version stand where they do in all versions.
+ */
+#define VDB_ENDS_FILE			"vdb_am.ends"
+#define VDB_ENDS_MAGIC			"VDBENDS"	/* not terminated */
+#define VDB_ENDS_VERSION		2
+#define VDB_ENDS_COPIES			2
+#define VDB_ENDS_MAX			1022
+
+typedef struct VdbEndsHeader
+{
+	char		magic[7];		/* 0 */
+	uint8		version;		/* 7: VDB_ENDS_VERSION */
+	uint32		crc;			/* 8: CRC-32C of the copy from byte 12 on */
+	uint32		count;			/* 12 */
+	uint64		sequence;		/* 16: rises whenever the file is written */
+	uint64		known_since;	/* 24: ends up to this position in WAL may be missing */
+} VdbEndsHeader;
+
+typedef struct VdbEnd
+{
+	uint64		lsn;			/* 0: end of the last record that was redone; odd: preliminary */
+	uint64		next_xid;		/* 8: full transaction id */
+} VdbEnd;
+
+typedef struct VdbEndsCopy
+{
+	VdbEndsHeader head;
+	VdbEnd		ends[VDB_ENDS_MAX];
+} VdbEndsCopy;
+
+#define VDB_ENDS_CRC_FROM		offsetof(VdbEndsHeader, count)
+
+StaticAssertDecl(sizeof(VdbEndsHeader) == 32, "ends file layout");
+StaticAssertDecl(sizeof(VdbEnd) == 16, "ends file layout");
+StaticAssertDecl(sizeof(VdbEndsCopy) == 16384, "ends file layout");
+
 #endif							/* VDB_SCM_FORMAT_H */

@@ -35,6 +35,7 @@
 
 #include "access/xlog.h"
 
+#include "base/vdb_guc.h"
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 
@@ -81,6 +82,36 @@ recovered_since(VdbPool *pool, FullTransactionId *limit)
 
 	*limit = vdb_shared->run_limit;
 	return vdb_ends_first_after(begin, limit) || vdb_shared->recovered;
+}
+
+/*
+ * Can it be told which rows of the current incarnation happened?  ERROR: it
+ * is another run's, and ends of recoveries since it began may be missing.
+ * Not with any LWLock held.
+ */
+void
+vdb_incarnation_require_history(VdbPool *pool)
+{
+	uint64		run_id = *(volatile const uint64 *) &pool->header->run_id;
+	XLogRecPtr	begin;
+
+	pg_read_barrier();			/* begin_lsn is stored after run_id */
+	begin = *(volatile const uint64 *) &pool->header->begin_lsn;
+	if (likely(run_id == vdb_shared->run_id || vdb_ends_reach(begin)) || RecoveryInProgress())
+		return;
+	vdb_ends_require_written();
+	if (vdb_ignore_lost_recoveries)
+	{
+		(void) vdb_incarnation_current(pool);
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("cannot tell which rows of this database's vdb tables outlived earlier crashes"),
+			 errdetail("File \"%s\" was lost or damaged: it knows of the server's recoveries since %X/%X, but rows were stored since %X/%X.",
+					   VDB_ENDS_FILE, LSN_FORMAT_ARGS(vdb_ends_known_since()),
+					   LSN_FORMAT_ARGS(begin)),
+			 errhint("Restore the cluster from a backup. If the server had not crashed since rows were stored, or rows that were never committed may appear, a superuser can SET vdb.ignore_lost_recoveries = on and read any vdb table.")));
 }
 
 /* Log and apply the step from the current incarnation to the next. */
@@ -135,6 +166,7 @@ vdb_incarnation_current(VdbPool *pool)
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot change the pool during recovery")));
 	Assert(!LWLockHeldByMe(pool->alloc_lock));
+	vdb_ends_require_written();
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	if (!shared->incarnation_begun)
 	{

@@ -49,7 +49,11 @@ extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
 /* ---- scm_ends.c ---- */
 extern void vdb_ends_init(void);
 extern void vdb_ends_note(FullTransactionId next_xid);
+extern void vdb_ends_forget(void);
 extern bool vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid);
+extern bool vdb_ends_reach(XLogRecPtr begin);
+extern XLogRecPtr vdb_ends_known_since(void);
+extern void vdb_ends_require_written(void);
 
 /* ---- scm_pool.c ---- */
 
@@ -137,6 +141,7 @@ extern void vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
 
 /* ---- scm_incarnation.c ---- */
 extern void vdb_incarnation_attach(VdbPool *pool);
+extern void vdb_incarnation_require_history(VdbPool *pool);
 
 /* ---- scm_sync.c ---- */
 extern bool vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted);

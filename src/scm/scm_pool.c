@@ -440,6 +440,7 @@ open_slowly(bool missing_ok)
 		current_pool->shared->db != MyDatabaseId ||
 		!RelFileLocatorEquals(current_pool->shared->rnode, current_pool->rnode))
 		attach_slot(current_pool);
+	vdb_incarnation_require_history(current_pool);
 	current_lxid = vdb_my_lxid();
 	return current_pool;
 }
@@ -548,7 +549,8 @@ format_pool(VdbPool *pool)
 }
 
 /*
- * Make storage and pool of vdb.scm.  With wal_level = minimal the server makes
+ * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new
+ * cluster of pg_upgrade, and the old cluster's pool will take its place.  With wal_level = minimal the server makes
  * the new file durable at commit; the caller sees to it that it does so by
  * fsync, not by logging pages read through shared buffers (see am_pool.c).
  */
@@ -558,6 +560,10 @@ vdb_pool_create(const RelFileLocator *rnode)
 	VdbPool    *pool;
 
 	vdb_require_preload();
+	if (IsBinaryUpgrade)
+		vdb_ends_forget();
+	else
+		vdb_ends_require_written();
 	(void) RelationCreateStorage(*rnode, RELPERSISTENCE_PERMANENT, true);
 	if (!vdb_file_extend(rnode, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS), false))
 		ereport(ERROR,

@@ -157,21 +157,6 @@ if (has_vdb())
 			});
 		is($node->safe_psql('broken', 'SELECT count(*), sum(a) FROM t'), '100|5050', "$what, put right: the rows");
 	}
-
-	# the notes of where recoveries ended: without them lost rows could come back, so the server must not start
-	$node->stop('immediate');
-	$node->start;
-	my $ends = $node->data_dir . '/vdb_am.ends';
-	ok(-s $ends, 'recoveries leave a note');
-	$node->stop;
-	my $whole = slurp($ends);
-	spew($ends, substr($whole, 0, 30) . 'x' . substr($whole, 31));
-	my $log_at = -s $node->logfile;
-	ok(!$node->start(fail_ok => 1), 'damaged notes of recoveries: the server does not start');
-	like(slurp_file($node->logfile, $log_at), qr/FATAL:.*file "vdb_am.ends" is damaged/, 'damaged notes of recoveries: error');
-	spew($ends, $whole);
-	$node->start;
-	others_work('notes of recoveries put right');
 }
 else
 {
