@@ -3,18 +3,24 @@
  * am_estimate.c
  *	  What the planner is told of a table: rows, pages, how much is all-visible.
  *
- * Pages are what a scan reads: those of the main fork that are not free, and the
- * pool's blocks that have rows.  Both are looked at as they are, as core does with a
- * file's length, so a table need not have been analysed for them to be right; and
- * with little effort, since each planning asks: some thousand map entries and some hundred slots
- * at most, however large the table.
+ * Rows are those that are live, pages what a scan reads: those of the main fork
+ * that are not free, and the pool's blocks that have rows.  All are looked at as
+ * they are, as core does with a file's length, so a table need not have been
+ * analysed for them to be right.
  *
- * No locks but the map lock, shared, for the list of free pages: all else is
- * read as a hint.
+ * Each planning asks.  So what was found is kept for a moment, with the relation:
+ * until something shows that the table is another one now, or much was
+ * changed by this backend, or VDB_SIZE_KEPT_US have passed, in which others may have
+ * changed rows without a sign of it.
+ *
+ * No locks but the map lock, shared, for the list of free pages, and row locks, shared, one at
+ * a time, for judging rows: all else is read as a hint.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -26,71 +32,23 @@
 #include "am/am.h"
 #include "pages/pages.h"
 
+/* A table that nobody has analysed is taken to grow to ten pages, as long as it has fewer rows than this. */
 #define VDB_NEW_TABLE_PAGES		10
-
-/* Ranges without a segment after which older ones are not looked at: what is in SCM is mostly new. */
-#define VDB_ESTIMATE_IDLE_RANGES	4
-
-/* The newest segments, whose rows are counted; older ones are taken to have as many each, but for the newest of all. */
-#define VDB_ESTIMATE_SEGMENTS		8
+#define VDB_NEW_TABLE_ROWS		100
 
 /* Ranges whose logical blocks are looked up in the visibility map. */
 #define VDB_ESTIMATE_VISIBLE_RANGES	4
 
-/* What there is, dead versions too. */
-typedef struct Contents
-{
-	double		scm_rows;
-	double		scm_pages;
-	double		flash_rows;
-	double		flash_pages;
-} Contents;
+/* How long sizes are kept that others may have changed. */
+#define VDB_SIZE_KEPT_US		100000
+
+/* They are kept while this backend has changed no more than this part of the table's versions. */
+#define VDB_SIZE_KEPT_SHARE		8
+
+/* What was counted by sample isn't better than what ANALYZE or VACUUM has found if it differs by no more than this part. */
+#define VDB_SAMPLE_ERROR		0.1
 
 /* ---- counting ---- */
-
-static void
-count_segments(const VdbTableRef *ref, Contents *contents)
-{
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	uint32		range = limit > 0 ? vdb_lb_range(limit - 1) + 1 : 0;
-	uint32		segments = 0;
-	uint32		counted = 0;
-	double		newest_rows = 0;
-	double		newest_pages = 0;
-	VdbRangeGlance glance;
-
-	for (int idle = 0; range-- > 0 && idle < VDB_ESTIMATE_IDLE_RANGES; idle++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_glance(ref, range, &glance) || glance.nsegments == 0)
-			continue;
-		segments += glance.nsegments;
-		for (int i = glance.nsegments; i-- > 0 && counted < VDB_ESTIMATE_SEGMENTS; counted++)
-		{
-			uint32		rows;
-			uint32		blocks;
-
-			vdb_rows_segment_use(ref, glance.segments[i], &rows, &blocks);
-			contents->scm_rows += rows;
-			contents->scm_pages += blocks;
-			if (counted == 0)
-			{
-				newest_rows = rows;
-				newest_pages = blocks;
-			}
-		}
-		idle = -1;
-	}
-	StaticAssertStmt(VDB_ESTIMATE_SEGMENTS > 1, "the newest and others are counted");
-	if (segments > counted)
-	{
-		/* the newest is still being filled */
-		double		others = (double) (segments - 1) / (counted - 1);
-
-		contents->scm_rows = newest_rows + (contents->scm_rows - newest_rows) * others;
-		contents->scm_pages = newest_pages + (contents->scm_pages - newest_pages) * others;
-	}
-}
 
 /* Pages of the main fork that may hold something: neither the metapage nor known to be free. */
 static double
@@ -111,38 +69,6 @@ used_pages(Relation rel, const VdbTableRef *ref)
 	return Max(pages, 0);
 }
 
-static void
-count_contents(Relation rel, const VdbTableRef *ref, Contents *contents)
-{
-	memset(contents, 0, sizeof(Contents));
-	count_segments(ref, contents);
-	contents->flash_rows = (double) vdb_map_table_entry(ref)->flash_rows;
-	contents->flash_pages = used_pages(rel, ref);
-}
-
-/* ---- estimating ---- */
-
-/*
- * What ANALYZE or VACUUM counted is scaled by what was handed out since, but
- * row numbers of versions that are gone are not used again: no more than there is.
- */
-static double
-estimate_rows(Relation rel, const VdbTableRef *ref, const Contents *contents)
-{
-	double		there = contents->flash_rows + contents->scm_rows;
-	double		known = rel->rd_rel->reltuples;
-
-	if (known > 0 && rel->rd_rel->relpages >= VDB_PREFETCH_SAFE)
-		return known;			/* ANALYZE could not tell how many blocks there were */
-	if (known > 0 && rel->rd_rel->relpages > 0)
-	{
-		double		density = known / rel->rd_rel->relpages;
-
-		return Min(clamp_row_est(density * (double) vdb_map_limit(ref)), Max(known, there));
-	}
-	return there;
-}
-
 /* Rows that core's own tables are taken to have while they are new and small: ten pages. */
 static double
 new_table_rows(Relation rel, int32 *attr_widths)
@@ -158,7 +84,7 @@ new_table_rows(Relation rel, int32 *attr_widths)
  * telling pg_class.  Only striped blocks can be marked; ranges all over the table stand for the others.
  */
 static double
-visible_share(Relation rel, const VdbTableRef *ref, const Contents *contents)
+visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
 {
 	VdbLogicalBlock limit = vdb_map_limit(ref);
 	uint32		ranges = limit > 0 ? vdb_lb_range(limit - 1) + 1 : 0;
@@ -167,7 +93,7 @@ visible_share(Relation rel, const VdbTableRef *ref, const Contents *contents)
 	double		visible = 0;
 	Buffer		buffer = InvalidBuffer;
 
-	if (contents->flash_rows <= 0 || !rel->rd_rel->relhasindex)
+	if (count->flash_rows <= 0 || !rel->rd_rel->relhasindex)
 		return 0;
 	for (uint32 i = 0; i < samples; i++)
 	{
@@ -183,11 +109,57 @@ visible_share(Relation rel, const VdbTableRef *ref, const Contents *contents)
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	return Min(visible / Max(striped, 1), 1) *
-		contents->flash_rows / (contents->flash_rows + contents->scm_rows);
+		count->flash_rows / (count->flash_rows + count->scm_rows);
+}
+
+/* ---- keeping ---- */
+
+static bool
+still_good(const VdbTableSize *size, const VdbTableRef *ref)
+{
+	return size->valid && size->generation == ref->generation &&
+		size->limit == vdb_map_limit(ref) &&
+		size->entry_rows == vdb_map_table_entry(ref)->flash_rows &&
+		(double) (vdb_rows_changes() - size->changes) <=
+		Max(size->count.versions, 64) / VDB_SIZE_KEPT_SHARE &&
+		!TimestampDifferenceExceeds(size->at, GetCurrentTimestamp(), VDB_SIZE_KEPT_US / 1000);
+}
+
+static VdbTableSize
+current_size(Relation rel, const VdbTableRef *ref)
+{
+	VdbTableSize size = *vdb_table_size(rel);
+
+	if (still_good(&size, ref))
+		return size;
+	size.generation = ref->generation;
+	size.limit = vdb_map_limit(ref);
+	size.entry_rows = vdb_map_table_entry(ref)->flash_rows;
+	size.changes = vdb_rows_changes();
+	size.at = GetCurrentTimestamp();
+	vdb_table_count(rel, ref, &size.count);
+	size.flash_pages = used_pages(rel, ref);
+	size.visible = visible_share(rel, ref, &size.count);
+	size.valid = true;
+	*vdb_table_size(rel) = size;
+	return size;
+}
+
+/* ---- estimating ---- */
+
+static double
+estimate_rows(Relation rel, const VdbTableCount *count)
+{
+	double		there = count->flash_rows + count->scm_rows;
+	double		known = rel->rd_rel->reltuples;
+
+	if (!count->exact && fabs(there - known) <= VDB_SAMPLE_ERROR * known)
+		return known;
+	return rint(there);
 }
 
 /*
- * A table that nobody has vacuumed or analysed yet is taken to grow, as core takes it.
+ * A small table that nobody has vacuumed or analysed yet is taken to grow, as core takes it.
  * Pages include what beginning a scan takes: said here, since core drops an index's path
  * that looks dearer than a sequential scan before anybody can add to its cost.
  */
@@ -204,16 +176,15 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 	*tuples = 0;
 	if (vdb_table_open(rel, false, &ref))
 	{
-		Contents	contents;
+		VdbTableSize size = current_size(rel, &ref);
 
-		count_contents(rel, &ref, &contents);
-		*tuples = estimate_rows(rel, &ref, &contents);
-		*allvisfrac = visible_share(rel, &ref, &contents);
-		blocks = contents.flash_pages + contents.scm_pages;
-		if (*tuples > 0)
+		*tuples = estimate_rows(rel, &size.count);
+		*allvisfrac = size.visible;
+		blocks = size.flash_pages + size.count.scm_blocks;
+		if (size.count.versions > 0)
 			blocks = Max(blocks, 1) + VDB_WALK_SETUP_PAGES;
 	}
-	if (is_new)
+	if (is_new && *tuples < VDB_NEW_TABLE_ROWS)
 	{
 		*tuples = Max(*tuples, new_rows);
 		blocks = Max(blocks, VDB_NEW_TABLE_PAGES);

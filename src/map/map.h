@@ -259,9 +259,11 @@ typedef struct VdbRangeGlance
 	int			nstripes;
 	int			segment_lbs;		/* logical blocks in segments */
 	int			striped_lbs;		/* ... in stripes */
+	int			noverlaid;			/* ... of these, with an overlay */
 	VdbBlock	segments[VDB_RANGE_LBS];
 	VdbBlock	stripes[VDB_RANGE_LBS]; /* metas */
 	uint8		stripe_lbs[VDB_RANGE_LBS];	/* in the range: a block of each stripe */
+	uint8		overlaid_lbs[VDB_RANGE_LBS];	/* in the range */
 } VdbRangeGlance;
 
 /* False: the range has no node.  Caller: a lock on the relation.  ERRCODE_DATA_CORRUPTED at damage. */

@@ -36,7 +36,7 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 	glance->complete = limit / VDB_RANGE_LBS > range;
 	glance->thinned = false;
 	glance->nsegments = glance->nstripes = 0;
-	glance->segment_lbs = glance->striped_lbs = 0;
+	glance->segment_lbs = glance->striped_lbs = glance->noverlaid = 0;
 	if (block == VDB_BLOCK_NONE)
 		return false;
 	node = vdb_map_range(ref, block, range);
@@ -53,7 +53,8 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 		else if (entry.kind == VDB_EXTENT_STRIPE)
 		{
 			glance->striped_lbs++;
-			glance->thinned = glance->thinned || entry.overlay_block != VDB_BLOCK_NONE;
+			if (entry.overlay_block != VDB_BLOCK_NONE)
+				glance->overlaid_lbs[glance->noverlaid++] = (uint8) i;
 			if (listed(glance->stripes, glance->nstripes, entry.ref))
 				continue;
 			glance->stripe_lbs[glance->nstripes] = (uint8) i;
@@ -62,5 +63,6 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 		else if (entry.kind == VDB_EXTENT_GONE)
 			glance->thinned = true;
 	}
+	glance->thinned = glance->thinned || glance->noverlaid > 0;
 	return true;
 }

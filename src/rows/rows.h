@@ -158,11 +158,28 @@ extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock
 extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
 							 VdbVersion *version, bool *reaped);
 
+/* What of a segment is in use. */
+typedef struct VdbSegmentUse
+{
+	VdbLogicalBlock first_lb;
+	uint32		slots;				/* up to its last row */
+	uint32		rows;				/* versions, dead ones too */
+	uint32		blocks;				/* up to that of its last row */
+} VdbSegmentUse;
+
+/* A hint for the planner: without a lock.  False: it is no segment of the table (any more). */
+extern bool vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *use);
+
+/* As vdb_rows_version, but damage is no error: then there is no row, either. */
+extern bool vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
+							VdbVersion *version);
+
 /*
- * How many rows a segment has, dead ones too, and in how many of its blocks.  A hint for the planner: without a lock; zeros of
- * what is no segment of the table (any more).
+ * How much this backend has changed, in whatever table: versions stored and given a new xmax.  An abort counts as very many.  For
+ * deciding whether what was learnt before still holds.
  */
-extern void vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks);
+extern uint64 vdb_rows_changes(void);
+extern void vdb_rows_note_change(void);
 
 /* Bytes of a row with so long a tuple where rows are copied one after the other. */
 #define VDB_ROW_COPY_BYTES(len)	MAXALIGN((len) + VDB_ROW_CRC_BYTES)

@@ -180,59 +180,99 @@ clean_void_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint
 
 /* ---- reading ---- */
 
-/* Slots looked at to learn how many of those used have been reaped. */
-#define USE_SAMPLES		16
-
-/* Slots are used one after the other: how many have been, by halving. */
+/* How many rows stand in one logical block's slots. */
 static uint32
-slots_used(const uint16 *slots, uint32 nslots)
+count_rows(const uint16 *slots)
 {
-	uint32		low = 0;
-	uint32		high = nslots;
+	uint32		rows = 0;
 
-	while (low < high)
-	{
-		uint32		middle = (low + high) / 2;
-
-		if (slots[middle] == VDB_SLOT_EMPTY)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		rows += slots[i] != VDB_SLOT_EMPTY && slots[i] != VDB_SLOT_REAPED;
+	return rows;
 }
 
-/* See rows.h.  It is asked for at each planning, so it looks at some tens of slots. */
-void
-vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, uint32 *rows, uint32 *blocks)
+/* See rows.h. */
+bool
+vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *use)
 {
 	const char *block = vdb_pool_block(ref->pool, segment);
 	const VdbSegmentHeader *header = (const VdbSegmentHeader *) (block + VDB_POOL_BLOCK_HEADER);
 	const uint16 *slots = (const uint16 *) (block + VDB_SEGMENT_SLOTS);
-	uint32		nslots = header->nslots;
-	uint32		used;
-	uint32		step;
-	uint32		sampled = 0;
-	uint32		alive = 0;
+	uint32		nslots;
 
-	*rows = *blocks = 0;
-	if (header->magic != VDB_SEGMENT_MAGIC || header->table_slot != ref->slot ||
-		header->table_generation != ref->generation || nslots > 8 * VDB_LB_ROWS)
-		return;
-	used = slots_used(slots, nslots);
-	step = Max(used / USE_SAMPLES, 1);
-	for (uint32 i = 0; i < used; i += step, sampled++)
+	memset(use, 0, sizeof(VdbSegmentUse));
+	if (segment % VDB_SEGMENT_BLOCKS != 0 || segment >= vdb_pool_total_blocks(ref->pool) ||
+		vdb_segment_defect(ref, header, header->first_lb) != NULL)
+		return false;
+	use->first_lb = header->first_lb;
+	nslots = Min(header->nslots, VDB_LB_ROWS * 8);
+	for (uint32 first = 0; first < nslots; first += VDB_LB_ROWS)
+		use->rows += count_rows(slots + first);
+	for (uint32 i = nslots; use->rows > 0 && i-- > 0;)
 	{
-		uint16		slot = slots[i];
-
-		if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REAPED)
+		if (slots[i] == VDB_SLOT_EMPTY || slots[i] == VDB_SLOT_REAPED)
 			continue;
-		alive++;
 		/* rows fill a segment from its first block on */
-		*blocks = Max(*blocks, Min(vdb_slot_block(slot), VDB_SEGMENT_BLOCKS - 1) + 1);
+		use->slots = i + 1;
+		use->blocks = Min(vdb_slot_block(slots[i]), VDB_SEGMENT_BLOCKS - 1) + 1;
+		break;
 	}
-	if (sampled > 0)
-		*rows = (uint32) ((uint64) used * alive / sampled);
+	return true;
+}
+
+/* Can a row of this segment begin there? */
+static inline bool
+slot_is_sound(const VdbSegmentHeader *segment, uint16 slot)
+{
+	return vdb_slot_block(slot) < VDB_SEGMENT_BLOCKS &&
+		vdb_slot_offset(slot) >= (vdb_slot_block(slot) == 0 ?
+								  VDB_SEGMENT_SLOTS + segment->nslots * sizeof(uint16) :
+								  VDB_POOL_BLOCK_HEADER);
+}
+
+/* Take over the row that begins with this prefix, and is sound; block and offset are set. */
+static inline void
+fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbExtent *extent,
+			 VdbRowNumber row, const VdbRowPrefix *prefix, VdbVersion *version)
+{
+	memcpy(&version->hdr, prefix + 1, SizeofHeapTupleHeader);
+	version->row = row;
+	version->place = VDB_PLACE_SCM;
+	version->has_stub = false;
+	version->seen_infomask = version->hdr.t_infomask;
+	version->extent = *extent;
+	version->len = VDB_ROW_LEN(prefix->len);
+	version->wide = (prefix->len & VDB_ROW_WIDE) != 0;
+	version->pos = 0;
+	clean_void_ids(ref->pool, &version->hdr, segment->incarnation, prefix->xmax_incarnation);
+}
+
+/* See rows.h. */
+bool
+vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
+				VdbVersion *version)
+{
+	const char *block = vdb_pool_block(ref->pool, extent->ref);
+	const VdbSegmentHeader *segment = (const VdbSegmentHeader *) (block + VDB_POOL_BLOCK_HEADER);
+	const VdbRowPrefix *prefix;
+	uint16		slot;
+
+	Assert(extent->kind == VDB_EXTENT_SEGMENT);
+	if (vdb_segment_defect(ref, segment, lb) != NULL)
+		return false;
+	slot = ((const volatile uint16 *) (block + VDB_SEGMENT_SLOTS))
+		[(lb - segment->first_lb) * VDB_LB_ROWS + index];
+	if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REAPED || !slot_is_sound(segment, slot))
+		return false;
+	pg_read_barrier();
+	version->block = extent->ref + vdb_slot_block(slot);
+	version->offset = vdb_slot_offset(slot);
+	prefix = (const VdbRowPrefix *)
+		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
+	if (!row_is_sound(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
+		return false;
+	fill_version(ref, segment, extent, vdb_row_make(lb, index), prefix, version);
+	return true;
 }
 
 /* See rows.h. */
@@ -256,10 +296,7 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 	/* The row was stored before its slot; it must not be read before it. */
 	pg_read_barrier();
 
-	if (vdb_slot_block(slot) >= VDB_SEGMENT_BLOCKS ||
-		vdb_slot_offset(slot) < (vdb_slot_block(slot) == 0 ?
-								 VDB_SEGMENT_SLOTS + segment->nslots * sizeof(uint16) :
-								 VDB_POOL_BLOCK_HEADER))
+	if (!slot_is_sound(segment, slot))
 		report_bad_slot(extent->ref, slot_number, slot, segment->nslots);
 
 	version->block = extent->ref + vdb_slot_block(slot);
@@ -275,16 +312,7 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 					   ((HeapTupleHeader) (prefix + 1))->t_hoff);
 	}
 
-	memcpy(&version->hdr, prefix + 1, SizeofHeapTupleHeader);
-	version->row = vdb_row_make(lb, index);
-	version->place = VDB_PLACE_SCM;
-	version->has_stub = false;
-	version->seen_infomask = version->hdr.t_infomask;
-	version->extent = *extent;
-	version->len = VDB_ROW_LEN(prefix->len);
-	version->wide = (prefix->len & VDB_ROW_WIDE) != 0;
-	version->pos = 0;
-	clean_void_ids(ref->pool, &version->hdr, segment->incarnation, prefix->xmax_incarnation);
+	fill_version(ref, segment, extent, vdb_row_make(lb, index), prefix, version);
 	return true;
 }
 

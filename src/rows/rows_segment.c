@@ -76,6 +76,11 @@ static VdbPoolShared *vdb_tally_pool = NULL;
 static uint64 vdb_tally_rows = 0;
 static uint64 vdb_tally_bytes = 0;
 
+/* See vdb_rows_changes. */
+#define VDB_CHANGES_ABORT		(UINT64CONST(1) << 32)
+
+static uint64 vdb_changes = 0;
+
 /* ---- claiming ---- */
 
 static void
@@ -430,6 +435,7 @@ count_put(const VdbTableRef *ref, uint32 bytes)
 {
 	vdb_tally_pool = vdb_pool_shared(ref->pool);
 	vdb_tally_rows++;
+	vdb_changes++;
 	vdb_tally_bytes += bytes;
 }
 
@@ -496,11 +502,13 @@ transaction_ended(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			vdb_changes += VDB_CHANGES_ABORT;
+			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PREPARE:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PARALLEL_ABORT:
 			break;
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
@@ -520,12 +528,27 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
+	vdb_changes += VDB_CHANGES_ABORT;
 	if (vdb_pending.nsegments > 0)
 		drop_pending(0);
 	vdb_owned_forget_outstanding();
 }
 
 /* ---- what others ask ---- */
+
+/* See rows.h. */
+uint64
+vdb_rows_changes(void)
+{
+	return vdb_changes;
+}
+
+/* See rows.h. */
+void
+vdb_rows_note_change(void)
+{
+	vdb_changes++;
+}
 
 /* See rows.h. */
 bool

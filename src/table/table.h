@@ -12,6 +12,7 @@
 #include "executor/tuptable.h"
 #include "storage/buf.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "map/map.h"
 #include "overlay/overlay.h"
@@ -48,6 +49,40 @@ extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, Transactio
 
 /* The stub that says of a version what its header says (migration carries xmax over with it). */
 extern void vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub);
+
+/* ---- how many rows there are (table_count.c) ---- */
+
+/* Live: committed, or being stored, and not deleted. */
+typedef struct VdbTableCount
+{
+	double		scm_rows;			/* live */
+	double		scm_blocks;			/* of the pool, that have rows */
+	double		flash_rows;			/* live */
+	double		versions;			/* dead ones too, in both places */
+	bool		exact;				/* nothing was taken to be like something else */
+} VdbTableCount;
+
+/*
+ * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes row locks, shared, one at a time.
+ */
+extern void vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count);
+
+/* What was last found out about the table's size; good while all that is known by 'ref', and its like, are the same. */
+typedef struct VdbTableSize
+{
+	bool		valid;
+	uint32		generation;
+	VdbLogicalBlock limit;
+	uint64		entry_rows;			/* the entry's flash_rows */
+	uint64		changes;			/* vdb_rows_changes() */
+	TimestampTz at;
+	VdbTableCount count;
+	double		flash_pages;
+	double		visible;			/* share of the rows in blocks that are marked all-visible */
+} VdbTableSize;
+
+/* Where it is kept: with the reference (table_open.c), until the next invalidation of the relation. */
+extern VdbTableSize *vdb_table_size(Relation rel);
 
 /* ---- slots (table_slot.c) ---- */
 

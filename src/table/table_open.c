@@ -29,6 +29,7 @@ typedef struct VdbTableCache
 	VdbTableRef ref;
 	bool		found;				/* ref is set */
 	bool		checked;			/* metapage was looked at */
+	VdbTableSize size;
 } VdbTableCache;
 
 static const TableAmRoutine *vdb_routine = NULL;
@@ -149,6 +150,12 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 	cache->found = true;
 	cache->checked = true;
 	return true;
+}
+
+VdbTableSize *
+vdb_table_size(Relation rel)
+{
+	return &table_cache(rel)->size;
 }
 
 /* The reference isn't good any more, though its entry is: the table has another one now, or none. */

@@ -175,6 +175,7 @@ vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersio
 {
 	VdbStub		stub;
 
+	vdb_rows_note_change();
 	if (version->place == VDB_PLACE_SCM)
 	{
 		vdb_rows_set_xmax(change, ref, version, incarnation);

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * table_count.c
+ *	  How many live rows a table has, found out with bounded effort.
+ *
+ * Ranges are looked at by their nodes, without locks: all of a small table's,
+ * else the newest ones, in which most of what is in SCM lies, and some all over
+ * the older ones that stand for the others.  Of the segments that these name a
+ * sample is counted, spread over all of them: segments are claimed ahead, so
+ * the newest may well be empty.  Of each some rows are judged, so that versions
+ * that are dead, and not yet taken off, don't count.
+ *
+ * How many rows are on flash the table's entry says; of those, the ones that
+ * the overlay says are dead are taken off, by a sample of the blocks that have one.
+ *
+ * Locks: the row lock of a block, shared, while rows of it are judged.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+
+#include "table/table.h"
+#include "table/table_version.h"
+
+/* Ranges looked at: of the newest, and of the older ones. */
+#define VDB_COUNT_RANGES		8
+
+/* Segments counted, and blocks of stripes with an overlay looked at, in the newest ranges and in the older ones. */
+#define VDB_COUNT_SEGMENTS		32
+#define VDB_COUNT_OVERLAYS		16
+
+/* Rows judged in the segments of the newest ranges, and of the older ones. */
+#define VDB_COUNT_JUDGED		256
+
+/* The newest ranges, or the older ones, as far as they were looked at. */
+typedef struct Stratum
+{
+	double		weight;				/* ranges that each of them stands for */
+	int			nsegments;
+	int			noverlaid;
+	double		striped_lbs;
+	VdbBlock	segments[VDB_COUNT_RANGES * VDB_RANGE_LBS];
+	VdbLogicalBlock overlaid[VDB_COUNT_RANGES * VDB_RANGE_LBS];
+} Stratum;
+
+typedef struct Counter
+{
+	Relation	rel;
+	const VdbTableRef *ref;
+	VdbTableCount *count;
+	double		flash_dead;
+	double		striped_lbs;
+	VdbOverlayView view;
+	Stratum		stratum;
+} Counter;
+
+/*
+ * Place i of n that are spread over [0, total), one in each of n equal parts: where in it is left to chance, lest every other row, say,
+ * be looked at where every other one was deleted; but it is the same chance each time, so plans are.
+ */
+static uint32
+spread(uint32 i, uint32 n, uint32 total)
+{
+	uint32		low = (uint32) ((uint64) i * total / n);
+	uint32		high = (uint32) ((uint64) (i + 1) * total / n);
+
+	Assert(n <= total);
+	return low + murmurhash32(i ^ murmurhash32(total)) % (high - low);
+}
+
+/* ---- judging ---- */
+
+/* Does clog know of this id?  Damage must not keep a query from being planned. */
+static bool
+may_ask(const Counter *counter, TransactionId xid)
+{
+	return !TransactionIdIsNormal(xid) ||
+		(!TransactionIdPrecedes(xid, counter->rel->rd_rel->relfrozenxid) &&
+		 TransactionIdPrecedes(xid, XidFromFullTransactionId(ReadNextFullTransactionId())));
+}
+
+/* Does the version count?  Who has locked it, along with others, is not asked for. */
+static bool
+is_live(const Counter *counter, HeapTupleHeader hdr)
+{
+	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) != 0)
+		return true;
+	if (!may_ask(counter, HeapTupleHeaderGetRawXmin(hdr)) ||
+		!may_ask(counter, HeapTupleHeaderGetRawXmax(hdr)))
+		return true;
+	switch (vdb_row_deadness(hdr, FirstNormalTransactionId))
+	{
+		case VDB_LIVE:
+		case VDB_INSERT_IN_PROGRESS:
+			return true;
+		case VDB_DELETE_IN_PROGRESS:
+			return !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(hdr));
+		default:
+			return false;
+	}
+}
+
+/* Judge the row in a slot of the segment: 1 if it is live, 0 if not, -1 if none is there. */
+static int
+judge_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8 index)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(counter->ref->slot, lb));
+	VdbExtent	extent;
+	VdbVersion	version;
+	int			live = -1;
+
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(counter->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT && extent.ref == segment &&
+		vdb_rows_glance(counter->ref, &extent, lb, index, &version))
+	{
+		live = is_live(counter, &version.hdr);
+		vdb_rows_hint(counter->ref, &version);
+	}
+	LWLockRelease(lock);
+	return live;
+}
+
+/* The live rows of a segment, judging 'most' of them at most. */
+static double
+live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 most)
+{
+	uint32		looks = Min(use->slots, most);
+	uint32		judged = 0;
+	uint32		live = 0;
+
+	for (uint32 i = 0; i < looks; i++)
+	{
+		uint32		slot = spread(i, looks, use->slots);
+		int			verdict = judge_slot(counter, segment, use->first_lb + slot / VDB_LB_ROWS,
+										 (uint8) (slot % VDB_LB_ROWS));
+
+		judged += verdict >= 0;
+		live += verdict > 0;
+	}
+	if (judged == 0)
+		return use->rows;
+	counter->count->exact = counter->count->exact && (live == judged || judged == use->rows);
+	return (double) use->rows * live / judged;
+}
+
+/* ---- counting ---- */
+
+static void
+count_segments(Counter *counter)
+{
+	const Stratum *stratum = &counter->stratum;
+	int			looks = Min(stratum->nsegments, VDB_COUNT_SEGMENTS);
+	double		scale = stratum->weight * stratum->nsegments / Max(looks, 1);
+
+	if (looks < stratum->nsegments)
+		counter->count->exact = false;
+	for (int i = 0; i < looks; i++)
+	{
+		VdbBlock	segment = stratum->segments[spread(i, looks, stratum->nsegments)];
+		VdbSegmentUse use;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_rows_segment_use(counter->ref, segment, &use))
+			continue;
+		counter->count->scm_rows += scale *
+			live_rows(counter, segment, &use, VDB_COUNT_JUDGED / looks);
+		counter->count->versions += scale * use.rows;
+		counter->count->scm_blocks += scale * use.blocks;
+	}
+}
+
+/* Rows of a striped block that are gone, or deleted. */
+static int
+dead_rows(Counter *counter, VdbLogicalBlock lb)
+{
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(counter->ref->slot, lb));
+	VdbOverlayView *view = &counter->view;
+	VdbExtent	extent;
+	int			dead = 0;
+
+	view->any = false;
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(counter->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		vdb_overlay_read(counter->ref, &extent, view);
+	LWLockRelease(lock);
+	if (!view->any)
+		return 0;
+	for (int i = 0; i < lengthof(view->gone); i++)
+		dead += pg_popcount64(view->gone[i]);
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion	version;
+
+		if (view->stub_at[i] < 0 || (view->gone[i / 64] >> (i % 64)) & 1)
+			continue;
+		memset(&version, 0, sizeof(version));
+		version.hdr.t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
+		vdb_version_apply_stub(&version, &view->stubs[view->stub_at[i]]);
+		dead += !is_live(counter, &version.hdr);
+	}
+	return dead;
+}
+
+static void
+count_overlays(Counter *counter)
+{
+	const Stratum *stratum = &counter->stratum;
+	int			looks = Min(stratum->noverlaid, VDB_COUNT_OVERLAYS);
+	double		scale = stratum->weight * stratum->noverlaid / Max(looks, 1);
+
+	counter->striped_lbs += stratum->striped_lbs * stratum->weight;
+	if (looks < stratum->noverlaid)
+		counter->count->exact = false;
+	for (int i = 0; i < looks; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		counter->flash_dead += scale *
+			dead_rows(counter, stratum->overlaid[spread(i, looks, stratum->noverlaid)]);
+	}
+}
+
+/* Look at some of the ranges [first, first + n). */
+static void
+count_ranges(Counter *counter, uint32 first, uint32 n)
+{
+	Stratum    *stratum = &counter->stratum;
+	uint32		looks = Min(n, VDB_COUNT_RANGES);
+	VdbRangeGlance glance;
+
+	if (n == 0)
+		return;
+	counter->count->exact = counter->count->exact && looks == n;
+	stratum->weight = (double) n / looks;
+	stratum->nsegments = stratum->noverlaid = 0;
+	stratum->striped_lbs = 0;
+	for (uint32 i = 0; i < looks; i++)
+	{
+		uint32		range = first + spread(i, looks, n);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_map_glance(counter->ref, range, &glance))
+			continue;
+		memcpy(stratum->segments + stratum->nsegments, glance.segments,
+			   glance.nsegments * sizeof(VdbBlock));
+		stratum->nsegments += glance.nsegments;
+		stratum->striped_lbs += glance.striped_lbs;
+		for (int lb = 0; lb < glance.noverlaid; lb++)
+			stratum->overlaid[stratum->noverlaid++] =
+				range * VDB_RANGE_LBS + glance.overlaid_lbs[lb];
+	}
+	count_segments(counter);
+	count_overlays(counter);
+}
+
+/* See table.h.  A stripe some of whose blocks have moved on is counted whole by the entry: no more than there can be. */
+void
+vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count)
+{
+	Counter    *counter = palloc(sizeof(Counter));
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+	uint32		ranges = limit > 0 ? vdb_lb_range(limit - 1) + 1 : 0;
+	uint32		newest = Min(ranges, VDB_COUNT_RANGES);
+	double		on_flash;
+
+	memset(count, 0, sizeof(VdbTableCount));
+	count->exact = true;
+	counter->rel = rel;
+	counter->ref = ref;
+	counter->count = count;
+	counter->flash_dead = counter->striped_lbs = 0;
+	count_ranges(counter, ranges - newest, newest);
+	count_ranges(counter, 0, ranges - newest);
+	on_flash = (double) vdb_map_table_entry(ref)->flash_rows;
+	if (count->exact)
+		on_flash = Min(on_flash, counter->striped_lbs * VDB_LB_ROWS);
+	count->flash_rows = Max(on_flash - counter->flash_dead, 0);
+	count->versions += on_flash;
+	pfree(counter);
+}
