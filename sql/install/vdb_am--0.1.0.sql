@@ -38,7 +38,7 @@ CREATE FUNCTION vdb.pool_figures(
 	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT incarnation bigint,
 	OUT waits bigint, OUT helped bigint, OUT changes bigint, OUT flushes bigint, OUT sync_requests bigint,
 	OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
-	OUT stripes_written bigint, OUT stripe_bytes_written bigint) RETURNS SETOF record
+	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT rows_judged bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_pool' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION vdb.pool_figures() IS 'the row of the view vdb.pool';
 

@@ -9,9 +9,9 @@
  * - ANALYZE prefetches the blocks it chose.  While it runs, relation_size
  *	 therefore answers with a number of blocks that md.c can be asked about, and
  *	 each of them stands for an equal share of the logical blocks.
- * - Bitmap heap scans prefetch too; an executor hook switches that off for
- *	 tables whose logical blocks reach past the first segment file.  It also
- *	 keeps them from skipping rows by the visibility map.
+ * - Bitmap heap scans prefetch too: at best, pages that have nothing to do with
+ *	 what will be read, by a system call each.  An executor hook switches that
+ *	 off.  It also keeps them from skipping rows by the visibility map.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,6 +30,7 @@
 #include "storage/smgr.h"
 #include "utils/backend_progress.h"
 #include "utils/backend_status.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -45,23 +46,15 @@ block_limit(Relation rel)
 	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
 }
 
-/* ---- bitmap scans ---- */
-
-/* Drop the rows that the bitmap does not name. */
-static void
-keep_offsets(VdbBatch *batch, const VdbBitmapBlock *named)
+/* The bits that vdb_batch_read_rows takes: no row has any other offset. */
+static inline void
+add_row(uint64 rows[VDB_LB_ROWS / 64], OffsetNumber offset)
 {
-	bool		wanted[VDB_LB_ROWS] = {0};
-	int			kept = 0;
-
-	for (int i = 0; i < named->noffsets; i++)
-		if (named->offsets[i] >= 1 && named->offsets[i] <= VDB_LB_ROWS)
-			wanted[named->offsets[i] - 1] = true;
-	for (int i = 0; i < batch->nrows; i++)
-		if (wanted[batch->index[i]])
-			vdb_batch_move(batch, kept++, i);
-	batch->nrows = kept;
+	if (offset >= 1 && offset <= VDB_LB_ROWS)
+		rows[(offset - 1) / 64] |= UINT64CONST(1) << ((offset - 1) % 64);
 }
+
+/* ---- bitmap scans ---- */
 
 /* SSI: what will be looked at, locked before it is (as in vdb_table_fetch). */
 static void
@@ -85,15 +78,19 @@ vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 {
 	VdbScan    *scan = (VdbScan *) sscan;
 	VdbBatch   *batch = vdb_scan_batch(scan);
+	uint64		rows[VDB_LB_ROWS / 64] = {0};
 
 	scan->row = -1;
 	scan->loaded = false;
 	if (named->block >= block_limit(sscan->rs_rd))
 		return false;
 	lock_rows(sscan->rs_rd, named, sscan->rs_snapshot);
-	vdb_batch_read(batch, named->block, sscan->rs_snapshot, InvalidTransactionId, false);
-	if (named->noffsets >= 0)
-		keep_offsets(batch, named);
+	for (int i = 0; i < named->noffsets; i++)
+		add_row(rows, named->offsets[i]);
+	if (named->noffsets < 0)
+		vdb_batch_read(batch, named->block, sscan->rs_snapshot, InvalidTransactionId, false);
+	else
+		vdb_batch_read_rows(batch, named->block, sscan->rs_snapshot, rows);
 	scan->loaded = batch->nrows > 0;
 	return scan->loaded;
 }
@@ -111,6 +108,35 @@ vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 }
 
 /* ---- TABLESAMPLE ---- */
+
+/*
+ * BERNOULLI chooses each row by a hash of its place: so the choice can be made before the block is read.  Others
+ * may choose by what they got so far.
+ */
+static bool
+chosen_beforehand(const SampleScanState *state)
+{
+	const SampleScan *plan = (const SampleScan *) state->ss.ps.plan;
+
+	return plan->tablesample->tsmhandler == F_BERNOULLI;
+}
+
+static void
+read_chosen(VdbScan *scan, SampleScanState *state)
+{
+	uint64		rows[VDB_LB_ROWS / 64] = {0};
+	OffsetNumber offset;
+
+	for (;;)
+	{
+		offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) scan->lb, VDB_LB_ROWS);
+		if (!OffsetNumberIsValid(offset))
+			break;
+		add_row(rows, offset);
+	}
+	vdb_batch_read_rows(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb,
+						scan->base.rs_snapshot, rows);
+}
 
 bool
 vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
@@ -131,10 +157,27 @@ vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
 	}
 	else if (vdb_scan_next_block(scan) < 0)
 		return false;
-	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
-				   InvalidTransactionId, false);
+	if (chosen_beforehand(state))
+		read_chosen(scan, state);
+	else
+		vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
+					   InvalidTransactionId, false);
 	scan->loaded = true;
 	scan->row = -1;
+	return true;
+}
+
+/* The next row of a block all of whose rows that were read are wanted. */
+static bool
+next_chosen(VdbScan *scan, TupleTableSlot *slot)
+{
+	if (scan->row + 1 >= scan->batch->nrows)
+	{
+		ExecClearTuple(slot);
+		return false;
+	}
+	vdb_batch_slot(scan->batch, ++scan->row, slot);
+	pgstat_count_heap_getnext(scan->base.rs_rd);
 	return true;
 }
 
@@ -146,6 +189,8 @@ vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleT
 	TsmRoutine *tsm = state->tsmroutine;
 	OffsetNumber max_offset = batch->nrows > 0 ? batch->index[batch->nrows - 1] + 1 : 0;
 
+	if (chosen_beforehand(state))
+		return next_chosen(scan, slot);
 	for (;;)
 	{
 		OffsetNumber offset;
@@ -304,7 +349,7 @@ vdb_relation_size(Relation rel, ForkNumber fork)
 	return fork_bytes(rel, fork);
 }
 
-/* ---- bitmap scans: no prefetching of logical blocks past the first file, no skipping ---- */
+/* ---- bitmap scans: no prefetching, no skipping ---- */
 
 static bool
 restrain_bitmaps(PlanState *node, void *context)
@@ -319,8 +364,7 @@ restrain_bitmaps(PlanState *node, void *context)
 		if (rel != NULL && vdb_is_vdb(rel))
 		{
 			vdb_bitmap_no_skip(scan);
-			if (block_limit(rel) > VDB_PREFETCH_SAFE)
-				vdb_bitmap_no_prefetch(scan);
+			vdb_bitmap_no_prefetch(scan);
 		}
 	}
 	return planstate_tree_walker(node, restrain_bitmaps, context);

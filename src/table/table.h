@@ -165,6 +165,7 @@ typedef struct VdbBatch
 	uint64		chunks_pruned;
 	uint64		rows_scm;
 	uint64		rows_flash;
+	uint64		rows_judged;		/* asked whether they are seen: goes to the pool's counter at the end */
 } VdbBatch;
 
 extern VdbBatch *vdb_batch_create(Relation rel);
@@ -181,11 +182,14 @@ extern void vdb_batch_set_check(VdbBatch *batch);
  */
 extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, TransactionId oldest_xmin, bool keep_dead);
 
+/*
+ * The same of some rows of the block only: bit i % 64 of rows[i / 64] is that of row i.  No other row is looked at, nor does it count for
+ * SERIALIZABLE.
+ */
+extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const uint64 rows[4]);
+
 /* Row i as a heap tuple, SCM rows only; see there for how long. */
 extern HeapTuple vdb_batch_tuple(VdbBatch *batch, int i);
-
-/* Move row 'from' to place 'to' (to <= from): for callers that thin a batch out. */
-extern void vdb_batch_move(VdbBatch *batch, int to, int from);
 
 /* The header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);

@@ -59,6 +59,9 @@ void
 vdb_batch_free(VdbBatch *batch)
 {
 	batch_drop_stripe(batch);
+	if (batch->ref.pool != NULL && batch->rows_judged > 0)
+		pg_atomic_fetch_add_u64(&vdb_pool_shared(batch->ref.pool)->counters.rows_judged,
+								batch->rows_judged);
 	MemoryContextDelete(batch->context);
 	if (batch->chunk_match != NULL)
 		pfree(batch->chunk_match);
@@ -89,7 +92,25 @@ typedef struct ReadRequest
 	TransactionId oldest_xmin;
 	bool		keep_dead;
 	bool		serializable;
+	const uint64 *only;				/* NULL, or the bits of the rows asked for: [4] */
 } ReadRequest;
+
+/* The first row from i on that is asked for; VDB_LB_ROWS: none. */
+static inline int
+next_asked(const ReadRequest *req, int i)
+{
+	if (likely(req->only == NULL))
+		return i;
+	while (i < VDB_LB_ROWS)
+	{
+		uint64		bits = req->only[i / 64] >> (i % 64);
+
+		if (bits != 0)
+			return i + pg_rightmost_one_pos64(bits);
+		i = (i / 64 + 1) * 64;
+	}
+	return VDB_LB_ROWS;
+}
 
 /* Is the version wanted?  Fills deadness when there is no snapshot. */
 static bool
@@ -98,6 +119,7 @@ judge(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *deadn
 	ItemPointerData tid;
 	bool		visible;
 
+	batch->rows_judged++;
 	if (req->snapshot == NULL)
 	{
 		*deadness = (uint8) vdb_row_deadness(&version->hdr, req->oldest_xmin);
@@ -116,7 +138,7 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 	Size		used = 0;
 
 	batch->place = VDB_PLACE_SCM;
-	for (int i = 0; i < VDB_LB_ROWS; i++)
+	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
 		bool		reaped;
@@ -154,8 +176,8 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 	}
 }
 
-void
-vdb_batch_move(VdbBatch *batch, int to, int from)
+static void
+batch_move(VdbBatch *batch, int to, int from)
 {
 	Assert(to <= from && from < VDB_LB_ROWS);
 	if (to == from)
@@ -179,7 +201,7 @@ compact_unwanted(VdbBatch *batch)
 	{
 		if (batch->versions[i].len & VDB_ROW_WIDE)
 			continue;
-		vdb_batch_move(batch, kept, i);
+		batch_move(batch, kept, i);
 		kept++;
 	}
 	batch->nrows = kept;
@@ -346,22 +368,35 @@ chunk_wanted(const VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 	return cursor->wanted;
 }
 
+/* How many rows are present in front of row i. */
+static uint32
+rows_before(const uint64 present[4], int i)
+{
+	uint32		n = pg_popcount64(present[i / 64] & ((UINT64CONST(1) << (i % 64)) - 1));
+
+	for (int word = 0; word < i / 64; word++)
+		n += pg_popcount64(present[word]);
+	return n;
+}
+
 /* Rows of a striped block all of whose rows are plain and visible. */
 static void
-take_plain(VdbBatch *batch, uint32 first_pos, const uint64 present[4])
+take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const uint64 present[4])
 {
 	uint32		pos = first_pos;
 	ChunkCursor cursor = {0, false};
 
 	for (int word = 0; word < 4; word++)
 	{
-		uint64		bits = present[word];
+		uint64		bits = present[word] & (req->only != NULL ? req->only[word] : ~UINT64CONST(0));
 
 		while (bits != 0)
 		{
 			int			bit = pg_rightmost_one_pos64(bits);
 
 			bits &= bits - 1;
+			if (req->only != NULL)
+				pos = first_pos + rows_before(present, word * 64 + bit);
 			if (chunk_wanted(batch, &cursor, pos))
 			{
 				batch->index[batch->nrows] = (uint8) (word * 64 + bit);
@@ -383,7 +418,7 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	uint32		pos = first_pos;
 	ChunkCursor cursor = {0, false};
 
-	for (int i = 0; i < VDB_LB_ROWS; i++)
+	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
 		uint64		mask = UINT64CONST(1) << (i & 63);
@@ -393,7 +428,7 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 
 		if (!(present[i >> 6] & mask))
 			continue;
-		this_pos = pos++;
+		this_pos = req->only != NULL ? first_pos + rows_before(present, i) : pos++;
 		if (overlay->any && (overlay->gone[i >> 6] & mask))
 			continue;
 		if (!chunk_wanted(batch, &cursor, this_pos))
@@ -439,18 +474,17 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	if (!batch->overlay->any && xmins_visible(req, place))
 	{
 		batch->plain = true;
-		take_plain(batch, first_pos, present);
+		take_plain(batch, req, first_pos, present);
 	}
 	else
 		take_judged(batch, req, place, extent, first_pos, present);
 	batch->rows_flash += batch->nrows;
 }
 
-int
-vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
-			   TransactionId oldest_xmin, bool keep_dead)
+/* What vdb_batch_read and vdb_batch_read_rows do. */
+static int
+read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 {
-	ReadRequest req;
 	VdbExtent	extent;
 	StripePlace place = {0};
 	LWLock	   *lock;
@@ -464,26 +498,41 @@ vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
 	if (!vdb_table_open(batch->rel, false, &batch->ref) || lb >= vdb_map_limit(&batch->ref))
 		return 0;
 
-	req.snapshot = snapshot;
-	req.oldest_xmin = oldest_xmin;
-	req.keep_dead = keep_dead;
-	req.serializable = snapshot != NULL &&
-		CheckForSerializableConflictOutNeeded(batch->rel, snapshot);
+	req->serializable = req->snapshot != NULL &&
+		CheckForSerializableConflictOutNeeded(batch->rel, req->snapshot);
 
 	lock = vdb_row_lock(vdb_row_lock_no(batch->ref.slot, lb));
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(&batch->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
-		read_segment(batch, &req, &extent);
+		read_segment(batch, req, &extent);
 	else if (extent.kind == VDB_EXTENT_STRIPE)
 		note_stripe(batch, &extent, &place);
 	LWLockRelease(lock);
 
 	if (extent.kind == VDB_EXTENT_SEGMENT)
-		finish_segment(batch, &req);
+		finish_segment(batch, req);
 	else if (extent.kind == VDB_EXTENT_STRIPE)
-		finish_stripe(batch, &req, &place, &extent);
+		finish_stripe(batch, req, &place, &extent);
 	return batch->nrows;
+}
+
+int
+vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
+			   TransactionId oldest_xmin, bool keep_dead)
+{
+	ReadRequest req = {snapshot, oldest_xmin, keep_dead, false, NULL};
+
+	return read_block(batch, lb, &req);
+}
+
+int
+vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const uint64 rows[4])
+{
+	ReadRequest req = {snapshot, InvalidTransactionId, false, false, rows};
+
+	Assert(snapshot != NULL);
+	return read_block(batch, lb, &req);
 }
 
 void
