@@ -39,8 +39,11 @@ extern bool vdb_pruner_match(void *arg, VdbZoneReader *zones, uint8 *chunk_match
 
 extern double vdb_scan_fraction(Relation rel, Index varno, List *clauses);
 
-/* Add the cost of fetching rows from stripes to the index and bitmap paths core has made. */
-extern void vdb_charge_fetches(Relation rel, RelOptInfo *rinfo);
+/*
+ * Make the paths of indexes anew, with the cost of fetching rows from stripes.  False: there is nothing to charge, and the paths are what core
+ * has made.  True: paths of a sequential scan may be missing, as they looked too dear to core.
+ */
+extern bool vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel);
 
 /* ---- plan (exec_plan.c), execution (exec_scan.c) ---- */
 

@@ -16,12 +16,17 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/table.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "parser/parsetree.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/vdb_compat.h"
 #include "exec/exec.h"
 
 /* Ranges (of 65,536 row numbers) whose stripes are asked at planning time. */
@@ -114,48 +119,200 @@ flash_share(const VdbTableRef *ref, double rows)
 	return rows > 0 ? Min(flash / rows, 1.0) : 0;
 }
 
-static void
-charge(Path *path, double tuples_fetched, double share, double per_tuple)
-{
-	Cost		extra = tuples_fetched * share * per_tuple * cpu_tuple_cost;
+/* ---- charging index paths: as they are made ---- */
 
-	path->total_cost += extra;
+/* The cost functions of index access methods that have been charged for, to be called for the rest of it. */
+#define VDB_COST_METHODS		32
+
+typedef struct CostMethod
+{
+	Oid			relam;
+	amcostestimate_function estimate;
+} CostMethod;
+
+static CostMethod cost_methods[VDB_COST_METHODS];
+static int	ncost_methods = 0;
+
+static amcostestimate_function
+cost_method(Oid relam)
+{
+	for (int i = 0; i < ncost_methods; i++)
+		if (cost_methods[i].relam == relam)
+			return cost_methods[i].estimate;
+	return NULL;
 }
 
-/* Rows an index path fetches from the table: before the filter is applied. */
-static double
-fetched_by_index(const IndexPath *path)
+/* What it costs to fetch the rows that an index path names. */
+static Cost
+index_charge(PlannerInfo *root, const IndexPath *path, Selectivity selectivity)
 {
-	return clamp_row_est(path->indexselectivity * path->indexinfo->rel->tuples);
+	RelOptInfo *rel = path->indexinfo->rel;
+	Relation	relation = table_open(planner_rt_fetch(rel->relid, root)->relid, NoLock);
+	VdbTableRef ref;
+	double		share = 0;
+
+	if (vdb_table_open(relation, false, &ref))
+		share = flash_share(&ref, rel->tuples);
+	table_close(relation, NoLock);
+	/* what is all-visible is on flash */
+	if (path->path.pathtype == T_IndexOnlyScan)
+		share = Max(share - rel->allvisfrac, 0);
+	return clamp_row_est(selectivity * rel->tuples) * share * VDB_FETCH_TUPLES * cpu_tuple_cost;
 }
 
-/* all_visible: share of the rows that index-only scans need not look at; all of them are on flash. */
 static void
-charge_path(Path *path, double share, double all_visible)
+vdb_charged_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count,
+						   Cost *startup_cost, Cost *total_cost, Selectivity *selectivity,
+						   double *correlation, double *pages)
 {
-	if (path->pathtype == T_IndexOnlyScan)
-		share = Max(share - all_visible, 0);
-	if (IsA(path, IndexPath))
-		charge(path, fetched_by_index((IndexPath *) path), share, VDB_FETCH_TUPLES);
-	else if (IsA(path, BitmapHeapPath))
+	cost_method(path->indexinfo->relam) (root, path, loop_count, startup_cost, total_cost,
+										 selectivity, correlation, pages);
+	*total_cost += index_charge(root, path, *selectivity);
+}
+
+/* From now on this index's paths are charged.  (Their costs are asked once more when paths get other parameters.) */
+static void
+charge_index(IndexOptInfo *index)
+{
+	amcostestimate_function estimate = (amcostestimate_function) index->amcostestimate;
+
+	if (estimate == vdb_charged_amcostestimate)
+		return;
+	if (cost_method(index->relam) == NULL)
 	{
-		path->total_cost += VDB_BITMAP_SETUP_PAGES * seq_page_cost;
-		charge(path, path->rows, share, VDB_BITMAP_FETCH_TUPLES);
+		if (ncost_methods == VDB_COST_METHODS)
+			return;
+		cost_methods[ncost_methods++] = (CostMethod) {index->relam, estimate};
+	}
+	index->amcostestimate = vdb_charged_amcostestimate;
+}
+
+/* ---- the paths anew ---- */
+
+/* What an index can do: taken from it for a while. */
+typedef struct IndexSkills
+{
+	bool		gettuple;
+	bool		getbitmap;
+	bool		parallel;
+} IndexSkills;
+
+static IndexSkills
+set_skills(IndexOptInfo *index, IndexSkills skills)
+{
+	IndexSkills before = {index->amhasgettuple, index->amhasgetbitmap, index->amcanparallel};
+
+	index->amhasgettuple = skills.gettuple;
+	index->amhasgetbitmap = skills.getbitmap;
+	index->amcanparallel = skills.parallel;
+	return before;
+}
+
+/* Make the paths of all indexes again, of one kind only, and add them to what the relation has. */
+static void
+make_index_paths(PlannerInfo *root, RelOptInfo *rel, bool bitmap)
+{
+	IndexSkills *all = palloc(list_length(rel->indexlist) * sizeof(IndexSkills));
+	ListCell   *lc;
+
+	foreach(lc, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, lc);
+		IndexSkills *own = &all[foreach_current_index(lc)];
+
+		*own = set_skills(index, (IndexSkills) {false, false, false});
+		if (bitmap)
+			index->amhasgetbitmap = own->getbitmap;
+		else
+		{
+			index->amhasgettuple = own->gettuple;
+			index->amcanparallel = own->parallel;
+			charge_index(index);
+		}
+	}
+	create_index_paths(root, rel);
+	foreach(lc, rel->indexlist)
+		(void) set_skills(lfirst_node(IndexOptInfo, lc), all[foreach_current_index(lc)]);
+	pfree(all);
+}
+
+/* Charge the paths of a list that are of bitmaps: it is in no relation's list now. */
+static void
+charge_bitmaps(List *paths, double share)
+{
+	ListCell   *lc;
+
+	foreach(lc, paths)
+	{
+		Path	   *path = lfirst(lc);
+
+		if (IsA(path, BitmapHeapPath))
+			path->total_cost += VDB_BITMAP_SETUP_PAGES * seq_page_cost +
+				path->rows * share * VDB_BITMAP_FETCH_TUPLES * cpu_tuple_cost;
 	}
 }
 
-void
-vdb_charge_fetches(Relation rel, RelOptInfo *rinfo)
+static bool
+is_of_index(const Path *path)
 {
-	VdbTableRef ref;
-	double		share;
+	return IsA(path, IndexPath) || IsA(path, BitmapHeapPath);
+}
+
+/* Paths that were taken off: those of indexes, or the others. */
+static void
+add_again(RelOptInfo *rel, List *paths, List *partial_paths, bool of_index)
+{
 	ListCell   *lc;
 
-	if (!vdb_table_open(rel, false, &ref))
-		return;
-	share = flash_share(&ref, rinfo->tuples);
-	foreach(lc, rinfo->pathlist)
-		charge_path(lfirst(lc), share, rinfo->allvisfrac);
-	foreach(lc, rinfo->partial_pathlist)
-		charge_path(lfirst(lc), share, rinfo->allvisfrac);
+	foreach(lc, paths)
+		if (is_of_index(lfirst(lc)) == of_index)
+			add_path(rel, lfirst(lc));
+	foreach(lc, partial_paths)
+		if (is_of_index(lfirst(lc)) == of_index)
+			add_partial_path(rel, lfirst(lc));
+}
+
+/* Must it be a TID scan? */
+static bool
+is_current_of(const RelOptInfo *rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, rel->baserestrictinfo)
+		if (IsA(lfirst_node(RestrictInfo, lc)->clause, CurrentOfExpr))
+			return true;
+	return false;
+}
+
+/*
+ * Take all paths off, and add them again with what fetching rows from stripes costs; with them those that core
+ * dropped for cheaper looking ones.  False: there is nothing to charge, and nothing was done.  True: what core made of a
+ * sequential scan may be missing.
+ */
+bool
+vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel)
+{
+	VdbTableRef ref;
+	List	   *paths = rel->pathlist;
+	List	   *partial_paths = rel->partial_pathlist;
+	List	   *bitmap_paths;
+	List	   *partial_bitmap_paths;
+	double		share;
+
+	if (rel->indexlist == NIL || is_current_of(rel) || !vdb_table_open(relation, false, &ref))
+		return false;
+	share = flash_share(&ref, rel->tuples);
+	if (share <= 0)
+		return false;
+	rel->pathlist = rel->partial_pathlist = NIL;
+	make_index_paths(root, rel, true);
+	bitmap_paths = rel->pathlist;
+	partial_bitmap_paths = rel->partial_pathlist;
+	rel->pathlist = rel->partial_pathlist = NIL;
+	charge_bitmaps(bitmap_paths, share);
+	charge_bitmaps(partial_bitmap_paths, share);
+	add_again(rel, paths, partial_paths, false);
+	make_index_paths(root, rel, false);
+	add_again(rel, bitmap_paths, partial_bitmap_paths, true);
+	return true;
 }

@@ -175,25 +175,39 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	return path;
 }
 
+/* Our scan, and what of the table it is taken to read; or core's. */
+typedef struct ScanChoice
+{
+	bool		custom;
+	List	   *prunable;
+	double		fraction;
+} ScanChoice;
+
+static Path *
+scan_path(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice, int workers)
+{
+	Path	   *seq = create_seqscan_path(root, rel, rel->lateral_relids, workers);
+
+	if (!choice->custom)
+		return seq;
+	return (Path *) custom_path_like(seq, rel, choice->prunable, choice->fraction);
+}
+
 /*
  * Core may have dropped its sequential path already, for an index path that
  * looked cheaper; so it is made again, as the measure for ours.
  */
 static void
-add_custom_paths(PlannerInfo *root, RelOptInfo *rel, List *prunable, double fraction)
+add_scan_paths(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice)
 {
-	Relids		outer = rel->lateral_relids;
-	Path	   *seq = create_seqscan_path(root, rel, outer, 0);
 	int			workers;
 
-	add_path(rel, (Path *) custom_path_like(seq, rel, prunable, fraction));
-	if (!rel->consider_parallel || outer != NULL)
+	add_path(rel, scan_path(root, rel, choice, 0));
+	if (!rel->consider_parallel || rel->lateral_relids != NULL)
 		return;
 	workers = compute_parallel_worker(rel, rel->pages, -1, max_parallel_workers_per_gather);
-	if (workers <= 0)
-		return;
-	seq = create_seqscan_path(root, rel, NULL, workers);
-	add_partial_path(rel, (Path *) custom_path_like(seq, rel, prunable, fraction));
+	if (workers > 0)
+		add_partial_path(rel, scan_path(root, rel, choice, workers));
 }
 
 /*
@@ -219,25 +233,28 @@ is_beaten(RelOptInfo *rel)
 static void
 vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
-	List	   *prunable;
 	Relation	relation;
-	double		fraction;
+	ScanChoice	choice = {0};
+	bool		made_anew;
 
 	if (previous_pathlist_hook)
 		previous_pathlist_hook(root, rel, rti, rte);
 	if (!is_vdb_rel(rel, rte))
 		return;
 	relation = table_open(rte->relid, NoLock);
-	vdb_charge_fetches(relation, rel);
-	if (!is_candidate(rel, rte) || is_beaten(rel))
+	choice.custom = is_candidate(rel, rte);
+	made_anew = rte->tablesample == NULL && vdb_charge_fetches(root, relation, rel);
+	if ((choice.custom || made_anew) && !is_beaten(rel))
 	{
-		table_close(relation, NoLock);
-		return;
+		if (choice.custom)
+		{
+			choice.prunable = prunable_clauses(rel);
+			choice.fraction = vdb_scan_fraction(relation, rel->relid,
+												constant_clauses(choice.prunable));
+		}
+		add_scan_paths(root, rel, &choice);
 	}
-	prunable = prunable_clauses(rel);
-	fraction = vdb_scan_fraction(relation, rel->relid, constant_clauses(prunable));
 	table_close(relation, NoLock);
-	add_custom_paths(root, rel, prunable, fraction);
 }
 
 /*
