@@ -89,7 +89,7 @@ END $$;
 CALL walk('narrow', 100, 4);
 CALL walk('narrow', 1000, 4);
 CALL walk('narrow', 10000, 4);
-CALL walk('narrow', 100000, 4);
+CALL walk('narrow', 50000, 4);
 CALL walk('half a page', 1000, 4000);
 CALL walk('wide', 200, 20000);
 CALL walk('temporary', 3000, 40, 'TEMP');
@@ -115,7 +115,7 @@ DROP TABLE vacuumed;
 
 -- a queue: all rows are at the end of a long row of numbers
 CREATE TABLE queue (id int, v text) USING vdb WITH (autovacuum_enabled = off);
-DO $$ BEGIN FOR i IN 1..20 LOOP
+DO $$ BEGIN FOR i IN 1..12 LOOP
 	INSERT INTO queue SELECT g, repeat('q', 60) FROM generate_series(i * 20000, i * 20000 + 19999) g;
 	DELETE FROM queue WHERE id < i * 20000 + 19500;
 	COMMIT;
@@ -150,7 +150,7 @@ SELECT kind, count(*), count(DISTINCT size) AS sizes, min(rows) >= 10 AS has_row
 CREATE TABLE fresh (id int, v int) USING vdb WITH (autovacuum_enabled = off);
 CREATE TABLE small (id int PRIMARY KEY, v int) USING heap;
 INSERT INTO fresh SELECT g, g FROM generate_series(1, 200000) g;
-INSERT INTO small SELECT g, g FROM generate_series(1, 20000) g;
+INSERT INTO small SELECT g, g FROM generate_series(1, 400000) g;
 ANALYZE small;
 SET max_parallel_workers_per_gather = 0;
 EXPLAIN (COSTS off) SELECT count(*) FROM fresh JOIN small USING (id);
