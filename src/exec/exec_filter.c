@@ -182,9 +182,10 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause, Expr **ar
 		return false;
 	clause->type = right;
 	clause->strategy = strategy_of(operator, left);
+	/* without a collation (those of the two sides conflict) the operator itself complains, if a row gets there */
 	if (clause->kind == FILTER_BYTES)
 		return (clause->strategy == BTEqualStrategyNumber || clause->strategy == VDB_NOT_EQUAL) &&
-			get_collation_isdeterministic(op->inputcollid);
+			OidIsValid(op->inputcollid) && get_collation_isdeterministic(op->inputcollid);
 	return clause->strategy != 0;
 }
 

@@ -125,7 +125,9 @@ key_kind(const VdbGroupColumn *column, Oid function, bool byval)
 		return KEY_BITS;
 	if (function == F_BYTEAEQ)
 		return KEY_BYTES;
-	if (function == F_TEXTEQ && get_collation_isdeterministic(column->collation))
+	/* without a collation (those of its parts conflict) hashing complains, if there is a row */
+	if (function == F_TEXTEQ && OidIsValid(column->collation) &&
+		get_collation_isdeterministic(column->collation))
 		return KEY_BYTES;
 	return KEY_FUNCTION;
 }
