@@ -15,25 +15,62 @@
 
 #include "table/table.h"
 
-/* ---- pruning (exec_qual.c) ---- */
-
-/* Compiled clauses that zone maps can answer 'no row' to. */
-typedef struct VdbPruner VdbPruner;
+/* ---- comparands (exec_comparand.c) ---- */
 
 /* Is it constant during one scan: no columns, nothing volatile, no subplan to run? */
 extern bool vdb_is_comparand(Node *node);
 
-/* Can any part of the clause be used to prune?  Plan time. */
-extern bool vdb_prunable(Node *clause, Index varno);
+/*
+ * Can evaluating it raise no error, and run no subquery?  Then it may be evaluated before any row has reached its clause.  Run time:
+ * econtext has the parameters.  What isn't known to be harmless is not.
+ */
+extern bool vdb_is_harmless(Node *node, ExprContext *econtext);
 
-/* Compile clauses (scan Vars of varno, fixed by setrefs) for rel; plan supplies the expression states' parent. */
-extern VdbPruner *vdb_pruner_create(List *clauses, Relation rel, Index varno, PlanState *parent);
+/* ---- pruning (exec_qual.c, exec_prune.c) ---- */
 
-/* Evaluate the comparands (constants, parameters, stable functions) for the coming scan. */
+/* Compiled clauses that zone maps can answer 'no row' to. */
+typedef struct VdbPruner VdbPruner;
+
+/* Can any part of the clause be used to prune?  Plan time.  constants: whose comparand is a constant already. */
+extern bool vdb_prunable(Node *clause, Index varno, bool constants);
+
+/*
+ * Compile those clauses of a filter that stand at 'places' (from 0; Vars of varno) for rel, in the current memory context, where the
+ * expressions stay, too.  parent: of the expression states; NULL: plan time, only constants count.
+ */
+extern VdbPruner *vdb_pruner_create(List *filter, List *places, Relation rel, Index varno, PlanState *parent);
+
+/* The columns, 0-based, whose zone maps it asks for; the pruner's. */
+extern const int *vdb_pruner_columns(const VdbPruner *pruner, int *ncolumns);
+
+/*
+ * A scan begins: evaluate the comparands that can't fail.  Others 'may match' until vdb_pruner_reached was told of their clause.
+ * econtext NULL: plan time.
+ */
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
 
+/* How a clause came out for a row. */
+typedef enum VdbOutcome
+{
+	VDB_OUTCOME_TRUE,
+	VDB_OUTCOME_NOT_TRUE,
+	VDB_OUTCOME_UNKNOWN				/* it was evaluated, perhaps not to its end */
+} VdbOutcome;
+
+/*
+ * The clause at this place of the filter was evaluated for a row, without error: so were the comparands that it had to look at, and
+ * they can be used.  Returns false if nothing in it waits any longer: there is no need to call again in this scan.
+ */
+extern bool vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome);
+
+/*
+ * Before a block is read: evaluate what was reached.  True if the pruner may answer otherwise now than before (the session's time zone
+ * counts, too).  Raises what the comparands raise.  Resets econtext.
+ */
+extern bool vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext);
+
 /* VdbPruneCallback; arg is the pruner. */
-extern bool vdb_pruner_match(void *arg, VdbZoneReader *zones, uint8 *chunk_match);
+extern bool vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_match);
 
 /* ---- costs (exec_cost.c) ---- */
 

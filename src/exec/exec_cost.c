@@ -49,17 +49,20 @@
 typedef struct ChunkSample
 {
 	VdbPruner  *pruner;
+	VdbZoneSet	zones;
 	uint64		seen;
 	uint64		matching;
 	uint8		match[VDB_COST_CHUNKS];
 } ChunkSample;
 
-/* Ask one stripe of the range that lb begins. */
-static void
-sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
+/* Copy the zone maps of the stripe that lb is in; false if there is nothing to ask. */
+static bool
+copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 {
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 	VdbExtent	extent;
+	VdbMetaDamage damage;
+	bool		copied = false;
 
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(ref, lb, &extent);
@@ -67,18 +70,35 @@ sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 	{
 		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, extent.ref);
 
-		if (meta->nchunks <= VDB_COST_CHUNKS)
-		{
-			VdbZoneReader zones;
-
-			vdb_zone_reader_init(&zones, ref->pool, extent.ref, meta);
-			(void) vdb_pruner_match(sample->pruner, &zones, sample->match);
-			for (int i = 0; i < meta->nchunks; i++)
-				sample->matching += sample->match[i] != 0;
-			sample->seen += meta->nchunks;
-		}
+		/* damage is the scan's to report: here nothing is known */
+		copied = meta->nchunks <= VDB_COST_CHUNKS;
+		if (copied)
+			(void) vdb_zone_set_read(&sample->zones, ref->pool, extent.ref, meta, &damage);
 	}
 	LWLockRelease(lock);
+	return copied;
+}
+
+/* Ask one stripe of the range that lb begins. */
+static void
+sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
+{
+	if (!copy_zones(sample, ref, lb))
+		return;
+	(void) vdb_pruner_match(sample->pruner, &sample->zones, sample->match);
+	for (int i = 0; i < sample->zones.nchunks; i++)
+		sample->matching += sample->match[i] != 0;
+	sample->seen += sample->zones.nchunks;
+}
+
+static List *
+all_places(List *clauses)
+{
+	List	   *places = NIL;
+
+	for (int i = 0; i < list_length(clauses); i++)
+		places = lappend_int(places, i);
+	return places;
 }
 
 /*
@@ -92,18 +112,20 @@ vdb_scan_fraction(Relation rel, Index varno, List *clauses)
 	ChunkSample sample = {0};
 	uint32		ranges;
 	uint32		step;
-	ExprContext *econtext;
+	const int  *columns;
+	int			ncolumns;
 
 	if (clauses == NIL || !vdb_table_open(rel, false, &ref))
 		return 1.0;
 	ranges = (vdb_map_limit(&ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
 	step = Max(ranges / VDB_COST_SAMPLE, 1);
-	econtext = CreateStandaloneExprContext();
-	sample.pruner = vdb_pruner_create(clauses, rel, varno, NULL);
-	vdb_pruner_prepare(sample.pruner, econtext);
+	sample.pruner = vdb_pruner_create(clauses, all_places(clauses), rel, varno, NULL);
+	vdb_pruner_prepare(sample.pruner, NULL);
+	columns = vdb_pruner_columns(sample.pruner, &ncolumns);
+	vdb_zone_set_init(&sample.zones, columns, ncolumns);
 	for (uint32 range = 0; range < ranges; range += step)
 		sample_range(&sample, &ref, range * VDB_RANGE_LBS);
-	FreeExprContext(econtext, true);
+	vdb_zone_set_free(&sample.zones);
 	if (sample.seen == 0)
 		return 1.0;
 	/* a sample that matches nothing still leaves a chunk or so to read */

@@ -7,7 +7,11 @@
  * compare a column with something constant for the scan, by an operator of
  * core that orders numbers, dates and times, or text for equality, and tests
  * for null run as loops over the whole slice, before all others: they can't
- * fail and tell nobody anything.
+ * fail and tell nobody anything.  What they compare with may fail, though: it
+ * is evaluated when the first row reaches the clause, as core would do.  So a
+ * clause with such a comparand, and with clauses before it that aren't loops, is
+ * evaluated row by row until a row has reached it, and is a loop from the next
+ * slice on.
  *
  * The other clauses keep their order, and are evaluated row by row.  One that
  * reads a single column and isn't volatile is evaluated once for all rows of a
@@ -57,7 +61,12 @@ typedef struct VectorClause
 	int			column;				/* in the scan's columns */
 	int			strategy;
 	Oid			type;				/* of the comparand */
-	ExprState  *arg;
+	Expr	   *arg;				/* NULL: tests for null */
+	ExprState  *arg_state;
+	int			place;				/* in the filter */
+	bool		first;				/* all clauses in front of it are loops */
+	bool		reached;			/* this scan: a row has reached it */
+	bool		ready;				/* this scan: the comparand is known */
 	bool		never;				/* this scan: the comparand is null */
 	int64		number;
 	float8		real;
@@ -67,6 +76,10 @@ typedef struct VectorClause
 typedef struct RowClause
 {
 	ExprState  *qual;
+	VectorClause *vector;			/* the same clause as a loop; NULL: it isn't one */
+	int			place;				/* in the filter */
+	int			nclauses;			/* from there on: all of them, or one */
+	bool		watched;			/* this scan: comparands for pruning wait for it */
 	int			ncolumns;			/* it reads */
 	int		   *columns;
 	int			memo_column;		/* of the scan's columns, or -1: can't be remembered */
@@ -77,7 +90,7 @@ typedef struct RowClause
 struct VdbFilter
 {
 	VdbScanState *scan;
-	bool		prepared;			/* comparands are those of this scan */
+	bool		begun;				/* this scan has had its first slice */
 	int			nvector;
 	VectorClause *vector;
 	int			nrow;
@@ -159,7 +172,7 @@ column_of(VdbScanState *scan, Node *node)
 }
 
 static bool
-match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause, Expr **arg)
+match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 {
 	Oid			operator = op->opno;
 	Oid			left;
@@ -167,14 +180,14 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause, Expr **ar
 
 	if (list_length(op->args) != 2)
 		return false;
-	*arg = lsecond(op->args);
+	clause->arg = lsecond(op->args);
 	clause->column = column_of(scan, linitial(op->args));
-	if (clause->column < 0 || !vdb_is_comparand((Node *) *arg))
+	if (clause->column < 0 || !vdb_is_comparand((Node *) clause->arg))
 	{
-		*arg = linitial(op->args);
+		clause->arg = linitial(op->args);
 		clause->column = column_of(scan, lsecond(op->args));
 		operator = get_commutator(operator);
-		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_comparand((Node *) *arg))
+		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_comparand((Node *) clause->arg))
 			return false;
 	}
 	op_input_types(operator, &left, &right);
@@ -192,8 +205,6 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause, Expr **ar
 static bool
 match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
 {
-	Expr	   *arg;
-
 	memset(clause, 0, sizeof(*clause));
 	if (IsA(node, NullTest) && !((NullTest *) node)->argisrow)
 	{
@@ -201,16 +212,16 @@ match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
 		clause->column = column_of(scan, (Node *) ((NullTest *) node)->arg);
 		return clause->column >= 0;
 	}
-	if (!IsA(node, OpExpr) || !match_comparison(scan, (OpExpr *) node, clause, &arg))
+	if (!IsA(node, OpExpr) || !match_comparison(scan, (OpExpr *) node, clause))
 		return false;
-	clause->arg = ExecInitExpr(arg, &scan->css.ss.ps);
+	clause->arg_state = ExecInitExpr(clause->arg, &scan->css.ss.ps);
 	return true;
 }
 
 /* ---- making ---- */
 
-static void
-add_row_clause(VdbFilter *filter, List *quals, ExprState *compiled)
+static RowClause *
+add_row_clause(VdbFilter *filter, List *quals, int place, ExprState *compiled)
 {
 	VdbScanState *scan = filter->scan;
 	RowClause  *clause = &filter->row[filter->nrow++];
@@ -219,6 +230,8 @@ add_row_clause(VdbFilter *filter, List *quals, ExprState *compiled)
 	bool		all;
 
 	clause->qual = compiled;
+	clause->place = place;
+	clause->nclauses = list_length(quals);
 	clause->columns = palloc(sizeof(int) * Max(scan->ncolumns, 1));
 	pull_varattnos((Node *) quals, varno, &attrs);
 	all = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, attrs);
@@ -232,6 +245,28 @@ add_row_clause(VdbFilter *filter, List *quals, ExprState *compiled)
 		!contain_volatile_functions((Node *) quals) && !contain_subplans((Node *) quals))
 		clause->memo_column = clause->columns[0];
 	bms_free(attrs);
+	return clause;
+}
+
+static void
+add_clause(VdbFilter *filter, Node *node, int place)
+{
+	PlanState  *ps = &filter->scan->css.ss.ps;
+	VectorClause *vector = &filter->vector[filter->nvector];
+	bool		is_vector = match_vector(filter->scan, node, vector);
+	RowClause  *row;
+
+	if (is_vector)
+	{
+		vector->place = place;
+		vector->first = filter->nrow == 0;
+		filter->nvector++;
+		/* it may have to be evaluated row by row at first */
+		if (vector->first || vector->arg == NULL || IsA(vector->arg, Const))
+			return;
+	}
+	row = add_row_clause(filter, list_make1(node), place, ExecInitQual(list_make1(node), ps));
+	row->vector = is_vector ? vector : NULL;
 }
 
 VdbFilter *
@@ -253,16 +288,11 @@ vdb_filter_create(VdbScanState *scan)
 	if (contain_subplans((Node *) quals))
 	{
 		/* compiling them again would list their plans twice */
-		add_row_clause(filter, quals, ps->qual);
+		(void) add_row_clause(filter, quals, 0, ps->qual);
 		return filter;
 	}
 	foreach(lc, quals)
-	{
-		if (match_vector(scan, lfirst(lc), &filter->vector[filter->nvector]))
-			filter->nvector++;
-		else
-			add_row_clause(filter, list_make1(lfirst(lc)), ExecInitQual(list_make1(lfirst(lc)), ps));
-	}
+		add_clause(filter, lfirst(lc), foreach_current_index(lc));
 	return filter;
 }
 
@@ -270,7 +300,7 @@ void
 vdb_filter_rescan(VdbFilter *filter)
 {
 	if (filter != NULL)
-		filter->prepared = false;
+		filter->begun = false;
 }
 
 int
@@ -319,26 +349,45 @@ store_comparand(VdbFilter *filter, VectorClause *clause, Datum value)
 	}
 }
 
-/* At the first slice, not before: in an empty table nothing is evaluated. */
+/* The first slice of a scan. */
 static void
-prepare(VdbFilter *filter)
+begin(VdbFilter *filter)
 {
-	ExprContext *econtext = filter->scan->css.ss.ps.ps_ExprContext;
-
 	MemoryContextReset(filter->values);
 	for (int i = 0; i < filter->nvector; i++)
 	{
 		VectorClause *clause = &filter->vector[i];
-		Datum		value;
 
-		if (clause->arg == NULL)
-			continue;
-		value = ExecEvalExprSwitchContext(clause->arg, econtext, &clause->never);
-		if (!clause->never)
-			store_comparand(filter, clause, value);
+		clause->reached = clause->never = false;
+		clause->ready = clause->arg == NULL;
 	}
+	for (int i = 0; i < filter->nrow; i++)
+		filter->row[i].watched = filter->scan->pruner != NULL;
+	filter->begun = true;
+}
+
+/*
+ * Make a clause a loop, if its comparand is known or may be evaluated now: a row has reached it, or does so as the first of this
+ * slice, or it can't fail.
+ */
+static bool
+get_ready(VdbFilter *filter, VectorClause *clause)
+{
+	ExprContext *econtext = filter->scan->css.ss.ps.ps_ExprContext;
+	Datum		value;
+
+	if (clause->ready)
+		return true;
+	if (!clause->first && !clause->reached && !vdb_is_harmless((Node *) clause->arg, econtext))
+		return false;
+	value = ExecEvalExprSwitchContext(clause->arg_state, econtext, &clause->never);
+	if (!clause->never)
+		store_comparand(filter, clause, value);
 	ResetExprContext(econtext);
-	filter->prepared = true;
+	clause->ready = true;
+	if (filter->scan->pruner != NULL)
+		(void) vdb_pruner_reached(filter->scan->pruner, clause->place, VDB_OUTCOME_UNKNOWN);
+	return true;
 }
 
 /* ---- loops ---- */
@@ -499,10 +548,12 @@ vdb_filter_slice(VdbFilter *filter)
 {
 	VdbScanState *scan = filter->scan;
 
-	if (!filter->prepared)
-		prepare(filter);
+	if (!filter->begun)
+		begin(filter);
 	for (int i = 0; i < filter->nvector && scan->nrows > 0; i++)
 	{
+		if (!get_ready(filter, &filter->vector[i]))
+			continue;
 		vdb_slice_need(scan, filter->vector[i].column);
 		scan->nrows = keep_matching(scan, &filter->vector[i]);
 	}
@@ -511,6 +562,28 @@ vdb_filter_slice(VdbFilter *filter)
 }
 
 /* ---- row by row ---- */
+
+/* The clause, or all of them, were evaluated for a row: tell who waits for that. */
+static void
+note_outcome(VdbScanState *scan, RowClause *clause, bool passes)
+{
+	bool		more = false;
+
+	if (clause->vector != NULL)
+		clause->vector->reached = true;
+	if (!clause->watched)
+		return;
+	if (clause->nclauses == 1 || !passes)
+		more = vdb_pruner_reached(scan->pruner, clause->place, passes ? VDB_OUTCOME_TRUE :
+								  clause->nclauses == 1 ? VDB_OUTCOME_NOT_TRUE : VDB_OUTCOME_UNKNOWN);
+	else
+	{
+		for (int i = 0; i < clause->nclauses; i++)
+			more |= vdb_pruner_reached(scan->pruner, clause->place + i, VDB_OUTCOME_TRUE);
+	}
+	if (clause->nclauses == 1 || passes)
+		clause->watched = more;
+}
 
 static bool
 clause_passes(VdbScanState *scan, RowClause *clause, int i)
@@ -537,6 +610,8 @@ clause_passes(VdbScanState *scan, RowClause *clause, int i)
 	econtext->ecxt_scantuple = vdb_slice_fill(scan, i, clause->columns, clause->ncolumns);
 	passes = ExecQual(clause->qual, econtext);
 	clause->passes[at] = passes;
+	if (unlikely(clause->watched || clause->vector != NULL))
+		note_outcome(scan, clause, passes);
 	return passes;
 }
 
@@ -545,7 +620,12 @@ vdb_filter_row(VdbFilter *filter, int i)
 {
 	for (int c = 0; c < filter->nrow; c++)
 	{
-		if (!clause_passes(filter->scan, &filter->row[c], i))
+		RowClause  *clause = &filter->row[c];
+
+		/* a loop has applied it */
+		if (clause->vector != NULL && clause->vector->ready)
+			continue;
+		if (!clause_passes(filter->scan, clause, i))
 			return false;
 	}
 	return true;

@@ -49,22 +49,6 @@ const CustomScanMethods vdb_scan_methods = {
 	.CreateCustomScanState = vdb_create_scan_state
 };
 
-static bool
-params_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param))
-		return true;
-	return expression_tree_walker(node, params_walker, context);
-}
-
-static bool
-contain_params(Node *clause)
-{
-	return params_walker(clause, NULL);
-}
-
 /* System columns other than ctid and tableoid need the row's header: left to the plain scan. */
 static bool
 wants_header(RelOptInfo *rel)
@@ -110,19 +94,20 @@ is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
 	return vdb_enable_custom_scan && rte->tablesample == NULL && !wants_header(rel);
 }
 
-/* Those of the clauses that can be evaluated at planning time. */
+/*
+ * Those of the clauses that compare with constants.  All else is evaluated no sooner than the query runs, and a row is there: stable
+ * functions, parameters, a domain's CHECK.
+ */
 static List *
-constant_clauses(List *clauses)
+constant_clauses(List *clauses, Index varno)
 {
 	List	   *constant = NIL;
 	ListCell   *lc;
 
 	foreach(lc, clauses)
 	{
-		Node	   *clause = lfirst(lc);
-
-		if (!contain_mutable_functions(clause) && !contain_params(clause))
-			constant = lappend(constant, clause);
+		if (vdb_prunable(lfirst(lc), varno, true))
+			constant = lappend(constant, lfirst(lc));
 	}
 	return constant;
 }
@@ -144,7 +129,7 @@ prunable_clauses(RelOptInfo *rel)
 		if (rinfo->pseudoconstant ||
 			(rinfo->security_level > rel->baserestrict_min_security && !rinfo->leakproof))
 			continue;
-		if (vdb_prunable((Node *) rinfo->clause, rel->relid))
+		if (vdb_prunable((Node *) rinfo->clause, rel->relid, false))
 			clauses = lappend(clauses, rinfo->clause);
 	}
 	return clauses;
@@ -250,7 +235,7 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		{
 			choice.prunable = prunable_clauses(rel);
 			choice.fraction = vdb_scan_fraction(relation, rel->relid,
-												constant_clauses(choice.prunable));
+												constant_clauses(choice.prunable, rel->relid));
 		}
 		add_scan_paths(root, rel, &choice);
 	}
@@ -275,6 +260,29 @@ needed_columns(RelOptInfo *rel, List *clauses)
 	return columns;
 }
 
+/* Places in the filter of those clauses that may be tried against zone maps. */
+static List *
+pruning_places(List *clauses, List *prunable)
+{
+	List	   *places = NIL;
+	int			place = 0;
+	ListCell   *lc;
+
+	/* counted as extract_actual_clauses does */
+	foreach(lc, clauses)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (rinfo->pseudoconstant)
+			continue;
+		if (list_member_ptr(prunable, rinfo->clause))
+			places = lappend_int(places, place);
+		place++;
+	}
+	return places;
+}
+
+/* The plan's custom_private: the columns it reads, and the places of its filter's clauses that prune. */
 static Plan *
 plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 				 List *clauses, List *custom_plans)
@@ -285,8 +293,8 @@ plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
-	scan->custom_exprs = copyObject(path->custom_private);
-	scan->custom_private = needed_columns(rel, scan->scan.plan.qual);
+	scan->custom_private = list_make2(needed_columns(rel, scan->scan.plan.qual),
+									  pruning_places(clauses, path->custom_private));
 	scan->methods = &vdb_scan_methods;
 	return &scan->scan.plan;
 }

@@ -44,6 +44,14 @@ typedef struct VdbColumnValues
 
 typedef struct VdbFilter VdbFilter;
 
+/* Row by row: what is known of core's filter in this scan. */
+typedef enum VdbJudged
+{
+	VDB_NO_ROW_YET,
+	VDB_ROW_GIVEN,					/* it has got the first row */
+	VDB_ROW_JUDGED					/* and has come for another */
+} VdbJudged;
+
 typedef struct VdbScanState
 {
 	CustomScanState css;
@@ -61,6 +69,7 @@ typedef struct VdbScanState
 	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
 	uint32		decoded_to;
 	bool		decoded;
+	VdbJudged	judged;
 	TupleTableSlot *heap_slot;		/* rows from SCM */
 	bool		sliced;				/* rows are taken from slices */
 	VdbFilter  *filter;				/* slices; NULL: none */

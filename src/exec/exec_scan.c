@@ -123,12 +123,14 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 	Relation	rel = node->ss.ss_currentRelation;
 
+	List	   *places = (List *) lsecond(plan->custom_private);
+
 	state->context = CurrentMemoryContext;
 	if (estate->es_epq_active != NULL)
 		accept_any_slot(node);
-	choose_columns(state, plan->custom_private);
-	if (plan->custom_exprs != NIL)
-		state->pruner = vdb_pruner_create(plan->custom_exprs, rel, plan->scan.scanrelid,
+	choose_columns(state, (List *) linitial(plan->custom_private));
+	if (places != NIL)
+		state->pruner = vdb_pruner_create(plan->scan.plan.qual, places, rel, plan->scan.scanrelid,
 										  &node->ss.ps);
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
 	state->batch = vdb_batch_create(rel);
@@ -188,12 +190,15 @@ vdb_scan_start(VdbScanState *state)
 	PredicateLockRelation(rel, node->ss.ps.state->es_snapshot);
 	pgstat_count_heap_scan(rel);
 	state->limit = state->shared != NULL ? (int64) state->shared->limit : table_limit(rel);
-	/* over no rows nothing is evaluated, so nothing can fail */
-	if (state->pruner != NULL && state->limit > 0)
+	if (state->pruner != NULL)
 	{
+		int			ncolumns;
+		const int  *columns = vdb_pruner_columns(state->pruner, &ncolumns);
+
 		vdb_pruner_prepare(state->pruner, node->ss.ps.ps_ExprContext);
-		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner);
+		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner, columns, ncolumns);
 	}
+	state->judged = VDB_NO_ROW_YET;
 	state->lb = -1;
 	state->unit_end = 0;
 	state->loaded = false;
@@ -261,6 +266,9 @@ read_block(VdbScanState *state)
 {
 	ExecClearTuple(state->heap_slot);
 	state->decoded = false;
+	if (state->pruner != NULL &&
+		vdb_pruner_refresh(state->pruner, state->css.ss.ps.ps_ExprContext))
+		vdb_batch_ask_again(state->batch);
 	vdb_batch_read(state->batch, (VdbLogicalBlock) state->lb,
 				   state->css.ss.ps.state->es_snapshot, InvalidTransactionId, false);
 	state->loaded = true;
@@ -374,6 +382,18 @@ fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
 	}
 }
 
+/*
+ * Row by row, core applies the filter: when it comes for the next row it has looked at the first clause, at least, of the one
+ * before.
+ */
+static void
+note_judged(VdbScanState *state)
+{
+	if (state->pruner != NULL)
+		(void) vdb_pruner_reached(state->pruner, 0, VDB_OUTCOME_UNKNOWN);
+	state->judged = VDB_ROW_JUDGED;
+}
+
 static TupleTableSlot *
 next_row(ScanState *node)
 {
@@ -383,6 +403,8 @@ next_row(ScanState *node)
 
 	if (!state->started)
 		vdb_scan_start(state);
+	if (unlikely(state->judged == VDB_ROW_GIVEN))
+		note_judged(state);
 	ExecClearTuple(slot);
 	if (!move(state, forward))
 		return slot;
@@ -394,6 +416,8 @@ next_row(ScanState *node)
 	vdb_row_to_tid(vdb_row_make(state->batch->lb, state->batch->index[state->row]),
 				   &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(node->ss_currentRelation);
+	if (state->judged == VDB_NO_ROW_YET)
+		state->judged = VDB_ROW_GIVEN;
 	pgstat_count_heap_getnext(node->ss_currentRelation);
 	return slot;
 }

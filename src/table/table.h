@@ -122,10 +122,51 @@ extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber
 /* ---- ordered walk (table_walk.c) ---- */
 
 /*
- * Pruning: called once per stripe the walk meets, under a shared row lock (no errors, no I/O); takes zone maps from vdb_zone_read. Sets chunk_match[chunk] for each chunk whose zone maps say
- * 'may match'; returns false if none does (the stripe's rows are then skipped without touching flash).
+ * Zone maps of some columns of one stripe, copied (table_zones.c).  'columns' (0-based) are the caller's.  Memory: 64 bytes a zone map,
+ * 512 kB at most, in the context that was current at vdb_zone_set_init.
  */
-typedef bool (*VdbPruneCallback) (void *arg, VdbZoneReader *zones, uint8 *chunk_match);
+typedef struct VdbZoneSet
+{
+	MemoryContext context;
+	const int  *columns;
+	int			ncolumns;
+	int			nchunks;			/* of the stripe */
+	int			ncopied;			/* the first chunks, whose zone maps are here; of the others nothing is known */
+	int			room;
+	VdbZone    *zones;				/* by chunk, then in the order of 'columns' */
+} VdbZoneSet;
+
+/* In a copy's flags, never on media: there is none. */
+#define VDB_ZONE_UNKNOWN		0x80
+
+extern void vdb_zone_set_init(VdbZoneSet *set, const int *columns, int ncolumns);
+extern void vdb_zone_set_free(VdbZoneSet *set);
+
+/*
+ * Copy those of a stripe.  The meta is sound; caller: as for vdb_map_zone (a row lock).  False: a block of them has failed its checksum;
+ * *damage is filled, and nothing is known of any chunk.
+ */
+extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta,
+							  VdbMetaDamage *damage);
+
+/* The zone map of a chunk for columns[i], or NULL if it isn't known. */
+static inline const VdbZone *
+vdb_zone_set_get(const VdbZoneSet *set, int chunk, int i)
+{
+	const VdbZone *zone;
+
+	if (chunk >= set->ncopied)
+		return NULL;
+	zone = &set->zones[chunk * set->ncolumns + i];
+	return (zone->flags & VDB_ZONE_UNKNOWN) ? NULL : zone;
+}
+
+/*
+ * Pruning: called once per stripe that the walk meets, and again after vdb_batch_ask_again.  No lock is held: it may call any function.
+ * Sets chunk_match[chunk] for each chunk whose zone maps say 'may match'; returns false if none does (the stripe's rows are then skipped
+ * without touching flash).
+ */
+typedef bool (*VdbPruneCallback) (void *arg, const VdbZoneSet *zones, uint8 *chunk_match);
 
 /*
  * All rows of one logical block that a snapshot sees, in row-number order, taken in one look.
@@ -154,12 +195,16 @@ typedef struct VdbBatch
 	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
+	VdbZoneSet	zones;				/* of the stripe that chunk_match[] is about */
+	bool		ask_again;			/* whoever prunes knows more than when it was asked last */
 	bool		warned;				/* of wrong zone maps: once a scan is enough */
 	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
 	BlockNumber match_page;
 	bool		match_any;
 	int			match_chunks;
+	int			match_pruned;		/* of the stripe: counted in chunks_pruned */
 	uint8	   *chunk_match;
+	uint8	   *chunk_read;			/* rows of it were taken */
 	uint64		stripes_seen;
 	uint64		chunks_seen;
 	uint64		chunks_pruned;
@@ -171,7 +216,11 @@ typedef struct VdbBatch
 extern VdbBatch *vdb_batch_create(Relation rel);
 extern void vdb_batch_free(VdbBatch *batch);
 
-extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg);
+/* Ask 'prune' about each stripe.  columns (0-based, the caller's): those whose zone maps it wants to see. */
+extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg, const int *columns, int ncolumns);
+
+/* Ask it once more about the stripe that the walk is in. */
+extern void vdb_batch_ask_again(VdbBatch *batch);
 
 /* From now on a row of SCM that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows anew. */
 extern void vdb_batch_set_check(VdbBatch *batch);

@@ -64,7 +64,11 @@ vdb_batch_free(VdbBatch *batch)
 								batch->rows_judged);
 	MemoryContextDelete(batch->context);
 	if (batch->chunk_match != NULL)
+	{
 		pfree(batch->chunk_match);
+		pfree(batch->chunk_read);
+	}
+	vdb_zone_set_free(&batch->zones);
 	pfree(batch->versions);
 	pfree(batch->overlay);
 	pfree(batch->arena);
@@ -72,11 +76,22 @@ vdb_batch_free(VdbBatch *batch)
 }
 
 void
-vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg)
+vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg, const int *columns, int ncolumns)
 {
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
+
+	vdb_zone_set_free(&batch->zones);
+	vdb_zone_set_init(&batch->zones, columns, ncolumns);
+	MemoryContextSwitchTo(old);
 	batch->prune = prune;
 	batch->prune_arg = arg;
 	batch->match_page = InvalidBlockNumber;
+}
+
+void
+vdb_batch_ask_again(VdbBatch *batch)
+{
+	batch->ask_again = true;
 }
 
 void
@@ -245,35 +260,20 @@ typedef struct StripePlace
 	int			nchunks;
 	TransactionId max_xmin;
 	VdbBlock	meta_block;
+	bool		unseen;				/* the walk comes to it for the first time */
+	bool		ask;				/* which of its chunks may match has to be found out */
 	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the meta */
 	VdbMetaDamage damage;
 } StripePlace;
 
-/* The chunks whose zone maps may match; *place tells of damage. */
-static bool
-ask_prune(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
-{
-	VdbZoneReader zones;
-	bool		any;
-
-	vdb_zone_reader_init(&zones, batch->ref.pool, meta_block, meta);
-	any = batch->prune(batch->prune_arg, &zones, batch->chunk_match);
-	if (zones.damaged)
-	{
-		place->damaged = WARNING;
-		place->damage = zones.damage;
-	}
-	return any;
-}
-
 /*
- * Check the meta of a stripe not seen before, and ask the pruning callback about it.
- * Row lock held shared: the meta and its zone maps can't be freed meanwhile.  Damage is
- * only noted; it is reported after unlocking.
+ * Check the meta of a stripe not seen before, and copy its zone maps.  Row lock held shared: they
+ * can't be freed meanwhile.  Damage is only noted; it is reported after unlocking.
  */
 static void
-match_chunks(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
+note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
 {
+	place->ask = batch->ask_again;
 	if (batch->match_page == meta->first_page && batch->match_stripe == meta->stripe_id)
 		return;
 	if (vdb_map_meta_damaged(meta_block, meta, &place->damage))
@@ -283,28 +283,13 @@ match_chunks(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, St
 	}
 	batch->match_page = meta->first_page;
 	batch->match_stripe = meta->stripe_id;
+	batch->match_pruned = 0;
 	batch->stripes_seen++;
 	batch->chunks_seen += meta->nchunks;
-	if (batch->prune == NULL)
-	{
-		batch->match_any = true;
-		return;
-	}
-	if (batch->match_chunks < meta->nchunks)
-	{
-		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
-
-		if (batch->chunk_match != NULL)
-			pfree(batch->chunk_match);
-		batch->match_chunks = 0;
-		batch->chunk_match = palloc(meta->nchunks);
-		batch->match_chunks = meta->nchunks;
-		MemoryContextSwitchTo(old);
-	}
-	memset(batch->chunk_match, 0, meta->nchunks);
-	batch->match_any = ask_prune(batch, meta_block, meta, place);
-	for (int i = 0; i < meta->nchunks; i++)
-		batch->chunks_pruned += batch->chunk_match[i] ? 0 : 1;
+	place->unseen = place->ask = true;
+	if (batch->prune != NULL &&
+		!vdb_zone_set_read(&batch->zones, batch->ref.pool, meta_block, meta, &place->damage))
+		place->damaged = WARNING;
 }
 
 static void
@@ -320,9 +305,50 @@ note_stripe(VdbBatch *batch, const VdbExtent *extent, StripePlace *place)
 	place->flags = meta->flags;
 	place->nchunks = meta->nchunks;
 	place->max_xmin = meta->max_xmin;
-	match_chunks(batch, extent->ref, meta, place);
-	if (place->damaged < ERROR && batch->match_any)
+	note_zones(batch, extent->ref, meta, place);
+	if (place->damaged < ERROR && (place->ask || batch->match_any))
 		vdb_overlay_read(&batch->ref, extent, batch->overlay);
+}
+
+/* Room for what is known of n chunks. */
+static void
+reserve_chunks(VdbBatch *batch, int n)
+{
+	MemoryContext context = GetMemoryChunkContext(batch);
+
+	if (batch->match_chunks >= n)
+		return;
+	if (batch->chunk_match != NULL)
+	{
+		pfree(batch->chunk_match);
+		pfree(batch->chunk_read);
+		batch->chunk_match = NULL;
+		batch->match_chunks = 0;
+	}
+	batch->chunk_read = MemoryContextAlloc(context, n);
+	batch->chunk_match = MemoryContextAlloc(context, n);
+	batch->match_chunks = n;
+}
+
+/* After unlocking: which chunks may match? */
+static void
+match_chunks(VdbBatch *batch, const StripePlace *place)
+{
+	batch->ask_again = false;
+	batch->match_any = true;
+	if (batch->prune == NULL)
+		return;
+	reserve_chunks(batch, place->nchunks);
+	if (place->unseen)
+		memset(batch->chunk_read, 0, place->nchunks);
+	memset(batch->chunk_match, 0, place->nchunks);
+	batch->match_any = batch->prune(batch->prune_arg, &batch->zones, batch->chunk_match);
+	batch->chunks_pruned -= batch->match_pruned;
+	batch->match_pruned = 0;
+	/* one whose first rows were read before this was known isn't spared */
+	for (int i = 0; i < place->nchunks; i++)
+		batch->match_pruned += batch->chunk_match[i] || batch->chunk_read[i] ? 0 : 1;
+	batch->chunks_pruned += batch->match_pruned;
 }
 
 /* Can every xmin of the stripe be taken as seen by the snapshot? */
@@ -354,7 +380,7 @@ typedef struct ChunkCursor
 } ChunkCursor;
 
 static inline bool
-chunk_wanted(const VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
+chunk_wanted(VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 {
 	if (batch->prune == NULL)
 		return true;
@@ -363,6 +389,7 @@ chunk_wanted(const VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 		int			chunk = vdb_stripe_chunk_of(batch->stripe, pos);
 
 		cursor->wanted = batch->chunk_match[chunk] != 0;
+		batch->chunk_read[chunk] |= cursor->wanted;
 		cursor->end = vdb_stripe_chunk_start(batch->stripe, chunk + 1);
 	}
 	return cursor->wanted;
@@ -463,6 +490,8 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		batch->warned = true;
 		vdb_map_report_damage(batch->rel, place->damaged, &place->damage);
 	}
+	if (place->ask)
+		match_chunks(batch, place);
 	if (!batch->match_any)
 		return;
 	batch->meta_block = place->meta_block;

@@ -1,0 +1,457 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_prune.c
+ *	  Zone maps are asked: comparands of a scan, and the answer.
+ *
+ * A comparand may fail, or run a subquery.  So it is evaluated no sooner than
+ * core would evaluate it, when the first row reaches it in its clause; only
+ * what can't fail is evaluated when the scan begins.  Until then its leaf of
+ * the tree says 'may match'.  The filter tells which clauses were evaluated, and
+ * how they came out for the row: from that follows which leaves were reached.
+ *
+ * No lock is held in any of this.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "exec/exec_prune.h"
+
+/* ---- local time ---- */
+
+/* More than any offset from UTC: a POSIX zone string can say 168 hours, and an hour more for daylight saving. */
+#define MAX_OFFSET_SECS		(170 * SECS_PER_HOUR)
+
+/* Offsets this near to an instant are those that may be used to compare with it: see offsets_near. */
+#define OFFSET_WINDOW_SECS	(2 * MAX_OFFSET_SECS + SECS_PER_DAY)
+
+#define OFFSET_STEPS		64		/* changes of offset that are looked at */
+
+static void
+note_offset(long int offset, int64 *least, int64 *greatest)
+{
+	*least = Min(*least, offset);
+	*greatest = Max(*greatest, offset);
+}
+
+/*
+ * The least and the greatest offset from UTC that DetermineTimeZoneOffset may choose for a local time that lies within
+ * MAX_OFFSET_SECS of this instant (taken as if it were UTC).  It chooses one in force up to a day before the local time, or
+ * after a change that the local time less that offset has passed.
+ */
+static void
+offsets_near(pg_time_t instant, int64 *least, int64 *greatest)
+{
+	pg_time_t	at = instant - OFFSET_WINDOW_SECS;
+
+	*least = MAX_OFFSET_SECS;
+	*greatest = -MAX_OFFSET_SECS;
+	for (int i = 0; i < OFFSET_STEPS; i++)
+	{
+		long int	before;
+		long int	after;
+		int			isdst;
+		pg_time_t	boundary;
+		int			found = pg_next_dst_boundary(&at, &before, &isdst, &boundary, &after, &isdst,
+												 session_timezone);
+
+		if (found < 0)
+			break;
+		note_offset(before, least, greatest);
+		if (found == 0 || boundary > instant + OFFSET_WINDOW_SECS)
+			return;
+		note_offset(after, least, greatest);
+		at = boundary;
+	}
+	/* not known: any */
+	*least = -MAX_OFFSET_SECS;
+	*greatest = MAX_OFFSET_SECS;
+}
+
+/*
+ * Bounds of local time for an instant: a local time above 'high' is later than the instant in the session's time zone, one
+ * below 'low' is earlier.  In between it may be either.  Away from a change of offset, low and high are the same.
+ */
+static bool
+local_bounds(TimestampTz instant, Timestamp *low, Timestamp *high)
+{
+	int64		least;
+	int64		greatest;
+
+	*low = *high = instant;
+	if (TIMESTAMP_NOT_FINITE(instant))
+		return true;
+	offsets_near(timestamptz_to_time_t(instant), &least, &greatest);
+	return !pg_add_s64_overflow(instant, least * USECS_PER_SEC, low) &&
+		!pg_add_s64_overflow(instant, greatest * USECS_PER_SEC, high);
+}
+
+/* What zone maps of the node's column are compared with, in the session's time zone. */
+static void
+set_bounds(VdbPruner *pruner, PruneNode *node)
+{
+	MemoryContext old;
+
+	if (node->order != ORDER_ZONE_COLUMN)
+	{
+		node->low = node->high = node->values;
+		return;
+	}
+	if (node->low == NULL)
+	{
+		old = MemoryContextSwitchTo(pruner->values);
+		node->low = palloc(sizeof(Datum) * Max(node->nvalues, 1));
+		node->high = palloc(sizeof(Datum) * Max(node->nvalues, 1));
+		MemoryContextSwitchTo(old);
+	}
+	for (int i = 0; i < node->nvalues; i++)
+	{
+		Timestamp	low;
+		Timestamp	high;
+
+		if (!local_bounds(DatumGetTimestampTz(node->values[i]), &low, &high))
+			node->unusable = true;
+		node->low[i] = TimestampGetDatum(low);
+		node->high[i] = TimestampGetDatum(high);
+	}
+}
+
+/* ---- comparands of one scan ---- */
+
+static void
+store_array(PruneNode *node, Datum value)
+{
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	int16		len;
+	bool		byval;
+	char		align;
+	bool	   *nulls;
+	Datum	   *elements;
+	int			count;
+
+	if (ARR_ELEMTYPE(array) != node->element_type)
+	{
+		node->unusable = true;
+		return;
+	}
+	get_typlenbyvalalign(node->element_type, &len, &byval, &align);
+	deconstruct_array(array, node->element_type, len, byval, align, &elements, &nulls, &count);
+	node->values = elements;
+	for (int i = 0; i < count; i++)
+		if (!nulls[i])
+			node->values[node->nvalues++] = elements[i];
+}
+
+/* Keep a comparand for the scan: a copy, whole and uncompressed. */
+static void
+store_comparand(VdbPruner *pruner, PruneNode *node, Datum value)
+{
+	MemoryContext old = MemoryContextSwitchTo(pruner->values);
+
+	if (node->arg_typlen == -1)
+		value = PointerGetDatum(pg_detoast_datum_copy((struct varlena *) DatumGetPointer(value)));
+	else
+		value = datumCopy(value, node->arg_byval, node->arg_typlen);
+	if (node->kind == PRUNE_IN)
+		store_array(node, value);
+	else
+	{
+		node->values = palloc(sizeof(Datum));
+		node->values[0] = value;
+		node->nvalues = 1;
+	}
+	MemoryContextSwitchTo(old);
+	set_bounds(pruner, node);
+}
+
+static void
+evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (IsA(node->arg, Const))
+	{
+		value = ((const Const *) node->arg)->constvalue;
+		isnull = ((const Const *) node->arg)->constisnull;
+	}
+	else
+		value = ExecEvalExprSwitchContext(node->arg_state, econtext, &isnull);
+	if (!isnull)				/* strict: a null matches nothing */
+		store_comparand(pruner, node, value);
+	node->state = PRUNE_KNOWN;
+}
+
+static bool
+is_leaf(const PruneNode *node)
+{
+	return node->kind == PRUNE_COMPARE || node->kind == PRUNE_IN;
+}
+
+static void
+prepare_node(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
+{
+	ListCell   *lc;
+
+	foreach(lc, node->children)
+		prepare_node(pruner, lfirst(lc), econtext);
+	if (!is_leaf(node))
+		return;
+	node->state = PRUNE_WAITS;
+	node->unusable = false;
+	node->nvalues = 0;
+	node->values = node->low = node->high = NULL;
+	if (IsA(node->arg, Const) ||
+		(econtext != NULL && vdb_is_harmless((Node *) node->arg, econtext)))
+		evaluate(pruner, node, econtext);
+}
+
+void
+vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext)
+{
+	MemoryContextReset(pruner->values);
+	pruner->zone = session_timezone;
+	pruner->reached = false;
+	for (int i = 0; i < pruner->nclauses; i++)
+	{
+		if (pruner->clauses[i] != NULL)
+			prepare_node(pruner, pruner->clauses[i], econtext);
+	}
+	if (econtext != NULL)
+		ResetExprContext(econtext);
+}
+
+/* ---- reaching them ---- */
+
+static bool
+waits(const PruneNode *node)
+{
+	ListCell   *lc;
+
+	foreach(lc, node->children)
+	{
+		if (waits(lfirst(lc)))
+			return true;
+	}
+	return is_leaf(node) && node->state == PRUNE_WAITS;
+}
+
+/*
+ * The node was evaluated, with this outcome.  A leaf looks at its comparand whatever the column's value is.  Of an AND that
+ * came out true, and of an OR that didn't, all arms were evaluated, with the same outcome; of others the first one at least.
+ */
+static void
+reach(VdbPruner *pruner, PruneNode *node, VdbOutcome outcome)
+{
+	bool		all = (node->kind == PRUNE_AND && outcome == VDB_OUTCOME_TRUE) ||
+		(node->kind == PRUNE_OR && outcome == VDB_OUTCOME_NOT_TRUE);
+	ListCell   *lc;
+
+	if (is_leaf(node) && node->state == PRUNE_WAITS)
+	{
+		node->state = PRUNE_REACHED;
+		pruner->reached = true;
+	}
+	foreach(lc, node->children)
+	{
+		reach(pruner, lfirst(lc), all ? outcome : VDB_OUTCOME_UNKNOWN);
+		if (!all)
+			break;
+	}
+}
+
+bool
+vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome)
+{
+	PruneNode  *clause = place < pruner->nclauses ? pruner->clauses[place] : NULL;
+
+	if (clause == NULL)
+		return false;
+	reach(pruner, clause, outcome);
+	return waits(clause);
+}
+
+static void
+refresh_node(VdbPruner *pruner, PruneNode *node, bool zone_changed, ExprContext *econtext)
+{
+	ListCell   *lc;
+
+	foreach(lc, node->children)
+		refresh_node(pruner, lfirst(lc), zone_changed, econtext);
+	if (is_leaf(node) && node->state == PRUNE_REACHED)
+		evaluate(pruner, node, econtext);
+	else if (is_leaf(node) && node->state == PRUNE_KNOWN && zone_changed)
+		set_bounds(pruner, node);
+}
+
+bool
+vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext)
+{
+	bool		zone_changed = pruner->zoned && pruner->zone != session_timezone;
+
+	if (!pruner->reached && !zone_changed)
+		return false;
+	for (int i = 0; i < pruner->nclauses; i++)
+	{
+		if (pruner->clauses[i] != NULL)
+			refresh_node(pruner, pruner->clauses[i], zone_changed, econtext);
+	}
+	ResetExprContext(econtext);
+	pruner->reached = false;
+	pruner->zone = session_timezone;
+	return true;
+}
+
+/* ---- asking ---- */
+
+static int
+compare(PruneNode *node, Datum zone_value, Datum value)
+{
+	return DatumGetInt32(FunctionCall2Coll(&node->cmp, node->collation, zone_value, value));
+}
+
+static Datum
+zone_datum(const PruneNode *node, const char *bytes)
+{
+	Datum		datum;
+
+	if (!node->byval)
+		return PointerGetDatum(bytes);
+	memcpy(&datum, bytes, sizeof(Datum));
+	return datum;
+}
+
+/*
+ * Zone maps have a checksum, but it says only that they are what was stored: a bound that does not end where
+ * it says must not be followed.
+ */
+static bool
+bound_is_sound(const PruneNode *node, const char *bytes, uint8 len)
+{
+	if (node->byval)
+		return len == sizeof(Datum);
+	if (len == 0 || len > VDB_ZONE_BYTES)
+		return false;
+	if (node->typlen == -1)
+		return !VARATT_IS_EXTERNAL(bytes) && !VARATT_IS_COMPRESSED(bytes) &&
+			VARSIZE_ANY(bytes) == len;
+	if (node->typlen == -2)
+		return bytes[len - 1] == '\0';
+	return len == node->typlen;
+}
+
+/* May a value between min and max match the comparand? */
+static bool
+range_matches(PruneNode *node, Datum min, Datum max, int i)
+{
+	switch (node->strategy)
+	{
+		case BTLessStrategyNumber:
+			return compare(node, min, node->high[i]) < 0;
+		case BTLessEqualStrategyNumber:
+			return compare(node, min, node->high[i]) <= 0;
+		case BTEqualStrategyNumber:
+			return compare(node, min, node->high[i]) <= 0 && compare(node, max, node->low[i]) >= 0;
+		case BTGreaterEqualStrategyNumber:
+			return compare(node, max, node->low[i]) >= 0;
+		case BTGreaterStrategyNumber:
+			return compare(node, max, node->low[i]) > 0;
+		default:
+			return true;
+	}
+}
+
+static bool
+compare_matches(PruneNode *node, const VdbZone *zone)
+{
+	Datum		min;
+	Datum		max;
+
+	if (node->state != PRUNE_KNOWN || node->unusable)
+		return true;
+	if (node->nvalues == 0 || (zone->flags & VDB_ZONE_HAS_NULLS_ONLY))
+		return false;
+	if (!(zone->flags & VDB_ZONE_HAS_MINMAX) || zone->cmp_proc != node->zone_cmp ||
+		zone->collation != node->collation ||
+		node->byval != ((zone->flags & VDB_ZONE_BY_VALUE) != 0) ||
+		!bound_is_sound(node, zone->min, zone->min_len) ||
+		!bound_is_sound(node, zone->max, zone->max_len))
+		return true;
+	min = zone_datum(node, zone->min);
+	max = zone_datum(node, zone->max);
+	for (int i = 0; i < node->nvalues; i++)
+		if (range_matches(node, min, max, i))
+			return true;
+	return false;
+}
+
+static bool
+node_matches(PruneNode *node, const VdbZoneSet *zones, int chunk)
+{
+	const VdbZone *zone;
+	ListCell   *lc;
+
+	switch (node->kind)
+	{
+		case PRUNE_AND:
+			foreach(lc, node->children)
+				if (!node_matches(lfirst(lc), zones, chunk))
+					return false;
+			return true;
+		case PRUNE_OR:
+			foreach(lc, node->children)
+				if (node_matches(lfirst(lc), zones, chunk))
+					return true;
+			return false;
+		case PRUNE_UNKNOWN:
+			return true;
+		default:
+			break;
+	}
+	zone = vdb_zone_set_get(zones, chunk, node->column);
+	if (zone == NULL)
+		return true;			/* added later (the missing value may be anything), too many for a meta, or damaged */
+	if (node->kind == PRUNE_NULL_TEST)
+		return node->is_null ? zone->null_count > 0 : !(zone->flags & VDB_ZONE_HAS_NULLS_ONLY);
+	return compare_matches(node, zone);
+}
+
+static bool
+chunk_matches(VdbPruner *pruner, const VdbZoneSet *zones, int chunk)
+{
+	for (int i = 0; i < pruner->nclauses; i++)
+	{
+		if (pruner->clauses[i] != NULL && !node_matches(pruner->clauses[i], zones, chunk))
+			return false;
+	}
+	return true;
+}
+
+bool
+vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_match)
+{
+	VdbPruner  *pruner = (VdbPruner *) arg;
+	MemoryContext old = MemoryContextSwitchTo(pruner->temp);
+	bool		any = false;
+
+	/* comparison functions are called: no lightweight lock is held (that would hold interrupts off) */
+	Assert(InterruptHoldoffCount == 0);
+	for (int chunk = 0; chunk < zones->nchunks; chunk++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		chunk_match[chunk] = chunk_matches(pruner, zones, chunk);
+		any = any || chunk_match[chunk];
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(pruner->temp);
+	return any;
+}
