@@ -8,7 +8,8 @@
  * not a plain column is evaluated row by row before, into an array of its own.
  *
  * Results are partial (exec_agg_plan.c).  When the groups take more than
- * hash_mem, they are handed up and forgotten, and the scan goes on.
+ * hash_mem, they are handed up and forgotten, and the next row goes on: it may
+ * be in the middle of a slice.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,6 +56,7 @@ typedef struct VdbAggScanState
 	AggState   *call_context;		/* for transition functions: never run */
 	ExprContext *values;			/* its memory: groups and transition values */
 	ExprContext *temp;				/* its memory: what a call leaves behind */
+	ExprContext *evaluation;		/* its memory: results of expressions over the slice */
 	VdbGroups  *groups;
 	int			ninputs;
 	int			ngrouped;			/* the first inputs are the columns of groups */
@@ -64,6 +66,7 @@ typedef struct VdbAggScanState
 	bool	  **result_nulls;
 	bool	   *result_moves;		/* it may lie in the scan's slot: a ctid */
 	bool		any_expr;
+	bool		any_called;			/* an aggregate without a kernel */
 	bool		grouped;			/* GROUP BY, if of no column: a group needs a row */
 	int			ncalls;
 	AggCall    *calls;
@@ -72,6 +75,10 @@ typedef struct VdbAggScanState
 	bool		started;
 	bool		emitting;
 	bool		exhausted;
+	int			nslice;				/* rows of the slice; of these: */
+	int			evaluated;
+	int			taken;				/* in groups, in hand or handed up */
+	Size		limit;				/* of the groups' memory */
 	VdbGroup   *next;				/* to hand up */
 	uint64		handed_early;
 } VdbAggScanState;
@@ -132,8 +139,9 @@ add_input(VdbAggScanState *state, Expr *expr)
 static void
 make_call_context(VdbAggScanState *state, EState *estate)
 {
-	state->values = CreateExprContext(estate);
+	state->values = CreateWorkExprContext(estate);
 	state->temp = CreateExprContext(estate);
+	state->evaluation = CreateExprContext(estate);
 	state->call_context = makeNode(AggState);
 	state->call_context->ss.ps.state = estate;
 	state->call_context->curaggcontext = state->values;
@@ -169,6 +177,7 @@ add_call(VdbAggScanState *state, const Aggref *aggref, Size *offset)
 		call->aggregate = vdb_aggregate_create(aggref, state->call_context);
 		call->offset = *offset;
 		*offset += MAXALIGN(vdb_aggregate_bytes(call->aggregate));
+		state->any_called |= !vdb_aggregate_vectorised(call->aggregate);
 		if (aggref->aggfilter != NULL)
 			call->filter = add_input(state, aggref->aggfilter);
 		call->first_input = state->ninputs;
@@ -260,7 +269,8 @@ make_parts(VdbAggScanState *state, List *tlist, List *eq_ops)
 	}
 	Assert(state->ninputs <= ninputs);
 	state->groups = vdb_groups_create(columns, state->ngrouped, state_bytes,
-									  state->values->ecxt_per_tuple_memory, init_states, state);
+									  state->values->ecxt_per_tuple_memory,
+									  state->temp->ecxt_per_tuple_memory, init_states, state);
 }
 
 static void
@@ -306,6 +316,7 @@ rescan_agg(CustomScanState *node)
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	forget_groups(state);
 	state->started = state->exhausted = false;
+	state->nslice = state->evaluated = state->taken = 0;
 	if (node->ss.ps.chgParam != NULL)
 		UpdateChangedParamSet(child, node->ss.ps.chgParam);
 	if (child->chgParam == NULL)
@@ -387,13 +398,13 @@ evaluate_row(VdbAggScanState *state, int at, ExprContext *econtext)
 static int
 evaluate(VdbAggScanState *state, int from)
 {
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	ExprContext *econtext = state->evaluation;
 	int			i = from;
 
 	if (!state->any_expr)
-		return state->scan->nrows;
+		return state->nslice;
 	ResetExprContext(econtext);
-	while (i < state->scan->nrows)
+	while (i < state->nslice)
 	{
 		econtext->ecxt_scantuple = vdb_slice_slot(state->scan, i);
 		evaluate_row(state, state->scan->at[i], econtext);
@@ -422,39 +433,82 @@ select_rows(const VdbAggScanState *state, int filter, bool one, char **states, c
 	return kept;
 }
 
-/* The states of each row's group; with no grouping, of the only one: true. */
 static bool
+memory_is_full(const VdbAggScanState *state)
+{
+	return state->ngrouped > 0 &&
+		MemoryContextMemAllocated(state->values->ecxt_per_tuple_memory, true) > state->limit;
+}
+
+/*
+ * The states of each row's group; with no grouping, of the only one in states[0].
+ * Number of rows, fewer than n if the memory is full.
+ */
+static int
 find_states(VdbAggScanState *state, const uint16 *at, int n, char **states)
 {
 	VdbGroup   *found[VDB_LB_ROWS];
-	MemoryContext old;
 
 	if (state->ngrouped == 0)
 	{
 		states[0] = vdb_group_states(state->groups, vdb_groups_only(state->groups));
-		return true;
+		return n;
 	}
-	old = MemoryContextSwitchTo(state->temp->ecxt_per_tuple_memory);
-	vdb_groups_find(state->groups, state->inputs, at, n, found);
+	n = vdb_groups_find(state->groups, at, n, state->limit, found);
 	for (int i = 0; i < n; i++)
 		states[i] = vdb_group_states(state->groups, found[i]);
-	MemoryContextSwitchTo(old);
-	ResetExprContext(state->temp);
-	return false;
+	return n;
 }
 
+/* The aggregates that are called take one row in. */
 static void
-take_rows(VdbAggScanState *state, const uint16 *at, int n)
+call_for_row(VdbAggScanState *state, char *states, int at)
 {
-	char	   *states[VDB_LB_ROWS];
-	bool		one = find_states(state, at, n, states);
+	MemoryContext old = MemoryContextSwitchTo(state->temp->ecxt_per_tuple_memory);
+
+	for (int c = 0; c < state->ncalls; c++)
+	{
+		const AggCall *call = &state->calls[c];
+
+		if (call->aggregate == NULL || vdb_aggregate_vectorised(call->aggregate))
+			continue;
+		if (call->filter == VDB_NO_INPUT || input_is_true(state, call->filter, at))
+			vdb_aggregate_call(call->aggregate, states + call->offset,
+							   &state->inputs[call->first_input], at);
+	}
+	MemoryContextSwitchTo(old);
+	vdb_scratch_trim(state->temp->ecxt_per_tuple_memory);
+}
+
+/* As find_states, but each row is taken in at once, since a transition value may grow by any row. */
+static int
+call_by_row(VdbAggScanState *state, const uint16 *at, int n, char **states)
+{
+	int			i = 0;
+
+	do
+	{
+		char	  **of_row = &states[state->ngrouped == 0 ? 0 : i];
+
+		(void) find_states(state, &at[i], 1, of_row);
+		call_for_row(state, *of_row, at[i]);
+		i++;
+	} while (i < n && !memory_is_full(state));
+	return i;
+}
+
+/* The aggregates with a kernel take rows in. */
+static void
+add_rows(VdbAggScanState *state, char **states, const uint16 *at, int n)
+{
+	bool		one = state->ngrouped == 0;
 
 	for (int c = 0; c < state->ncalls; c++)
 	{
 		const AggCall *call = &state->calls[c];
 		const VdbInput *inputs = &state->inputs[call->first_input];
 
-		if (call->aggregate == NULL)
+		if (call->aggregate == NULL || !vdb_aggregate_vectorised(call->aggregate))
 			continue;
 		if (call->filter != VDB_NO_INPUT)
 		{
@@ -471,33 +525,49 @@ take_rows(VdbAggScanState *state, const uint16 *at, int n)
 	}
 }
 
-static bool
-memory_is_full(const VdbAggScanState *state)
+/* Take in rows at[0..n), up to the one that fills the memory; number of those taken. */
+static int
+take_rows(VdbAggScanState *state, const uint16 *at, int n)
 {
-	return state->ngrouped > 0 &&
-		MemoryContextMemAllocated(state->values->ecxt_per_tuple_memory, true) > get_hash_memory_limit();
+	char	   *states[VDB_LB_ROWS];
+
+	vdb_groups_begin(state->groups, state->inputs);
+	n = state->any_called ? call_by_row(state, at, n, states) : find_states(state, at, n, states);
+	ResetExprContext(state->temp);
+	add_rows(state, states, at, n);
+	return n;
+}
+
+/* Are there rows to take in, their expressions evaluated?  Reads the next slice when all are. */
+static bool
+have_rows(VdbAggScanState *state)
+{
+	if (state->taken == state->nslice)
+	{
+		state->nslice = next_slice(state);
+		state->evaluated = state->taken = 0;
+	}
+	if (state->evaluated == state->taken && state->nslice > 0)
+		state->evaluated = evaluate(state, state->taken);
+	return state->nslice > 0;
 }
 
 /* Take rows in until there are no more, or the memory is full. */
 static void
 fill(VdbAggScanState *state)
 {
-	while (!memory_is_full(state))
+	state->limit = get_hash_memory_limit();
+	while (have_rows(state))
 	{
-		int			n = next_slice(state);
-
-		if (n == 0)
+		state->taken += take_rows(state, &state->scan->at[state->taken],
+								  state->evaluated - state->taken);
+		if (memory_is_full(state))
 		{
-			state->exhausted = true;
+			state->handed_early++;
 			return;
 		}
-		for (int from = 0, to; from < n; from = to)
-		{
-			to = evaluate(state, from);
-			take_rows(state, state->scan->at + from, to - from);
-		}
 	}
-	state->handed_early++;
+	state->exhausted = true;
 }
 
 /* ---- handing up ---- */

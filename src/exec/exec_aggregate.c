@@ -252,36 +252,24 @@ call_transition(VdbAggregate *aggregate, CalledState *s)
 	take_value(aggregate, s, value, call->isnull);
 }
 
-static void
-call_rows(VdbAggregate *aggregate, char **states, Size offset, bool one, const VdbInput *inputs,
-		  const uint16 *at, int n)
+void
+vdb_aggregate_call(VdbAggregate *aggregate, char *state, const VdbInput *inputs, int at)
 {
-	MemoryContext temp = aggregate->call_context->tmpcontext->ecxt_per_tuple_memory;
-	MemoryContext old = MemoryContextSwitchTo(temp);
-
-	for (int i = 0; i < n; i++)
+	Assert(aggregate->kernel == NULL);
+	for (int arg = 0; arg < aggregate->nargs; arg++)
 	{
-		for (int arg = 0; arg < aggregate->nargs; arg++)
-		{
-			aggregate->call->args[arg + 1].value = inputs[arg].values[at[i]];
-			aggregate->call->args[arg + 1].isnull = inputs[arg].nulls[at[i]];
-		}
-		call_transition(aggregate, (CalledState *) (states[one ? 0 : i] + offset));
-		/* values of many rows may be large; what a row leaves behind goes before it adds up */
-		if (MemoryContextMemAllocated(temp, false) > 1024 * 1024)
-			MemoryContextReset(temp);
+		aggregate->call->args[arg + 1].value = inputs[arg].values[at];
+		aggregate->call->args[arg + 1].isnull = inputs[arg].nulls[at];
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(temp);
+	call_transition(aggregate, (CalledState *) state);
 }
 
 void
 vdb_aggregate_add(VdbAggregate *aggregate, char **states, Size offset, bool one,
 				  const VdbInput *inputs, const uint16 *at, int n)
 {
-	if (aggregate->kernel == NULL)
-		call_rows(aggregate, states, offset, one, inputs, at, n);
-	else if (one)
+	Assert(aggregate->kernel != NULL);
+	if (one)
 		aggregate->kernel->add_one(states[0] + offset, inputs, at, n);
 	else
 		aggregate->kernel->add(states, offset, inputs, at, n);

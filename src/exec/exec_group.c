@@ -15,7 +15,7 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
+#include "access/detoast.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/datum.h"
@@ -62,15 +62,17 @@ struct VdbGroups
 	Size		states_at;
 	Size		group_bytes;
 	MemoryContext context;
+	MemoryContext scratch;
 	VdbGroupInit init;
 	void	   *init_arg;
 	struct groups_hash *table;		/* NULL until needed */
-	MemoryContext table_context;
 	VdbGroup   *first;
 	VdbGroup   *last;
 	uint64		count;
 	const VdbInput *inputs;			/* the row looked up: column values by 'row' */
 	int			row;
+	uint16		memo_row[VDB_MEMO_SLOTS];	/* a row of the inputs by the hash of its bits */
+	VdbGroup   *memo_group[VDB_MEMO_SLOTS];
 };
 
 static bool probe_equals(VdbGroups *groups, const VdbGroup *group);
@@ -157,7 +159,7 @@ make_key(GroupKey *key, const VdbGroupColumn *column)
 
 VdbGroups *
 vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
-				  MemoryContext context, VdbGroupInit init, void *init_arg)
+				  MemoryContext context, MemoryContext scratch, VdbGroupInit init, void *init_arg)
 {
 	VdbGroups  *groups = palloc0(sizeof(VdbGroups));
 
@@ -177,6 +179,7 @@ vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
 	groups->nulls_at = groups->states_at + MAXALIGN(state_bytes);
 	groups->group_bytes = groups->nulls_at + sizeof(bool) * ncolumns;
 	groups->context = context;
+	groups->scratch = scratch;
 	groups->init = init;
 	groups->init_arg = init_arg;
 	return groups;
@@ -188,6 +191,7 @@ vdb_groups_reset(VdbGroups *groups)
 	groups->table = NULL;			/* its memory went with the context */
 	groups->first = groups->last = NULL;
 	groups->count = 0;
+	groups->inputs = NULL;			/* nor are the groups there that rows had */
 }
 
 /* ---- a group's parts ---- */
@@ -263,7 +267,25 @@ hash_value(GroupKey *key, Datum value)
 	}
 }
 
-/* a: as stored in a group, never toasted; b: as it came */
+/* The same image is the same value; so a compressed key need not be decompressed where rows bring it again as it is. */
+static bool
+same_as_stored(const struct varlena *stored, Datum value)
+{
+	struct varlena *image;
+	bool		same;
+
+	if (!VARATT_IS_COMPRESSED(stored))
+		return vdb_same_bytes(value, stored);
+	if (VARSIZE_ANY(DatumGetPointer(value)) == VARSIZE(stored) &&
+		memcmp(DatumGetPointer(value), stored, VARSIZE(stored)) == 0)
+		return true;
+	image = pg_detoast_datum_packed(unconstify(struct varlena *, stored));
+	same = vdb_same_bytes(value, image);
+	pfree(image);
+	return same;
+}
+
+/* a: as stored in a group, perhaps compressed; b: as it came */
 static bool
 values_equal(GroupKey *key, Datum a, Datum b)
 {
@@ -272,7 +294,7 @@ values_equal(GroupKey *key, Datum a, Datum b)
 		case KEY_BITS:
 			return (((uint64) a ^ (uint64) b) & key->mask) == 0;
 		case KEY_BYTES:
-			return vdb_same_bytes(b, (struct varlena *) DatumGetPointer(a));
+			return same_as_stored((struct varlena *) DatumGetPointer(a), b);
 		default:
 			return DatumGetBool(FunctionCall2Coll(&key->equal, key->collation, a, b));
 	}
@@ -312,7 +334,7 @@ probe_hash(VdbGroups *groups)
 	return murmurhash32(hash);
 }
 
-/* A copy that lives in the group: varlenas without compression. */
+/* A copy that lives in the group; what is compressed stays so, in memory and in what is handed up. */
 static Datum
 keep_value(const GroupKey *key, Datum value)
 {
@@ -322,8 +344,8 @@ keep_value(const GroupKey *key, Datum value)
 	{
 		struct varlena *image = (struct varlena *) DatumGetPointer(value);
 
-		if (VARATT_IS_COMPRESSED(image) || VARATT_IS_EXTERNAL(image))
-			return PointerGetDatum(pg_detoast_datum_copy(image));
+		if (VARATT_IS_EXTERNAL(image))
+			return PointerGetDatum(detoast_external_attr(image));
 	}
 	return datumCopy(value, false, key->typlen);
 }
@@ -410,29 +432,47 @@ vdb_groups_only(VdbGroups *groups)
 }
 
 void
-vdb_groups_find(VdbGroups *groups, const VdbInput *inputs, const uint16 *at, int n,
-				VdbGroup **found)
+vdb_groups_begin(VdbGroups *groups, const VdbInput *inputs)
 {
-	uint16		memo[VDB_MEMO_SLOTS];
+	groups->inputs = inputs;
+	memset(groups->memo_row, 0xFF, sizeof(groups->memo_row));
+}
+
+/* The group of the inputs' row; 'scratch' is the current memory context. */
+static VdbGroup *
+find_row(VdbGroups *groups, int row)
+{
+	uint32		slot = memo_slot(groups->inputs, groups->nkeys, row);
+	uint16		other = groups->memo_row[slot];
 
 	StaticAssertDecl(VDB_MEMO_SLOTS == 1 << 8, "memo_slot gives 8 bits");
-	Assert(n <= VDB_LB_ROWS);
-	memset(memo, 0xFF, sizeof(memo));
-	groups->inputs = inputs;
-	for (int i = 0; i < n; i++)
+	if (other == VDB_MEMO_NONE || !same_bits(groups->inputs, groups->nkeys, row, other))
 	{
-		uint32		slot = memo_slot(inputs, groups->nkeys, at[i]);
-		uint16		other = memo[slot];
-
-		if (other != VDB_MEMO_NONE &&
-			same_bits(inputs, groups->nkeys, at[i], at[other]))
-		{
-			found[i] = found[other];
-			continue;
-		}
-		groups->row = at[i];
-		found[i] = find_by_value(groups);
-		memo[slot] = (uint16) i;
+		groups->row = row;
+		groups->memo_group[slot] = find_by_value(groups);
+		groups->memo_row[slot] = (uint16) row;
+		vdb_scratch_trim(groups->scratch);
 	}
-	groups->inputs = NULL;
+	return groups->memo_group[slot];
+}
+
+int
+vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limit, VdbGroup **found)
+{
+	MemoryContext old = MemoryContextSwitchTo(groups->scratch);
+	bool		full = false;
+	int			i = 0;
+
+	Assert(n > 0 && n <= VDB_LB_ROWS && groups->inputs != NULL);
+	while (i < n && !full)
+	{
+		uint64		count = groups->count;
+
+		found[i] = find_row(groups, at[i]);
+		i++;
+		full = groups->count != count &&
+			MemoryContextMemAllocated(groups->context, true) > limit;
+	}
+	MemoryContextSwitchTo(old);
+	return i;
 }

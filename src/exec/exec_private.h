@@ -14,6 +14,7 @@
 
 #include "lib/ilist.h"
 #include "port/atomics.h"
+#include "utils/memutils.h"
 
 #include "exec/exec.h"
 
@@ -175,6 +176,16 @@ vdb_memo_look(VdbMemo *memo, const VdbInput *input, int row)
 	return -1;
 }
 
+/* Functions of types and aggregates may leave memory behind: it is freed before it adds up, within a slice too. */
+#define VDB_SCRATCH_BYTES	(1024 * 1024)
+
+static inline void
+vdb_scratch_trim(MemoryContext scratch)
+{
+	if (MemoryContextMemAllocated(scratch, false) > VDB_SCRATCH_BYTES)
+		MemoryContextReset(scratch);
+}
+
 /* ---- groups (exec_group.c) ---- */
 
 /*
@@ -201,14 +212,21 @@ typedef struct VdbGroupColumn
 
 /*
  * An empty set.  Those with an equality operator come first in columns[].  Groups live in 'context', which the caller owns
- * and resets before vdb_groups_reset.  The set itself lives in the current memory context.
+ * and resets before vdb_groups_reset.  The types' functions are called in 'scratch', which is trimmed here and
+ * otherwise the caller's to reset.  The set itself lives in the current memory context.
  */
-extern VdbGroups *vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
-									MemoryContext context, VdbGroupInit init, void *init_arg);
+extern VdbGroups *vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes, MemoryContext context,
+									MemoryContext scratch, VdbGroupInit init, void *init_arg);
 extern void vdb_groups_reset(VdbGroups *groups);
 
-/* The group of each row at[0..n), n <= VDB_LB_ROWS; made if it is new.  Calls the types' functions in the current memory context. */
-extern void vdb_groups_find(VdbGroups *groups, const VdbInput *inputs, const uint16 *at, int n, VdbGroup **found);
+/* From here on rows are those of these inputs; to be called again whenever their values change, and after a reset. */
+extern void vdb_groups_begin(VdbGroups *groups, const VdbInput *inputs);
+
+/*
+ * The group of each row at[0..n), n <= VDB_LB_ROWS; made if it is new.  Stops after a row whose group takes the context
+ * over the limit.  Number of rows found, at least 1.
+ */
+extern int	vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limit, VdbGroup **found);
 
 /* For a set without columns: its only group. */
 extern VdbGroup *vdb_groups_only(VdbGroups *groups);
@@ -250,11 +268,14 @@ extern bool vdb_aggregate_vectorised(const VdbAggregate *aggregate);
 extern void vdb_aggregate_init(VdbAggregate *aggregate, char *state);	/* state: zeroed */
 
 /*
- * Take in rows at[0..n) of the inputs (its arguments); states[i] + offset is the state of row i's group.  With 'one' they
- * are all of states[0]'s.
+ * By a kernel: take in rows at[0..n) of the inputs (its arguments); states[i] + offset is the state of row i's group.  With
+ * 'one' they are all of states[0]'s.
  */
 extern void vdb_aggregate_add(VdbAggregate *aggregate, char **states, Size offset, bool one,
 							  const VdbInput *inputs, const uint16 *at, int n);
+
+/* Without one: take in the row at 'at'.  The transition function runs in the current memory context, and may leave things there. */
+extern void vdb_aggregate_call(VdbAggregate *aggregate, char *state, const VdbInput *inputs, int at);
 
 /* The partial result, as core's Agg node hands it to its other half; palloc'd or in the state, if by reference. */
 extern Datum vdb_aggregate_result(VdbAggregate *aggregate, char *state, bool *isnull);
