@@ -1,0 +1,40 @@
+-- Comparands that fail, behind clauses that let no row pass: nothing may be evaluated before a row reaches it.
+CREATE TABLE t (id int, x int, s text, ts timestamp);
+CREATE TABLE none (x int);
+INSERT INTO t SELECT i, i % 100, 's' || i, timestamp '2024-01-01' + i * interval '1 hour' FROM generate_series(1, 1000) i;
+-- move
+INSERT INTO t SELECT i, i % 100, 's' || i, timestamp '2024-01-01' + i * interval '1 hour' FROM generate_series(1001, 1500) i;
+ANALYZE t;
+CREATE FUNCTION fails(int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE EXCEPTION 'evaluated %', $1; END $$;
+CREATE FUNCTION fails_immutable(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE EXCEPTION 'evaluated %', $1; END $$;
+CREATE DOMAIN small AS int CHECK (VALUE < 10);
+CREATE DOMAIN noisy AS int CHECK (fails(VALUE) > 0);
+PREPARE p(int) AS SELECT count(*) FROM t WHERE id < 0 AND x = 1 / $1;
+PREPARE d(int) AS SELECT count(*) FROM t WHERE id < 0 AND x = $1::small;
+-- queries
+SELECT count(*) FROM t WHERE id < 0 AND x = (SELECT 1 / count(*) FROM none);
+SELECT count(*) FROM t WHERE id > 0 AND x = (SELECT 1 / count(*) FROM none);
+SELECT count(*) FROM none WHERE x = (SELECT 1 / count(*) FROM none);
+SELECT count(*) FROM t WHERE id < 0 AND x = fails(1);
+SELECT count(*) FROM t WHERE id < 0 AND x > fails(1) AND x < fails(2);
+SELECT count(*) FROM t WHERE x = fails(1) AND id < 0;
+SELECT count(*) FROM t WHERE id = 5 AND x = fails(3);
+SELECT count(*) FROM t WHERE id < 0 OR x = fails(4);
+SELECT count(*) FROM t WHERE id IS NULL AND x = fails(1);
+SELECT count(*) FROM t WHERE id < 0 AND x = ANY (ARRAY[fails(1), 2]);
+SELECT count(*) FROM t WHERE CASE WHEN id < 0 THEN x = fails(1) ELSE false END;
+SELECT count(*) FROM none WHERE x = fails(1);
+SELECT count(*) FROM t WHERE id < 0 AND s = (SELECT s FROM t LIMIT (SELECT -count(*) - 1 FROM none));
+SELECT count(*) FROM t WHERE id < 0 AND s = (SELECT s FROM t WHERE id < 3);
+SELECT count(*) FROM t WHERE id < 0 AND ts > ('x' || (SELECT count(*) FROM none))::timestamp;
+SELECT count(*) FROM t WHERE id < 0 AND x = (SELECT count(*) + 100 FROM none)::int::small;
+EXECUTE p(0);
+EXECUTE d(50);
+SET plan_cache_mode = force_generic_plan;
+EXECUTE p(0);
+EXECUTE d(50);
+RESET plan_cache_mode;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM none WHERE id < 0 AND x = fails(1);
+SELECT l.* FROM generate_series(0, 2) y, LATERAL (SELECT count(*) FROM t WHERE id < 0 AND x = 1 / y) l;
+SELECT y, (SELECT count(*) FROM t WHERE id = y AND x = 10 / (y - 1)) FROM generate_series(-1, 0) y;
+SELECT count(*) FROM t WHERE id < 0 GROUP BY x HAVING max(x) = fails(1);
