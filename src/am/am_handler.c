@@ -81,11 +81,7 @@ get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 static bool
 satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
-	VdbVersion	version;
-
-	if (!vdb_table_peek(rel, vdb_tid_to_row(&slot->tts_tid), &version))
-		return false;
-	return vdb_row_visible(&version.hdr, &slot->tts_tid, RelationGetRelid(rel), snapshot);
+	return vdb_table_satisfies(rel, &slot->tts_tid, snapshot);
 }
 
 /* ---- changes ---- */

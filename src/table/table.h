@@ -101,13 +101,29 @@ extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe
 /* ---- one row by number (table_fetch.c) ---- */
 
 /*
+ * Does the snapshot ask what is so now, and so perhaps get another answer each time?  What such a one says of a row (also whom to
+ * wait for, in a dirty snapshot) must be found out when that row is given to the caller: not for a block of rows at once.
+ */
+static inline bool
+vdb_snapshot_of_now(const SnapshotData *snapshot)
+{
+	return snapshot->snapshot_type == SNAPSHOT_SELF || snapshot->snapshot_type == SNAPSHOT_DIRTY;
+}
+
+/*
  * The row visible to the snapshot into the slot.  all_dead (may be NULL): set if dead to everyone.
  * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for SNAPSHOT_DIRTY.
  * For SERIALIZABLE takes the predicate lock on the row and does the conflict-out check.
  */
 extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
 
-/* Only the header, copied (takes and releases the lock). */
+/* Does the snapshot see the version?  Judged under the row lock, whatever kind of snapshot it is; takes and releases the lock. */
+extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot);
+
+/*
+ * Only the header, copied (takes and releases the lock).  What is judged by it later is true of the moment of copying only if its xmin
+ * had ended by then: README.md, "The header and the moment".
+ */
 extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 
 /* Is there a version with this number, dead or alive?  For VACUUM's index callback: cheap. */
@@ -228,6 +244,7 @@ extern void vdb_batch_set_check(VdbBatch *batch);
 /*
  * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with deadness[]
  * filled (index builds, ANALYZE, copying).  Returns nrows.  For SERIALIZABLE snapshots does conflict-out checks.
+ * ERROR for a snapshot of now: read the block with SnapshotAny, then each row by vdb_table_fetch.
  */
 extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, TransactionId oldest_xmin, bool keep_dead);
 

@@ -18,6 +18,7 @@
 #include "storage/predicate.h"
 #include "utils/snapmgr.h"
 
+#include "base/vdb_stop_point.h"
 #include "table/table.h"
 #include "table/table_version.h"
 
@@ -93,6 +94,7 @@ typedef struct FetchState
 	bool		found;
 	bool		visible;
 	bool		dead;
+	bool		striped;
 	VdbStub		stub;
 	bool		has_stub;
 	BlockNumber first_page;			/* flash */
@@ -195,14 +197,73 @@ store_result(Relation rel, FetchState *fs, VdbStripe *stripe, TupleTableSlot *sl
 	slot->tts_tableOid = RelationGetRelid(rel);
 }
 
+/* Find out where the row is, and take from there what needs the row lock. */
+static void
+look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+	 bool want_dead, FetchState *fs)
+{
+	VdbLogicalBlock lb = vdb_row_lb(row);
+	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+
+	fs->found = fs->visible = fs->dead = fs->has_stub = false;
+	LWLockAcquire(lock, LW_SHARED);
+	vdb_map_lookup(ref, lb, &fs->version.extent);
+	fs->striped = fs->version.extent.kind == VDB_EXTENT_STRIPE;
+	if (fs->version.extent.kind == VDB_EXTENT_SEGMENT)
+		fetch_scm(rel, ref, row, snapshot, want_dead, fs);
+	else if (fs->striped)
+		note_striped(ref, row, fs);
+	LWLockRelease(lock);
+}
+
+/*
+ * May the stub be older than the commit that made the row visible?  Only the inserter can
+ * have changed the row before that: deleted it, say, so that nobody ever was to see it.
+ */
+static bool
+stub_may_be_early(const FetchState *fs, Snapshot snapshot)
+{
+	if (!fs->striped || !fs->visible || !(fs->meta_flags & VDB_STRIPE_UNSETTLED))
+		return false;
+	switch (snapshot->snapshot_type)
+	{
+		case SNAPSHOT_SELF:
+			return true;
+		case SNAPSHOT_DIRTY:
+			return !TransactionIdIsValid(snapshot->xmin);	/* still running: it does count */
+		default:
+			return false;
+	}
+}
+
+/*
+ * The row as the snapshot judges it; the stripe is returned if it lies in one.  A striped row
+ * is judged after unlocking.  Where its stub may have been taken too early, one more
+ * look is enough: xmin has committed by now (or is ours).  README.md, "The header and the moment".
+ */
+static VdbStripe *
+look_and_judge(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+			   bool want_dead, FetchState *fs)
+{
+	VdbStripe  *stripe = NULL;
+
+	look(rel, ref, row, snapshot, want_dead, fs);
+	VDB_STOP_POINT("table-fetch-looked");
+	if (fs->found && fs->striped)
+		stripe = judge_striped(rel, ref, row, snapshot, want_dead, fs);
+	if (!stub_may_be_early(fs, snapshot))
+		return stripe;
+	vdb_stripe_release(stripe);
+	look(rel, ref, row, snapshot, want_dead, fs);
+	return fs->found ? judge_striped(rel, ref, row, snapshot, want_dead, fs) : NULL;
+}
+
 bool
 vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot,
 				bool *all_dead)
 {
 	VdbTableRef ref;
-	VdbLogicalBlock lb = vdb_row_lb(row);
-	LWLock	   *lock;
-	VdbStripe  *stripe = NULL;
+	VdbStripe  *stripe;
 	ItemPointerData tid;
 	FetchState	fs;
 
@@ -213,7 +274,8 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
 	}
-	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref) || lb >= vdb_map_limit(&ref))
+	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref) ||
+		vdb_row_lb(row) >= vdb_map_limit(&ref))
 	{
 		if (all_dead)
 			*all_dead = true;
@@ -224,18 +286,7 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 	vdb_row_to_tid(row, &tid);
 	PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 
-	fs.found = fs.visible = fs.dead = fs.has_stub = false;
-	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, lb));
-	LWLockAcquire(lock, LW_SHARED);
-	vdb_map_lookup(&ref, lb, &fs.version.extent);
-	if (fs.version.extent.kind == VDB_EXTENT_SEGMENT)
-		fetch_scm(rel, &ref, row, snapshot, all_dead != NULL, &fs);
-	else if (fs.version.extent.kind == VDB_EXTENT_STRIPE)
-		note_striped(&ref, row, &fs);
-	LWLockRelease(lock);
-
-	if (fs.found && fs.version.extent.kind == VDB_EXTENT_STRIPE)
-		stripe = judge_striped(rel, &ref, row, snapshot, all_dead != NULL, &fs);
+	stripe = look_and_judge(rel, &ref, row, snapshot, all_dead != NULL, &fs);
 	if (fs.found)
 		vdb_conflict_out(rel, fs.visible, &fs.version, snapshot);
 	if (fs.visible)
@@ -245,6 +296,25 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 	if (all_dead)
 		*all_dead = fs.dead || !fs.found;
 	return fs.visible;
+}
+
+bool
+vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot)
+{
+	VdbTableRef ref;
+	VdbVersion	version;
+	VdbRowNumber row = vdb_tid_to_row(tid);
+	LWLock	   *lock;
+	bool		visible;
+
+	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
+		return false;
+	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, vdb_row_lb(row)));
+	LWLockAcquire(lock, LW_SHARED);
+	visible = vdb_table_version(rel, &ref, row, &version) &&
+		vdb_row_visible(&version.hdr, tid, RelationGetRelid(rel), snapshot);
+	LWLockRelease(lock);
+	return visible;
 }
 
 bool
