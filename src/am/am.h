@@ -28,6 +28,7 @@ typedef struct VdbScan
 	int64		limit;
 	int			row;				/* index in the batch of the row last returned */
 	bool		loaded;				/* the batch holds lb */
+	bool		of_now;				/* vdb_snapshot_of_now: its rows are judged one by one */
 	int64		unit_end;			/* parallel: end of the run of blocks in hand */
 	uint16		first_index;		/* TID range: bounds inside the first and last block */
 	uint16		last_index;

@@ -63,6 +63,7 @@ vdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
 	scan->base.rs_nkeys = nkeys;
 	scan->base.rs_flags = flags;
 	scan->base.rs_parallel = pscan;
+	scan->of_now = snapshot != NULL && vdb_snapshot_of_now(snapshot);
 	if (nkeys > 0)
 	{
 		scan->base.rs_key = palloc(sizeof(ScanKeyData) * nkeys);
@@ -170,12 +171,34 @@ vdb_scan_batch(VdbScan *scan)
 	return scan->batch;
 }
 
+/* The rows that the snapshot sees; of a snapshot of now: all there are, for give_row to judge. */
 static void
 load_block(VdbScan *scan)
 {
-	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, scan->base.rs_snapshot,
+	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb,
+				   scan->of_now ? SnapshotAny : scan->base.rs_snapshot,
 				   InvalidTransactionId, false);
 	scan->loaded = true;
+}
+
+/*
+ * A snapshot of now has come to the end of a block.  Have more rows been stored in it?  An update may
+ * have put a row that we were about to see behind those we knew of.  True: there
+ * are some, and scan->row is before the first.
+ */
+static bool
+block_has_grown(VdbScan *scan)
+{
+	VdbBatch   *batch = scan->batch;
+	int			known = batch->nrows > 0 ? batch->index[batch->nrows - 1] : VDB_LB_ROWS;
+
+	if (batch->place != VDB_PLACE_SCM || known >= VDB_LB_ROWS - 1)
+		return false;
+	load_block(scan);
+	scan->row = 0;
+	while (scan->row < batch->nrows && batch->index[scan->row] <= known)
+		scan->row++;
+	return scan->row-- < batch->nrows;
 }
 
 /* Move one row; false at the end of that direction. */
@@ -189,6 +212,8 @@ scan_move(VdbScan *scan, bool forward)
 			scan->row += forward ? 1 : -1;
 			if (scan->row >= 0 && scan->row < scan->batch->nrows)
 				return true;
+			if (scan->of_now && forward && block_has_grown(scan))
+				continue;
 			scan->loaded = false;
 		}
 		if ((forward ? vdb_scan_next_block(scan) : previous_block(scan)) < 0)
@@ -196,6 +221,24 @@ scan_move(VdbScan *scan, bool forward)
 		load_block(scan);
 		scan->row = forward ? -1 : scan->batch->nrows;
 	}
+}
+
+/*
+ * Put the row that the scan has moved to into the slot.  False: a snapshot of now does not see it; it is
+ * judged here, so that what a dirty snapshot says of whom to wait for is about this row.
+ */
+static bool
+give_row(VdbScan *scan, TupleTableSlot *slot)
+{
+	if (likely(!scan->of_now))
+	{
+		vdb_batch_slot(scan->batch, scan->row, slot);
+		return true;
+	}
+	CHECK_FOR_INTERRUPTS();
+	return vdb_table_fetch(scan->base.rs_rd,
+						   vdb_row_make(scan->batch->lb, scan->batch->index[scan->row]),
+						   scan->base.rs_snapshot, slot, NULL);
 }
 
 /* Scan keys: rare, but the contract. */
@@ -238,7 +281,8 @@ vdb_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlo
 		return !TTS_EMPTY(slot);
 	while (scan_move(scan, forward))
 	{
-		vdb_batch_slot(scan->batch, scan->row, slot);
+		if (!give_row(scan, slot))
+			continue;
 		if (scan->base.rs_nkeys > 0 && !keys_match(scan, slot))
 			continue;
 		pgstat_count_heap_getnext(sscan->rs_rd);
@@ -294,9 +338,8 @@ vdb_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, Tupl
 
 	while (scan_move(scan, ScanDirectionIsForward(direction)))
 	{
-		if (!in_tidrange(scan))
+		if (!in_tidrange(scan) || !give_row(scan, slot))
 			continue;
-		vdb_batch_slot(scan->batch, scan->row, slot);
 		pgstat_count_heap_getnext(sscan->rs_rd);
 		return true;
 	}

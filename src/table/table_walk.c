@@ -519,6 +519,9 @@ read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 	LWLock	   *lock;
 
 	CHECK_FOR_INTERRUPTS();
+	if (req->snapshot != NULL && unlikely(vdb_snapshot_of_now(req->snapshot)))
+		elog(ERROR, "a block of table \"%s\" cannot be read by a snapshot of type %d",
+			 RelationGetRelationName(batch->rel), (int) req->snapshot->snapshot_type);
 	batch_drop_stripe(batch);
 	MemoryContextReset(batch->context);
 	batch->nrows = 0;
