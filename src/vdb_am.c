@@ -5,7 +5,7 @@
  *
  * Without shared_preload_libraries only the settings are defined, so that
  * CREATE EXTENSION can load the library and its functions can say what is
- * missing (vdb_require_preload).
+ * missing (vdb_require_preload).  pg_upgrade's servers refuse to load it then.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,11 @@ _PG_init(void)
 {
 	vdb_guc_init();
 	if (!process_shared_preload_libraries_in_progress)
+	{
+		if (IsBinaryUpgrade)
+			vdb_require_preload();	/* let pg_upgrade's check of libraries find it */
 		return;
+	}
 	vdb_shmem_init();
 	vdb_scm_init();
 	vdb_visible_init();

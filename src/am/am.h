@@ -111,6 +111,13 @@ extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessSt
 /* ---- utility statements (am_utility.c) ---- */
 extern void vdb_utility_init(void);
 
+/* ---- publications and logical slots (am_publish.c) ---- */
+extern void vdb_publish_check(Node *stmt);
+extern void vdb_publish_init(void);
+
+/* ---- pg_upgrade (am_upgrade.c) ---- */
+extern void vdb_upgrade_settle(void);
+
 extern void vdb_am_init(void);		/* _PG_init */
 
 #endif							/* VDB_AM_H */

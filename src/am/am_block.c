@@ -373,6 +373,7 @@ restrain_bitmaps(PlanState *node, void *context)
 static void
 vdb_executor_start(QueryDesc *query, int eflags)
 {
+	vdb_upgrade_settle();
 	if (previous_executor_start)
 		previous_executor_start(query, eflags);
 	else

@@ -46,12 +46,13 @@ vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persiste
 	VdbTableKey key;
 
 	vdb_require_preload();
-	pool = vdb_pool_open();
+	/* pg_upgrade's new cluster: the pool comes later, and fits */
+	pool = IsBinaryUpgrade ? NULL : vdb_pool_open();
 	key.spc = newrnode->spcOid == MyDatabaseTableSpace ? InvalidOid : newrnode->spcOid;
 	key.relnode = newrnode->relNumber;
 	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) ProcNumberForTempRelations() : -1;
 	/* a drop leaves early where a collector is at it: then we help */
-	while (vdb_map_table_drop_key(pool, &key))
+	while (pool != NULL && vdb_map_table_drop_key(pool, &key))
 		CHECK_FOR_INTERRUPTS();
 
 	vdb_pages_create(rel, newrnode, persistence);

@@ -108,10 +108,16 @@ bool
 vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 {
 	/* first the pool: locking it may process invalidations, which free the cache */
-	VdbPool    *pool = vdb_pool_open();
-	VdbTableCache *cache = table_cache(rel);
+	VdbPool    *pool = IsBinaryUpgrade ? vdb_pool_try_open() : vdb_pool_open();
+	VdbTableCache *cache;
 	VdbTableKey key;
 
+	/* pg_upgrade's new cluster, whose pool isn't there yet: see am_upgrade.c */
+	if (pool == NULL && !create)
+		return false;
+	if (pool == NULL)
+		pool = vdb_pool_open();
+	cache = table_cache(rel);
 	if (cache->found && cache->ref.pool == pool && vdb_map_table_valid(&cache->ref))
 	{
 		*ref = cache->ref;

@@ -35,34 +35,6 @@ sub pool_has
 
 sub pid_of { return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$_[0]'"); }
 
-# State and parent of a process; nothing if it is gone.
-sub stat_of
-{
-	my ($pid) = @_;
-	open(my $f, '<', "/proc/$pid/stat") or return ('', 0);
-	my $line = <$f> // '';
-	return $line =~ /^\d+ \(.*\) (\S) (\d+) /s ? ($1, $2) : ('', 0);
-}
-
-# SIGKILL to the postmaster and all its children, none of which gets to write anything any more.
-sub kill_all
-{
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	kill 'STOP', $postmaster;
-	my @victims = grep { (stat_of($_))[1] == $postmaster } map { m{(\d+)} } glob('/proc/[0-9]*');
-	push @victims, $postmaster;
-	kill 'KILL', @victims;
-	for (1 .. 500)
-	{
-		last unless grep { (stat_of($_))[0] =~ /^[^Z]$/ } @victims;
-		select(undef, undef, undef, 0.02);
-	}
-	unlink $node->data_dir . '/postmaster.pid';
-	unlink glob($node->host . '/.s.PGSQL.' . $node->port . '*');
-	$node->_update_pid(0);
-	return;
-}
-
 # Have some transaction with every id up to and including $xid, so that all of them are known as committed.
 sub burn_to
 {
@@ -105,7 +77,7 @@ sub lose
 		  . "SELECT pg_current_xact_id()::text; COMMIT");
 	is(session_query($s, "SELECT count(*) FROM (SELECT v FROM scm UNION ALL SELECT v FROM flash) x WHERE v = 'lost-$mark'"), '4', "$label: it was there");
 	is(session_query($s, 'SELECT pg_current_wal_flush_lsn()'), $before, "$label: nothing flushed its WAL");
-	kill_all();
+	kill_all($node);
 	ok(pool_has("lost-$mark"), "$label: the pool has kept its bytes");
 	end_session($s);
 	return $xid;
@@ -125,8 +97,8 @@ my %how = (
 	'1 at once' => sub { $node->start; },
 	'2 a clean restart in between' => sub { $node->start; $node->stop('fast'); $node->start; },
 	'3 a run that stores nothing' => sub { my ($xid) = @_; $node->start; burn_to($xid + 5); $node->stop('fast'); $node->start; },
-	'4 a run that stores nothing and crashes' => sub { my ($xid) = @_; $node->start; burn_to($xid + 5); $node->safe_psql('postgres', 'CHECKPOINT'); kill_all(); $node->start; },
-	'5 two runs that store nothing' => sub { my ($xid) = @_; $node->start; $node->stop('fast'); $node->start; burn_to($xid + 5); kill_all(); $node->start; });
+	'4 a run that stores nothing and crashes' => sub { my ($xid) = @_; $node->start; burn_to($xid + 5); $node->safe_psql('postgres', 'CHECKPOINT'); kill_all($node); $node->start; },
+	'5 two runs that store nothing' => sub { my ($xid) = @_; $node->start; $node->stop('fast'); $node->start; burn_to($xid + 5); kill_all($node); $node->start; });
 
 for my $label (sort keys %how)
 {

@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(am has_vdb new_node prepare_db digest migrate verify_ok error_of start_session
-  session_query end_session same_by_index flush_wal slowness patience);
+  session_query end_session same_by_index flush_wal kill_all slowness patience);
 
 # Limits stretch with the load of the machine, at the moment they are asked: see test/lib/patience.py.
 sub slowness
@@ -177,6 +177,35 @@ sub end_session
 	kill 'KILL', $s->{pid} unless IO::Select->new($s->{from})->can_read(patience(10));
 	close $s->{from};
 	waitpid($s->{pid}, 0);
+	return;
+}
+
+# State and parent of a process; nothing if it is gone.
+sub stat_of
+{
+	my ($pid) = @_;
+	open(my $f, '<', "/proc/$pid/stat") or return ('', 0);
+	my $line = <$f> // '';
+	return $line =~ /^\d+ \(.*\) (\S) (\d+) /s ? ($1, $2) : ('', 0);
+}
+
+# SIGKILL to the postmaster and all its children, none of which gets to write anything any more.
+sub kill_all
+{
+	my ($node) = @_;
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	kill 'STOP', $postmaster;
+	my @victims = grep { (stat_of($_))[1] == $postmaster } map { m{(\d+)} } glob('/proc/[0-9]*');
+	push @victims, $postmaster;
+	kill 'KILL', @victims;
+	for (1 .. 500)
+	{
+		last unless grep { (stat_of($_))[0] =~ /^[^Z]$/ } @victims;
+		select(undef, undef, undef, 0.02);
+	}
+	unlink $node->data_dir . '/postmaster.pid';
+	unlink glob($node->host . '/.s.PGSQL.' . $node->port . '*');
+	$node->_update_pid(0);
 	return;
 }
 
