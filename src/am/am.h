@@ -112,6 +112,7 @@ extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessSt
 extern void vdb_utility_init(void);
 
 /* ---- publications and logical slots (am_publish.c) ---- */
+extern bool vdb_publish_concerns(Node *stmt);
 extern void vdb_publish_check(Node *stmt);
 extern void vdb_publish_init(void);
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "access/tableam.h"
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
@@ -188,6 +189,7 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	Oid			alone = database_wanted_alone(pstmt->utilityStmt);
+	Node	   *publishing = vdb_publish_concerns(pstmt->utilityStmt) ? pstmt->utilityStmt : NULL;
 
 	if (OidIsValid(alone))
 		vdb_migrate_leave(alone);
@@ -204,6 +206,8 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		previous_utility(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	if (publishing != NULL)
+		vdb_publish_check(publishing);
 }
 
 void

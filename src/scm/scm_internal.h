@@ -143,6 +143,11 @@ extern void vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
 extern void vdb_incarnation_attach(VdbPool *pool);
 extern void vdb_incarnation_require_history(VdbPool *pool);
 
+/* ---- scm_decode.c ---- */
+struct LogicalDecodingContext;
+struct XLogRecordBuffer;
+extern void vdb_scm_decode(struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
+
 /* ---- scm_sync.c ---- */
 extern bool vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted);
 extern void vdb_sync_now(const RelFileLocator *rnode, uint32 file);

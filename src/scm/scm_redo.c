@@ -417,7 +417,7 @@ static const RmgrData manager = {
 	.rm_startup = NULL,
 	.rm_cleanup = cleanup,
 	.rm_mask = NULL,
-	.rm_decode = NULL,
+	.rm_decode = vdb_scm_decode,
 };
 
 /* _PG_init, while preloading: resource manager and back end of stores. */
