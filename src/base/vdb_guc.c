@@ -28,6 +28,7 @@ bool		vdb_enable_aggregate = true;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
 bool		vdb_ignore_lost_recoveries = false;
+int			vdb_max_databases = 64;
 int			vdb_migrate_after_ms = 10000;
 int			vdb_migrate_backlog_segments = 256;
 int			vdb_migrate_cost_delay_ms = 0;
@@ -175,6 +176,11 @@ vdb_guc_init(void)
 							 "Rows of transactions that a crash undid may appear.",
 							 &vdb_ignore_lost_recoveries, false,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)	/* later the server doesn't take it */
+		DefineCustomIntVariable("vdb.max_databases",
+								"Number of databases of the server that can use vdb_am.",
+								NULL, &vdb_max_databases, 64, 1, 10000,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	define_migration();
 	define_pool();
 	define_testing();

@@ -60,6 +60,14 @@ vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb
 	nregistered++;
 }
 
+/* Bytes of VdbShared, from a setting that can't change while the server runs. */
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(VdbShared, pools),
+					mul_size(vdb_max_databases, sizeof(VdbPoolShared)));
+}
+
 static void
 request_hook(void)
 {
@@ -67,14 +75,14 @@ request_hook(void)
 		prev_request_hook();
 
 	requested = true;
-	RequestAddinShmemSpace(MAXALIGN(sizeof(VdbShared)));
+	RequestAddinShmemSpace(MAXALIGN(shared_size()));
 	for (int i = 0; i < nregistered; i++)
 		RequestAddinShmemSpace(MAXALIGN(registered[i].size));
 	RequestNamedLWLockTranche("vdb_rows", VDB_ROW_LOCKS);
 	RequestNamedLWLockTranche("vdb_map", VDB_MAP_LOCKS);
 	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
 	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
-	RequestNamedLWLockTranche("vdb_alloc", VDB_MAX_POOLS);
+	RequestNamedLWLockTranche("vdb_alloc", vdb_max_databases);
 	RequestNamedLWLockTranche("vdb_pools", 1);
 	RequestNamedLWLockTranche("vdb_ends", 1);
 }
@@ -128,7 +136,8 @@ init_shared(void)
 	bool		found;
 	ControlFileData *control;
 
-	MemSet(vdb_shared, 0, sizeof(VdbShared));
+	MemSet(vdb_shared, 0, shared_size());
+	vdb_shared->max_pools = vdb_max_databases;
 
 	/* The server made and filled it before any start-up hook runs. */
 	control = ShmemInitStruct("Control File", sizeof(ControlFileData), &found);
@@ -149,7 +158,7 @@ init_shared(void)
 	vdb_shared->ends_lock = &GetNamedLWLockTranche("vdb_ends")->lock;
 	for (int i = 0; i < VDB_ROW_LOCKS; i++)
 		pg_atomic_init_u64(&vdb_shared->row_changes[i], 0);
-	for (int i = 0; i < VDB_MAX_POOLS; i++)
+	for (int i = 0; i < vdb_shared->max_pools; i++)
 		init_pool_slot(&vdb_shared->pools[i]);
 }
 
@@ -162,7 +171,7 @@ startup_hook(void)
 		prev_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	vdb_shared = ShmemInitStruct("vdb_am", sizeof(VdbShared), &found);
+	vdb_shared = ShmemInitStruct("vdb_am", shared_size(), &found);
 	if (!found)
 		init_shared();
 	for (int i = 0; i < nregistered; i++)

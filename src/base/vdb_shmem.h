@@ -25,7 +25,6 @@
 #define VDB_MAP_LOCKS		64
 #define VDB_OPEN_LOCKS		16
 #define VDB_CACHE_LOCKS		64
-#define VDB_MAX_POOLS		64		/* databases with a pool, per server */
 
 /* Counters of one pool; plain statistics, never relied upon. */
 typedef struct VdbPoolCounters
@@ -94,13 +93,14 @@ typedef struct VdbShared
 	pg_atomic_uint64 row_changes[VDB_ROW_LOCKS];	/* changes that listed the row lock; by its holder */
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
-	LWLockPadded *alloc_locks;		/* VDB_MAX_POOLS of them */
+	LWLockPadded *alloc_locks;		/* max_pools of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
 	LWLock	   *ends_lock;			/* whoever writes the file vdb_am.ends; nothing else is taken under it */
 	Latch	   *launcher_latch;
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
+	int			max_pools;			/* vdb.max_databases */
 	int			npools;
-	VdbPoolShared pools[VDB_MAX_POOLS];
+	VdbPoolShared pools[FLEXIBLE_ARRAY_MEMBER];	/* max_pools of them */
 } VdbShared;
 
 extern PGDLLIMPORT VdbShared *vdb_shared;	/* NULL unless preloaded */

@@ -230,7 +230,7 @@ static void
 start_due_workers(TimestampTz *last)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Oid			due[VDB_MAX_POOLS];
+	Oid		   *due = palloc(vdb_shared->max_pools * sizeof(Oid));
 	int			ndue = 0;
 
 	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
@@ -246,6 +246,7 @@ start_due_workers(TimestampTz *last)
 	LWLockRelease(vdb_shared->pools_lock);
 	for (int i = 0; i < ndue; i++)
 		(void) start_worker(due[i], NULL);
+	pfree(due);
 }
 
 /* See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some seconds for us. */
@@ -271,7 +272,7 @@ vdb_migrate_leave(Oid db)
 void
 vdb_launcher_main(Datum arg)
 {
-	static TimestampTz last[VDB_MAX_POOLS];
+	TimestampTz *last;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -283,6 +284,7 @@ vdb_launcher_main(Datum arg)
 	LWLockRelease(vdb_shared->pools_lock);
 	before_shmem_exit(launcher_exit, 0);
 	list_databases();
+	last = MemoryContextAllocZero(TopMemoryContext, vdb_shared->max_pools * sizeof(TimestampTz));
 
 	for (;;)
 	{

@@ -219,19 +219,35 @@ find_slot(Oid db)
 	return NULL;
 }
 
-/* Give up the slots of databases that no longer exist. */
+/*
+ * Is the slot's pool no more, with its database or its extension?  A dropped
+ * relation's file is empty until the next checkpoint.
+ */
+static bool
+slot_is_dropped(Oid db, const RelFileLocator *rnode)
+{
+	return !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db)) ||
+		vdb_file_bytes(rnode, 0) <= 0;
+}
+
+/* Give up the slots of pools that no longer exist. */
 static void
 clear_dropped_slots(void)
 {
-	for (int i = 0; i < VDB_MAX_POOLS; i++)
+	for (int i = 0; i < vdb_shared->max_pools; i++)
 	{
 		VdbPoolShared *slot = &vdb_shared->pools[i];
-		Oid			db = slot->db;
+		RelFileLocator rnode;
+		Oid			db;
 
-		if (!OidIsValid(db) || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db)))
+		LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+		db = slot->db;
+		rnode = slot->rnode;
+		LWLockRelease(vdb_shared->pools_lock);
+		if (!OidIsValid(db) || !slot_is_dropped(db, &rnode))
 			continue;
 		LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
-		if (slot->db == db)
+		if (slot->db == db && RelFileLocatorEquals(slot->rnode, rnode))
 			slot->db = InvalidOid;
 		LWLockRelease(vdb_shared->pools_lock);
 	}
@@ -245,7 +261,7 @@ find_or_take_slot(Oid db)
 
 	if (slot == NULL)
 		slot = find_slot(InvalidOid);
-	if (slot == NULL && vdb_shared->npools < VDB_MAX_POOLS)
+	if (slot == NULL && vdb_shared->npools < vdb_shared->max_pools)
 		slot = &vdb_shared->pools[vdb_shared->npools++];
 	if (slot != NULL && slot->db != db)
 	{
@@ -270,7 +286,33 @@ fill_slot(VdbPool *pool, VdbPoolShared *slot)
 	LWLockRelease(pool->alloc_lock);
 }
 
-/* Find or make the slot.  ERROR: too many pools in this server. */
+/*
+ * Find or take this database's slot; pools_lock is held exclusive on return.
+ * ERROR: too many databases.
+ */
+static VdbPoolShared *
+lock_slot(void)
+{
+	VdbPoolShared *slot;
+
+	for (bool cleared = false;; cleared = true)
+	{
+		LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+		slot = find_or_take_slot(MyDatabaseId);
+		if (slot != NULL)
+			return slot;
+		LWLockRelease(vdb_shared->pools_lock);
+		if (cleared)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("too many databases use vdb_am"),
+					 errdetail("At most %d can, by the setting vdb.max_databases.",
+							   vdb_shared->max_pools),
+					 errhint("Raise vdb.max_databases and restart the server, or use DROP EXTENSION vdb_am in a database that does without.")));
+		clear_dropped_slots();
+	}
+}
+
 static void
 attach_slot(VdbPool *pool)
 {
@@ -280,23 +322,9 @@ attach_slot(VdbPool *pool)
 	for (uint32 block = 0; block < vdb_pool_total_blocks(pool); block += VDB_GROUP_BLOCKS)
 		(void) vdb_pool_pointer(pool, block + VDB_GROUP_MAP_BLOCK);
 
-	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
-	slot = find_or_take_slot(MyDatabaseId);
-	if (slot == NULL)
-	{
-		LWLockRelease(vdb_shared->pools_lock);
-		clear_dropped_slots();
-		LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
-		slot = find_or_take_slot(MyDatabaseId);
-	}
-	if (slot != NULL)
-		fill_slot(pool, slot);
+	slot = lock_slot();
+	fill_slot(pool, slot);
 	LWLockRelease(vdb_shared->pools_lock);
-	if (slot == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many databases use vdb_am"),
-				 errdetail("A server can have %d pools in use.", VDB_MAX_POOLS)));
 }
 
 /* ---- opening ---- */
@@ -575,6 +603,7 @@ vdb_pool_create(const RelFileLocator *rnode)
 	PG_TRY();
 	{
 		format_pool(pool);
+		attach_slot(pool);		/* say now if there is no room for another database */
 	}
 	PG_FINALLY();
 	{
