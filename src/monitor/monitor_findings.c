@@ -11,11 +11,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "nodes/pg_list.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
+#include "base/vdb_try.h"
 #include "monitor/monitor.h"
 
 #define VDB_MAX_FINDINGS	1000
@@ -124,38 +123,16 @@ error_is_final(const ErrorData *error)
 bool
 vdb_verify_try(VdbFindings *findings, const char *place, VdbVerifyWork work, void *arg)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool good = true;
+	ErrorData  *error = vdb_try(work, arg);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (error_is_final(error))
-			ReThrowError(error);
-		if (error->detail == NULL)
-			vdb_finding(findings, VDB_ERROR_FOUND, place, "%s", error->message);
-		else
-			vdb_finding(findings, VDB_ERROR_FOUND, place, "%s: %s", error->message, error->detail);
-		FreeErrorData(error);
-		good = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	return good;
+	if (error == NULL)
+		return true;
+	if (error_is_final(error))
+		ReThrowError(error);
+	if (error->detail == NULL)
+		vdb_finding(findings, VDB_ERROR_FOUND, place, "%s", error->message);
+	else
+		vdb_finding(findings, VDB_ERROR_FOUND, place, "%s: %s", error->message, error->detail);
+	FreeErrorData(error);
+	return false;
 }

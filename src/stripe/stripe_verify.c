@@ -12,12 +12,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
+#include "base/vdb_try.h"
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
@@ -177,41 +176,35 @@ verify_message(const VdbVerify *verify, VdbVerifyStep step, const ErrorData *err
 	return message.data;
 }
 
+/* A step and its object, for vdb_try. */
+typedef struct StepCall
+{
+	VdbVerifyStep step;
+	VdbVerify  *verify;
+} StepCall;
+
+static void
+call_step(void *arg)
+{
+	const StepCall *call = arg;
+
+	call->step(call->verify);
+}
+
 /* Run a step in a subtransaction; false: damage, reported. */
 static bool
 verify_step(VdbVerify *verify, VdbVerifyStep step)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool good = true;
+	StepCall	call = {step, verify};
+	ErrorData  *error = vdb_try(call_step, &call);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		step(verify);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (!error_is_damage(error))
-			ReThrowError(error);
-		verify->callback(verify->arg, verify_message(verify, step, error));
-		FreeErrorData(error);
-		good = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	return good;
+	if (error == NULL)
+		return true;
+	if (!error_is_damage(error))
+		ReThrowError(error);
+	verify->callback(verify->arg, verify_message(verify, step, error));
+	FreeErrorData(error);
+	return false;
 }
 
 void
