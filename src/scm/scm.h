@@ -93,6 +93,12 @@ extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
 /* Which allocation map a block's state stands in: blocks of one group cost a change one block together. */
 extern uint32 vdb_scm_group_of(VdbBlock block);
 
+/*
+ * The warning that the file could not grow, if this process still owes it: nobody is told while a lightweight lock is held.  Whoever
+ * has none calls it; nothing happens elsewhere.
+ */
+extern void vdb_scm_tell_of_growth(VdbPool *pool);
+
 extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
 extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 

@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "base/vdb_guc.h"
@@ -107,11 +108,21 @@ vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to)
 		vdb_change_format_map(change, vdb_group_map_block(no));
 }
 
-/* Extension failed for lack of space: say so, but not too often. */
-static void
-growth_failed(VdbPool *pool, uint32 total)
+/* A failure of growth that this process has yet to tell of. */
+static struct
 {
-	VdbPoolShared *shared = pool->shared;
+	int			error;				/* errno; 0: none */
+	uint32		segments;			/* that the pool has */
+} untold_failure;
+
+/*
+ * Extension failed for lack of space (errno says).  It is worth a warning now and then, which must
+ * wait until no lock is held: a client that doesn't read would hold up all who want it.
+ */
+static void
+growth_failed(VdbPoolShared *shared, uint32 total)
+{
+	int			error = errno;
 	TimestampTz now = GetCurrentTimestamp();
 
 	shared->grow_failed_at = now;
@@ -119,10 +130,24 @@ growth_failed(VdbPool *pool, uint32 total)
 		!TimestampDifferenceExceeds(shared->grow_warned_at, now, GROW_WARN_MS))
 		return;
 	shared->grow_warned_at = now;
+	untold_failure.error = error;
+	untold_failure.segments = total;
+}
+
+/* See scm.h. */
+void
+vdb_scm_tell_of_growth(VdbPool *pool)
+{
+	int			error = untold_failure.error;
+
+	if (likely(error == 0) || InterruptHoldoffCount > 0)
+		return;
+	untold_failure.error = 0;
+	errno = error;
 	ereport(WARNING,
 			(errcode(ERRCODE_DISK_FULL),
 			 errmsg("could not extend the pool \"%s\" beyond %u MB: %m",
-					pool->path, total / VDB_SEGMENTS_PER_MB),
+					pool->path, untold_failure.segments / VDB_SEGMENTS_PER_MB),
 			 errhint("Free space on its file system, or lower vdb.scm_size.")));
 }
 
@@ -160,7 +185,7 @@ grow(VdbPool *pool)
 		to = Min(to, from + VDB_POOL_INITIAL_SEGMENTS);
 		if (!vdb_file_extend(&pool->rnode, vdb_segment_block(to), false))
 		{
-			growth_failed(pool, from);
+			growth_failed(shared, from);
 			return false;
 		}
 	}
@@ -238,6 +263,7 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 	}
 	add_used(pool->shared, n);
 	LWLockRelease(pool->alloc_lock);
+	vdb_scm_tell_of_growth(pool);
 	return n;
 }
 
@@ -277,6 +303,7 @@ vdb_scm_reserve_block(VdbPool *pool, bool urgent)
 		shared->block_hint = no;
 	}
 	LWLockRelease(pool->alloc_lock);
+	vdb_scm_tell_of_growth(pool);
 	return block;
 }
 
