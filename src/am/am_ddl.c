@@ -31,6 +31,7 @@
 #include "utils/tuplesort.h"
 
 #include "am/am.h"
+#include "migrate/migrate.h"
 #include "pages/pages.h"
 #include "stripe/stripe.h"
 
@@ -56,6 +57,9 @@ vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persiste
 		CHECK_FOR_INTERRUPTS();
 
 	vdb_pages_create(rel, newrnode, persistence);
+	vdb_migrate_storage_made();
+	if (!RelFileLocatorEquals(rel->rd_locator, *newrnode))
+		vdb_migrate_storage_dropped();	/* TRUNCATE and the like: the old file goes */
 	*freeze_xid = RecentXmin;
 	*minmulti = GetOldestMultiXactId();
 }
@@ -132,6 +136,7 @@ vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 			CHECK_FOR_INTERRUPTS();
 		vdb_map_table_alias(&ref, &key);
 	}
+	vdb_migrate_storage_dropped();	/* one of the two, whatever comes of the transaction */
 	RelationDropStorage(rel);
 	smgrclose(dst);
 }

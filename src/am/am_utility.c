@@ -183,6 +183,15 @@ database_wanted_alone(Node *stmt)
 	return OidIsValid(db) && object_ownercheck(DatabaseRelationId, db, GetUserId()) ? db : InvalidOid;
 }
 
+/* Does the statement end a prepared transaction, which may have dropped tables? */
+static bool
+ends_prepared(Node *stmt)
+{
+	return IsA(stmt, TransactionStmt) &&
+		(((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED ||
+		 ((TransactionStmt *) stmt)->kind == TRANS_STMT_ROLLBACK_PREPARED);
+}
+
 static void
 vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					ProcessUtilityContext context, ParamListInfo params,
@@ -190,6 +199,7 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	Oid			alone = database_wanted_alone(pstmt->utilityStmt);
 	Node	   *publishing = vdb_publish_concerns(pstmt->utilityStmt) ? pstmt->utilityStmt : NULL;
+	bool		prepared = ends_prepared(pstmt->utilityStmt);
 
 	if (OidIsValid(alone))
 		vdb_migrate_leave(alone);
@@ -208,6 +218,8 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (publishing != NULL)
 		vdb_publish_check(publishing);
+	if (prepared)
+		vdb_migrate_wake_database(MyDatabaseId);
 }
 
 void

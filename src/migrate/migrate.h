@@ -123,12 +123,23 @@ extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key,
 
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
 extern int	vdb_migrate_collect(VdbPool *pool);
+
+/* Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its pool is known to this server run. */
 extern void vdb_migrate_wake(VdbPool *pool);
+extern void vdb_migrate_wake_database(Oid db);
+
+/*
+ * This transaction makes a vdb table's storage, or drops some: when it is over, and files are unlinked, the worker has space to free.
+ * DROP and what is dropped with other objects is noticed without this.
+ */
+extern void vdb_migrate_storage_made(void);
+extern void vdb_migrate_storage_dropped(void);
 
 /* A statement wants nobody to be connected to this database: ask its worker to end, and start none for some seconds. */
 extern void vdb_migrate_leave(Oid db);
 extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */
 extern void vdb_migrate_room_init(void);
+extern void vdb_migrate_wake_init(void);
 extern void vdb_migrate_debug_init(void);	/* executor hooks of vdb.debug_migrate */
 extern void vdb_migrate_init(void); /* _PG_init: launcher, make-room callback, hooks */
 extern PGDLLEXPORT void vdb_launcher_main(Datum arg);

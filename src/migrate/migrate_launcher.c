@@ -57,22 +57,6 @@ launcher_exit(int code, Datum arg)
 	LWLockRelease(vdb_shared->pools_lock);
 }
 
-/* Ask for a worker; cheap when one was asked for already. */
-void
-vdb_migrate_wake(VdbPool *pool)
-{
-	VdbPoolShared *shared = vdb_pool_shared(pool);
-	Latch	   *latch;
-
-	if (pg_atomic_exchange_u32(&shared->worker_wanted, 1) == 1)
-		return;
-	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
-	latch = vdb_shared->launcher_latch;
-	if (latch != NULL)
-		SetLatch(latch);
-	LWLockRelease(vdb_shared->pools_lock);
-}
-
 /* False: no free slot; a later round tries again. */
 static bool
 start_worker(Oid db, BackgroundWorkerHandle **handle)
@@ -313,6 +297,7 @@ vdb_migrate_init(void)
 	BackgroundWorker worker = {0};
 
 	vdb_migrate_room_init();
+	vdb_migrate_wake_init();
 	vdb_migrate_debug_init();
 	if (IsBinaryUpgrade)
 		return;					/* pg_upgrade wants to be alone */

@@ -1,0 +1,148 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_wake.c
+ *	  Waking the worker: the pool fills up, or tables were dropped.
+ *
+ * What a dropped table has in the pool can be freed when core has unlinked its file: at the end of the
+ * transaction, after all callbacks for transactions.  So whoever drops storage, or makes some that an
+ * abort takes back, hangs a callback on the transaction's memory, which goes last.  The drop itself need
+ * not have opened the pool.
+ *
+ * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED, whatever it had done.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "migrate/migrate.h"
+
+/* Of this transaction: is its memory's callback there, is storage being made, is some dropped at the end? */
+static bool armed = false;
+static bool made = false;
+static bool dropped = false;
+
+static object_access_hook_type previous_access = NULL;
+
+/* Ask for a worker, unless one was asked for already.  pools_lock held. */
+static void
+ask_for_worker(VdbPoolShared *shared)
+{
+	if (pg_atomic_exchange_u32(&shared->worker_wanted, 1) == 0 &&
+		vdb_shared->launcher_latch != NULL)
+		SetLatch(vdb_shared->launcher_latch);
+}
+
+/* See migrate.h. */
+void
+vdb_migrate_wake(VdbPool *pool)
+{
+	VdbPoolShared *shared = vdb_pool_shared(pool);
+
+	if (pg_atomic_read_u32(&shared->worker_wanted) == 1)
+		return;
+	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+	ask_for_worker(shared);
+	LWLockRelease(vdb_shared->pools_lock);
+}
+
+/* See migrate.h. */
+void
+vdb_migrate_wake_database(Oid db)
+{
+	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+	for (int i = 0; i < vdb_shared->npools; i++)
+		if (vdb_shared->pools[i].db == db)
+			ask_for_worker(&vdb_shared->pools[i]);
+	LWLockRelease(vdb_shared->pools_lock);
+}
+
+/* The transaction's memory goes: files that it dropped are unlinked by now. */
+static void
+transaction_over(void *arg)
+{
+	bool		wake = dropped;
+
+	armed = made = dropped = false;
+	if (wake)
+		vdb_migrate_wake_database(MyDatabaseId);
+}
+
+static void
+arm(void)
+{
+	MemoryContextCallback *callback;
+
+	if (armed)
+		return;
+	callback = MemoryContextAllocZero(TopTransactionContext, sizeof(MemoryContextCallback));
+	callback->func = transaction_over;
+	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+	armed = true;
+}
+
+/* See migrate.h. */
+void
+vdb_migrate_storage_made(void)
+{
+	arm();
+	made = true;
+}
+
+/* See migrate.h. */
+void
+vdb_migrate_storage_dropped(void)
+{
+	arm();
+	dropped = true;
+}
+
+/* An abort takes back what was made. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		dropped = dropped || made;
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		dropped = dropped || made;
+}
+
+/* DROP, by itself or by what it belongs to; and the transient table of a rewrite, which has the old storage. */
+static void
+object_accessed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_access)
+		previous_access(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_DROP && class_id == RelationRelationId && sub_id == 0)
+	{
+		Relation	rel = RelationIdGetRelation(object_id);
+
+		if (!RelationIsValid(rel))
+			return;
+		if (vdb_is_vdb(rel))
+			vdb_migrate_storage_dropped();
+		RelationClose(rel);
+	}
+}
+
+/* _PG_init, while preloading. */
+void
+vdb_migrate_wake_init(void)
+{
+	previous_access = object_access_hook;
+	object_access_hook = object_accessed;
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}
