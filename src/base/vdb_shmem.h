@@ -44,15 +44,16 @@ typedef struct VdbPoolCounters
 	pg_atomic_uint64 chunks_pruned;
 } VdbPoolCounters;
 
-/* Tables whose damage was reported by a worker lately: it meets it again in every round. */
-#define VDB_DAMAGE_NOTES	8
+/* Tables that could not be moved lately, or not wholly: whoever moves rows meets them again in every round. */
+#define VDB_FAILURE_NOTES	32
 
-typedef struct VdbDamageNote
+typedef struct VdbFailureNote
 {
 	uint32		table_slot;
 	uint32		table_generation;
 	int64		reported_at;		/* TimestampTz; 0: none */
-} VdbDamageNote;
+	int64		failed_at;			/* TimestampTz; 0: damaged in part, the rest moves */
+} VdbFailureNote;
 
 /*
  * What all processes share about the pool of one database.  'db' is set under
@@ -78,7 +79,7 @@ typedef struct VdbPoolShared
 	uint64		changes_seen;		/* counters.changes when a worker last looked */
 	uint32		used_seen;			/* segments in use when a worker last looked */
 	int64		leave_until;		/* TimestampTz: no worker before that */
-	VdbDamageNote damage_notes[VDB_DAMAGE_NOTES];	/* by the worker only */
+	VdbFailureNote failures[VDB_FAILURE_NOTES];	/* under pools_lock */
 	VdbPoolCounters counters;
 } VdbPoolShared;
 

@@ -85,9 +85,25 @@ extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range
 							  VdbMigrateResult *result);
 
 /*
- * All ranges; releases the migration lock between ranges.  Returns whether anything was done.  With VDB_MIGRATE_GUARD
- * ERRCODE_DATA_CORRUPTED is raised only for damage of the table as a whole: what else is damaged is left, and *result tells.
+ * A pass over the ranges of a table, from one move to the next; zero at first.  Between two moves the caller may let go of the
+ * table, also end the transaction, if the ref is asked for anew and has the same generation.
  */
+typedef struct VdbMigratePass
+{
+	uint32		next;				/* range to look at */
+	uint32		ranges;				/* as many as there were when it began; 0: not begun */
+	bool		swept;
+} VdbMigratePass;
+
+/*
+ * The next move of a pass: one stripe at most, under the migration lock.  Caller: as for vdb_migrate_range, without that lock.
+ * False: nothing is left to do, or the lock isn't free and wait is false.  With VDB_MIGRATE_GUARD ERRCODE_DATA_CORRUPTED is
+ * raised only for damage of the table as a whole: what else is damaged is left, and *result tells, in the caller's memory context.
+ */
+extern bool vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int flags, bool wait,
+							 VdbMigrateResult *result);
+
+/* A whole pass; returns whether anything was done. */
 extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
 
 /* Say what *result has of damage, if it has any; elevel ERROR: the caller wanted all to move. */
@@ -112,13 +128,26 @@ extern void vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref);
 /* Give free pages at the end back to the file system, if nobody uses the table just now.  Returns how many. */
 extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
+/* ---- tables that could not be moved (migrate_note.c) ---- */
+
+/*
+ * A move of the table failed, or met damage: should that be reported, or was it lately?  For all processes that move this pool's rows.
+ * failed: raised, so it is left alone for a while.  No lightweight lock held.
+ */
+extern bool vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed);
+
+/* Has a move of the table failed so lately that trying again is in vain? */
+extern bool vdb_migrate_failed_lately(VdbPoolShared *shared, const VdbTableRef *ref);
+
 /* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
 /*
  * Open the relation of a pool entry, temporary tables of any session included, with AccessShareLock; the caller closes it with that
  * lock.  While it is open, the entry stays that table's, and its map can be walked.  NULL: its lock isn't free, or nobody can see
- * it (*busy tells whether a transaction in progress may be why), or it isn't the entry's any more.
+ * it (*busy tells whether a transaction in progress may be why), or it isn't the entry's any more.  vdb_migrate_find: the relation that
+ * has this key now, unlocked; or InvalidOid.
  */
+extern Oid	vdb_migrate_find(const VdbTableKey *key);
 extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy);
 
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */

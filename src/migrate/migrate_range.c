@@ -461,7 +461,8 @@ vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 	MemoryContext old;
 	bool		done;
 
-	context = AllocSetContextCreate(CurrentMemoryContext, "vdb migrate range",
+	/* a subtransaction that fails takes it along */
+	context = AllocSetContextCreate(CurTransactionContext, "vdb migrate range",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	mover = palloc0(sizeof(VdbMover));

@@ -23,11 +23,14 @@
 #include "miscadmin.h"
 #include "storage/condition_variable.h"
 #include "storage/lmgr.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/vdb_guc.h"
 #include "base/vdb_stop_point.h"
+#include "base/vdb_try.h"
 #include "migrate/migrate.h"
 
 #define VDB_ROOM_WAIT_MS		100
@@ -40,23 +43,94 @@ static TimestampTz waiting_since = 0;
 static TimestampTz last_look = 0;
 static TimestampTz warned_at = 0;
 
-/* Move what can be moved of one other table of the pool, own temporary ones included; no waiting for locks. */
-static bool
-help_table(const VdbTableRef *ref, const VdbTableKey *key, Oid except)
-{
-	Relation	rel;
-	VdbMigrateResult result = {0};
-	bool		busy;
+/* ---- helping ---- */
 
-	if (key->backend != -1 && key->backend != MyProcNumber)
-		return false;
-	rel = vdb_migrate_open(ref, key, &busy);
+/*
+ * What concerns other tables may fail for reasons that are none of our statement's: their file system is
+ * full, their map damaged.  So each such piece of work has a subtransaction, and its error is reported in
+ * the server's log.  The places that our own batch has reserved outlive it.
+ */
+typedef struct OtherWork
+{
+	VdbPool    *pool;
+	const VdbTableRef *ref;			/* the table that it is about, or NULL */
+	const VdbTableKey *key;
+	Oid			except;				/* our own table */
+	bool		freed;				/* space in the pool */
+	uint64		segments;			/* counted */
+	uint64		owned;
+} OtherWork;
+
+static void
+report_failure(const OtherWork *work, ErrorData *error)
+{
+	static const VdbTableRef none = {.slot = PG_UINT32_MAX};
+	char	   *name = NULL;
+
+	if (!vdb_migrate_note(vdb_pool_shared(work->pool), work->ref != NULL ? work->ref : &none, true))
+		return;
+	if (work->key != NULL)
+		name = get_rel_name(vdb_migrate_find(work->key));
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 name != NULL ?
+			 errmsg("could not move rows of table \"%s\" to make room in the pool", name) :
+			 errmsg("could not free space of other tables in the pool"),
+			 errdetail("%s", error->message),
+			 errhint("Other tables are moved instead. The table is tried again, and reported again after an hour.")));
+}
+
+/*
+ * False: it failed, and that was reported.  A cancel is raised again; and any error, while a parallel plan
+ * runs, since there can be no subtransaction.
+ */
+static bool
+try_other(OtherWork *work, VdbTryWork function)
+{
+	ErrorData  *volatile error = NULL;
+
+	if (!vdb_can_try())
+	{
+		function(work);
+		return true;
+	}
+	vdb_rows_keep_places(true);
+	PG_TRY();
+	{
+		error = vdb_try(function, work);
+	}
+	PG_FINALLY();
+	{
+		vdb_rows_keep_places(false);
+	}
+	PG_END_TRY();
+	if (error == NULL)
+		return true;
+	if (vdb_error_is_interrupt(error))
+		ReThrowError(error);
+	report_failure(work, error);
+	FreeErrorData(error);
+	return false;
+}
+
+/* Move of one other table of the pool, own temporary ones included, until something is freed; no waiting for locks. */
+static void
+help_table(void *arg)
+{
+	OtherWork  *work = arg;
+	VdbMigrateResult result = {0};
+	VdbMigratePass pass = {0};
+	bool		busy;
+	Relation	rel = vdb_migrate_open(work->ref, work->key, &busy);
+
 	if (rel == NULL)
-		return false;
-	if (RelationGetRelid(rel) != except)
-		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false, &result);
+		return;
+	while (RelationGetRelid(rel) != work->except && !VDB_MIGRATE_FREED(&result) &&
+		   vdb_migrate_next(rel, work->ref, &pass, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false,
+							&result))
+		CHECK_FOR_INTERRUPTS();
 	relation_close(rel, AccessShareLock);
-	return VDB_MIGRATE_FREED(&result);
+	work->freed = VDB_MIGRATE_FREED(&result);
 }
 
 static bool
@@ -64,16 +138,39 @@ help_others(VdbPool *pool, Relation rel)
 {
 	VdbTableRef ref;
 	VdbTableKey key;
+	OtherWork	work = {.pool = pool, .ref = &ref, .key = &key, .except = RelationGetRelid(rel)};
 	bool		past_end = false;
-	bool		freed = false;
 
-	for (uint32 slot = 0; !past_end && !freed; slot++)
+	for (uint32 slot = 0; !past_end && !work.freed; slot++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			freed = help_table(&ref, &key, RelationGetRelid(rel));
+		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) || past_end ||
+			(key.backend != -1 && key.backend != MyProcNumber) ||
+			vdb_migrate_failed_lately(vdb_pool_shared(pool), &ref))
+			continue;
+		(void) try_other(&work, help_table);
 	}
-	return freed;
+	return work.freed;
+}
+
+static void
+collect(void *arg)
+{
+	OtherWork  *work = arg;
+
+	work->freed = vdb_migrate_collect(work->pool) > 0;
+}
+
+/* Free what dropped tables have, or move other tables' rows.  The worker, who was woken, does so too. */
+static bool
+help(VdbPool *pool, Relation rel)
+{
+	OtherWork	work = {.pool = pool};
+
+	if (!vdb_can_try() && vdb_migrate_enabled)
+		return false;
+	(void) try_other(&work, collect);
+	return work.freed || help_others(pool, rel);
 }
 
 static void
@@ -150,24 +247,25 @@ count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
  * its map may go away while it is read, and the end of that transaction may help.
  */
 static void
-count_table(const VdbTableRef *ref, const VdbTableKey *key, uint64 *segments, uint64 *owned)
+count_table(void *arg)
 {
+	OtherWork  *work = arg;
 	uint64		some = 0;
 	bool		busy;
-	Relation	rel = vdb_migrate_open(ref, key, &busy);
+	Relation	rel = vdb_migrate_open(work->ref, work->key, &busy);
 
 	if (rel == NULL)
 	{
 		if (busy)
-			(*owned)++;
+			work->owned++;
 		return;
 	}
-	count_segments(ref, &some, owned);
+	count_segments(work->ref, &some, &work->owned);
 	relation_close(rel, AccessShareLock);
-	*segments += some;
+	work->segments += some;
 	/* only its session can move a temporary table's rows */
-	if (key->backend != -1 && key->backend != MyProcNumber)
-		*owned += some;
+	if (work->key->backend != -1 && work->key->backend != MyProcNumber)
+		work->owned += some;
 }
 
 /* ERROR unless somebody's end of transaction may still help. */
@@ -175,28 +273,27 @@ static void
 give_up(VdbPool *pool)
 {
 	uint64		used = pg_atomic_read_u32(&vdb_pool_shared(pool)->used_segments);
-	uint64		segments = 0;
-	uint64		owned = 0;
 	VdbTableRef ref;
 	VdbTableKey key;
+	OtherWork	work = {.pool = pool, .ref = &ref, .key = &key};
 	bool		past_end = false;
 
 	for (uint32 slot = 0; !past_end; slot++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			count_table(&ref, &key, &segments, &owned);
+			(void) try_other(&work, count_table);
 	}
 	stuck.since = 0;
-	if (owned > 0)
+	if (work.owned > 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("pool of vdb tables is full of metadata"),
 			 errdetail("Of the " UINT64_FORMAT " bytes in use, rows take " UINT64_FORMAT
 					   ", and metadata of stripes and tables " UINT64_FORMAT ".",
-					   used * VDB_SEGMENT_BYTES, segments * VDB_SEGMENT_BYTES,
-					   (used - Min(segments, used)) * VDB_SEGMENT_BYTES),
+					   used * VDB_SEGMENT_BYTES, work.segments * VDB_SEGMENT_BYTES,
+					   (used - Min(work.segments, used)) * VDB_SEGMENT_BYTES),
 			 errhint("Raise \"vdb.scm_size\", run VACUUM, or merge or drop small tables.")));
 }
 
@@ -236,15 +333,14 @@ make_room(Relation rel)
 	bool		freed;
 
 	VDB_STOP_POINT("make_room");
+	vdb_scm_tell_of_growth(pool);
 	pg_atomic_fetch_add_u64(&shared->counters.waits, 1);
 	vdb_migrate_wake(pool);
 	vdb_rows_hand_back();
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN, false, &result);
 	freed = VDB_MIGRATE_FREED(&result);
 	if (!freed)
-		freed = vdb_migrate_collect(pool) > 0;
-	if (!freed)
-		freed = help_others(pool, rel);
+		freed = help(pool, rel);
 	if (!freed)
 	{
 		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false, &result);

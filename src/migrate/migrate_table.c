@@ -1,35 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_table.c
- *	  Migration of whole tables: SQL function, backlog figures, leftovers.
+ *	  Migration of whole tables, move by move; SQL function.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <sys/stat.h>
-
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/catalog.h"
-#include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "common/relpath.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
+#include "base/vdb_try.h"
 #include "migrate/migrate.h"
 
 PG_FUNCTION_INFO_V1(vdb_migrate_sql);
@@ -46,61 +34,50 @@ sweep_once(const VdbTableRef *ref)
 	vdb_overlay_sweep(ref);
 }
 
-/* One range, until nothing is left to do there (a range of wide rows takes several stripes). */
-static bool
-migrate_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrateResult *result)
+/* What to move, for vdb_try. */
+typedef struct RangeMove
 {
-	bool		done = false;
+	Relation	rel;
+	const VdbTableRef *ref;
+	uint32		range;
+	int			flags;
+	VdbMigrateResult *result;
+	bool		done;
+} RangeMove;
 
-	while (vdb_migrate_range(rel, ref, range, flags, result))
-	{
-		CHECK_FOR_INTERRUPTS();
-		done = true;
-	}
-	return done;
+static void
+move_range(void *arg)
+{
+	RangeMove  *move = arg;
+
+	move->done = vdb_migrate_range(move->rel, move->ref, move->range, move->flags, move->result);
 }
 
 /*
- * The same in a subtransaction, if asked for: damage of one range must not keep the others in SCM,
- * which would fill up.
+ * Something of one range; in a subtransaction, if asked for: damage of one range must not keep the
+ * others in SCM, which would fill up.
  */
 static bool
-try_one(Relation rel, const VdbTableRef *ref, uint32 range, int flags, VdbMigrateResult *result)
+try_range(RangeMove *move)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *error;
 
-	if (!(flags & VDB_MIGRATE_GUARD))
-		return migrate_one(rel, ref, range, flags, result);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
+	move->done = false;
+	if (!(move->flags & VDB_MIGRATE_GUARD))
 	{
-		done = migrate_one(rel, ref, range, flags, result);
-		ReleaseCurrentSubTransaction();
+		move_range(move);
+		return move->done;
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
-			ReThrowError(error);
-		if (result->error == NULL)
-			result->error = error;
-		else
-			FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	return done;
+	error = vdb_try(move_range, move);
+	if (error == NULL)
+		return move->done;
+	if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+		ReThrowError(error);
+	if (move->result->error == NULL)
+		move->result->error = error;
+	else
+		FreeErrorData(error);
+	return false;
 }
 
 /* See migrate.h. */
@@ -117,38 +94,64 @@ vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result)
 	}
 }
 
+/* The migration lock, the sweep of a pass's first move, one move. */
+static bool
+move_locked(RangeMove *move, VdbMigratePass *pass, bool wait, bool *locked)
+{
+	bool		done;
+
+	*locked = vdb_table_migration_lock(move->rel, wait);
+	if (!*locked)
+		return false;
+	if (!pass->swept)
+		sweep_once(move->ref);
+	pass->swept = true;
+	done = try_range(move);
+	vdb_table_migration_unlock(move->rel);
+	return done;
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int flags, bool wait,
+				 VdbMigrateResult *result)
+{
+	if (pass->ranges == 0)
+		pass->ranges = (vdb_map_limit(ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
+	for (; pass->next < pass->ranges; pass->next++)
+	{
+		VdbLogicalBlock lb = vdb_map_next_lb(ref, pass->next * VDB_RANGE_LBS);
+		RangeMove	move = {rel, ref, pass->next, flags, result, false};
+		bool		locked;
+
+		CHECK_FOR_INTERRUPTS();
+		if (vdb_lb_range(lb) > pass->next)
+		{
+			pass->next = vdb_lb_range(lb) - 1;
+			continue;
+		}
+		if (!vdb_migrate_promising(ref, pass->next, flags))
+			continue;
+		if (move_locked(&move, pass, wait, &locked))
+			return true;
+		if (!locked)
+			return false;
+	}
+	return false;
+}
+
 /* See migrate.h. */
 bool
 vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 {
 	VdbTableRef ref;
-	uint32		ranges;
-	bool		swept = false;
+	VdbMigratePass pass = {0};
 	bool		done = false;
 
 	if (!vdb_table_open(rel, false, &ref))
 		return false;
-	ranges = (vdb_map_limit(&ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
-	for (uint32 range = 0; range < ranges; range++)
-	{
-		VdbLogicalBlock lb = vdb_map_next_lb(&ref, range * VDB_RANGE_LBS);
-
-		CHECK_FOR_INTERRUPTS();
-		if (vdb_lb_range(lb) > range)
-		{
-			range = vdb_lb_range(lb) - 1;
-			continue;
-		}
-		if (!vdb_migrate_promising(&ref, range, flags))
-			continue;
-		if (!vdb_table_migration_lock(rel, wait))
-			break;
-		if (!swept)
-			sweep_once(&ref);
-		swept = true;
-		done = try_one(rel, &ref, range, flags, result) || done;
-		vdb_table_migration_unlock(rel);
-	}
+	while (vdb_migrate_next(rel, &ref, &pass, flags, wait, result))
+		done = true;
 	return done;
 }
 
@@ -180,112 +183,4 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 	vdb_migrate_report(rel, ERROR, &result);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(result.rows_moved);
-}
-
-/* RelidByRelfilenumber leaves temporary tables out, since their numbers are unique for their owner only. */
-static Oid
-find_temporary(const VdbTableKey *key)
-{
-	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
-	ScanKeyData skey[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			found = InvalidOid;
-
-	ScanKeyInit(&skey[0], Anum_pg_class_reltablespace, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(key->spc));
-	ScanKeyInit(&skey[1], Anum_pg_class_relfilenode, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(key->relnode));
-	scan = systable_beginscan(pg_class, ClassTblspcRelfilenodeIndexId, true, NULL, 2, skey);
-	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-
-		if (form->relpersistence == RELPERSISTENCE_TEMP &&
-			GetTempNamespaceProcNumber(form->relnamespace) == key->backend)
-			found = form->oid;
-	}
-	systable_endscan(scan);
-	table_close(pg_class, AccessShareLock);
-	return found;
-}
-
-static Oid
-find_relation(const VdbTableKey *key)
-{
-	return key->backend == -1 ? RelidByRelfilenumber(key->spc, key->relnode) : find_temporary(key);
-}
-
-/* See migrate.h. */
-Relation
-vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
-{
-	Oid			relid = find_relation(key);
-	Relation	rel;
-	VdbTableRef now;
-
-	if (!OidIsValid(relid))
-	{
-		/* its maker is in progress; or made in an earlier server run, it is a crash's leftover */
-		*busy = vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation;
-		return NULL;
-	}
-	*busy = !ConditionalLockRelationOid(relid, AccessShareLock);
-	if (*busy)
-		return NULL;
-	rel = try_relation_open(relid, NoLock);
-	if (rel != NULL && vdb_is_vdb(rel) && vdb_table_open(rel, false, &now) &&
-		now.slot == ref->slot && now.generation == ref->generation)
-		return rel;
-	/* dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it is of a crashed run) */
-	if (rel != NULL)
-		relation_close(rel, NoLock);
-	UnlockRelationOid(relid, AccessShareLock);
-	return NULL;
-}
-
-/*
- * Is the file of a pool entry gone?  The main fork always has its metapage, so
- * an empty file is one that core has dropped and will unlink.
- */
-static bool
-file_gone(const VdbTableKey *key)
-{
-	RelFileLocator rnode;
-	char		path[MAXPGPATH];
-	struct stat st;
-
-	rnode.spcOid = OidIsValid(key->spc) ? key->spc : MyDatabaseTableSpace;
-	rnode.dbOid = MyDatabaseId;
-	rnode.relNumber = key->relnode;
-	vdb_relation_path(&rnode, key->backend, MAIN_FORKNUM, path);
-	if (stat(path, &st) < 0)
-		return errno == ENOENT;
-	return st.st_size == 0;
-}
-
-int
-vdb_migrate_collect(VdbPool *pool)
-{
-	VdbTableRef ref;
-	VdbTableKey key;
-	bool		past_end = false;
-	int			dropped = 0;
-
-	for (uint32 slot = 0; !past_end; slot++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) || past_end)
-			continue;
-		if (!file_gone(&key))
-			continue;
-		/* A table that is still there has lost its file: that is damage, and may be repaired. */
-		if (key.backend == -1 && OidIsValid(RelidByRelfilenumber(key.spc, key.relnode)))
-			continue;
-		vdb_map_table_drop(&ref);
-		dropped++;
-	}
-	if (dropped > 0)
-		ConditionVariableBroadcast(&vdb_pool_shared(pool)->space_cv);
-	return dropped;
 }

@@ -3,13 +3,14 @@
  * migrate_worker.c
  *	  The worker of one database: look at each table, move what is due, end.
  *
- * One table is one transaction; no snapshot is held while stripes are built.
- * Locks on tables are taken conditionally, so that nobody's DDL waits behind
- * the worker's own waiting.
+ * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the stripe is
+ * built.  Between two of them the worker holds nothing, so that DDL waits for one move at most; then comes
+ * the pause that vdb.migrate_cost_delay asks for.  Locks on tables are taken conditionally, so that nobody's
+ * DDL waits behind the worker's own waiting.
  *
- * Damage must not keep the worker from what is sound.  A row that fails its checksum stays where
- * it is, and so does a range with other damage, and the rest of the table moves; damage of the table as a
- * whole ends the work on it for this round.  It is reported once an hour.
+ * An error must not keep the worker from other tables, be it damage or a full file system.  A row that fails
+ * its checksum stays where it is, and so does a range with other damage, and the rest of the table moves; any
+ * other error ends the work on the table for this round.  It is reported once an hour (migrate_note.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -40,12 +41,9 @@
 #define VDB_WORKER_NAP_MS		200
 #define VDB_WORKER_IDLE_ROUNDS	5
 
-/* The same table's damage is reported so often. */
-#define VDB_WORKER_REPORT_MS	3600000
-
 static VdbPoolShared *worker_pool = NULL;
 
-/* Did this round see rows in SCM, or stripes to be settled?  Then there must be another worker later. */
+/* Did this round see rows in SCM, stripes to be settled, or a table that it could not look at?  Then there must be another worker later. */
 static bool work_waiting = false;
 
 static void
@@ -55,105 +53,190 @@ worker_exit(int code, Datum arg)
 		worker_pool->worker_pid = 0;
 }
 
-/* Was this table's damage not reported lately?  Then it is going to be. */
-static bool
-damage_is_news(VdbPoolShared *shared, const VdbTableRef *ref)
+/* What is done to one table, from one transaction to the next. */
+typedef struct WorkerTask
 {
-	TimestampTz now = GetCurrentTimestamp();
-	VdbDamageNote *note = &shared->damage_notes[0];
+	uint32		slot;
+	VdbTableRef ref;				/* as of the last look; its pool is good within a transaction */
+	bool		seen;				/* ref is set */
+	bool		begun;				/* it is due, and is being moved: */
+	int			flags;
+	VdbMigratePass pass;
+	VdbMigrateResult result;
+	bool		past_end;			/* there is no such slot, nor a later one */
+	bool		done;				/* anything */
+} WorkerTask;
 
-	for (int i = 0; i < VDB_DAMAGE_NOTES; i++)
-	{
-		VdbDamageNote *other = &shared->damage_notes[i];
+/* What a task remembers of errors. */
+static MemoryContext task_context = NULL;
 
-		if (other->reported_at != 0 && other->table_slot == ref->slot &&
-			other->table_generation == ref->generation)
-		{
-			note = other;
-			break;
-		}
-		if (other->reported_at < note->reported_at)
-			note = other;
-	}
-	if (note->reported_at != 0 && note->table_slot == ref->slot &&
-		note->table_generation == ref->generation &&
-		!TimestampDifferenceExceeds(note->reported_at, now, VDB_WORKER_REPORT_MS))
-		return false;
-	*note = (VdbDamageNote) {ref->slot, ref->generation, now};
-	return true;
+/* Is the table due, and how is it to be moved? */
+static bool
+begin_task(WorkerTask *task)
+{
+	bool		waiting;
+	VdbReason	reason = vdb_migrate_due(&task->ref, &waiting);
+
+	work_waiting = work_waiting || waiting;
+	task->begun = reason != VDB_REASON_NONE;
+	task->flags = VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD;
+	/*
+	 * With the pool filling up, rows of transactions in progress move
+	 * too: a load larger than the pool then need not do it by itself.
+	 */
+	if (reason == VDB_REASON_FULL)
+		task->flags |= VDB_MIGRATE_OWN;
+	else if (reason == VDB_REASON_UNSETTLED)
+		task->flags |= VDB_MIGRATE_STRIPES;
+	else if (reason == VDB_REASON_BACKLOG)
+		task->flags |= VDB_MIGRATE_RIPE;
+	return task->begun;
 }
 
-/* One table in one transaction; was anything done? */
+/* One move of the task's table, which is locked.  False: nothing is left to do. */
 static bool
-work_on_table(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
+move_next(WorkerTask *task, Relation rel)
 {
-	Relation	rel;
-	VdbMigrateResult result = {0};
-	VdbReason	reason;
-	bool		waiting;
-	bool		busy;
-	bool		done = false;
+	char		activity[NAMEDATALEN + 32];
+	MemoryContext old;
+	bool		more;
 
-	if (key->backend != -1)
+	snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
+	pgstat_report_activity(STATE_RUNNING, activity);
+	old = MemoryContextSwitchTo(task_context);
+	more = vdb_migrate_next(rel, &task->ref, &task->pass, task->flags, false, &task->result);
+	MemoryContextSwitchTo(old);
+	task->done = task->done || more;
+	if (!more && (task->result.damaged || task->result.error != NULL) &&
+		vdb_migrate_note(worker_pool, &task->ref, false))
+		vdb_migrate_report(rel, WARNING, &task->result);
+	return more;
+}
+
+/* Find the task's table as it is now, lock it, move something.  False: it needs no more, for this round. */
+static bool
+work_on_table(VdbPool *pool, WorkerTask *task)
+{
+	VdbTableRef ref;
+	VdbTableKey key;
+	Relation	rel;
+	bool		busy;
+	bool		more;
+
+	if (!vdb_map_table_by_slot(pool, task->slot, &ref, &key, &task->past_end) ||
+		task->past_end || key.backend != -1)
 		return false;
-	rel = vdb_migrate_open(ref, key, &busy);
+	if (vdb_migrate_failed_lately(worker_pool, &ref))
+	{
+		work_waiting = true;
+		return false;
+	}
+	if (task->begun && (ref.generation != task->ref.generation ||
+						ref.entry_block != task->ref.entry_block))
+		return false;
+	task->ref = ref;
+	task->seen = true;
+	rel = vdb_migrate_open(&ref, &key, &busy);
+	work_waiting = work_waiting || busy;
 	if (rel == NULL)
 		return false;
-	reason = vdb_migrate_due(ref, &waiting);
-	work_waiting = work_waiting || waiting;
-	if (reason != VDB_REASON_NONE)
-	{
-		int			flags = VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD;
-		char		activity[NAMEDATALEN + 32];
-
-		snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
-		pgstat_report_activity(STATE_RUNNING, activity);
-		/*
-		 * With the pool filling up, rows of transactions in progress move
-		 * too: a load larger than the pool then need not do it by itself.
-		 */
-		if (reason == VDB_REASON_FULL)
-			flags |= VDB_MIGRATE_OWN;
-		else if (reason == VDB_REASON_UNSETTLED)
-			flags |= VDB_MIGRATE_STRIPES;
-		else if (reason == VDB_REASON_BACKLOG)
-			flags |= VDB_MIGRATE_RIPE;
-		done = vdb_migrate_table(rel, flags, false, &result);
-		if ((result.damaged || result.error != NULL) && damage_is_news(vdb_pool_shared(pool), ref))
-			vdb_migrate_report(rel, WARNING, &result);
-	}
+	more = (task->begun || begin_task(task)) && move_next(task, rel);
 	relation_close(rel, NoLock);
-	return done;
+	return more;
 }
 
-/*
- * The same, and the end of the transaction; when the table is damaged, report that and go on.  Other errors end
- * the worker, and another one tries again later.
- */
-static bool
-work_safely(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
+/* An error of the table's: told if it is news, and the transaction is over.  Interrupts are held. */
+static void
+end_failed(WorkerTask *task)
 {
-	VdbPoolShared *shared = vdb_pool_shared(pool);
-	volatile bool done = false;
+	work_waiting = true;
+	if (vdb_migrate_note(worker_pool, &task->ref, true))
+		EmitErrorReport();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(TopMemoryContext);
+	FlushErrorState();
+}
 
+/* One transaction for the task.  False: it needs no more.  Errors that concern no table end the worker. */
+static bool
+work_safely(WorkerTask *task)
+{
+	volatile bool more = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
 	PG_TRY();
 	{
-		done = work_on_table(pool, ref, key);
+		VdbPool    *pool = vdb_pool_try_open();
+
+		task->past_end = pool == NULL;
+		if (pool != NULL)
+		{
+			worker_pool = vdb_pool_shared(pool);
+			more = work_on_table(pool, task);
+		}
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_DATA_CORRUPTED)
+		if (!task->seen || ERRCODE_TO_CATEGORY(geterrcode()) ==
+			ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))
 			PG_RE_THROW();
 		HOLD_INTERRUPTS();
-		if (damage_is_news(shared, ref))
-			EmitErrorReport();
-		AbortCurrentTransaction();
-		MemoryContextSwitchTo(TopMemoryContext);
-		FlushErrorState();
+		end_failed(task);
 		RESUME_INTERRUPTS();
+		more = false;
 	}
 	PG_END_TRY();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return more;
+}
+
+/* Take in changed settings. */
+static void
+reload_config(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
+/* The pause after a stripe.  No transaction. */
+static void
+pause_after_move(void)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	long		left;
+
+	VDB_STOP_POINT("worker_paused");
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		reload_config();
+		left = vdb_migrate_cost_delay_ms -
+			TimestampDifferenceMilliseconds(begin, GetCurrentTimestamp());
+		if (left <= 0)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/* Free what dropped tables have.  False: nothing was. */
+static bool
+collect_dropped(void)
+{
+	VdbPool    *pool;
+	bool		done;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	pool = vdb_pool_try_open();
+	done = pool != NULL && vdb_migrate_collect(pool) > 0;
+	CommitTransactionCommand();
 	return done;
 }
 
@@ -161,33 +244,19 @@ work_safely(VdbPool *pool, const VdbTableRef *ref, const VdbTableKey *key)
 static bool
 work_round(void)
 {
+	bool		done = collect_dropped();
 	bool		past_end = false;
-	bool		done = false;
 
-	for (uint32 slot = 0; !past_end; slot++)
+	for (uint32 slot = 0; !past_end && vdb_migrate_enabled; slot++)
 	{
-		VdbPool    *pool;
-		VdbTableRef ref;
-		VdbTableKey key;
+		WorkerTask	task = {.slot = slot};
 
 		CHECK_FOR_INTERRUPTS();
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		pool = vdb_pool_try_open();
-		if (pool == NULL)
-		{
-			CommitTransactionCommand();
-			return false;
-		}
-		worker_pool = vdb_pool_shared(pool);
-		if (slot == 0)
-			done = vdb_migrate_collect(pool) > 0;
-		if (vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end) && !past_end)
-			done = work_safely(pool, &ref, &key) || done;
-		else
-			CommitTransactionCommand();
-		pgstat_report_stat(false);
-		pgstat_report_activity(STATE_IDLE, NULL);
+		while (work_safely(&task) && vdb_migrate_enabled)
+			pause_after_move();
+		MemoryContextReset(task_context);
+		done = done || task.done;
+		past_end = task.past_end;
 	}
 	return done;
 }
@@ -242,26 +311,25 @@ vdb_worker_main(Datum arg)
 		proc_exit(0);
 	before_shmem_exit(worker_exit, 0);
 
+	task_context = AllocSetContextCreate(TopMemoryContext, "vdb migration task",
+										 ALLOCSET_SMALL_SIZES);
+
 	while (idle < VDB_WORKER_IDLE_ROUNDS)
 	{
 		uint64		changes = pg_atomic_read_u64(&worker_pool->counters.changes);
 
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		reload_config();
 		if (!vdb_migrate_enabled)
 			break;
+		/* what is asked for from now on may be news to this round */
+		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
 		VDB_STOP_POINT("worker_round");
 		work_waiting = false;
 		idle = work_round() ? 0 : idle + 1;
 		worker_pool->changes_seen = work_waiting ? PG_UINT64_MAX : changes;
 		worker_pool->used_seen = pg_atomic_read_u32(&worker_pool->used_segments);
-		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 idle > 0 ? VDB_WORKER_NAP_MS : Max(vdb_migrate_cost_delay_ms, 1),
-						 PG_WAIT_EXTENSION);
+						 idle > 0 ? VDB_WORKER_NAP_MS : 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 	proc_exit(0);

@@ -133,6 +133,9 @@ extern bool vdb_rows_put_fits(const VdbScmChange *change, const VdbRowPlace *pla
 /* Segments this backend owns go back to the hand-back list (transaction end; registered by vdb_rows_init). */
 extern void vdb_rows_hand_back(void);
 
+/* While 'keep', the end of a failed subtransaction forgets no reserved places: it began after them, and stores no rows. */
+extern void vdb_rows_keep_places(bool keep);
+
 /*
  * Is the segment open, that is, owned by an appender or in the hand-back list of this server run?  'take': if it is only
  * in the list, take it off for good, so that nobody appends to it any more.  True: still owned by an appender, leave it alone.

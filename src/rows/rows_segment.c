@@ -523,10 +523,20 @@ transaction_ended(XactEvent event, void *arg)
 	vdb_appenders_trim();
 }
 
+/* Is a subtransaction under way that has nothing to do with what was reserved before? */
+static bool keep_places = false;
+
+/* See rows.h. */
+void
+vdb_rows_keep_places(bool keep)
+{
+	keep_places = keep;
+}
+
 static void
 subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB)
+	if (event != SUBXACT_EVENT_ABORT_SUB || keep_places)
 		return;
 	vdb_changes += VDB_CHANGES_ABORT;
 	if (vdb_pending.nsegments > 0)

@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_entry.c
+ *	  From the pool's entries to relations, and what to do with those that have none.
+ *
+ * An entry without a relation is freed when its file is gone: core unlinks it at the end of the
+ * transaction that dropped the table, or made it in vain.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "common/relpath.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "base/vdb_try.h"
+#include "migrate/migrate.h"
+
+/* ---- relations ---- */
+
+/* The relation with this key by the catalog itself.  Of temporary tables the numbers are unique for their owner only. */
+static Oid
+find_in_catalog(const VdbTableKey *key)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData skey[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			found = InvalidOid;
+
+	ScanKeyInit(&skey[0], Anum_pg_class_reltablespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->spc));
+	ScanKeyInit(&skey[1], Anum_pg_class_relfilenode, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->relnode));
+	scan = systable_beginscan(pg_class, ClassTblspcRelfilenodeIndexId, true, NULL, 2, skey);
+	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		int32		backend = form->relpersistence == RELPERSISTENCE_TEMP ?
+			(int32) GetTempNamespaceProcNumber(form->relnamespace) : -1;
+
+		if (backend == key->backend)
+			found = form->oid;
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return found;
+}
+
+/* See migrate.h.  By a cache where there is one: RelidByRelfilenumber leaves temporary tables out. */
+Oid
+vdb_migrate_find(const VdbTableKey *key)
+{
+	return key->backend == -1 ? RelidByRelfilenumber(key->spc, key->relnode) :
+		find_in_catalog(key);
+}
+
+/* See migrate.h. */
+Relation
+vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
+{
+	Oid			relid = vdb_migrate_find(key);
+	Relation	rel;
+	VdbTableRef now;
+
+	if (!OidIsValid(relid))
+	{
+		/* its maker is in progress; or made in an earlier server run, it is a crash's leftover */
+		*busy = vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation;
+		return NULL;
+	}
+	*busy = !ConditionalLockRelationOid(relid, AccessShareLock);
+	if (*busy)
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel != NULL && vdb_is_vdb(rel) && vdb_table_open(rel, false, &now) &&
+		now.slot == ref->slot && now.generation == ref->generation)
+		return rel;
+	/* dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it is of a crashed run) */
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
+}
+
+/* ---- entries without a relation ---- */
+
+/*
+ * Is the file of a pool entry gone?  The main fork always has its metapage, so
+ * an empty file is one that core has dropped and will unlink.
+ */
+static bool
+file_gone(const VdbTableKey *key)
+{
+	RelFileLocator rnode;
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	rnode.spcOid = OidIsValid(key->spc) ? key->spc : MyDatabaseTableSpace;
+	rnode.dbOid = MyDatabaseId;
+	rnode.relNumber = key->relnode;
+	vdb_relation_path(&rnode, key->backend, MAIN_FORKNUM, path);
+	if (stat(path, &st) < 0)
+		return errno == ENOENT;
+	return st.st_size == 0;
+}
+
+/* A table that is still there and has lost its file is damage, and may be repaired. */
+static bool
+is_dropped(const VdbTableKey *key)
+{
+	return file_gone(key) &&
+		(key->backend != -1 || !OidIsValid(RelidByRelfilenumber(key->spc, key->relnode)));
+}
+
+/* An entry to look at, for vdb_try. */
+typedef struct Candidate
+{
+	VdbTableRef ref;
+	VdbTableKey key;
+	bool		freed;
+} Candidate;
+
+static void
+free_if_ownerless(void *arg)
+{
+	Candidate  *candidate = arg;
+
+	if (!is_dropped(&candidate->key))
+		return;
+	vdb_map_table_drop(&candidate->ref);
+	candidate->freed = true;
+}
+
+/* One that can't be freed, being damaged, must not keep the space of others. */
+static void
+try_to_free(VdbPoolShared *shared, Candidate *candidate)
+{
+	ErrorData  *error;
+
+	if (!vdb_can_try())
+	{
+		free_if_ownerless(candidate);
+		return;
+	}
+	error = vdb_try(free_if_ownerless, candidate);
+	if (error == NULL)
+		return;
+	if (vdb_error_is_interrupt(error))
+		ReThrowError(error);
+	if (vdb_migrate_note(shared, &candidate->ref, true))
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not free what a dropped table has in the pool"),
+				 errdetail("%s", error->message)));
+	FreeErrorData(error);
+}
+
+/* Is there anything to be done about the entry?  Cheap, since nearly always not. */
+static bool
+may_be_ownerless(const Candidate *candidate)
+{
+	return file_gone(&candidate->key);
+}
+
+int
+vdb_migrate_collect(VdbPool *pool)
+{
+	VdbPoolShared *shared = vdb_pool_shared(pool);
+	bool		past_end = false;
+	int			dropped = 0;
+
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		Candidate	candidate = {.freed = false};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_map_table_by_slot(pool, slot, &candidate.ref, &candidate.key, &past_end) ||
+			past_end || !may_be_ownerless(&candidate) ||
+			vdb_migrate_failed_lately(shared, &candidate.ref))
+			continue;
+		try_to_free(shared, &candidate);
+		dropped += candidate.freed ? 1 : 0;
+	}
+	if (dropped > 0)
+		ConditionVariableBroadcast(&shared->space_cv);
+	return dropped;
+}

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * migrate_note.c
+ *	  Tables that could not be moved: reported seldom, and left alone for a while.
+ *
+ * Whoever moves rows of a pool comes to the same table again within a second: the
+ * worker, and all inserters that want room.  A damaged table, or one whose
+ * file system is full, must not fill the log, nor cost a stripe's work each time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "migrate/migrate.h"
+
+/* The same table is reported so often, and tried again after so long. */
+#define VDB_NOTE_REPORT_MS		3600000
+#define VDB_NOTE_RETRY_MS		10000
+
+/* The table's note; NULL: it has none.  pools_lock held. */
+static VdbFailureNote *
+find_note(VdbPoolShared *shared, const VdbTableRef *ref)
+{
+	for (int i = 0; i < VDB_FAILURE_NOTES; i++)
+	{
+		VdbFailureNote *note = &shared->failures[i];
+
+		if (note->reported_at != 0 && note->table_slot == ref->slot &&
+			note->table_generation == ref->generation)
+			return note;
+	}
+	return NULL;
+}
+
+/* The note that was written first. */
+static VdbFailureNote *
+oldest_note(VdbPoolShared *shared)
+{
+	VdbFailureNote *oldest = &shared->failures[0];
+
+	for (int i = 1; i < VDB_FAILURE_NOTES; i++)
+		if (shared->failures[i].reported_at < oldest->reported_at)
+			oldest = &shared->failures[i];
+	return oldest;
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	VdbFailureNote *note;
+	bool		news;
+
+	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+	note = find_note(shared, ref);
+	news = note == NULL ||
+		TimestampDifferenceExceeds(note->reported_at, now, VDB_NOTE_REPORT_MS);
+	if (note == NULL)
+	{
+		note = oldest_note(shared);
+		*note = (VdbFailureNote) {ref->slot, ref->generation, now, 0};
+	}
+	if (news)
+		note->reported_at = now;
+	if (failed)
+		note->failed_at = now;
+	LWLockRelease(vdb_shared->pools_lock);
+	return news;
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_failed_lately(VdbPoolShared *shared, const VdbTableRef *ref)
+{
+	const VdbFailureNote *note;
+	bool		lately;
+
+	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+	note = find_note(shared, ref);
+	lately = note != NULL && note->failed_at != 0 &&
+		!TimestampDifferenceExceeds(note->failed_at, GetCurrentTimestamp(), VDB_NOTE_RETRY_MS);
+	LWLockRelease(vdb_shared->pools_lock);
+	return lately;
+}
