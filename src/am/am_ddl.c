@@ -134,7 +134,9 @@ vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 		vdb_table_key(rel, newrnode, &key);
 		while (vdb_map_table_drop_key(ref.pool, &key))
 			CHECK_FOR_INTERRUPTS();
-		vdb_map_table_alias(&ref, &key);
+		/* the id into the alias's record, too: recovery must know that it was used */
+		(void) GetCurrentTransactionId();
+		vdb_map_table_alias(&ref, &key, GetTopFullTransactionId());
 	}
 	vdb_migrate_storage_dropped();	/* one of the two, whatever comes of the transaction */
 	RelationDropStorage(rel);

@@ -35,8 +35,19 @@ typedef struct VdbTableKey
 
 extern bool vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref);
 
-/* Find or create; logged and flushed.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP.  Takes map lock 'directory' then alloc lock. */
-extern void vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTableRef *ref);
+/*
+ * Find or create; logged and flushed.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP.  Takes map lock 'directory' then alloc lock.  creator:
+ * full id of the top transaction if it made the storage, else invalid.  WAL must know it by then: an id that recovery hands out
+ * again would keep the entry.
+ */
+extern void vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
+								 FullTransactionId creator, VdbTableRef *ref);
+
+/* The creator that the entry (also an alias) still has; invalid: none, or it is known to have committed. */
+extern FullTransactionId vdb_map_table_creator(const VdbTableRef *ref);
+
+/* That transaction has committed.  Logged and flushed, so that the commit is on disk first; nothing if the ref isn't good any more. */
+extern void vdb_map_table_committed(const VdbTableRef *ref);
 
 /* Entry by slot number, for whoever walks all tables; false: slot unused or past the end (then *past_end). */
 extern bool vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref, VdbTableKey *key, bool *past_end);
@@ -74,7 +85,7 @@ extern uint32 vdb_map_new_stripe_id(const VdbTableRef *ref);
  * Aliases: a table whose storage is being moved has two keys until one of the two files is gone.  Finding by the alias gives the table.
  * 'drop_alias': if the key is an alias, drop the alias (the table stays) and return true.
  */
-extern void vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key);
+extern void vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransactionId creator);
 extern bool vdb_map_table_drop_alias(VdbPool *pool, const VdbTableKey *key);
 
 /* Statistics and dead_rows: small logged change, not flushed.  Deltas may be negative. */

@@ -13,6 +13,7 @@
 #include "scm/scm.h"
 
 #define VDB_MAP_VERSION			1
+#define VDB_DIRECTORY_VERSION	2		/* 2: entries have a creator */
 #define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
 #define VDB_RANGE_MAGIC			0x5652414E	/* "VRAN" */
 #define VDB_INNER_MAGIC			0x56494E4E	/* "VINN" */
@@ -57,14 +58,17 @@ typedef struct VdbTableEntry
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
 	VdbBlock	free_pages;			/* the block of free page runs, or none */
 	uint32		moved_at;			/* VDB_MAP_CLOCK when all that could move was last moved, or the table made */
+	uint64		creator;			/* 128: full id of the top transaction that made the storage, until it is known to
+									 * have committed; then 0, as for storage that was there before the entry */
 } VdbTableEntry;
 
 /* Milliseconds, modulo 2^32: differences count. */
 #define VDB_MAP_CLOCK(timestamp) ((uint32) ((timestamp) / 1000))
 
-StaticAssertDecl(sizeof(VdbTableEntry) == 128, "table entry is 128 bytes on media");
+StaticAssertDecl(offsetof(VdbTableEntry, creator) == 128, "table entry's creator is at 128");
+StaticAssertDecl(sizeof(VdbTableEntry) == 136, "table entry is 136 bytes on media");
 
-#define VDB_DIRECTORY_ENTRIES	63
+#define VDB_DIRECTORY_ENTRIES	59
 
 typedef struct VdbDirectoryBlock
 {

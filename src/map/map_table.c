@@ -15,6 +15,10 @@
  * is gone, the entry takes the alias's key (vdb_map_table_drop); when the alias's
  * file is gone, the alias goes.
  *
+ * An entry, or an alias, whose storage was made by the transaction that made the entry names it as its
+ * creator.  When a crash ends that transaction its files stay, as core's do, so that nothing tells that they belong to
+ * nobody, but the creator's fate.  Once the creator is known to have committed the entry forgets it.
+ *
  * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
  * or release an entry, and to extend the chain.  Finding takes no lock: the
  * flags of a new entry are published after its key, a new block is linked
@@ -46,8 +50,8 @@ directory_block(VdbPool *pool, VdbBlock block)
 
 	if (dir->magic != VDB_DIRECTORY_MAGIC)
 		vdb_map_damaged(block, "table directory", "magic", VDB_DIRECTORY_MAGIC, dir->magic);
-	if (dir->version != VDB_MAP_VERSION)
-		vdb_map_damaged(block, "table directory", "version", VDB_MAP_VERSION, dir->version);
+	if (dir->version != VDB_DIRECTORY_VERSION)
+		vdb_map_damaged(block, "table directory", "version", VDB_DIRECTORY_VERSION, dir->version);
 	return dir;
 }
 
@@ -213,7 +217,7 @@ append_directory_block(VdbPool *pool, VdbBlock last)
 
 	memset(&head, 0, sizeof(head));
 	head.magic = VDB_DIRECTORY_MAGIC;
-	head.version = VDB_MAP_VERSION;
+	head.version = VDB_DIRECTORY_VERSION;
 	PG_TRY();
 	{
 		change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
@@ -280,7 +284,8 @@ add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableR
  * ERROR when the pool has no room for a directory block.
  */
 void
-vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTableRef *ref)
+vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
+					 FullTransactionId creator, VdbTableRef *ref)
 {
 	uint32		incarnation = vdb_incarnation_current(pool);
 	VdbTableEntry entry;
@@ -294,6 +299,7 @@ vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags, VdbTab
 		entry.flags = flags | VDB_TABLE_USED;
 		entry.valid_incarnation = incarnation;
 		entry.moved_at = VDB_MAP_CLOCK(GetCurrentTimestamp());
+		entry.creator = U64FromFullTransactionId(creator);
 		add_entry(pool, key, &entry, ref);
 	}
 	LWLockRelease(vdb_map_directory_lock());
@@ -351,7 +357,7 @@ vdb_map_table_valid(const VdbTableRef *ref)
 		ref->entry_block >= vdb_pool_total_blocks(ref->pool))
 		return false;
 	dir = vdb_map_body(ref->pool, ref->entry_block);
-	if (dir->magic != VDB_DIRECTORY_MAGIC || dir->version != VDB_MAP_VERSION)
+	if (dir->magic != VDB_DIRECTORY_MAGIC || dir->version != VDB_DIRECTORY_VERSION)
 		return false;
 	entry = vdb_map_table_entry(ref);
 	return (entry->flags & VDB_TABLE_USED) != 0 && entry->generation == ref->generation;
@@ -368,6 +374,34 @@ vdb_map_check_ref(const VdbTableRef *ref)
 						ref->slot)));
 }
 
+/* ---- creators ---- */
+
+/* See map.h. */
+FullTransactionId
+vdb_map_table_creator(const VdbTableRef *ref)
+{
+	return FullTransactionIdFromU64(*(const volatile uint64 *) &vdb_map_table_entry(ref)->creator);
+}
+
+/* See map.h.  Takes the map lock. */
+void
+vdb_map_table_committed(const VdbTableRef *ref)
+{
+	uint64		none = 0;
+
+	(void) vdb_incarnation_current(ref->pool);
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	if (vdb_map_table_valid(ref))
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, creator),
+							   &none, sizeof(none));
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(vdb_map_lock(ref->slot));
+}
+
 /* ---- aliases ---- */
 
 /*
@@ -376,7 +410,7 @@ vdb_map_check_ref(const VdbTableRef *ref)
  * other key.  ERROR when the pool has no room for a directory block.
  */
 void
-vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key)
+vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransactionId creator)
 {
 	VdbTableEntry entry;
 	VdbTableRef alias;
@@ -389,6 +423,7 @@ vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key)
 	entry.flags = VDB_TABLE_USED | VDB_TABLE_ALIAS;
 	entry.height = ref->slot;
 	entry.next_stripe = ref->generation;
+	entry.creator = U64FromFullTransactionId(creator);
 	add_entry(ref->pool, key, &entry, &alias);
 	LWLockRelease(vdb_map_directory_lock());
 }

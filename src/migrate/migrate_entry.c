@@ -4,7 +4,9 @@
  *	  From the pool's entries to relations, and what to do with those that have none.
  *
  * An entry without a relation is freed when its file is gone: core unlinks it at the end of the
- * transaction that dropped the table, or made it in vain.
+ * transaction that dropped the table, or made it in vain.  It doesn't after a crash: files that a
+ * transaction made which the crash ended stay for ever, as nobody knows of them.  The pool does: its entry names
+ * the transaction that made the storage (map_format.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +18,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -23,8 +26,11 @@
 #include "common/relpath.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "base/vdb_try.h"
 #include "migrate/migrate.h"
@@ -119,6 +125,60 @@ file_gone(const VdbTableKey *key)
 	return st.st_size == 0;
 }
 
+/* What has become of a transaction. */
+typedef enum Fate
+{
+	FATE_OPEN,						/* in progress, perhaps prepared */
+	FATE_COMMITTED,
+	FATE_ABORTED,					/* also by a crash */
+	FATE_UNKNOWN					/* so old that nobody can tell, or of another counter of ids */
+} Fate;
+
+static Fate
+fate_of(FullTransactionId full)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	TransactionId xid = XidFromFullTransactionId(full);
+	Fate		fate;
+
+	if (!FullTransactionIdPrecedes(full, next) ||
+		U64FromFullTransactionId(next) - U64FromFullTransactionId(full) > PG_INT32_MAX)
+		return FATE_UNKNOWN;
+	/* asked first: who ends is in the log of commits before it leaves */
+	if (TransactionIdIsInProgress(xid))
+		return FATE_OPEN;
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	if (TransactionIdPrecedes(xid, TransamVariables->oldestClogXid))
+		fate = FATE_UNKNOWN;
+	else
+		fate = TransactionIdDidCommit(xid) ? FATE_COMMITTED : FATE_ABORTED;
+	LWLockRelease(XactTruncationLock);
+	return fate;
+}
+
+/*
+ * Was the entry's storage made by a transaction that a crash has ended?  In this server run aborts unlink
+ * what they made, and the transaction's own end may still be looking at its entries: so only those count that began
+ * before.  A creator that has committed is noted.
+ */
+static bool
+is_orphan(const VdbTableRef *ref, const VdbTableKey *key)
+{
+	FullTransactionId creator = vdb_map_table_creator(ref);
+	Fate		fate;
+
+	if (!FullTransactionIdIsValid(creator))
+		return false;
+	fate = fate_of(creator);
+	if (fate == FATE_COMMITTED)
+		vdb_map_table_committed(ref);
+	if (fate != FATE_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->run_limit))
+		return false;
+	/* it can't have one; but if it has, by whatever repair, that is what counts */
+	InvalidateCatalogSnapshot();
+	return !OidIsValid(find_in_catalog(key));
+}
+
 /* A table that is still there and has lost its file is damage, and may be repaired. */
 static bool
 is_dropped(const VdbTableKey *key)
@@ -140,7 +200,7 @@ free_if_ownerless(void *arg)
 {
 	Candidate  *candidate = arg;
 
-	if (!is_dropped(&candidate->key))
+	if (!is_dropped(&candidate->key) && !is_orphan(&candidate->ref, &candidate->key))
 		return;
 	vdb_map_table_drop(&candidate->ref);
 	candidate->freed = true;
@@ -174,7 +234,8 @@ try_to_free(VdbPoolShared *shared, Candidate *candidate)
 static bool
 may_be_ownerless(const Candidate *candidate)
 {
-	return file_gone(&candidate->key);
+	return FullTransactionIdIsValid(vdb_map_table_creator(&candidate->ref)) ||
+		file_gone(&candidate->key);
 }
 
 int

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -82,6 +83,20 @@ table_flags(Relation rel)
 	}
 }
 
+/*
+ * Our top transaction's full id if it made the table's storage, else invalid.  A crash may leave the entry and take this
+ * transaction: its id must be in the entry's own WAL record, or recovery wouldn't know that it was used.
+ */
+static FullTransactionId
+storage_creator(Relation rel)
+{
+	if (rel->rd_createSubid == InvalidSubTransactionId &&
+		rel->rd_firstRelfilelocatorSubid == InvalidSubTransactionId)
+		return InvalidFullTransactionId;
+	(void) GetCurrentTransactionId();
+	return GetTopFullTransactionId();
+}
+
 /* Did a crash void the rows of this table (unlogged and temporary ones)? */
 static bool
 table_is_void(const VdbTableRef *ref)
@@ -142,7 +157,7 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 	{
 		if (!create)
 			return false;
-		vdb_map_table_create(pool, &key, table_flags(rel), ref);
+		vdb_map_table_create(pool, &key, table_flags(rel), storage_creator(rel), ref);
 	}
 	if (table_is_void(ref))
 	{

@@ -19,7 +19,7 @@ make_table(Oid relnode, uint32 flags)
 	VdbTableKey key = {0, relnode, -1};
 	VdbTableRef ref;
 
-	vdb_map_table_create(pool, &key, flags, &ref);
+	vdb_map_table_create(pool, &key, flags, InvalidFullTransactionId, &ref);
 	return ref;
 }
 
@@ -149,7 +149,7 @@ test_directory(void)
 	/* moved: found by both keys; the own key goes, and the alias with it */
 	key.relnode = 6000;
 	key.spc = 77;
-	vdb_map_table_alias(&ref, &key);
+	vdb_map_table_alias(&ref, &key, InvalidFullTransactionId);
 	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 && other.relnode == 5000, "alias");
 	other.relnode = 4999;
 	vdb_map_table_drop(&other);
@@ -162,14 +162,14 @@ test_directory(void)
 
 	/* moved back in vain: the alias goes, the table stays */
 	key.relnode = 6001;
-	vdb_map_table_alias(&other, &key);
+	vdb_map_table_alias(&other, &key, InvalidFullTransactionId);
 	UNIT_CHECK(vdb_map_table_drop_alias(pool, &key) && !vdb_map_table_find(pool, &key, &ref), "alias dropped");
 	key.relnode = 6000;
 	UNIT_CHECK(!vdb_map_table_drop_alias(pool, &key) && vdb_map_table_find(pool, &key, &ref), "own key");
 
 	/* moved, then emptied: the alias leads nowhere and another entry may have its key */
 	key.relnode = 6002;
-	vdb_map_table_alias(&ref, &key);
+	vdb_map_table_alias(&ref, &key, InvalidFullTransactionId);
 	vdb_map_table_reset(&ref);
 	UNIT_CHECK(!vdb_map_table_find(pool, &key, &other), "alias of an emptied table");
 	UNIT_CHECK(vdb_map_table_drop_key(pool, &key) && !vdb_map_table_drop_key(pool, &key), "dropped by key");

@@ -74,7 +74,7 @@ make_striped(int nlbs)
 	VdbTableRef ref;
 
 	pool = mock_create();
-	vdb_map_table_create(pool, &key, 0, &ref);
+	vdb_map_table_create(pool, &key, 0, InvalidFullTransactionId, &ref);
 	for (int done = 0; done < nlbs; done += 8)
 	{
 		VdbBlock	segment;
