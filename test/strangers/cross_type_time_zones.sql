@@ -1,8 +1,9 @@
 -- A timestamp compared with a timestamptz and a date, in a zone with daylight saving time: in the gap of spring the order of
--- the one is not the order of the other.
+-- the one is not the order of the other: 02:30 is later than 03:00.
 SET timezone = 'America/New_York';
 CREATE TABLE t (id int, ts timestamp, tz timestamptz, d date);
 INSERT INTO t SELECT i, '2024-03-10 02:30', '2024-03-10 07:20+00', '2024-03-10' FROM generate_series(1, 300) i;
+INSERT INTO t SELECT 500 + i, '2024-03-10 03:00', '2024-03-10 07:00+00', '2024-03-10' FROM generate_series(1, 50) i;
 -- move
 INSERT INTO t SELECT 1000 + i, timestamp '2024-03-09 20:00' + i * interval '10 minutes', timestamptz '2024-03-09 20:00' + i * interval '10 minutes', date '2024-03-05' + i % 10 FROM generate_series(1, 100) i;
 INSERT INTO t SELECT 2000 + i, timestamp '2024-11-02 20:00' + i * interval '10 minutes', timestamptz '2024-11-02 20:00' + i * interval '10 minutes', date '2024-11-01' + i % 5 FROM generate_series(1, 100) i;
