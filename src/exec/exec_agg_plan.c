@@ -28,7 +28,6 @@
 #include "optimizer/planner.h"
 #include "optimizer/prep.h"
 #include "optimizer/tlist.h"
-#include "utils/selfuncs.h"
 
 #include "base/vdb_compat.h"
 #include "base/vdb_guc.h"
@@ -202,7 +201,7 @@ rows_handed_up(AggChoice *choice, double rows)
 	double		groups = 1;
 
 	if (choice->group_exprs != NIL)
-		groups = estimate_num_groups(choice->root, choice->group_exprs, rows, NULL, NULL);
+		groups = vdb_estimate_groups(choice->root, choice->group_exprs, rows);
 	return groups * choice->group_bytes > get_hash_memory_limit() ? rows : groups;
 }
 
@@ -280,7 +279,7 @@ static void
 add_final_paths(AggChoice *choice, Path *partial)
 {
 	double		groups = choice->group_exprs == NIL ? 1 :
-		estimate_num_groups(choice->root, choice->group_exprs, choice->input_rel->rows, NULL, NULL);
+		vdb_estimate_groups(choice->root, choice->group_exprs, choice->input_rel->rows);
 
 	if (!choice->grouped)
 	{

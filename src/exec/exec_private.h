@@ -236,6 +236,11 @@ extern uint64 vdb_groups_count(const VdbGroups *groups);
 extern char *vdb_group_states(const VdbGroups *groups, VdbGroup *group);
 extern Datum vdb_group_value(const VdbGroups *groups, VdbGroup *group, int column, bool *isnull);
 
+/* ---- how many groups (exec_agg_estimate.c) ---- */
+
+/* Groups by these expressions among so many rows: core's estimate, or fewer where the expressions have few values. */
+extern double vdb_estimate_groups(PlannerInfo *root, List *exprs, double rows);
+
 /* ---- aggregates (exec_aggregate.c, exec_kernel.c) ---- */
 
 /*

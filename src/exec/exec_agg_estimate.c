@@ -1,0 +1,471 @@
+/*-------------------------------------------------------------------------
+ *
+ * exec_agg_estimate.c
+ *	  How many groups an aggregation makes, where expressions have fewer values than their columns.
+ *
+ * Core takes an expression to have as many values as the columns in it: as many
+ * months as timestamps.  Here it is bounded by what the expression can give: a
+ * field of a date has a range, date_trunc the span of its column divided by the
+ * unit, a boolean two values, an enum its labels, CASE those of its branches.
+ * The span is that of the statistics; a column without any is taken by core to have
+ * 200 values, whatever is made of it.
+ *
+ * A bound may only ever lower core's estimate.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/date.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "exec/exec_private.h"
+
+#define UNBOUNDED		DBL_MAX
+#define DAY_SECONDS		((double) SECS_PER_DAY)
+#define MONTH_SECONDS	(30.436875 * SECS_PER_DAY)
+#define YEAR_SECONDS	(365.2425 * SECS_PER_DAY)
+
+/* What date_trunc and extract know. */
+typedef struct TimeUnit
+{
+	const char *name;
+	double		seconds;			/* between two results of date_trunc; 0: it can't */
+	double		fields;				/* values of the field; 0: it goes on with time */
+} TimeUnit;
+
+static const TimeUnit time_units[] = {
+	{"minute", SECS_PER_MINUTE, 60},
+	{"hour", SECS_PER_HOUR, 24},
+	{"day", DAY_SECONDS, 31},
+	{"dow", 0, 7},
+	{"isodow", 0, 7},
+	{"doy", 0, 366},
+	{"week", 7 * DAY_SECONDS, 53},
+	{"month", MONTH_SECONDS, 12},
+	{"quarter", 3 * MONTH_SECONDS, 4},
+	{"second", 1, 0},
+	{"year", YEAR_SECONDS, 0},
+	{"isoyear", YEAR_SECONDS, 0},
+	{"decade", 10 * YEAR_SECONDS, 0},
+	{"century", 100 * YEAR_SECONDS, 0},
+	{"millennium", 1000 * YEAR_SECONDS, 0}
+};
+
+/* Between what values an expression lies: numbers, or seconds since 2000. */
+typedef struct Range
+{
+	double		low;
+	double		high;
+} Range;
+
+static double count_values(PlannerInfo *root, Node *node, double rows);
+
+/* ---- ranges ---- */
+
+static bool
+is_time_type(Oid type)
+{
+	return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
+}
+
+/* A value as a point of the range; false if it is none, or infinite. */
+static bool
+to_point(Oid type, Datum value, double *point)
+{
+	switch (type)
+	{
+		case INT2OID:
+			*point = DatumGetInt16(value);
+			return true;
+		case INT4OID:
+			*point = DatumGetInt32(value);
+			return true;
+		case INT8OID:
+			*point = (double) DatumGetInt64(value);
+			return true;
+		case FLOAT4OID:
+			*point = DatumGetFloat4(value);
+			return isfinite(*point);
+		case FLOAT8OID:
+			*point = DatumGetFloat8(value);
+			return isfinite(*point);
+		case NUMERICOID:
+			*point = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			return isfinite(*point);
+		case DATEOID:
+			*point = DatumGetDateADT(value) * DAY_SECONDS;
+			return !DATE_NOT_FINITE(DatumGetDateADT(value));
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			*point = (double) DatumGetTimestamp(value) / USECS_PER_SEC;
+			return !TIMESTAMP_NOT_FINITE(DatumGetTimestamp(value));
+		default:
+			return false;
+	}
+}
+
+static void
+stretch(Range *range, bool *found, Oid type, const Datum *values, int nvalues)
+{
+	for (int i = 0; i < nvalues; i++)
+	{
+		double		point;
+
+		if (!to_point(type, values[i], &point))
+			continue;
+		range->low = *found ? Min(range->low, point) : point;
+		range->high = *found ? Max(range->high, point) : point;
+		*found = true;
+	}
+}
+
+/* From the statistics: the histogram and the most common values. */
+static bool
+range_of_variable(PlannerInfo *root, Node *node, Range *range)
+{
+	static const int kinds[] = {STATISTIC_KIND_HISTOGRAM, STATISTIC_KIND_MCV};
+	VariableStatData variable;
+	AttStatsSlot slot;
+	bool		found = false;
+
+	examine_variable(root, node, 0, &variable);
+	for (int i = 0; HeapTupleIsValid(variable.statsTuple) && i < lengthof(kinds); i++)
+	{
+		if (!get_attstatsslot(&slot, variable.statsTuple, kinds[i], InvalidOid, ATTSTATSSLOT_VALUES))
+			continue;
+		stretch(range, &found, slot.valuetype, slot.values, slot.nvalues);
+		free_attstatsslot(&slot);
+	}
+	ReleaseVariableStats(variable);
+	return found;
+}
+
+/* The only argument that is not constant, or NULL. */
+static Node *
+only_variable(List *args)
+{
+	Node	   *variable = NULL;
+	ListCell   *lc;
+
+	foreach(lc, args)
+	{
+		if (IsA(lfirst(lc), Const))
+			continue;
+		if (variable != NULL)
+			return NULL;
+		variable = lfirst(lc);
+	}
+	return variable;
+}
+
+/*
+ * Core's functions from one time to another keep the span: they round, change
+ * the type or the time zone, add what is constant.
+ */
+static bool
+range_of(PlannerInfo *root, Node *node, Range *range)
+{
+	List	   *args = NIL;
+	Node	   *variable;
+
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	if (IsA(node, Var))
+		return range_of_variable(root, node, range);
+	if (!is_time_type(exprType(node)))
+		return false;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid < FirstGenbkiObjectId)
+		args = ((FuncExpr *) node)->args;
+	else if (IsA(node, OpExpr) && ((OpExpr *) node)->opno < FirstGenbkiObjectId)
+		args = ((OpExpr *) node)->args;
+	variable = only_variable(args);
+	return variable != NULL && is_time_type(exprType(variable)) && range_of(root, variable, range);
+}
+
+/* Steps of this size that the expression's range is cut into. */
+static double
+count_steps(PlannerInfo *root, Node *node, double step)
+{
+	Range		range;
+
+	if (step <= 0 || !range_of(root, node, &range))
+		return UNBOUNDED;
+	return floor((range.high - range.low) / step) + 2;
+}
+
+/* ---- functions ---- */
+
+static const TimeUnit *
+find_unit(List *args)
+{
+	Const	   *name = linitial(args);
+	char	   *string;
+
+	if (!IsA(name, Const) || name->constisnull)
+		return NULL;
+	string = TextDatumGetCString(name->constvalue);
+	for (int i = 0; i < lengthof(time_units); i++)
+	{
+		if (pg_strcasecmp(string, time_units[i].name) == 0)
+			return &time_units[i];
+	}
+	return NULL;
+}
+
+static double
+count_truncated(PlannerInfo *root, List *args)
+{
+	const TimeUnit *unit = find_unit(args);
+
+	return unit == NULL ? UNBOUNDED : count_steps(root, lsecond(args), unit->seconds);
+}
+
+static double
+count_fields(PlannerInfo *root, List *args)
+{
+	const TimeUnit *unit = find_unit(args);
+
+	if (unit == NULL)
+		return UNBOUNDED;
+	if (unit->fields > 0)
+		return unit->fields;
+	return unit->seconds >= YEAR_SECONDS ? count_steps(root, lsecond(args), unit->seconds) : UNBOUNDED;
+}
+
+static double
+count_bins(PlannerInfo *root, List *args)
+{
+	Const	   *stride = linitial(args);
+	Interval   *interval;
+
+	if (!IsA(stride, Const) || stride->constisnull)
+		return UNBOUNDED;
+	interval = DatumGetIntervalP(stride->constvalue);
+	return count_steps(root, lsecond(args),
+					   (double) interval->time / USECS_PER_SEC + interval->day * DAY_SECONDS);
+}
+
+/* A constant integer's size, or 0. */
+static double
+constant_size(Node *node)
+{
+	double		point;
+
+	if (!IsA(node, Const) || ((Const *) node)->constisnull ||
+		!to_point(((Const *) node)->consttype, ((Const *) node)->constvalue, &point))
+		return 0;
+	return fabs(point);
+}
+
+static double
+count_remainders(PlannerInfo *root, List *args)
+{
+	double		size = constant_size(lsecond(args));
+	Range		range;
+
+	if (size == 0)
+		return UNBOUNDED;
+	return range_of(root, linitial(args), &range) && range.low >= 0 ? size : 2 * size - 1;
+}
+
+static double
+count_rounded(PlannerInfo *root, List *args)
+{
+	Const	   *scale = lsecond(args);
+
+	if (!IsA(scale, Const) || scale->constisnull)
+		return UNBOUNDED;
+	return count_steps(root, linitial(args), pow(10, -DatumGetInt32(scale->constvalue)));
+}
+
+/* What core's functions bound by themselves. */
+static double
+count_by_function(PlannerInfo *root, Oid function, List *args)
+{
+	switch (function)
+	{
+		case F_EXTRACT_TEXT_DATE:
+		case F_EXTRACT_TEXT_TIME:
+		case F_EXTRACT_TEXT_TIMETZ:
+		case F_EXTRACT_TEXT_TIMESTAMP:
+		case F_EXTRACT_TEXT_TIMESTAMPTZ:
+		case F_DATE_PART_TEXT_DATE:
+		case F_DATE_PART_TEXT_TIME:
+		case F_DATE_PART_TEXT_TIMETZ:
+		case F_DATE_PART_TEXT_TIMESTAMP:
+		case F_DATE_PART_TEXT_TIMESTAMPTZ:
+			return count_fields(root, args);
+		case F_DATE_TRUNC_TEXT_TIMESTAMP:
+		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ:
+		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT:
+			return count_truncated(root, args);
+		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:
+		case F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ:
+			return count_bins(root, args);
+		case F_DATE_TIMESTAMP:
+		case F_DATE_TIMESTAMPTZ:
+			return count_steps(root, linitial(args), DAY_SECONDS);
+		case F_INT2_NUMERIC:
+		case F_INT4_NUMERIC:
+		case F_INT8_NUMERIC:
+		case F_INT2_FLOAT4:
+		case F_INT4_FLOAT4:
+		case F_INT8_FLOAT4:
+		case F_INT2_FLOAT8:
+		case F_INT4_FLOAT8:
+		case F_INT8_FLOAT8:
+		case F_CEIL_NUMERIC:
+		case F_CEILING_NUMERIC:
+		case F_FLOOR_NUMERIC:
+		case F_ROUND_FLOAT8:
+		case F_TRUNC_FLOAT8:
+		case F_CEIL_FLOAT8:
+		case F_CEILING_FLOAT8:
+		case F_FLOOR_FLOAT8:
+			return count_steps(root, linitial(args), 1);
+		case F_ROUND_NUMERIC_INT4:
+		case F_TRUNC_NUMERIC_INT4:
+			return count_rounded(root, args);
+		case F_INT2DIV:
+		case F_INT4DIV:
+		case F_INT8DIV:
+		case F_INT24DIV:
+		case F_INT42DIV:
+		case F_INT28DIV:
+		case F_INT82DIV:
+		case F_INT48DIV:
+		case F_INT84DIV:
+			return count_steps(root, linitial(args), constant_size(lsecond(args)));
+		case F_INT2MOD:
+		case F_INT4MOD:
+		case F_INT8MOD:
+			return count_remainders(root, args);
+		default:
+			return UNBOUNDED;
+	}
+}
+
+/* ---- expressions ---- */
+
+static double
+count_labels(Oid type)
+{
+	CatCList   *labels = SearchSysCacheList1(ENUMTYPOIDNAME, ObjectIdGetDatum(type));
+	double		n = labels->n_members;
+
+	ReleaseCatCacheList(labels);
+	return n > 0 ? n : UNBOUNDED;
+}
+
+static double
+count_by_type(Oid type)
+{
+	type = getBaseType(type);
+	if (type == BOOLOID)
+		return 2;
+	return type_is_enum(type) ? count_labels(type) : UNBOUNDED;
+}
+
+/* Of a function that is not volatile: a result for each combination of arguments. */
+static double
+count_combinations(PlannerInfo *root, List *args, double rows)
+{
+	double		n = 1;
+	ListCell   *lc;
+
+	foreach(lc, args)
+		n = Min(n * count_values(root, lfirst(lc), rows), UNBOUNDED);
+	return n;
+}
+
+/* One of several expressions gives the value; equal constants are one. */
+static double
+count_alternatives(PlannerInfo *root, List *exprs, double rows)
+{
+	List	   *distinct = NIL;
+	double		n = 0;
+	ListCell   *lc;
+
+	foreach(lc, exprs)
+		distinct = list_append_unique(distinct, lfirst(lc));
+	foreach(lc, distinct)
+		n += count_values(root, lfirst(lc), rows);
+	return n;
+}
+
+static double
+count_case(PlannerInfo *root, CaseExpr *expr, double rows)
+{
+	List	   *results = NIL;
+	ListCell   *lc;
+
+	foreach(lc, expr->args)
+		results = lappend(results, lfirst_node(CaseWhen, lc)->result);
+	if (expr->defresult != NULL)
+		results = lappend(results, expr->defresult);
+	return count_alternatives(root, results, rows);
+}
+
+static double
+count_values(PlannerInfo *root, Node *node, double rows)
+{
+	double		most = count_by_type(exprType(node));
+
+	check_stack_depth();
+	switch (nodeTag(node))
+	{
+		case T_Const:
+		case T_Param:
+			return 1;
+		case T_RelabelType:
+			return Min(most, count_values(root, (Node *) ((RelabelType *) node)->arg, rows));
+		case T_CoerceViaIO:
+			return Min(most, count_values(root, (Node *) ((CoerceViaIO *) node)->arg, rows));
+		case T_FuncExpr:
+			most = Min(most, count_by_function(root, ((FuncExpr *) node)->funcid,
+											   ((FuncExpr *) node)->args));
+			return Min(most, count_combinations(root, ((FuncExpr *) node)->args, rows));
+		case T_OpExpr:
+			set_opfuncid((OpExpr *) node);
+			most = Min(most, count_by_function(root, ((OpExpr *) node)->opfuncid,
+											   ((OpExpr *) node)->args));
+			return Min(most, count_combinations(root, ((OpExpr *) node)->args, rows));
+		case T_CaseExpr:
+			return Min(most, count_case(root, (CaseExpr *) node, rows));
+		case T_CoalesceExpr:
+			return Min(most, count_alternatives(root, ((CoalesceExpr *) node)->args, rows));
+		default:
+			return Min(most, estimate_num_groups(root, list_make1(node), rows, NULL, NULL));
+	}
+}
+
+double
+vdb_estimate_groups(PlannerInfo *root, List *exprs, double rows)
+{
+	double		core = estimate_num_groups(root, exprs, rows, NULL, NULL);
+	double		bound = 1;
+	ListCell   *lc;
+
+	if (contain_volatile_functions((Node *) exprs))
+		return core;
+	foreach(lc, exprs)
+		bound = Min(bound * count_values(root, lfirst(lc), rows), UNBOUNDED);
+	return Max(Min(core, bound), 1);
+}
