@@ -116,6 +116,10 @@ extern bool vdb_publish_concerns(Node *stmt);
 extern void vdb_publish_check(Node *stmt);
 extern void vdb_publish_init(void);
 
+/* ---- other people's functions that read pages (am_tools.c) ---- */
+extern bool vdb_tool_asks_size(Relation rel, ForkNumber fork, uint64 *bytes);
+extern void vdb_tools_init(void);
+
 /* ---- pg_upgrade (am_upgrade.c) ---- */
 extern void vdb_upgrade_settle(void);
 

@@ -336,12 +336,15 @@ fork_bytes(Relation rel, ForkNumber fork)
 uint64
 vdb_relation_size(Relation rel, ForkNumber fork)
 {
+	uint64		bytes;
+
+	if (vdb_tool_asks_size(rel, fork, &bytes))
+		return bytes;
 	if (fork == MAIN_FORKNUM)
 		return (uint64) (analyzing() ? analyze_blocks(rel) : block_limit(rel)) * BLCKSZ;
 	if (fork == InvalidForkNumber)
 	{
-		uint64		bytes = (uint64) block_limit(rel) * BLCKSZ;
-
+		bytes = (uint64) block_limit(rel) * BLCKSZ;
 		for (int i = MAIN_FORKNUM + 1; i <= MAX_FORKNUM; i++)
 			bytes += fork_bytes(rel, (ForkNumber) i);
 		return bytes;

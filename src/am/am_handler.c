@@ -21,6 +21,8 @@
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
+#include "migrate/migrate.h"
+#include "rows/rows.h"
 #include "table/table_version.h"
 
 PG_FUNCTION_INFO_V1(vdb_tableam_handler);
@@ -112,6 +114,22 @@ multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, in
 	vdb_table_multi_insert(rel, slots, nslots, cid, options);
 }
 
+/*
+ * COPY (FREEZE) has stored rows that everybody sees who sees the table: they
+ * move to a frozen stripe at once, which the visibility map can mark.
+ */
+static void
+finish_bulk_insert(Relation rel, int options)
+{
+	VdbMigrateResult result = {0};
+
+	if ((options & TABLE_INSERT_FROZEN) == 0)
+		return;
+	vdb_rows_hand_back();
+	(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN, false, &result);
+	vdb_migrate_report(rel, ERROR, &result);
+}
+
 static TM_Result
 tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
 			 bool wait, TM_FailureData *tmfd, bool changing_part)
@@ -182,6 +200,7 @@ const TableAmRoutine vdb_am_routine = {
 	.tuple_insert_speculative = tuple_insert_speculative,
 	.tuple_complete_speculative = tuple_complete_speculative,
 	.multi_insert = multi_insert,
+	.finish_bulk_insert = finish_bulk_insert,
 	.tuple_delete = tuple_delete,
 	.tuple_update = tuple_update,
 	.tuple_lock = tuple_lock,
@@ -218,4 +237,5 @@ vdb_am_init(void)
 	vdb_block_init();
 	vdb_utility_init();
 	vdb_publish_init();
+	vdb_tools_init();
 }
