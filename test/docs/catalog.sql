@@ -1,5 +1,5 @@
 -- What check.py compares the documents with: lines 'kind|name|...'.
-SELECT 'setting', name, CASE WHEN unit IS NULL THEN boot_val ELSE current_setting(name) END
+SELECT 'setting', name, CASE WHEN boot_val = '' THEN '''''' WHEN unit IS NULL THEN boot_val ELSE current_setting(name) END
 	FROM pg_settings WHERE name LIKE 'vdb.%' AND source = 'default';
 SELECT 'column', 'vdb.' || c.relname || '.' || a.attname
 	FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

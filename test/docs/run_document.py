@@ -75,8 +75,7 @@ def configure(block):
     with open(os.path.join(os.environ['PGDATA'], 'postgresql.conf'), 'a', encoding='utf-8') as conf:
         conf.write(block.text)
     if block.mark == 'restart':
-        log = os.environ['PGDATA'] + '.log'
-        return execute(['bash', '-e'], 'pg_ctl -D "$PGDATA" -w -m fast -l "%s" restart >/dev/null\n' % log)
+        return execute(['bash', '-e'], 'pg_ctl -D "$PGDATA" -w -m fast -l "$DOCS_PLACE.log" restart >/dev/null\n')
     return execute(PSQL + ['-c', 'SELECT pg_reload_conf()', '-o', '/dev/null'], '')
 
 
@@ -93,7 +92,7 @@ def squeeze(line, numbers_vary):
     """Make lines comparable: blanks at the end don't count, with numbers_vary neither do numbers and widths."""
     line = line.rstrip()
     if numbers_vary:
-        line = re.sub(r'\d[\d.,]*', '0', line)
+        line = re.sub(r'\d[\d,]*(\.\d+)?', '0', line)
         line = re.sub(r'-{2,}', '--', line)
         line = re.sub(r'\s+', ' ', line).strip()
     return line
@@ -155,6 +154,7 @@ class Document:
             self.verdict(block, None)
         else:
             self.verdict(block, '%s\nended with status %d:\n%s' % (block.text, status, self.output))
+            self.output = None
 
     def write_found(self):
         """Put the outputs found into the document."""
