@@ -16,6 +16,7 @@
 
 #include "am/am.h"
 #include "base/vdb_guc.h"
+#include "base/vdb_lock_check.h"
 #include "base/vdb_shmem.h"
 #include "exec/exec.h"
 #include "migrate/migrate.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 		return;
 	}
 	vdb_shmem_init();
+	vdb_lock_check_init();
 	vdb_scm_init();
 	vdb_visible_init();
 	vdb_rows_init();
