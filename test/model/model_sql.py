@@ -6,6 +6,8 @@ LIMIT without a total order, no key update that could collide halfway, no clock,
 
 import random
 
+import odd_queries
+
 # type -> (expression of a value for an integer n, predicate templates with %(c)s and %(n)d)
 TYPES = {
     'int': ('%d', ['%(c)s = %(n)d', '%(c)s < %(n)d', '%(c)s BETWEEN %(n)d AND %(n)d + 20',
@@ -28,6 +30,11 @@ TYPES = {
                     ["%(c)s < timestamptz '2001-01-01 00:00+00' + %(n)d * interval '1 minute'"]),
     'timestamp': ("timestamp '1999-12-31' + %d * interval '1 second'",
                   ["%(c)s > timestamp '1999-12-31' + %(n)d * interval '1 second'"]),
+    # where clocks are changed; no index has it: a btree of times in a gap misleads the other type's comparisons, on heap too
+    'timestamp(0)': ("timestamp '2024-03-09' + (1540 + %d %% 90) * interval '1 minute'",
+                     ["%(c)s > timestamptz '2024-03-10 07:00+00' + %(n)d %% 60 * interval '1 minute'",
+                      "%(c)s <= timestamptz '2024-03-10 07:00+00' + %(n)d %% 60 * interval '1 minute'",
+                      "%(c)s >= date '2024-03-10'"]),
     'time': ("time '00:00' + %d * interval '1 second'", ["%(c)s > '12:00'"]),
     'interval': ("%d * interval '1 hour'", ["%(c)s > %(n)d * interval '1 hour'"]),
     'uuid': ("md5('u' || %d)::uuid", ["%(c)s = md5('u' || %(n)d)::uuid",
@@ -52,6 +59,9 @@ TYPES = {
     'public.pair': ("ROW(%d, 'p' || %d)::public.pair", ['(%(c)s).a = %(n)d',
                                                         "%(c)s > ROW(%(n)d, '')::public.pair"]),
     'public.evenint': ('(%d / 2 * 2)::public.evenint', ['%(c)s = %(n)d / 2 * 2']),
+    'public.odd_positive': ('(1 + %d)::public.odd_positive', ['%(c)s = (1 + %(n)d)::public.odd_positive',
+                                                               'id < -1000000 AND %(c)s = (-%(n)d)::public.odd_positive']),
+    'public.odd_posix': ("('k' || %d %% 50)::public.odd_posix", ["%(c)s = 'k' || (%(n)d %% 50)"]),
     'macaddr': ("('08:00:2b:00:00:' || lpad(to_hex(%d %% 256), 2, '0'))::macaddr",
                 ["%(c)s > '08:00:2b:00:00:80'"]),
 }
@@ -72,8 +82,14 @@ PRELUDE = [
     "DO $$ BEGIN IF to_regtype('public.colour') IS NULL THEN "
     "CREATE TYPE public.colour AS ENUM ('red', 'green', 'blue'); "
     "CREATE TYPE public.pair AS (a int, b text); "
-    "CREATE DOMAIN public.evenint AS int CHECK (VALUE % 2 = 0); END IF; END $$",
+    "CREATE DOMAIN public.evenint AS int CHECK (VALUE % 2 = 0); " + '; '.join(odd_queries.PRELUDE) + "; END IF; END $$",
 ]
+
+# for queries of odd_queries: types, as far as these know them
+FAMILIES = {'int': 'int', 'smallint': 'int', 'bigint': 'int', 'public.evenint': 'int', 'public.odd_positive': 'int', 'numeric': 'num',
+            'numeric(12,3)': 'num', 'real': 'float', 'float8': 'float', 'text': 'text', 'varchar(40)': 'text', 'public.odd_posix': 'text',
+            'char(9)': 'bpchar', 'name': 'name', 'date': 'date', 'timestamp': 'date', 'timestamptz': 'date', 'timestamp(0)': 'date',
+            'bool': 'bool', 'uuid': 'other', 'bytea': 'other', 'interval': 'other', 'inet': 'other', 'public.colour': 'other'}
 
 SCANS = [
     [],
@@ -317,6 +333,12 @@ class Generator:
                  'SELECT count(*) FROM (SELECT * FROM %s TABLESAMPLE BERNOULLI (100)) x' % table.name]
         pick = rng.randrange(len(forms))
         return forms[pick], pick in (2, 5), None, None
+
+    def odd(self, table):
+        """A query that odd_queries makes, of a kind that select() does not."""
+        columns = [odd_queries.Column(n, k, FAMILIES[k], lambda n, k=k: self.value(k, abs(n)), self.number) for n, k in table.columns if k in FAMILIES]
+        columns = columns or [odd_queries.Column('id', 'int', 'int', str, self.number)]
+        return odd_queries.Odd(self.rng, table.name, columns, False).query()
 
     def copy_in(self, table):
         rows = self.rng.choice([1, 30, 300])

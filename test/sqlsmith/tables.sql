@@ -6,6 +6,10 @@
 CREATE TYPE mood AS ENUM ('bad', 'so so', 'good', 'best');;
 CREATE DOMAIN small AS int4 CHECK (VALUE > -1000000);;
 CREATE TYPE pair AS (a int4, b text);;
+CREATE DOMAIN odd_positive AS int4 CHECK (VALUE > 0);;
+CREATE DOMAIN odd_filled AS text CHECK (VALUE <> '');;
+CREATE DOMAIN odd_posix AS text COLLATE "POSIX";;
+CREATE DOMAIN odd_c AS text COLLATE "C";;
 
 -- all of it in stripes; chunks of 256 rows
 CREATE TABLE numbers (id int PRIMARY KEY, s int2, i int4, b int8, n numeric, f4 float4, f8 float8, ok bool, o oid, m money, d small);;
@@ -35,6 +39,13 @@ INSERT INTO moments SELECT g, '2000-01-01'::date + g, '00:00'::time + g * interv
 UPDATE moments SET i = i + interval '1 day', d = NULL WHERE id % 5 = 0;;
 DELETE FROM moments WHERE id % 11 = 0;;
 INSERT INTO moments (id, d, ts) SELECT g, 'infinity', '2001-01-01' FROM generate_series(1001, 1200) g;;
+-- times about where clocks are changed, each chunk with some that never were; domains, and collations of their own
+CREATE TABLE clocks (id int PRIMARY KEY, ny timestamp, be timestamp, lh timestamp, p timestamptz, pos odd_positive, px odd_posix, c odd_c, n name);;
+INSERT INTO clocks SELECT g, '2024-03-09'::timestamp + (1540 + g % 90) * interval '1 min', '2024-03-30'::timestamp + (1560 + g % 80) * interval '1 min',
+	'2024-10-05'::timestamp + (1560 + g % 40) * interval '1 min', '2024-03-10 05:00+00'::timestamptz + g * interval '1 min', g, 'k' || g % 30,
+	'k' || g % 30, 'k' || g % 30 FROM generate_series(1, 700) g;;
+-- moves: clocks
+INSERT INTO clocks (id, ny, c) SELECT g, '2024-03-09'::timestamp + (1600 + g % 30) * interval '1 min', 'k' || g FROM generate_series(701, 800) g;;
 -- the less usual types; a generated column; columns that came and went
 CREATE TABLE things (id int PRIMARY KEY, gone text, u uuid, a inet, c cidr, mac macaddr, vb varbit, p point, bx box, ia int4[], ta text[], md mood,
 	pr pair, lsn pg_lsn, twice int GENERATED ALWAYS AS (id * 2) STORED);;

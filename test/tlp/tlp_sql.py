@@ -9,11 +9,15 @@ constant, which a prepared statement makes a parameter.
 
 import re
 
+import odd_queries
+
 
 class Type:
-    def __init__(self, name, expr, ordered=True, family=None, equality=True, needs=None):
+    """near: numbers about which something happens to values, drawn more often."""
+
+    def __init__(self, name, expr, ordered=True, family=None, equality=True, needs=None, near=None):
         self.name, self.expr, self.ordered, self.equality = name, expr, ordered, equality
-        self.family = family or name
+        self.family, self.near = family or name, near
         self.needs = needs
 
     def value(self, n):
@@ -77,6 +81,8 @@ TYPES = [
     Type('pg_lsn', "'0/1000000'::pg_lsn + #::numeric"),
     Type('money', '(#)::int8::money'),
     Type('tsvector', "to_tsvector('simple', 'w' || # % 40)"),
+    Type('odd_positive', '(abs(#) + 1)::int4::odd_positive', family='int'),
+    Type('odd_posix', "('k' || abs(#) % 700)::odd_posix", family='text'),
     Type('point', 'point(#, # % 10)', ordered=False, equality=False),
     Type('json', "json_build_object('a', #)", ordered=False, equality=False),
 ]
@@ -84,7 +90,15 @@ TYPES = [
 PREPARE = """
 CREATE TYPE mood AS ENUM ('bad', 'so so', 'good', 'best');
 CREATE DOMAIN dint AS int4; CREATE DOMAIN dtext AS text; CREATE TYPE pair AS (a int4, b text);
-"""
+""" + ';\n'.join(odd_queries.PRELUDE)
+
+
+
+def clock_types(zone):
+    """Times about where that zone's clocks are changed."""
+    return [Type(kind, odd_queries.moments(kind, day, zone), family='date', near=odd_queries.NEAR)
+            for day in odd_queries.CHANGES[zone] for kind in ('timestamp', 'timestamp', 'timestamptz')]
+
 
 CONSTANT = re.compile('«(.*?)\\|([^|»]*)»', re.S)
 
@@ -130,9 +144,15 @@ class Table:
             self.columns.append(self.new_column(rng.choice(types)))
 
     def new_column(self, kind):
-        column = Column('c%d' % self.next_column, kind, self.numbers())
+        column = Column('c%d' % self.next_column, kind, self.near_numbers() if kind.near else self.numbers())
         self.next_column += 1
         return column
+
+    def near_numbers(self):
+        """Where something happens to the values: chunks that begin and end there."""
+        lo, count = odd_queries.span(self.rng)
+        base = ('%d + g %% %d' % (lo, count), lambda g: lo + g % count)
+        return self.rng.choice([('g', lambda g: g), base, base, base]), self.rng.choice([None, None, 'g % 10 = 3'])
 
     def numbers(self):
         """How the numbers of a column lie in the table: sorted, by chunk, few, scattered, mostly NULL."""
@@ -157,7 +177,8 @@ class Table:
         else:
             out.append('CREATE TABLE %s (%s)' % (self.name, columns))
         for c in self.columns:
-            if c.type.ordered and self.rng.random() < 0.25 and 'repeat' not in c.type.expr:
+            # a btree of times in a gap gives wrong answers to the other type's comparisons, heap's too
+            if c.type.ordered and self.rng.random() < 0.25 and 'repeat' not in c.type.expr and not c.type.near:
                 out.append('CREATE INDEX ON %s (%s)' % (self.name, c.name))
         return out
 
@@ -208,6 +229,8 @@ class Predicates:
 
     def n(self, c=None):
         rng = self.rng
+        if c is not None and c.type.near and rng.random() < 0.5:
+            return rng.randint(*c.type.near)
         if c is not None and rng.random() < 0.7:
             return c.draw(rng.randint(0, self.table.rows))
         return rng.choice([rng.randint(0, 12), rng.randint(-5, 60), rng.randint(0, 1000), rng.randint(0, 8000),
