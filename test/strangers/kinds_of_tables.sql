@@ -1,0 +1,71 @@
+-- Temporary, unlogged and inherited tables, partitions pruned as the query runs, materialized views.
+CREATE UNLOGGED TABLE u (id int, v text);
+INSERT INTO u SELECT i, 'u' || i FROM generate_series(1, 400) i;
+CREATE TEMP TABLE tmp (id int, v text);
+INSERT INTO tmp SELECT i, 't' || i FROM generate_series(1, 300) i;
+CREATE TABLE base (id int, v text);
+CREATE TABLE child (extra int DEFAULT 3) INHERITS (base);
+INSERT INTO base SELECT i, 'base' FROM generate_series(1, 300) i;
+INSERT INTO child SELECT i, 'child' FROM generate_series(301, 500) i;
+CREATE TABLE p (k int, id int, v text) PARTITION BY RANGE (k);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20) PARTITION BY LIST (id);
+CREATE TABLE p2a PARTITION OF p2 FOR VALUES IN (1, 2, 3);
+CREATE TABLE p2b PARTITION OF p2 DEFAULT;
+INSERT INTO p SELECT i % 20, i, 'p' || i FROM generate_series(1, 600) i;
+-- move
+INSERT INTO p SELECT i % 20, i, 'p' || i FROM generate_series(601, 900) i;
+INSERT INTO u SELECT i, 'u' || i FROM generate_series(401, 500) i;
+CREATE MATERIALIZED VIEW mv AS SELECT k, count(*) AS c, max(v) AS m FROM p GROUP BY k;
+CREATE UNIQUE INDEX mv_k ON mv (k);
+PREPARE pruned(int, int) AS SELECT count(*), sum(id) FROM p WHERE k BETWEEN $1 AND $2;
+-- queries
+SELECT count(*), sum(id), max(v) FROM u;
+SELECT count(*), max(v) FROM tmp WHERE id > 7;
+SELECT v, count(*), sum(id) FROM base GROUP BY v;
+SELECT tableoid::regclass, count(*) FROM base GROUP BY 1;
+SELECT count(*) FROM ONLY base;
+SELECT tableoid::regclass, count(*), sum(id) FROM p WHERE k > 5 GROUP BY 1;
+SELECT k, count(*) FROM p WHERE k = 12 GROUP BY k;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE pruned(3, 7);
+EXECUTE pruned(9, 11);
+EXECUTE pruned(30, 40);
+RESET plan_cache_mode;
+SELECT x, (SELECT count(*) FROM p WHERE k = x) FROM generate_series(8, 21) x ORDER BY x;
+SELECT count(*) FROM p WHERE k = (SELECT max(k) FROM p);
+SET enable_partitionwise_aggregate = on;
+SET enable_partitionwise_join = on;
+SELECT k, count(*), sum(id) FROM p GROUP BY k;
+SELECT k, v, count(*) FROM p WHERE k = 12 AND v = 'p12' GROUP BY k, v;
+SELECT count(*) FROM p a JOIN p b ON a.k = b.k AND a.id = b.id;
+RESET enable_partitionwise_aggregate;
+RESET enable_partitionwise_join;
+SELECT * FROM mv ORDER BY k;
+BEGIN;
+UPDATE p SET k = (k + 10) % 20;
+SELECT tableoid::regclass, count(*) FROM p GROUP BY 1;
+DELETE FROM base WHERE id % 2 = 0;
+SELECT count(*) FROM base;
+CREATE TEMP TABLE gone (id int) ON COMMIT DROP;
+INSERT INTO gone SELECT generate_series(1, 300);
+CREATE TEMP TABLE emptied (id int) ON COMMIT DELETE ROWS;
+INSERT INTO emptied SELECT generate_series(1, 300);
+SELECT count(*) FROM emptied JOIN gone USING (id);
+COMMIT;
+SELECT count(*) FROM emptied;
+DROP TABLE emptied;
+UPDATE p SET k = (k + 10) % 20;
+INSERT INTO base SELECT i, CASE WHEN i <= 300 THEN 'base' ELSE 'child' END FROM generate_series(2, 300, 2) i;
+INSERT INTO child SELECT i, 'child' FROM generate_series(302, 500, 2) i;
+-- changes
+DELETE FROM p WHERE id % 3 = 0;
+-- move
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+ALTER TABLE p DETACH PARTITION p1;
+INSERT INTO p1 SELECT 5, i, 'again' FROM generate_series(1, 50) i;
+-- move
+ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (10);
+REFRESH MATERIALIZED VIEW mv;
+TRUNCATE u;
+INSERT INTO u VALUES (1, 'one');

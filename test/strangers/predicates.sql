@@ -1,0 +1,47 @@
+-- Predicates of all kinds, with nulls where they bite.
+CREATE TABLE t (id int, a int, b int, s text, u text COLLATE "und-x-icu");
+INSERT INTO t SELECT i, nullif(i % 50, 7), i / 50, CASE WHEN i % 9 > 0 THEN 'Str_' || i % 37 END, chr(65 + i % 26) || i % 5 FROM generate_series(1, 800) i;
+-- move
+INSERT INTO t SELECT i, nullif(i % 50, 7), NULL, CASE WHEN i % 9 > 0 THEN 'sTR%' || i % 37 END, chr(97 + i % 26) || i % 5 FROM generate_series(801, 1200) i;
+-- queries
+SELECT count(*) FROM t WHERE s LIKE 'Str\_3%';
+SELECT count(*) FROM t WHERE s ILIKE 'str%1';
+SELECT count(*) FROM t WHERE s NOT LIKE '%3' AND s SIMILAR TO '(S|s)%';
+SELECT count(*) FROM t WHERE s ~ '^s' OR s ~* '7$';
+SELECT count(*) FROM t WHERE (a, b) < (10, 3);
+SELECT count(*) FROM t WHERE (a, b) >= (48, 12) OR (b, a) = (1, NULL);
+SELECT count(*) FROM t WHERE (a, b) IN ((1, 2), (3, NULL), (5, 6));
+SELECT count(*), sum(id) FROM t WHERE id = ANY (SELECT array_agg(i * 3) FROM generate_series(1, 1000) i);
+SELECT count(*) FROM t WHERE id = ANY ((SELECT array_agg(i * 3) FROM generate_series(1, 1000) i)::int[]);
+SELECT count(*) FROM t WHERE a NOT IN (1, 2, NULL);
+SELECT count(*) FROM t WHERE a NOT IN (SELECT b FROM t);
+SELECT count(*) FROM t WHERE a NOT IN (SELECT b FROM t WHERE b IS NOT NULL);
+SELECT count(*) FROM t WHERE a = ANY (NULL::int[]) OR a = ANY ('{}');
+SELECT count(*) FROM t WHERE a <> ALL ('{}');
+SELECT count(*) FROM t WHERE a <> ALL ('{1,NULL}');
+SELECT count(*) FROM t WHERE a = ANY ('{1,NULL}');
+SELECT count(*) FROM t WHERE a > ANY ('{45,NULL,48}');
+SELECT count(*) FROM t WHERE a IS DISTINCT FROM 7 AND b IS NOT DISTINCT FROM NULL;
+SELECT count(*) FROM t WHERE a BETWEEN SYMMETRIC 20 AND 10;
+SELECT count(*) FROM t WHERE a NOT BETWEEN 10 AND 20;
+SELECT count(*) FROM t WHERE a BETWEEN NULL AND 20;
+SELECT count(*) FROM t WHERE NOT (a < 10 AND b > 5);
+SELECT count(*) FROM t WHERE (a < 10) IS NOT TRUE;
+SELECT count(*) FROM t WHERE (a < 10) IS UNKNOWN OR (b > 3) IS FALSE;
+SELECT count(*) FROM t WHERE a < b AND b < id;
+SELECT count(*) FROM t WHERE a = a AND NOT a <> a;
+SELECT count(*) FROM t WHERE coalesce(a, -1) = -1 AND nullif(b, 3) IS NULL;
+SELECT count(*) FROM t WHERE CASE WHEN b IS NULL THEN a > 10 ELSE b > 10 END;
+SELECT count(*) FROM t WHERE u BETWEEN 'b' AND 'D';
+SELECT count(*) FROM t WHERE u = 'a0' OR u > 'z';
+SELECT u, count(*) FROM t WHERE u < 'C' GROUP BY u ORDER BY u;
+SELECT count(*) FROM t WHERE s > 'Str_3' AND s < 'sTR';
+SELECT count(*) FROM t WHERE s < '';
+SELECT count(*) FROM t WHERE s >= '' AND s <> '';
+SELECT count(*) FROM t WHERE false OR NULL;
+SELECT count(*) FROM t WHERE id > -2147483648 AND id < 2147483647 AND id <> 5;
+SELECT count(*) FROM t WHERE id + a > 100 AND id - b <= 900;
+SELECT count(*) FROM t WHERE EXISTS (SELECT FROM t x WHERE x.a = t.b AND x.id < 20);
+SELECT count(*) FROM t WHERE s IN ('Str_1', 'sTR%1', NULL, '') AND b IS NULL;
+SELECT count(*) FROM t WHERE t IS NULL;
+SELECT count(*) FROM t WHERE t IS NOT NULL;

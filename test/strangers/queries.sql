@@ -1,0 +1,42 @@
+-- Queries of all shapes: windows, DISTINCT ON, LATERAL, recursion, grouping sets, ordered sets, correlated subqueries, rescans.
+CREATE TABLE t (id int, g int, h int, v int, s text);
+INSERT INTO t SELECT i, i % 12, i % 5, i * 37 % 101, 's' || i % 20 FROM generate_series(1, 700) i;
+-- move
+INSERT INTO t SELECT i, i % 12, i % 5, i * 37 % 101, 's' || i % 20 FROM generate_series(701, 1000) i;
+CREATE TABLE tree (id int, parent int);
+INSERT INTO tree SELECT i, i / 2 FROM generate_series(1, 200) i;
+ANALYZE t, tree;
+-- queries
+SELECT id, row_number() OVER w, sum(v) OVER w, lag(id, 2) OVER w, first_value(id) OVER w FROM t WHERE g = 3 WINDOW w AS (PARTITION BY h ORDER BY v, id) ORDER BY id;
+SELECT DISTINCT sum(count(*)) OVER (ORDER BY g ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t GROUP BY g ORDER BY 1;
+SELECT id, ntile(4) OVER (ORDER BY id DESC), percent_rank() OVER (ORDER BY v) FROM t WHERE id % 100 = 1 ORDER BY id;
+SELECT DISTINCT ON (g, h) g, h, id FROM t ORDER BY g, h, v DESC, id;
+SELECT DISTINCT g % 3, h FROM t;
+SELECT x.g, l.id FROM generate_series(0, 11) x (g), LATERAL (SELECT id FROM t WHERE t.g = x.g ORDER BY v DESC, id LIMIT 3) l ORDER BY 1, 2;
+WITH RECURSIVE up AS (SELECT id, parent, 1 AS depth FROM tree WHERE id = 199 UNION ALL SELECT t.id, t.parent, depth + 1 FROM tree t JOIN up ON t.id = up.parent) SELECT * FROM up ORDER BY depth;
+WITH RECURSIVE down AS (SELECT id FROM tree WHERE parent = 0 UNION SELECT t.id FROM tree t JOIN down ON t.parent = down.id) SELECT count(*), sum(id) FROM down;
+SELECT g, h, count(*), sum(v), grouping(g, h) FROM t GROUP BY ROLLUP (g, h);
+SELECT g, h, s, count(*) FROM t WHERE id < 60 GROUP BY CUBE (g, h, s);
+SELECT g, NULL, sum(v) FROM t GROUP BY GROUPING SETS ((g), ()) HAVING sum(v) > 100;
+SELECT g, count(*) FILTER (WHERE v > 50), sum(v) FILTER (WHERE h = 1), count(DISTINCT s) FROM t GROUP BY g;
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v), percentile_disc(0.9) WITHIN GROUP (ORDER BY v), mode() WITHIN GROUP (ORDER BY h) FROM t;
+SELECT h, percentile_disc(ARRAY[0.1, 0.5]) WITHIN GROUP (ORDER BY v), string_agg(s, ',' ORDER BY id) FILTER (WHERE id < 30) FROM t GROUP BY h;
+SELECT rank(50) WITHIN GROUP (ORDER BY v) FROM t;
+SELECT id, (SELECT max(v) FROM t i WHERE i.g = o.g AND i.id < o.id) FROM t o WHERE id % 71 = 0;
+SELECT id FROM t o WHERE v > (SELECT avg(v) FROM t i WHERE i.g = o.g) AND id % 13 = 0;
+SELECT a.g, count(*) FROM t a JOIN t b ON a.g = b.h AND a.id < b.id WHERE a.id < 50 GROUP BY a.g;
+SELECT count(*) FROM t a FULL JOIN tree b ON a.id = b.id WHERE a.id IS NULL OR b.id IS NULL;
+SELECT count(*) FROM t a LEFT JOIN t b ON a.id = b.id + 500 WHERE b.v IS NULL;
+SELECT count(*) FROM (SELECT id FROM t EXCEPT SELECT id FROM tree) x;
+SELECT g FROM t INTERSECT SELECT h FROM t;
+SELECT id FROM t ORDER BY v, id OFFSET 500 LIMIT 5;
+SELECT id FROM t ORDER BY v DESC, id FETCH FIRST 7 ROWS WITH TIES;
+SELECT max(id), min(id) FROM t WHERE g = 5;
+SELECT g, (array_agg(id ORDER BY id DESC))[1:3] FROM t GROUP BY g;
+SELECT json_agg(x ORDER BY x.id) FROM (SELECT id, s FROM t WHERE id < 4) x;
+SELECT count(*), count(t), count(t.*) FROM t;
+SELECT t FROM t WHERE id = 5;
+SELECT (SELECT count(*) FROM t x WHERE x.id < y.id AND x.h = 2), y.id FROM t y WHERE y.id IN (5, 500, 999);
+SELECT avg(v), stddev(v)::numeric(10, 4), corr(v, h)::numeric(10, 6), bit_or(g), every(v >= 0) FROM t;
+SELECT * FROM (SELECT g, count(*) AS c FROM t GROUP BY g) q JOIN (SELECT h, count(*) AS d FROM t GROUP BY h) r ON q.g = r.h;
+SELECT generate_series(1, h), count(*) FROM t GROUP BY 1;
