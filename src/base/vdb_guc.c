@@ -54,9 +54,10 @@ static bool
 check_stop_action(char **newval, void **extra, GucSource source)
 {
 	if (**newval == '\0' || strcmp(*newval, "wait") == 0 ||
-		strcmp(*newval, "crash") == 0 || strcmp(*newval, "error") == 0)
+		strcmp(*newval, "crash") == 0 || strcmp(*newval, "error") == 0 ||
+		strcmp(*newval, "delay") == 0)
 		return true;
-	GUC_check_errdetail("Known actions are wait, crash and error.");
+	GUC_check_errdetail("Known actions are wait, crash, error and delay.");
 	return false;
 }
 
@@ -135,7 +136,7 @@ define_testing(void)
 							 &vdb_debug_migrate, VDB_DEBUG_MIGRATE_OFF, debug_migrate_options,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("vdb.stop_action",
-							   "What happens at the stop point: wait, crash or error.",
+							   "What happens at the stop point: wait, crash, error or delay.",
 							   NULL, &vdb_stop_action, "wait",
 							   PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							   check_stop_action, NULL, NULL);

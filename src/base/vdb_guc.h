@@ -26,7 +26,7 @@ extern int	vdb_migrate_high_water;		/* per cent of the pool */
 extern int	vdb_scm_size_mb;		/* as this process read it: ask vdb_scm_limit_mb */
 extern char *vdb_scm_tablespace;
 extern char *vdb_stop_point;			/* name of a stop point (tests) */
-extern char *vdb_stop_action;			/* wait | crash | error */
+extern char *vdb_stop_action;			/* wait | crash | error | delay */
 extern int	vdb_stripe_cache_mb;		/* per backend */
 extern int	vdb_shared_cache_mb;		/* -1: a quarter of shared_buffers */
 extern int	vdb_zstd_level;

@@ -5,8 +5,8 @@
  *
  * See vdb_stop_point.h for the protocol.  A point may be passed inside a
  * critical section or with LWLocks held: then 'crash' works, 'error' does
- * only outside critical sections, and 'wait' only outside critical sections
- * too (with LWLocks held it sleeps, but can't be interrupted).
+ * only outside critical sections, and 'wait' and 'delay' only outside critical
+ * sections too (with LWLocks held they sleep, but can't be interrupted).
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
@@ -27,6 +28,7 @@
 
 #define STOP_LOCK_KEY	0x7664	/* pg_advisory_lock(30308) holds waiters */
 #define STOP_POLL_MS	10
+#define STOP_DELAY_MS	20		/* at most */
 
 static int	passings = 0;		/* of the point named by the setting */
 static uint32 generation = 0;	/* changes when the setting does */
@@ -105,5 +107,8 @@ vdb_stop_point_reached(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("stopped at \"%s\" as vdb.stop_point asks", name)));
-	stop_and_wait();
+	if (strcmp(vdb_stop_action, "delay") == 0)
+		pg_usleep((long) pg_prng_uint64_range(&pg_global_prng_state, 0, STOP_DELAY_MS * 1000));
+	else
+		stop_and_wait();
 }
