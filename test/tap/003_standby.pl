@@ -9,7 +9,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
 
-my $primary = new_node('primary', init => { allows_streaming => 1 });
+# autovacuum of a catalog would end the standby's older snapshot, on a machine so slow that it gets its turn
+my $primary = new_node('primary', init => { allows_streaming => 1 }, conf => "autovacuum = off\n");
 $primary->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY, g int, v text);
 	CREATE INDEX ON t (g);
