@@ -220,7 +220,7 @@ def anchors(path):
 
 def check_links():
     broken = []
-    more = [os.path.join(TOP, f) for f in ('CONTRIBUTING.md', 'SECURITY.md', 'RELEASING.md')]
+    more = [os.path.join(TOP, f) for f in ('README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'RELEASING.md')]
     for path in DOCS + more:
         text = re.sub(r'^```.*?^```', '', open(path, encoding='utf-8').read(), flags=re.M | re.S)
         for target in re.findall(r'\]\(([^)\s]+)\)', text):

@@ -16,7 +16,7 @@ RUN = {'sql', 'sh', 'conf'}
 SHOWN = {'text'}
 NOT_RUN = {'c', 'make', 'diff', 'json', ''}
 PSQL = ['psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1']
-TIME_LIMIT = 120
+TIME_LIMIT = 300
 
 
 class Block:
