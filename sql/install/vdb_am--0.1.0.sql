@@ -88,6 +88,8 @@ COMMENT ON COLUMN vdb.pool.stripes_written IS
 	'stripes that were put to use, since the server started';
 COMMENT ON COLUMN vdb.pool.stripe_bytes_written IS
 	'bytes of these stripes';
+COMMENT ON COLUMN vdb.pool.rows_judged IS
+	'row versions whose visibility scans had to find out, index scans apart; counted when a scan ends';
 GRANT SELECT ON vdb.pool TO PUBLIC;
 
 -- ... the tables
