@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 
+#include "base/vdb_stop_point.h"
 #include "table/table.h"
 #include "table/table_version.h"
 
@@ -106,48 +107,59 @@ is_live(const Counter *counter, HeapTupleHeader hdr)
 	}
 }
 
-/* Judge the row in a slot of the segment: 1 if it is live, 0 if not, -1 if none is there. */
-static int
-judge_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8 index)
+typedef enum SlotFound
+{
+	SLOT_MOVED,						/* its block is not in the segment any more */
+	SLOT_NO_ROW,
+	SLOT_DEAD,
+	SLOT_LIVE
+} SlotFound;
+
+/* What is in a slot of the segment? */
+static SlotFound
+look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8 index)
 {
 	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(counter->ref->slot, lb));
 	VdbExtent	extent;
 	VdbVersion	version;
-	int			live = -1;
+	SlotFound	found = SLOT_NO_ROW;
 
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(counter->ref, lb, &extent);
-	if (extent.kind == VDB_EXTENT_SEGMENT && extent.ref == segment &&
-		vdb_rows_glance(counter->ref, &extent, lb, index, &version))
+	if (extent.kind != VDB_EXTENT_SEGMENT || extent.ref != segment)
+		found = SLOT_MOVED;
+	else if (vdb_rows_glance(counter->ref, &extent, lb, index, &version))
 	{
-		live = is_live(counter, &version.hdr);
+		found = is_live(counter, &version.hdr) ? SLOT_LIVE : SLOT_DEAD;
 		vdb_rows_hint(counter->ref, &version);
 	}
 	LWLockRelease(lock);
-	return live;
+	return found;
 }
 
-/* The live rows of a segment, judging 'most' of them at most. */
+/*
+ * The live rows of a segment, judging 'most' of them at most.  Migration may have moved it since the
+ * map named it: its bytes are still there, but its rows are counted on flash then.  *share: what is left.
+ */
 static double
-live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 most)
+live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 most, double *share)
 {
 	uint32		looks = Min(use->slots, most);
-	uint32		judged = 0;
-	uint32		live = 0;
+	uint32		found[SLOT_LIVE + 1] = {0};
+	uint32		judged;
 
 	for (uint32 i = 0; i < looks; i++)
 	{
 		uint32		slot = spread(i, looks, use->slots);
-		int			verdict = judge_slot(counter, segment, use->first_lb + slot / VDB_LB_ROWS,
-										 (uint8) (slot % VDB_LB_ROWS));
 
-		judged += verdict >= 0;
-		live += verdict > 0;
+		found[look_at_slot(counter, segment, use->first_lb + slot / VDB_LB_ROWS,
+						   (uint8) (slot % VDB_LB_ROWS))]++;
 	}
-	if (judged == 0)
-		return use->rows;
-	counter->count->exact = counter->count->exact && (live == judged || judged == use->rows);
-	return (double) use->rows * live / judged;
+	judged = found[SLOT_LIVE] + found[SLOT_DEAD];
+	*share = looks > 0 ? 1 - (double) found[SLOT_MOVED] / looks : 1;
+	counter->count->exact = counter->count->exact && *share == 1 &&
+		(judged == 0 || found[SLOT_LIVE] == judged || judged == use->rows);
+	return use->rows * *share * (judged == 0 ? 1 : (double) found[SLOT_LIVE] / judged);
 }
 
 /* ---- counting ---- */
@@ -165,14 +177,15 @@ count_segments(Counter *counter)
 	{
 		VdbBlock	segment = stratum->segments[spread(i, looks, stratum->nsegments)];
 		VdbSegmentUse use;
+		double		share;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_rows_segment_use(counter->ref, segment, &use))
 			continue;
 		counter->count->scm_rows += scale *
-			live_rows(counter, segment, &use, VDB_COUNT_JUDGED / looks);
-		counter->count->versions += scale * use.rows;
-		counter->count->scm_blocks += scale * use.blocks;
+			live_rows(counter, segment, &use, VDB_COUNT_JUDGED / looks, &share);
+		counter->count->versions += scale * share * use.rows;
+		counter->count->scm_blocks += scale * share * use.blocks;
 	}
 }
 
@@ -256,6 +269,7 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 			stratum->overlaid[stratum->noverlaid++] =
 				range * VDB_RANGE_LBS + glance.overlaid_lbs[lb];
 	}
+	VDB_STOP_POINT("table-count-listed");
 	count_segments(counter);
 	count_overlays(counter);
 }
