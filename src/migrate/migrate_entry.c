@@ -55,7 +55,6 @@ find_in_catalog(const VdbTableKey *key)
 	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-
 		int32		backend = form->relpersistence == RELPERSISTENCE_TEMP ?
 			(int32) GetTempNamespaceProcNumber(form->relnamespace) : -1;
 
