@@ -1,7 +1,7 @@
 -- vdb.debug_migrate: rows move around every statement, those of transactions in progress too.
 CREATE TABLE debug_migrate (id int PRIMARY KEY, note text) USING vdb;
 CREATE VIEW debug_places AS
-	SELECT rows_scm, rows_flash, stripes FROM vdb.table_figures('debug_migrate');
+	SELECT pool_rows, striped_rows, stripes FROM vdb.table_figures('debug_migrate');
 SET vdb.debug_migrate = 'all';
 BEGIN;
 INSERT INTO debug_migrate SELECT g, 'made' FROM generate_series(1, 1000) g;
@@ -9,7 +9,7 @@ SELECT * FROM debug_places;
 SELECT unsettled, rows FROM vdb.stripes('debug_migrate');
 SAVEPOINT s;
 UPDATE debug_migrate SET note = 'changed' WHERE id <= 100;
-SELECT rows_scm, rows_flash FROM debug_places;
+SELECT pool_rows, striped_rows FROM debug_places;
 SELECT note, count(*) FROM debug_migrate GROUP BY 1 ORDER BY 1;
 ROLLBACK TO s;
 SELECT note, count(*) FROM debug_migrate GROUP BY 1 ORDER BY 1;
@@ -22,7 +22,7 @@ BEGIN;
 INSERT INTO debug_migrate SELECT g, 'lost' FROM generate_series(1001, 1100) g;
 ROLLBACK;
 SELECT count(*) FROM debug_migrate;
-SELECT rows_scm, rows_flash FROM debug_places;
+SELECT pool_rows, striped_rows FROM debug_places;
 -- a cursor does not lose its place
 BEGIN;
 DECLARE c CURSOR FOR SELECT id FROM debug_migrate ORDER BY id;
@@ -33,15 +33,15 @@ COMMIT;
 -- temporary tables too
 CREATE TEMP TABLE debug_temp (id int) USING vdb;
 INSERT INTO debug_temp SELECT generate_series(1, 300);
-SELECT rows_scm, rows_flash FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
 SELECT count(*) FROM debug_temp;
 -- 'settled' leaves rows of this transaction where they are
 SET vdb.debug_migrate = 'settled';
 BEGIN;
 INSERT INTO debug_temp SELECT generate_series(301, 400);
-SELECT rows_scm, rows_flash FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
 COMMIT;
-SELECT rows_scm, rows_flash FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
 SELECT count(*), min(id), max(id) FROM debug_temp;
 RESET vdb.debug_migrate;
 SELECT * FROM vdb.verify('debug_migrate');

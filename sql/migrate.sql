@@ -13,7 +13,7 @@ CREATE VIEW mig_stripes AS
 	FROM vdb.stripes('mig');
 INSERT INTO mig SELECT g, md5(g::text) FROM generate_series(1, 20000) g;
 SELECT vdb.migrate('mig') >= 0 AS moved;
-SELECT rows_scm, rows_flash, stripes FROM vdb.tables WHERE relation = 'mig'::regclass;
+SELECT pool_rows, striped_rows, stripes FROM vdb.tables WHERE relation = 'mig'::regclass;
 SELECT stripes, rows, gone, stubs FROM mig_stripes;
 SELECT max(first_page + pages) AS pages_first, min(stripe) AS stripe_first FROM vdb.stripes('mig') \gset
 -- a tenth of the rows: the stripe stays, its overlay grows
@@ -64,7 +64,7 @@ SELECT * FROM vdb.verify('mig');
 DELETE FROM mig;
 VACUUM mig;
 SELECT * FROM vdb.stripes('mig');
-SELECT rows_scm, rows_flash, stripes FROM vdb.tables WHERE relation = 'mig'::regclass;
+SELECT pool_rows, striped_rows, stripes FROM vdb.tables WHERE relation = 'mig'::regclass;
 SELECT pg_relation_size('mig') = current_setting('block_size')::int AS only_metapage;
 SELECT count(*) FROM mig;
 SELECT * FROM vdb.verify('mig');

@@ -10,7 +10,7 @@ FROM vdb.pool;
 -- a table without rows, with rows in SCM, on flash, in both
 CREATE TABLE mon (id int PRIMARY KEY, grp int, txt text, num numeric(10,2), day date, gone int, flag boolean) USING vdb;
 CREATE VIEW mon_figures AS
-	SELECT relation, rows_scm + rows_flash AS rows, rows_flash, rows_migrated, segments * 65536 = bytes_scm AS bytes_agree,
+	SELECT relation, pool_rows + striped_rows AS rows, striped_rows, rows_migrated, segments * 65536 = pool_bytes AS bytes_agree,
 		oldest_unmigrated IS NOT NULL AS waiting, last_migration IS NOT NULL AS migrated, write_amplification < 1 AS small, logged
 	FROM vdb.tables WHERE relation = 'mon'::regclass;
 SELECT * FROM mon_figures;
@@ -32,7 +32,7 @@ CREATE INDEX mon_brin ON mon USING brin (day);
 ALTER TABLE mon DROP COLUMN gone;
 SELECT rows, bytes_agree, logged FROM mon_figures;
 SELECT * FROM vdb.verify('mon');
-SELECT vdb.migrate('mon') > 0 OR (SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'mon'::regclass) AS moved;
+SELECT vdb.migrate('mon') > 0 OR (SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'mon'::regclass) AS moved;
 SELECT * FROM mon_figures;
 SELECT count(*) FROM vdb.segments('mon');
 SELECT * FROM vdb.verify('mon');
@@ -70,7 +70,7 @@ INSERT INTO mon_unlogged SELECT g, point(g, -g) FROM generate_series(1, 500) g;
 INSERT INTO mon_unlogged VALUES (0, NULL);
 CREATE TEMP TABLE mon_temp (a int PRIMARY KEY) USING vdb;
 INSERT INTO mon_temp SELECT generate_series(1, 300);
-SELECT relation, rows_scm + rows_flash AS rows, logged FROM vdb.tables
+SELECT relation, pool_rows + striped_rows AS rows, logged FROM vdb.tables
 WHERE relation IN ('mon_unlogged'::regclass, 'mon_temp'::regclass) ORDER BY relation::text;
 SELECT * FROM vdb.verify('mon_unlogged');
 SELECT * FROM vdb.verify('mon_temp');

@@ -8,8 +8,8 @@ SET vdb.stop_point = 'vacuum_before_indexes';
 \set VERBOSITY terse
 VACUUM vc;
 RESET vdb.stop_point;
-SELECT dead_rows > 0 AS something_to_clean FROM vdb.tables WHERE relation = 'vc'::regclass;
+SELECT dead_items > 0 AS something_to_clean FROM vdb.tables WHERE relation = 'vc'::regclass;
 VACUUM vc;
-SELECT dead_rows > 0 AS something_to_clean FROM vdb.tables WHERE relation = 'vc'::regclass;
+SELECT dead_items > 0 AS something_to_clean FROM vdb.tables WHERE relation = 'vc'::regclass;
 SELECT count(*) FROM vc;
 DROP TABLE vc;

@@ -94,10 +94,10 @@ GRANT SELECT ON vdb.pool TO PUBLIC;
 
 -- ... the tables
 CREATE FUNCTION vdb.table_figures(relation regclass,
-	OUT rows_scm bigint, OUT bytes_scm bigint, OUT segments bigint, OUT rows_flash bigint,
-	OUT bytes_flash bigint, OUT stripes bigint, OUT backlog_segments bigint,
+	OUT pool_rows bigint, OUT pool_bytes bigint, OUT segments bigint, OUT striped_rows bigint,
+	OUT main_fork_bytes bigint, OUT stripes bigint, OUT backlog_segments bigint,
 	OUT oldest_unmigrated timestamptz, OUT last_migration timestamptz, OUT rows_migrated bigint,
-	OUT dead_rows bigint, OUT write_amplification float8) RETURNS SETOF record
+	OUT dead_items bigint, OUT write_amplification float8) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_table' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION vdb.table_figures(regclass) IS
 	'the columns of the view vdb.tables for one table';
@@ -112,15 +112,15 @@ COMMENT ON VIEW vdb.tables IS
 	'vdb tables: rows and bytes in the pool and in stripes, and what waits to be migrated';
 COMMENT ON COLUMN vdb.tables.relation IS
 	'the table';
-COMMENT ON COLUMN vdb.tables.rows_scm IS
+COMMENT ON COLUMN vdb.tables.pool_rows IS
 	'row versions in the pool, dead ones included';
-COMMENT ON COLUMN vdb.tables.bytes_scm IS
-	'bytes of pool that these take: 64 KiB for each segment';
+COMMENT ON COLUMN vdb.tables.pool_bytes IS
+	'bytes of the pool that these take: 64 KiB for each segment';
 COMMENT ON COLUMN vdb.tables.segments IS
 	'row segments of 64 KiB in the pool';
-COMMENT ON COLUMN vdb.tables.rows_flash IS
-	'rows in stripes; dead ones count until VACUUM or migration removes them';
-COMMENT ON COLUMN vdb.tables.bytes_flash IS
+COMMENT ON COLUMN vdb.tables.striped_rows IS
+	'row versions in stripes; dead ones count until VACUUM or migration removes them';
+COMMENT ON COLUMN vdb.tables.main_fork_bytes IS
 	'size of the table''s main fork: stripes, wide rows and free pages';
 COMMENT ON COLUMN vdb.tables.stripes IS
 	'stripes in the main fork';
@@ -132,8 +132,8 @@ COMMENT ON COLUMN vdb.tables.last_migration IS
 	'time of the last complete migration of the table; null if there was none';
 COMMENT ON COLUMN vdb.tables.rows_migrated IS
 	'row versions that moved from the pool to stripes, since the table was made';
-COMMENT ON COLUMN vdb.tables.dead_rows IS
-	'row versions that were removed since the indexes were last cleaned by VACUUM';
+COMMENT ON COLUMN vdb.tables.dead_items IS
+	'row numbers whose row version was removed, and whose index entries VACUUM has yet to delete';
 COMMENT ON COLUMN vdb.tables.write_amplification IS
 	'bytes of stripes written per byte of rows migrated, since the table was made';
 COMMENT ON COLUMN vdb.tables.logged IS

@@ -59,7 +59,7 @@ flights_places() {
 	if [ "$am" = heap ]; then
 		echo '0|0|0'
 	else
-		sql "SELECT coalesce(sum(rows_scm), 0), coalesce(sum(rows_flash), 0), coalesce(sum(stripes), 0)
+		sql "SELECT coalesce(sum(pool_rows), 0), coalesce(sum(striped_rows), 0), coalesce(sum(stripes), 0)
 			FROM vdb.tables WHERE relation::regclass = 'flights'::regclass"
 	fi
 }

@@ -152,7 +152,7 @@ DECLARE
 	t record;
 BEGIN
 	IF (SELECT am FROM public.setting) = 'heap' THEN RETURN; END IF;
-	EXECUTE 'SELECT sum(rows_scm) AS scm, sum(rows_flash) AS flash FROM vdb.tables t
+	EXECUTE 'SELECT sum(pool_rows) AS scm, sum(striped_rows) AS flash FROM vdb.tables t
 		WHERE t.relation = $1 OR t.relation IN (SELECT relid FROM pg_partition_tree($1))'
 		INTO t USING format('v.%I', name)::regclass;
 	IF NOT coalesce(t.scm > 0 AND t.flash > 0, false) THEN

@@ -40,7 +40,7 @@ COMMIT;
 \set vdb 'EXISTS (SELECT FROM public.setting WHERE am <> \'heap\')'
 CALL gives('SELECT count(*) FROM f WHERE a = ''x'' || id', '3000');
 CALL gives('SELECT NOT ' || :'vdb' || ' OR bool_and(all_visible) AND NOT bool_or(all_frozen) FROM pg_visibility_map(''v.f'')', 'true');
-CALL gives('SELECT NOT ' || :'vdb' || ' OR (SELECT rows_scm = 0 AND rows_flash = 3000 FROM vdb.tables WHERE relation = ''v.f''::regclass)', 'true');
+CALL gives('SELECT NOT ' || :'vdb' || ' OR (SELECT pool_rows = 0 AND striped_rows = 3000 FROM vdb.tables WHERE relation = ''v.f''::regclass)', 'true');
 CALL sound('f');
 -- truncated and loaded again; an aborted load leaves nothing
 BEGIN;

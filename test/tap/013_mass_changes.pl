@@ -28,7 +28,7 @@ sub same
 	is(digest($standby, 'big'), digest($primary, 'big'), "the standby agrees: $_[0]");
 }
 
-is(q1("SELECT rows_scm FROM vdb.tables WHERE relation = 'big'::regclass"), '0', 'all rows are on flash');
+is(q1("SELECT pool_rows FROM vdb.tables WHERE relation = 'big'::regclass"), '0', 'all rows are on flash');
 my $before = used();
 my $all = digest($primary, 'big');
 

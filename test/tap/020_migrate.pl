@@ -139,7 +139,7 @@ $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_aft
 $node->start;
 sleep patience(8);
 q1('ALTER DATABASE other ALLOW_CONNECTIONS true');
-is($node->safe_psql('other', "SELECT rows_scm, rows_flash FROM vdb.tables WHERE relation = 'o'::regclass"), '0|5000',
+is($node->safe_psql('other', "SELECT pool_rows, striped_rows FROM vdb.tables WHERE relation = 'o'::regclass"), '0|5000',
 	'rows of an earlier run are migrated in a database that nobody has connected to');
 my $start = time;
 for my $i (1 .. 4)

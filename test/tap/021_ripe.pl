@@ -14,7 +14,7 @@ plan skip_all => 'vdb only' unless has_vdb();
 my $node = new_node('ripe', conf => "vdb.migrate_after = '1h'\nautovacuum = off\nfsync = off\nmax_connections = 120\n");
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
-sub moved { return q1("SELECT rows_flash FROM vdb.tables WHERE relation = '$_[0]'::regclass"); }
+sub moved { return q1("SELECT striped_rows FROM vdb.tables WHERE relation = '$_[0]'::regclass"); }
 
 # Each of 80 sessions leaves a segment that it, or another, will go on with: no backlog.
 q1('CREATE TABLE many (id int)');
@@ -38,17 +38,17 @@ $node->append_conf('postgresql.conf', "vdb.migrate_backlog_segments = 256\n");
 $node->reload;
 q1('CREATE TABLE ranges (id int)');
 q1('INSERT INTO ranges SELECT generate_series(1, 150000)');
-$node->poll_query_until('postgres', "SELECT rows_flash > 90000 FROM vdb.tables WHERE relation = 'ranges'::regclass")
+$node->poll_query_until('postgres', "SELECT striped_rows > 90000 FROM vdb.tables WHERE relation = 'ranges'::regclass")
   or fail('full ranges move');
 sleep 2;
-cmp_ok(q1("SELECT rows_scm FROM vdb.tables WHERE relation = 'ranges'::regclass"), '>', 5000, 'what may still grow stays');
+cmp_ok(q1("SELECT pool_rows FROM vdb.tables WHERE relation = 'ranges'::regclass"), '>', 5000, 'what may still grow stays');
 is(q1("SELECT max(n) FROM (SELECT count(*) AS n FROM vdb.stripes('ranges') GROUP BY range) x"), '1', 'a stripe for each full range');
 is(q1('SELECT count(*), sum(id) FROM ranges'), '150000|11250075000', 'all rows are there');
 
 # Age moves the rest, and closes what sessions left.
 $node->append_conf('postgresql.conf', "vdb.migrate_after = 100\n");
 $node->reload;
-$node->poll_query_until('postgres', "SELECT bool_and(rows_scm = 0) FROM vdb.tables") or fail('age moves all');
+$node->poll_query_until('postgres', "SELECT bool_and(pool_rows = 0) FROM vdb.tables") or fail('age moves all');
 is(moved('many'), '85', 'of open segments, too');
 is(moved('ranges'), '150000', 'and of ranges that are not full');
 verify_ok($node, 'ranges', 'verifies');

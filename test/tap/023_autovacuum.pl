@@ -150,7 +150,7 @@ for my $place (qw(scm flash))
 	cmp_ok($last[1], '<=', 8 * 8192, "the file is cut, $place");
 	if (has_vdb())
 	{
-		is(single("SELECT rows_scm, rows_flash, stripes, dead_rows FROM vdb.tables WHERE relation = '$table'::regclass"), '0|0|0|0', "vdb.tables says so, $place");
+		is(single("SELECT pool_rows, striped_rows, stripes, dead_items FROM vdb.tables WHERE relation = '$table'::regclass"), '0|0|0|0', "vdb.tables says so, $place");
 	}
 	verify_ok($node, $table);
 }

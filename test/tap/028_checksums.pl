@@ -139,13 +139,13 @@ my $offset = $row_index + 1;
 my $name = qr/row \($row_lb,$offset\) of table "rows" fails its checksum/;
 like(migrate_error('rows'), qr/ERROR:\s+XX001: $name/, 'vdb.migrate names the row');
 is(q1("SELECT count(*) FROM vdb.segments('rows')"), '1', 'its segment stays');
-cmp_ok(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'rows'::regclass"), '>', 3000 * ($segments - 2) / $segments, 'the others move');
+cmp_ok(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'rows'::regclass"), '>', 3000 * ($segments - 2) / $segments, 'the others move');
 is(q1('SELECT count(*), sum(id) FROM rows'), '3000|4501500', 'all rows are there');
 like(migrate_error('rows'), qr/XX001: $name/, 'the same again');
 like(findings('rows'), qr/^logical block $row_lb: row $row_index in pool block [^\n]*$/, 'and it is still found');
 like(migrate_error('wide'), qr/XX001: row \(\d+,\d+\) of table "wide" fails its checksum/, 'a wide row, too');
 like(migrate_error('pages'), qr/XX001: row \(0,3\) of table "pages" fails its checksum/, 'also one whose pages are damaged');
-is(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'pages'::regclass"), '0', 'it does not move');
+is(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'pages'::regclass"), '0', 'it does not move');
 q1("INSERT INTO headless VALUES (0, 'new')");
 like(migrate_error('headless'), qr/XX001: meta of stripe/, 'a damaged meta');
 like(error_of($node, 'VACUUM FULL rows'), qr/XX001: $name/, 'nor does a copy of the table take it');
@@ -153,7 +153,7 @@ like(error_of($node, 'CLUSTER rows USING rows_pkey'), qr/XX001: $name/, 'in no o
 
 # damage that is an error for any read keeps one range of row numbers, not the next
 like(migrate_error('ranges'), qr/XX001: row segment at block \d+ of the pool has a damaged row in slot/, 'a damaged length is an error');
-cmp_ok(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'ranges'::regclass"), '>', 1000, 'other ranges move');
+cmp_ok(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'ranges'::regclass"), '>', 1000, 'other ranges move');
 
 # the worker: one report for each table, and the others' rows move
 $node->stop;
@@ -161,11 +161,11 @@ my $log = -s $node->logfile;
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\n");
 $node->start;
 q1("CREATE TABLE later (id int); INSERT INTO later SELECT generate_series(1, 1000)");
-$node->poll_query_until('postgres', "SELECT rows_flash = 1000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('other tables move');
-is(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'other'::regclass"), '1000', 'other tables move');
+$node->poll_query_until('postgres', "SELECT striped_rows = 1000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('other tables move');
+is(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'other'::regclass"), '1000', 'other tables move');
 sleep 4;
 q1("INSERT INTO later SELECT generate_series(1, 1000)");
-$node->poll_query_until('postgres', "SELECT rows_flash = 2000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('and go on to');
+$node->poll_query_until('postgres', "SELECT striped_rows = 2000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('and go on to');
 my $reports = slurp_file($node->logfile, $log);
 is(scalar(() = $reports =~ /WARNING:  $name/g), 1, 'the row is reported once');
 is(scalar(() = $reports =~ /WARNING:  row \(\d+,\d+\) of table "wide"/g), 1, 'the wide row is');
@@ -173,7 +173,7 @@ is(scalar(() = $reports =~ /WARNING:  meta of stripe \d+ of table "headless"/g),
 
 # without the row the table is sound
 is(q1('DELETE FROM rows WHERE id = 1500 RETURNING 1'), '1', 'the row can be deleted');
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'rows'::regclass") or fail('then the rest moves');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'rows'::regclass") or fail('then the rest moves');
 is(q1('SELECT count(*), sum(id) FROM rows'), '2999|4500000', 'the rest moves');
 verify_ok($node, 'rows', 'and is sound');
 is(error_of($node, 'VACUUM FULL zoned'), '', 'a copy makes new zone maps');

@@ -58,7 +58,7 @@ sub skew
 	session_query($writer, 'COMMIT');
 	if (has_vdb())
 	{
-		is($node->safe_psql('postgres', "SELECT rows_flash FROM vdb.tables WHERE relation = 't'::regclass"), '3000', "$label: rows are in stripes");
+		is($node->safe_psql('postgres', "SELECT striped_rows FROM vdb.tables WHERE relation = 't'::regclass"), '3000', "$label: rows are in stripes");
 		my $plan = session_query($reader, "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) $c{read}");
 		like($plan, $c{plan}, "$label: the reader's plan");
 	}

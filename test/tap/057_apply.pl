@@ -31,7 +31,7 @@ for my $t (@states)
 }
 if (has_vdb())
 {
-	is($subscriber->safe_psql('postgres', 'SELECT relation, rows_scm, rows_flash FROM vdb.tables ORDER BY relation::text'),
+	is($subscriber->safe_psql('postgres', 'SELECT relation, pool_rows, striped_rows FROM vdb.tables ORDER BY relation::text'),
 		"flash|0|200\nfrozen|0|200\nmixed|100|100\npool|200|0", 'rows are where they should be');
 	is($subscriber->safe_psql('postgres', "SELECT bool_and(frozen) FROM vdb.stripes('frozen')"), 't', 'frozen');
 }

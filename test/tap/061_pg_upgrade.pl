@@ -143,7 +143,7 @@ for my $mode (sort { ($a eq 'link') <=> ($b eq 'link') || $a cmp $b } keys %mode
 		is($node->safe_psql($db, 'SELECT count(*) FROM vdb.verify_pool()'), '0', "$mode: $db: the pool verifies") if has_vdb();
 		same_by_index($node, $_, 'id', "$mode: $db: index of $_", $db) for qw(a.striped a.pool mixed u);
 	}
-	is($node->safe_psql('app', "SELECT rows_flash > 19000, rows_scm > 0 FROM vdb.tables WHERE relation = 'a.striped'::regclass OR relation = 'a.pool'::regclass ORDER BY relation::text"),
+	is($node->safe_psql('app', "SELECT striped_rows > 19000, pool_rows > 0 FROM vdb.tables WHERE relation = 'a.striped'::regclass OR relation = 'a.pool'::regclass ORDER BY relation::text"),
 		"f|t\nt|f", "$mode: they are where they were") if has_vdb();
 	# hand out what was lost again, and go on
 	$node->safe_psql('postgres', "DO \$\$ BEGIN WHILE pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= $lost + 50 LOOP INSERT INTO burnt VALUES (1); COMMIT; END LOOP; END \$\$");

@@ -15,7 +15,7 @@ plan skip_all => 'vdb only' unless has_vdb();
 my $node = new_node('help', conf => "vdb.scm_size = '16MB'\nvdb.migrate_enabled = off\nautovacuum = off\nfsync = off\n");
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
-sub flash { return q1("SELECT rows_flash FROM vdb.tables WHERE relation = '$_[0]'::regclass"); }
+sub flash { return q1("SELECT striped_rows FROM vdb.tables WHERE relation = '$_[0]'::regclass"); }
 
 # Inserts into a table until nothing more can be had without moving rows.
 sub fill_up
@@ -80,12 +80,12 @@ is(q1('SELECT count(*) FROM fresh'), '1100', 'and has stored nothing');
 # the worker
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\n");
 $node->reload;
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'good'::regclass") or fail('the worker goes on');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'good'::regclass") or fail('the worker goes on');
 q1('INSERT INTO fresh SELECT g, NULL FROM generate_series(1, 10) g');
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'fresh'::regclass") or fail('and again');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'fresh'::regclass") or fail('and again');
 is(scalar(() = slurp_file($node->logfile, $log) =~ /(?:LOG|WARNING|ERROR):  could not (?:move rows of table "broken"|open file)/g), 1, 'it says nothing new');
 chmod(0600, $file) == 1 or die "$file: $!";
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'broken'::regclass") or fail('put right, it moves');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'broken'::regclass") or fail('put right, it moves');
 is(q1('SELECT count(*), count(DISTINCT id), sum(id) FROM broken'), '3000|3000|4501500', 'with all its rows');
 is(q1('SELECT count(*) FROM good'), $good, 'the other one has all of its');
 verify_ok($node, $_) for qw(broken good fresh);

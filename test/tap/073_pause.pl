@@ -44,9 +44,9 @@ stop_within($holder);
 is(q1("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE backend_type = 'vdb migration worker' AND locktype = 'relation'"), '0', 'it holds no lock');
 is(q1("SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE backend_type = 'vdb migration worker'"), 't', 'nor a snapshot');
 is(error_of($node, "SET lock_timeout = '20s'; ALTER TABLE t ADD COLUMN w int DEFAULT 7; ALTER TABLE t ALTER v SET STORAGE EXTERNAL; UPDATE t SET w = 8 WHERE id % 2 = 0"), '', 'DDL goes ahead');
-is(q1("SELECT rows_flash < 200000 FROM vdb.tables WHERE relation = 't'::regclass"), 't', 'with rows left to move');
+is(q1("SELECT striped_rows < 200000 FROM vdb.tables WHERE relation = 't'::regclass"), 't', 'with rows left to move');
 go_on($holder);
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('then they move');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('then they move');
 is(q1('SELECT count(*), count(DISTINCT id), sum(w), count(v) FROM t'), '200000|200000|1500000|200000', 'all rows are there');
 verify_ok($node, 't');
 
@@ -60,10 +60,10 @@ for my $case (['DROP TABLE t', ''], ['TRUNCATE t; INSERT INTO t SELECT g FROM ge
 	is(error_of($node, "SET lock_timeout = '20s'; $ddl"), '', $ddl);
 	go_on($holder);
 	q1('CREATE TABLE other AS SELECT g AS id FROM generate_series(1, 1000) g');
-	$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 'other'::regclass") or fail('the worker goes on');
+	$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'other'::regclass") or fail('the worker goes on');
 	q1('DROP TABLE other');
 	next unless $expected;
-	$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('also with the table as it is now');
+	$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('also with the table as it is now');
 	is(q1('SELECT count(*), sum(id) FROM t'), $expected, 'all its rows are there');
 	verify_ok($node, 't');
 }
@@ -74,7 +74,7 @@ end_session($holder);
 configure('vdb.migrate_enabled = off');
 q1("DROP TABLE t; CREATE TABLE t AS $rows");
 configure('vdb.migrate_cost_delay = 1500', 'vdb.migrate_enabled = on');
-$node->poll_query_until('postgres', "SELECT rows_scm = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('all is moved');
+$node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 't'::regclass") or fail('all is moved');
 my ($stripes, $gap) = split /\|/, q1("SELECT count(*), min(gap) FROM (SELECT extract(epoch FROM written_at - lag(written_at) OVER (ORDER BY written_at)) AS gap FROM vdb.stripes('t')) s");
 is($stripes, '4', 'the table has four stripes');
 cmp_ok($gap, '>=', 1.5, 'the worker paused between any two');

@@ -53,7 +53,7 @@ ok($inside =~ /rows=(\d+)/ && $1 >= $rows / 2 && $1 <= $rows * 2, "the loader se
 session_query($loader, 'COMMIT');
 end_session($loader);
 about('big', $rows, 'loaded');
-is(q1("SELECT rows_flash FROM vdb.tables WHERE relation = 'big'::regclass"), '0', 'all rows are in the pool');
+is(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'big'::regclass"), '0', 'all rows are in the pool');
 q1('ANALYZE big');
 about('big', $rows, 'analyzed');
 noted('big', $rows, 'analyzed');
