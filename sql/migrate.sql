@@ -8,26 +8,26 @@ SELECT pg_reload_conf();
 CALL test_alone();
 CREATE TABLE mig (id int PRIMARY KEY, txt text) USING vdb WITH (autovacuum_enabled = off);
 CREATE VIEW mig_stripes AS
-	SELECT count(*) AS stripes, sum(rows) AS rows, sum(gone_rows) AS gone, sum(stubs) AS stubs, bool_or(unsettled) AS unsettled,
+	SELECT count(*) AS stripes, sum(rows) AS rows, sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows, bool_or(unsettled) AS unsettled,
 		min(written_at) AS oldest
 	FROM vdb.stripes('mig');
 INSERT INTO mig SELECT g, md5(g::text) FROM generate_series(1, 20000) g;
 SELECT vdb.migrate('mig') >= 0 AS moved;
 SELECT pool_rows, striped_rows, stripes FROM vdb.tables WHERE relation = 'mig'::regclass;
-SELECT stripes, rows, gone, stubs FROM mig_stripes;
+SELECT stripes, rows, deleted, delta_rows FROM mig_stripes;
 SELECT max(first_page + pages) AS pages_first, min(stripe) AS stripe_first FROM vdb.stripes('mig') \gset
 -- a tenth of the rows: the stripe stays, its overlay grows
 DELETE FROM mig WHERE id % 10 = 0;
-SELECT stripes, rows, gone, stubs FROM mig_stripes;
+SELECT stripes, rows, deleted, delta_rows FROM mig_stripes;
 VACUUM (TRUNCATE off) mig;
-SELECT min(stripe) = :stripe_first AS same_stripe, sum(rows) AS rows, sum(gone_rows) AS gone, sum(stubs) AS stubs FROM vdb.stripes('mig');
+SELECT min(stripe) = :stripe_first AS same_stripe, sum(rows) AS rows, sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows FROM vdb.stripes('mig');
 SELECT count(*), sum(id) FROM mig;
 SELECT * FROM vdb.verify('mig');
 -- a fifth: the stripe is rewritten, row numbers stay, the overlay goes
 SELECT ctid AS tid FROM mig WHERE id = 19999 \gset
 DELETE FROM mig WHERE id % 10 = 1;
 VACUUM (TRUNCATE off) mig;
-SELECT min(stripe) > :stripe_first AS new_stripe, sum(rows) AS rows, sum(gone_rows) AS gone, sum(stubs) AS stubs FROM vdb.stripes('mig');
+SELECT min(stripe) > :stripe_first AS new_stripe, sum(rows) AS rows, sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows FROM vdb.stripes('mig');
 SELECT id FROM mig WHERE ctid = :'tid';
 SELECT count(*), sum(id) FROM mig;
 SET enable_seqscan = off;
@@ -38,11 +38,11 @@ SELECT * FROM vdb.verify('mig');
 DELETE FROM mig WHERE id % 10 = 2;
 DELETE FROM mig WHERE id % 10 = 3;
 SELECT vdb.migrate('mig') AS moved;
-SELECT stripes, rows, gone, stubs FROM mig_stripes;
+SELECT stripes, rows, deleted, delta_rows FROM mig_stripes;
 -- the pages of the first stripe were free by then: a later stripe took them
 DELETE FROM mig WHERE id % 10 IN (4, 5);
 SELECT vdb.migrate('mig') AS moved;
-SELECT stripes, rows, gone, stubs FROM mig_stripes;
+SELECT stripes, rows, deleted, delta_rows FROM mig_stripes;
 SELECT max(first_page) < :pages_first AS reused FROM vdb.stripes('mig');
 SELECT count(*), sum(id) FROM mig;
 SELECT * FROM vdb.verify('mig');
@@ -50,14 +50,14 @@ SELECT * FROM vdb.verify('mig');
 BEGIN;
 UPDATE mig SET txt = '';
 ROLLBACK;
-SELECT sum(stubs) AS stubs FROM vdb.stripes('mig');
+SELECT sum(delta_rows) AS delta_rows FROM vdb.stripes('mig');
 VACUUM (TRUNCATE off) mig;
-SELECT sum(stubs) AS stubs FROM vdb.stripes('mig');
+SELECT sum(delta_rows) AS delta_rows FROM vdb.stripes('mig');
 BEGIN;
 SELECT count(*) FROM (SELECT FROM mig FOR SHARE) x;
 COMMIT;
 VACUUM (TRUNCATE off) mig;
-SELECT sum(stubs) AS stubs FROM vdb.stripes('mig');
+SELECT sum(delta_rows) AS delta_rows FROM vdb.stripes('mig');
 SELECT count(*), sum(id) FROM mig;
 SELECT * FROM vdb.verify('mig');
 -- no row left: no stripe, no page

@@ -37,7 +37,7 @@ SELECT * FROM mon_figures;
 SELECT count(*) FROM vdb.segments('mon');
 SELECT * FROM vdb.verify('mon');
 SELECT sum(rows) AS rows, min(columns) AS columns, bool_and(pages > 0 AND bytes < row_bytes) AS small,
-	sum(gone_rows) AS gone, sum(stubs) AS stubs, bool_or(frozen) IS NOT NULL AS frozen
+	sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows, bool_or(frozen) IS NOT NULL AS frozen
 FROM vdb.stripes('mon');
 SELECT "column", sum(rows) AS rows, sum(nulls) AS nulls, sum(bytes) > 0 AS bytes, bool_and(encodings <> '') AS encoded
 FROM vdb.chunks('mon') GROUP BY 1 ORDER BY 1;
@@ -46,7 +46,7 @@ SELECT min(min::date), max(max::date) FROM vdb.chunks('mon') WHERE "column" = 'd
 -- changes over flash
 UPDATE mon SET txt = 'new ' || id WHERE id % 1000 = 0;
 DELETE FROM mon WHERE id % 500 = 1;
-SELECT sum(gone_rows + stubs) > 0 AS changed FROM vdb.stripes('mon');
+SELECT sum(deleted_rows + delta_rows) > 0 AS changed FROM vdb.stripes('mon');
 SELECT * FROM vdb.verify('mon');
 BEGIN;
 INSERT INTO mon VALUES (30001, 3, repeat('wide', 30000), 1, '2002-01-01', true);

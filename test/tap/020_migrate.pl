@@ -18,7 +18,7 @@ my $rows = "SELECT g, repeat(md5(g::text), 20) FROM generate_series";
 my $unsettled = "SELECT count(*) FROM vdb.stripes('t') WHERE unsettled";
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
-sub stripes { return q1("SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(gone_rows + stubs), 0) FROM vdb.stripes('$_[0]')"); }
+sub stripes { return q1("SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(deleted_rows + delta_rows), 0) FROM vdb.stripes('$_[0]')"); }
 sub healthy
 {
 	my ($label) = @_;
