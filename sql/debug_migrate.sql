@@ -6,7 +6,7 @@ SET vdb.debug_migrate = 'all';
 BEGIN;
 INSERT INTO debug_migrate SELECT g, 'made' FROM generate_series(1, 1000) g;
 SELECT * FROM debug_places;
-SELECT unsettled, rows FROM vdb.stripes('debug_migrate');
+SELECT in_doubt, rows FROM vdb.stripes('debug_migrate');
 SAVEPOINT s;
 UPDATE debug_migrate SET note = 'changed' WHERE id <= 100;
 SELECT pool_rows, striped_rows FROM debug_places;
@@ -16,7 +16,7 @@ SELECT note, count(*) FROM debug_migrate GROUP BY 1 ORDER BY 1;
 COMMIT;
 -- the next statement settles
 SELECT count(*) FROM debug_migrate;
-SELECT unsettled, rows FROM vdb.stripes('debug_migrate');
+SELECT in_doubt, rows FROM vdb.stripes('debug_migrate');
 -- an aborted transaction's rows do not stay
 BEGIN;
 INSERT INTO debug_migrate SELECT g, 'lost' FROM generate_series(1001, 1100) g;

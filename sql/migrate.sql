@@ -8,7 +8,7 @@ SELECT pg_reload_conf();
 CALL test_alone();
 CREATE TABLE mig (id int PRIMARY KEY, txt text) USING vdb WITH (autovacuum_enabled = off);
 CREATE VIEW mig_stripes AS
-	SELECT count(*) AS stripes, sum(rows) AS rows, sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows, bool_or(unsettled) AS unsettled,
+	SELECT count(*) AS stripes, sum(rows) AS rows, sum(deleted_rows) AS deleted, sum(delta_rows) AS delta_rows, bool_or(in_doubt) AS in_doubt,
 		min(written_at) AS oldest
 	FROM vdb.stripes('mig');
 INSERT INTO mig SELECT g, md5(g::text) FROM generate_series(1, 20000) g;

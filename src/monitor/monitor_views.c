@@ -103,7 +103,7 @@ vdb_monitor_cache(PG_FUNCTION_ARGS)
 
 typedef struct TableFigures
 {
-	uint64		rows_scm;
+	uint64		pool_rows;
 	uint64		segments;
 	uint64		backlog;			/* segments that nobody appends to */
 	uint64		gone;				/* of the rows in stripes */
@@ -123,7 +123,7 @@ count_table(const VdbTableRef *ref, TableFigures *figures)
 		vdb_see_range(ref, range, false, seen);
 		for (int i = 0; i < seen->nsegments; i++)
 		{
-			figures->rows_scm += seen->segments[i].rows;
+			figures->pool_rows += seen->segments[i].rows;
 			figures->segments++;
 			if (!vdb_rows_segment_open(ref, seen->segments[i].block, false))
 				figures->backlog++;
@@ -159,13 +159,13 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 
 	count_table(ref, &figures);
 	oldest = oldest_unmigrated(&entry);
-	vdb_report_int(report, 0, figures.rows_scm);
+	vdb_report_int(report, 0, figures.pool_rows);
 	vdb_report_int(report, 1, figures.segments * VDB_SEGMENT_BYTES);
 	vdb_report_int(report, 2, figures.segments);
 	vdb_report_int(report, 3, entry.flash_rows - Min(figures.gone, entry.flash_rows));
 	vdb_report_int(report, 5, entry.flash_stripes);
 	vdb_report_int(report, 6, figures.backlog);
-	if (figures.rows_scm > 0 && oldest != 0)
+	if (figures.pool_rows > 0 && oldest != 0)
 		vdb_report_set(report, 7, TimestampTzGetDatum(oldest));
 	if (entry.last_migration != 0)
 		vdb_report_set(report, 8, TimestampTzGetDatum(entry.last_migration));

@@ -39,7 +39,7 @@ is(session_query($s, 'DELETE FROM big; SELECT count(*) FROM big'), '0', 'deletes
 cmp_ok(used() - $before, '<', 2 * $n, 'in less than two bytes a row');
 is(digest($primary, 'big'), $all, 'others see every row');
 same('nothing has happened');
-is(q1("SELECT sum(delta_rows) FROM vdb.stripes('big')"), $n, 'each row has its stub');
+is(q1("SELECT sum(delta_rows) FROM vdb.stripes('big')"), $n, 'each row has its delta record');
 verify_ok($primary, 'big', 'verifies in between');
 is(session_query($s, 'ROLLBACK; SELECT count(*) FROM big'), $n, 'every row is back');
 

@@ -15,7 +15,7 @@ plan skip_all => 'vdb only' unless has_vdb();
 my $node = new_node('migrate', init => { allows_streaming => 1 },
 	conf => "vdb.scm_size = '16MB'\nvdb.migrate_enabled = off\nautovacuum = off\nfsync = off\nrestart_after_crash = on\nmax_worker_processes = 16\n");
 my $rows = "SELECT g, repeat(md5(g::text), 20) FROM generate_series";
-my $unsettled = "SELECT count(*) FROM vdb.stripes('t') WHERE unsettled";
+my $in_doubt = "SELECT count(*) FROM vdb.stripes('t') WHERE in_doubt";
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
 sub stripes { return q1("SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(deleted_rows + delta_rows), 0) FROM vdb.stripes('$_[0]')"); }
@@ -30,30 +30,30 @@ sub healthy
 q1('CREATE TABLE t (id int PRIMARY KEY, v text)');
 my $writer = start_session($node);
 session_query($writer, "BEGIN; INSERT INTO t $rows(1, 60000) g");
-cmp_ok(q1($unsettled), '>', 0, 'a transaction larger than the pool writes unsettled stripes');
-my $before = q1($unsettled);
+cmp_ok(q1($in_doubt), '>', 0, 'a transaction larger than the pool writes in-doubt stripes');
+my $before = q1($in_doubt);
 q1('VACUUM t');
-is(q1($unsettled), $before, 'they stay so as long as it runs');
+is(q1($in_doubt), $before, 'they stay so as long as it runs');
 is(q1('SELECT count(*) FROM t'), 0, 'and nobody sees their rows');
 session_query($writer, 'COMMIT');
 q1('VACUUM t');
-is(q1($unsettled), 0, 'VACUUM settles them after the commit');
+is(q1($in_doubt), 0, 'VACUUM settles them after the commit');
 is(q1("SELECT count(*) FROM vdb.stripes('t') WHERE NOT frozen"), 0, 'and freezes them');
 cmp_ok(q1("SELECT age(relfrozenxid) FROM pg_class WHERE relname = 't'"), '<', 5, 'relfrozenxid advances');
 is(q1('SELECT count(*), sum(id) FROM t'), '60000|1800030000', 'all rows are there');
 
 session_query($writer, "BEGIN; INSERT INTO t $rows(60001, 90000) g; SAVEPOINT a; INSERT INTO t $rows(100001, 140000) g; ROLLBACK TO a; COMMIT");
-cmp_ok(q1($unsettled), '>', 0, 'unsettled: a part aborted');
+cmp_ok(q1($in_doubt), '>', 0, 'in-doubt: a part aborted');
 q1('VACUUM t');
-is(q1($unsettled), 0, 'VACUUM rewrites where some rows were aborted');
+is(q1($in_doubt), 0, 'VACUUM rewrites where some rows were aborted');
 is(q1("SELECT count(*), max(id) FROM t"), '90000|90000', 'the others are there');
 is(q1("SELECT sum(rows) + (SELECT coalesce(sum(rows), 0) FROM vdb.segments('t')) FROM vdb.stripes('t')"), '90000', 'and only they')
   or diag stripes('t');
 session_query($writer, "BEGIN; INSERT INTO t $rows(200001, 240000) g; ROLLBACK");
-cmp_ok(q1($unsettled), '>', 0, 'unsettled: all aborted');
+cmp_ok(q1($in_doubt), '>', 0, 'in-doubt: all aborted');
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 500\n");
 $node->reload;
-$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.stripes('t') WHERE unsettled)") or fail('the worker settles');
+$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.stripes('t') WHERE in_doubt)") or fail('the worker settles');
 $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.segments('t'))") or fail('the worker migrates');
 is(q1("SELECT sum(rows) FROM vdb.stripes('t')"), '90000', 'the worker lets stripes without rows go');
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = off\n");

@@ -89,12 +89,12 @@ for my $t (@states)
 	is($subscriber->safe_psql('postgres', "SELECT b FROM $t WHERE a = 21"), 'local', "$t: it was, and is another row now");
 
 	# somebody has inserted it; what comes after it in the block is rolled back already, or somebody else's
-	my $unsettled = has_vdb() && $t ne 'pool';
-	session_query($local, "SET vdb.debug_migrate = 'all'") if $unsettled;
+	my $in_doubt = has_vdb() && $t ne 'pool';
+	session_query($local, "SET vdb.debug_migrate = 'all'") if $in_doubt;
 	session_query($local, "BEGIN; INSERT INTO $t VALUES (1000, 'row 1000'), (1001, 'row 1001')");
 	session_query($local, "SAVEPOINT x; INSERT INTO $t SELECT g, 'never' FROM generate_series(600, 620) g; ROLLBACK TO x");
-	session_query($local, "SET vdb.debug_migrate = 'off'") if $unsettled;
-	is($subscriber->safe_psql('postgres', "SELECT count(*) > 0 FROM vdb.stripes('$t') WHERE unsettled"), 't', "$t: in an unsettled stripe") if $unsettled;
+	session_query($local, "SET vdb.debug_migrate = 'off'") if $in_doubt;
+	is($subscriber->safe_psql('postgres', "SELECT count(*) > 0 FROM vdb.stripes('$t') WHERE in_doubt"), 't', "$t: in an in-doubt stripe") if $in_doubt;
 	publish("DELETE FROM $t WHERE a = 1000");
 	is(outcome('SELECT false'), 'waits', "$t: the row is being inserted");
 	session_query($local, 'COMMIT');

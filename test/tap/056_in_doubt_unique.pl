@@ -27,7 +27,7 @@ sub insert_beside
 	session_query($first, "SET vdb.debug_migrate = 'off'") if has_vdb();
 	if (has_vdb())
 	{
-		is($node->safe_psql('postgres', "SELECT count(*) FROM vdb.stripes('t') WHERE unsettled"), '1', "$label: the row is in an unsettled stripe");
+		is($node->safe_psql('postgres', "SELECT count(*) FROM vdb.stripes('t') WHERE in_doubt"), '1', "$label: the row is in an in-doubt stripe");
 		session_query($holder, 'SELECT pg_advisory_lock(30308)');
 		session_query($second, "SET vdb.stop_point = 'table-fetch-looked'");
 	}
@@ -62,7 +62,7 @@ insert_beside('unique, DO UPDATE', $constraints{unique}, $take_backs{deleted},
 # the key of a row that its inserter keeps is taken
 $node->safe_psql('postgres', "DROP TABLE t; CREATE TABLE t (k int UNIQUE, v text)");
 $node->safe_psql('postgres', (has_vdb() ? "SET vdb.debug_migrate = 'all'; " : '') . "BEGIN; INSERT INTO t VALUES (1, 'first'); COMMIT");
-is($node->safe_psql('postgres', "SELECT count(*) FROM vdb.stripes('t') WHERE unsettled"), '1', 'in an unsettled stripe') if has_vdb();
+is($node->safe_psql('postgres', "SELECT count(*) FROM vdb.stripes('t') WHERE in_doubt"), '1', 'in an in-doubt stripe') if has_vdb();
 like(error_of($node, $insert), qr/23505/, 'kept: duplicate key');
 is($node->safe_psql('postgres', "$insert ON CONFLICT DO NOTHING RETURNING v"), '', 'kept: DO NOTHING');
 
