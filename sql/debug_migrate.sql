@@ -14,7 +14,7 @@ SELECT note, count(*) FROM debug_migrate GROUP BY 1 ORDER BY 1;
 ROLLBACK TO s;
 SELECT note, count(*) FROM debug_migrate GROUP BY 1 ORDER BY 1;
 COMMIT;
--- the next statement settles
+-- the next statement resolves it
 SELECT count(*) FROM debug_migrate;
 SELECT in_doubt, rows FROM vdb.stripes('debug_migrate');
 -- an aborted transaction's rows do not stay
@@ -35,8 +35,8 @@ CREATE TEMP TABLE debug_temp (id int) USING vdb;
 INSERT INTO debug_temp SELECT generate_series(1, 300);
 SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
 SELECT count(*) FROM debug_temp;
--- 'settled' leaves rows of this transaction where they are
-SET vdb.debug_migrate = 'settled';
+-- 'resolved' leaves rows of this transaction where they are
+SET vdb.debug_migrate = 'resolved';
 BEGIN;
 INSERT INTO debug_temp SELECT generate_series(301, 400);
 SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');

@@ -723,7 +723,7 @@ report(VacuumState *vs, VacuumParams *params, TimestampTz started, TransactionId
 					get_namespace_name(RelationGetNamespace(vs->rel)),
 					RelationGetRelationName(vs->rel)),
 			 errdetail("Row versions: %lld removed, %.0f live, %.0f dead but not yet removable, %lld frozen. "
-					   "Stripes frozen: %lld, settled: %lld, rewritten or freed: %lld. Segments freed: %lld. "
+					   "Stripes frozen: %lld, resolved: %lld, rewritten or freed: %lld. Segments freed: %lld. "
 					   "Pages cut off: %u. Index entries removed: %lld. "
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
 					   (long long) (vs->reaped + vs->moved.rows_dropped), vs->live, vs->recently_dead,

@@ -44,7 +44,7 @@ int			vdb_zstd_level = 3;
 
 static const struct config_enum_entry debug_migrate_options[] = {
 	{"off", VDB_DEBUG_MIGRATE_OFF, false},
-	{"settled", VDB_DEBUG_MIGRATE_SETTLED, false},
+	{"resolved", VDB_DEBUG_MIGRATE_RESOLVED, false},
 	{"all", VDB_DEBUG_MIGRATE_ALL, false},
 	{NULL, 0, false}
 };
@@ -86,7 +86,7 @@ static void
 define_migration(void)
 {
 	DefineCustomIntVariable("vdb.migrate_after",
-							"Age after which settled rows move from the pool to stripes.",
+							"Age after which rows of ended transactions move from the pool to stripes.",
 							NULL, &vdb_migrate_after_ms, 10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_backlog_segments",
@@ -132,7 +132,7 @@ define_testing(void)
 							 PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vdb.debug_migrate",
 							 "Moves rows to stripes around each statement, for tests.",
-							 "settled: before each statement, what earlier transactions left in the pool; all: after each, rows of transactions in progress too.",
+							 "resolved: before each statement, what earlier transactions left in the pool; all: after each, rows of transactions in progress too.",
 							 &vdb_debug_migrate, VDB_DEBUG_MIGRATE_OFF, debug_migrate_options,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("vdb.stop_action",

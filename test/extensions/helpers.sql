@@ -3,7 +3,7 @@
 --
 --   CALL twice(statement)        runs it in h and in v; {s} in it becomes the schema's name
 --   CALL same(query)             its rows must be the same in h and in v, and some
---   CALL moved(table)            moves v.table's settled rows to flash, and there must be some
+--   CALL moved(table)            moves v.table's rows of ended transactions to flash, and there must be some
 --   CALL in_both_places(table)   v.table must have rows in SCM and on flash
 --   CALL gives(query, wanted)    its one value, as text, with schema v in front
 --   CALL by(query, pattern)      the plan in v must match

@@ -1,6 +1,6 @@
 -- What the behaviour tests need besides SQL itself.  The same text works with and without vdb_am.
 
--- Move every settled row of a table, and of its partitions, to flash.  Does nothing for tables of
+-- Move every row of an ended transaction, of a table and its partitions, to flash.  Does nothing for tables of
 -- other access methods, so that a test prints the same for heap.  A procedure, since CALL prints
 -- no row.
 CREATE OR REPLACE PROCEDURE test_migrate(target regclass)

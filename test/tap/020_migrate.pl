@@ -37,7 +37,7 @@ is(q1($in_doubt), $before, 'they stay so as long as it runs');
 is(q1('SELECT count(*) FROM t'), 0, 'and nobody sees their rows');
 session_query($writer, 'COMMIT');
 q1('VACUUM t');
-is(q1($in_doubt), 0, 'VACUUM settles them after the commit');
+is(q1($in_doubt), 0, 'VACUUM resolves them after the commit');
 is(q1("SELECT count(*) FROM vdb.stripes('t') WHERE NOT frozen"), 0, 'and freezes them');
 cmp_ok(q1("SELECT age(relfrozenxid) FROM pg_class WHERE relname = 't'"), '<', 5, 'relfrozenxid advances');
 is(q1('SELECT count(*), sum(id) FROM t'), '60000|1800030000', 'all rows are there');
@@ -53,12 +53,12 @@ session_query($writer, "BEGIN; INSERT INTO t $rows(200001, 240000) g; ROLLBACK")
 cmp_ok(q1($in_doubt), '>', 0, 'in-doubt: all aborted');
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 500\n");
 $node->reload;
-$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.stripes('t') WHERE in_doubt)") or fail('the worker settles');
+$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.stripes('t') WHERE in_doubt)") or fail('the worker resolves');
 $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.segments('t'))") or fail('the worker migrates');
 is(q1("SELECT sum(rows) FROM vdb.stripes('t')"), '90000', 'the worker lets stripes without rows go');
 $node->append_conf('postgresql.conf', "vdb.migrate_enabled = off\n");
 $node->reload;
-healthy('settled');
+healthy('resolved');
 end_session($writer);
 
 # --- crashes

@@ -62,7 +62,7 @@ sub pending
 }
 
 # What must be in a table once these have committed and the others not (or not yet).
-sub settled
+sub resolved
 {
 	my ($node, $label, @committed) = @_;
 	for my $table (@tables)
@@ -98,17 +98,17 @@ $standby->safe_psql('postgres', "VACUUM $_") for @tables;
 pending($standby, 'migrated by the new primary', 0 .. 3);
 $standby->safe_psql('postgres', "COMMIT PREPARED 'commit'");
 $standby->safe_psql('postgres', "ROLLBACK PREPARED 'rollback'");
-settled($standby, 'two are over', 0);
+resolved($standby, 'two are over', 0);
 pending($standby, 'two are over', 2, 3);
 $standby->stop('immediate');
 $standby->start;
-settled($standby, 'after a crash', 0);
+resolved($standby, 'after a crash', 0);
 pending($standby, 'after a crash', 2, 3);
 $standby->safe_psql('postgres', "COMMIT PREPARED 'after_crash'");
 $standby->safe_psql('postgres', "ROLLBACK PREPARED 'rollback_after'");
 $standby->stop('immediate');
 $standby->start;
-settled($standby, 'all are over', 0, 2);
+resolved($standby, 'all are over', 0, 2);
 is(error_of($standby, "SET lock_timeout = '100ms'; DELETE FROM $_ WHERE id = 99; UPDATE $_ SET v = v; INSERT INTO $_ VALUES (1030, 'free')"), '',
 	"nobody holds anything in $_")
   for @tables;

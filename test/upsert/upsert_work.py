@@ -125,11 +125,11 @@ class Singles(Counters):
     single = True
 
 
-class Unsettled(Counters):
+class InDoubt(Counters):
     """The same in a pool that counts as full, beside rows that nobody looks at: segments fill up, and rows of
     transactions in progress move."""
 
-    name = 'unsettled counters'
+    name = 'in-doubt counters'
     full = True
 
     def op(self, c):
@@ -314,4 +314,4 @@ class ForeignKeys(Work):
         self.no_duplicates(s, 'child', 'k, slot')
 
 
-KINDS = [Counters, Singles, Unsettled, TwoKeys, Partial, Deferred, ForeignKeys]
+KINDS = [Counters, Singles, InDoubt, TwoKeys, Partial, Deferred, ForeignKeys]
