@@ -29,9 +29,9 @@ BEGIN
 	IF plan::text !~ 'Bitmap Heap Scan' THEN
 		RAISE EXCEPTION 'no bitmap scan: %', plan;
 	END IF;
-	SELECT rows_judged INTO before FROM vdb.pool;
+	SELECT visibility_checks INTO before FROM vdb.pool;
 	EXECUTE format(query, 'bm') INTO rows, digest;
-	SELECT rows_judged - before INTO judged FROM vdb.pool;
+	SELECT visibility_checks - before INTO judged FROM vdb.pool;
 	EXECUTE format(query, 'bm_heap') INTO heap_rows, heap_digest;
 	same := rows = heap_rows AND digest IS NOT DISTINCT FROM heap_digest;
 END $$;
@@ -56,9 +56,9 @@ INSERT INTO wide_apart SELECT g % 50, repeat('w', 4000) FROM generate_series(1, 
 INSERT INTO wide_apart SELECT g % 50, 'narrow' FROM generate_series(1, 300000) g;
 CREATE INDEX ON wide_apart (id);
 ANALYZE wide_apart;
-SELECT rows_judged AS before FROM vdb.pool \gset
+SELECT visibility_checks AS before FROM vdb.pool \gset
 SELECT count(*) FROM wide_apart WHERE id = 7;
-SELECT rows_judged - :before > 6060 AS lossy FROM vdb.pool;
+SELECT visibility_checks - :before > 6060 AS lossy FROM vdb.pool;
 CREATE FUNCTION lossy(query text) RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE plan text;
 BEGIN
@@ -104,12 +104,12 @@ COMMIT;
 -- samples: BERNOULLI asks for the rows it has drawn
 CREATE TABLE drawn (id int) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO drawn SELECT generate_series(1, 50000);
-SELECT rows_judged AS before FROM vdb.pool \gset
+SELECT visibility_checks AS before FROM vdb.pool \gset
 SELECT count(*) AS n FROM drawn TABLESAMPLE BERNOULLI (2) REPEATABLE (1) \gset
-SELECT :n BETWEEN 700 AND 1300 AS drawn, rows_judged - :before = :n AS no_others_judged FROM vdb.pool;
-SELECT rows_judged AS before FROM vdb.pool \gset
+SELECT :n BETWEEN 700 AND 1300 AS drawn, visibility_checks - :before = :n AS no_others_checked FROM vdb.pool;
+SELECT visibility_checks AS before FROM vdb.pool \gset
 SELECT count(*) AS n FROM drawn TABLESAMPLE SYSTEM (20) REPEATABLE (1) \gset
-SELECT :n BETWEEN 3000 AND 20000 AS drawn, rows_judged - :before = :n AS no_others_judged FROM vdb.pool;
+SELECT :n BETWEEN 3000 AND 20000 AS drawn, visibility_checks - :before = :n AS no_others_checked FROM vdb.pool;
 SELECT count(*) FROM drawn TABLESAMPLE BERNOULLI (100);
 SELECT count(*) FROM drawn TABLESAMPLE BERNOULLI (0);
 SELECT count(*) AS n FROM drawn TABLESAMPLE BERNOULLI (2) REPEATABLE (1) \gset again_

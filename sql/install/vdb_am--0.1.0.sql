@@ -41,9 +41,9 @@ COMMENT ON FUNCTION vdb.migrate(regclass) IS
 CREATE FUNCTION vdb.pool_figures(
 	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
 	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT incarnation bigint,
-	OUT waits bigint, OUT helped bigint, OUT changes bigint, OUT flushes bigint, OUT sync_requests bigint,
-	OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
-	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT rows_judged bigint) RETURNS SETOF record
+	OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
+	OUT sync_requests bigint, OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
+	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT visibility_checks bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_pool' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION vdb.pool_figures() IS 'the row of the view vdb.pool';
 
@@ -68,13 +68,13 @@ COMMENT ON COLUMN vdb.pool.high_water_bytes IS
 	'the most that used_bytes was since the server started';
 COMMENT ON COLUMN vdb.pool.incarnation IS
 	'number of the server run that changed the pool last; each such run adds one';
-COMMENT ON COLUMN vdb.pool.waits IS
+COMMENT ON COLUMN vdb.pool.pool_full IS
 	'times that an inserting statement found the pool full, since the server started';
-COMMENT ON COLUMN vdb.pool.helped IS
-	'of these, the times that the statement could migrate rows itself instead of waiting';
+COMMENT ON COLUMN vdb.pool.backend_migrations IS
+	'of these, the times that the statement moved rows to stripes itself instead of waiting';
 COMMENT ON COLUMN vdb.pool.changes IS
-	'WAL-logged changes of the pool, since the server started';
-COMMENT ON COLUMN vdb.pool.flushes IS
+	'changes of the pool, a WAL record each, since the server started';
+COMMENT ON COLUMN vdb.pool.wal_flushes IS
 	'of these, the structural ones, which flush WAL before they are applied';
 COMMENT ON COLUMN vdb.pool.sync_requests IS
 	'times that a file of the pool was queued for the checkpointer''s fsync';
@@ -88,8 +88,8 @@ COMMENT ON COLUMN vdb.pool.stripes_written IS
 	'stripes that were put to use, since the server started';
 COMMENT ON COLUMN vdb.pool.stripe_bytes_written IS
 	'bytes of these stripes';
-COMMENT ON COLUMN vdb.pool.rows_judged IS
-	'row versions whose visibility scans had to find out, index scans apart; counted when a scan ends';
+COMMENT ON COLUMN vdb.pool.visibility_checks IS
+	'row versions whose visibility scans had to check, index scans apart; counted when a scan ends';
 GRANT SELECT ON vdb.pool TO PUBLIC;
 
 -- ... the tables
