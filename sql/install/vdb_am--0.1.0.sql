@@ -40,7 +40,7 @@ COMMENT ON FUNCTION vdb.migrate(regclass) IS
 -- looking at it: the pool
 CREATE FUNCTION vdb.pool_figures(
 	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
-	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT incarnation bigint,
+	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT epoch bigint,
 	OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
 	OUT sync_requests bigint, OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
 	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT visibility_checks bigint) RETURNS SETOF record
@@ -66,8 +66,8 @@ COMMENT ON COLUMN vdb.pool.free_bytes IS
 	'limit_bytes (or size_bytes, if larger) less used_bytes';
 COMMENT ON COLUMN vdb.pool.high_water_bytes IS
 	'the most that used_bytes was since the server started';
-COMMENT ON COLUMN vdb.pool.incarnation IS
-	'number of the server run that changed the pool last; each such run adds one';
+COMMENT ON COLUMN vdb.pool.epoch IS
+	'number of the pool''s epoch: each start of the server after which the pool is changed begins one';
 COMMENT ON COLUMN vdb.pool.pool_full IS
 	'times that an inserting statement found the pool full, since the server started';
 COMMENT ON COLUMN vdb.pool.backend_migrations IS
@@ -183,7 +183,7 @@ COMMENT ON FUNCTION vdb.chunks(regclass) IS
 
 CREATE FUNCTION vdb.segments(relation regclass,
 	OUT block bigint, OUT first_lb bigint, OUT slots integer, OUT rows integer, OUT reaped integer,
-	OUT incarnation bigint, OUT state text) RETURNS SETOF record
+	OUT epoch bigint, OUT state text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_segments' LANGUAGE C STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION vdb.segments(regclass) IS
 	'the row segments of a vdb table in the pool: place, rows, whether a session appends to them';
