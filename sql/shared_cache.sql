@@ -32,7 +32,7 @@ SELECT size_bytes > 0 AS there, used_bytes <= size_bytes AS fits FROM vdb.cache;
 SET vdb.stripe_cache = 1;
 SELECT * FROM sc_look(7919, 4000);
 CREATE TABLE sc_figures AS SELECT * FROM vdb.cache;
-SELECT items > 0 AS shared FROM sc_figures;
+SELECT entries > 0 AS shared FROM sc_figures;
 -- another backend finds it there, whether it asks here and there (borrows), or in order (copies)
 \c -
 SET vdb.stripe_cache = 1;

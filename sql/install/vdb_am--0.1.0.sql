@@ -142,8 +142,8 @@ GRANT SELECT ON vdb.tables TO PUBLIC;
 
 -- ... what backends share of stripes
 CREATE FUNCTION vdb.cache_figures(
-	OUT size_bytes bigint, OUT used_bytes bigint, OUT items bigint,
-	OUT hits bigint, OUT misses bigint, OUT pushed_out bigint) RETURNS SETOF record
+	OUT size_bytes bigint, OUT used_bytes bigint, OUT entries bigint,
+	OUT hits bigint, OUT misses bigint, OUT evictions bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_cache' LANGUAGE C STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION vdb.cache_figures() IS 'the row of the view vdb.cache';
 
@@ -154,13 +154,13 @@ COMMENT ON COLUMN vdb.cache.size_bytes IS
 	'size of the shared cache: vdb.shared_cache';
 COMMENT ON COLUMN vdb.cache.used_bytes IS
 	'bytes of it in use';
-COMMENT ON COLUMN vdb.cache.items IS
+COMMENT ON COLUMN vdb.cache.entries IS
 	'pieces of stripes in it';
 COMMENT ON COLUMN vdb.cache.hits IS
 	'times that a piece was looked for and found, since the server started';
 COMMENT ON COLUMN vdb.cache.misses IS
 	'times that a piece was looked for and not found, since the server started';
-COMMENT ON COLUMN vdb.cache.pushed_out IS
+COMMENT ON COLUMN vdb.cache.evictions IS
 	'pieces that were dropped to make room for others, since the server started';
 GRANT SELECT ON vdb.cache TO PUBLIC;
 

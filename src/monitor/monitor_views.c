@@ -94,7 +94,7 @@ vdb_monitor_cache(PG_FUNCTION_ARGS)
 	vdb_report_int(&report, 2, figures.items);
 	vdb_report_int(&report, 3, figures.hits);
 	vdb_report_int(&report, 4, figures.misses);
-	vdb_report_int(&report, 5, figures.pushed_out);
+	vdb_report_int(&report, 5, figures.evictions);
 	vdb_report_row(&report);
 	return (Datum) 0;
 }

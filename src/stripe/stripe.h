@@ -153,7 +153,7 @@ typedef struct VdbSharedFigures
 	uint64		items;
 	uint64		hits;
 	uint64		misses;
-	uint64		pushed_out;			/* items, to make room */
+	uint64		evictions;			/* items, to make room */
 } VdbSharedFigures;
 
 extern void vdb_shared_cache_figures(VdbSharedFigures *figures);

@@ -58,7 +58,7 @@ typedef struct SharedPartition
 	uint32		nitems;
 	pg_atomic_uint64 hits;
 	pg_atomic_uint64 misses;
-	pg_atomic_uint64 pushed_out;
+	pg_atomic_uint64 evictions;
 } SharedPartition;
 
 typedef struct SharedCache
@@ -125,7 +125,7 @@ attach(void *address, bool found)
 	{
 		pg_atomic_init_u64(&shared->partitions[i].hits, 0);
 		pg_atomic_init_u64(&shared->partitions[i].misses, 0);
-		pg_atomic_init_u64(&shared->partitions[i].pushed_out, 0);
+		pg_atomic_init_u64(&shared->partitions[i].evictions, 0);
 	}
 }
 
@@ -223,7 +223,7 @@ push_out(const Place *place)
 			link = &item_numbered(place, *link)->next;
 		*link = item->next;
 		partition->nitems--;
-		count_one(&partition->pushed_out);
+		count_one(&partition->evictions);
 	}
 	partition->tail += item->total;
 }
@@ -332,6 +332,6 @@ vdb_shared_cache_figures(VdbSharedFigures *figures)
 		LWLockRelease(&vdb_shared->cache_locks[i].lock);
 		figures->hits += pg_atomic_read_u64(&partition->hits);
 		figures->misses += pg_atomic_read_u64(&partition->misses);
-		figures->pushed_out += pg_atomic_read_u64(&partition->pushed_out);
+		figures->evictions += pg_atomic_read_u64(&partition->evictions);
 	}
 }
