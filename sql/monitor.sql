@@ -21,7 +21,7 @@ SELECT * FROM vdb.verify('mon');
 BEGIN;
 INSERT INTO mon SELECT g, g % 10, 'txt ' || g % 50, g / 4.0, date '2001-01-01' + g / 100, 0, CASE WHEN g % 3 > 0 THEN g % 2 = 0 END
 FROM generate_series(1, 20000) g;
-SELECT sum(rows) AS rows, min(slots) >= 256 AS slots, sum(reaped) AS reaped, bool_or(state = 'owned') AS owned FROM vdb.segments('mon');
+SELECT sum(rows) AS rows, min(row_numbers) >= 256 AS row_numbers, sum(removed) AS removed, bool_or(state = 'owned') AS owned FROM vdb.segments('mon');
 COMMIT;
 CREATE INDEX mon_txt ON mon (txt COLLATE "C" DESC NULLS FIRST, grp) INCLUDE (num);
 CREATE INDEX mon_part ON mon (day) WHERE grp = 3;

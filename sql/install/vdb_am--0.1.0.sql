@@ -182,11 +182,11 @@ COMMENT ON FUNCTION vdb.chunks(regclass) IS
 	'each chunk and column of a vdb table''s stripes: encoding, bytes, nulls, minimum and maximum';
 
 CREATE FUNCTION vdb.segments(relation regclass,
-	OUT block bigint, OUT first_lb bigint, OUT slots integer, OUT rows integer, OUT reaped integer,
-	OUT epoch bigint, OUT state text) RETURNS SETOF record
+	OUT pool_block bigint, OUT first_logical_block bigint, OUT row_numbers integer, OUT rows integer,
+	OUT removed integer, OUT epoch bigint, OUT state text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_segments' LANGUAGE C STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION vdb.segments(regclass) IS
-	'the row segments of a vdb table in the pool: place, rows, whether a session appends to them';
+	'the row segments of a vdb table in the pool: their blocks, rows, and whether a session appends to them';
 
 -- ... and whether all is well: no row, no fault
 CREATE FUNCTION vdb.verify(relation regclass,

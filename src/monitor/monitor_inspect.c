@@ -193,7 +193,7 @@ segment_state_name(VdbSegmentState state)
 		case VDB_SEGMENT_OWNED:
 			return "owned";
 		case VDB_SEGMENT_HANDED_BACK:
-			return "handed back";
+			return "available";
 		case VDB_SEGMENT_CLOSED:
 			break;
 	}
