@@ -1,7 +1,7 @@
 -- vdb.debug_migrate: rows move around every statement, those of transactions in progress too.
 CREATE TABLE debug_migrate (id int PRIMARY KEY, note text) USING vdb;
 CREATE VIEW debug_places AS
-	SELECT pool_rows, striped_rows, stripes FROM vdb.table_figures('debug_migrate');
+	SELECT pool_rows, striped_rows, stripes FROM vdb.table_statistics('debug_migrate');
 SET vdb.debug_migrate = 'all';
 BEGIN;
 INSERT INTO debug_migrate SELECT g, 'made' FROM generate_series(1, 1000) g;
@@ -33,15 +33,15 @@ COMMIT;
 -- temporary tables too
 CREATE TEMP TABLE debug_temp (id int) USING vdb;
 INSERT INTO debug_temp SELECT generate_series(1, 300);
-SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_statistics('debug_temp');
 SELECT count(*) FROM debug_temp;
 -- 'resolved' leaves rows of this transaction where they are
 SET vdb.debug_migrate = 'resolved';
 BEGIN;
 INSERT INTO debug_temp SELECT generate_series(301, 400);
-SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_statistics('debug_temp');
 COMMIT;
-SELECT pool_rows, striped_rows FROM vdb.table_figures('debug_temp');
+SELECT pool_rows, striped_rows FROM vdb.table_statistics('debug_temp');
 SELECT count(*), min(id), max(id) FROM debug_temp;
 RESET vdb.debug_migrate;
 SELECT * FROM vdb.verify('debug_migrate');

@@ -31,14 +31,14 @@ SELECT size_bytes > 0 AS there, used_bytes <= size_bytes AS fits FROM vdb.cache;
 -- nothing is cached: all is read from flash, and shared
 SET vdb.stripe_cache = 1;
 SELECT * FROM sc_look(7919, 4000);
-CREATE TABLE sc_figures AS SELECT * FROM vdb.cache;
-SELECT entries > 0 AS shared FROM sc_figures;
+CREATE TABLE sc_statistics AS SELECT * FROM vdb.cache;
+SELECT entries > 0 AS shared FROM sc_statistics;
 -- another backend finds it there, whether it asks here and there (borrows), or in order (copies)
 \c -
 SET vdb.stripe_cache = 1;
 SELECT * FROM sc_look(7919, 4000);
 SELECT * FROM sc_look(1, 20000);
-SELECT c.hits - f.hits > 1000 AS hits FROM vdb.cache c, sc_figures f;
+SELECT c.hits - f.hits > 1000 AS hits FROM vdb.cache c, sc_statistics f;
 -- updates read the old row there, too
 UPDATE sc SET n = n + 1 WHERE id IN (5000, 11000, 15000);
 UPDATE sc_heap SET n = n + 1 WHERE id IN (5000, 11000, 15000);
@@ -49,4 +49,4 @@ INSERT INTO sct SELECT g, md5(g::text) FROM generate_series(1, 3000) g;
 SELECT vdb.migrate('sct') AS moved;
 SELECT t = md5('77') AS same FROM sct WHERE id = 77;
 DROP FUNCTION sc_look;
-DROP TABLE sc, sc_heap, sc_figures, sct;
+DROP TABLE sc, sc_heap, sc_statistics, sct;

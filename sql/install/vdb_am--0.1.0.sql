@@ -38,16 +38,16 @@ COMMENT ON FUNCTION vdb.migrate(regclass) IS
 	'move all rows of ended transactions from the pool to stripes now; returns how many rows moved';
 
 -- looking at it: the pool
-CREATE FUNCTION vdb.pool_figures(
+CREATE FUNCTION vdb.pool_statistics(
 	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
 	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT epoch bigint,
 	OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
 	OUT sync_requests bigint, OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
 	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT visibility_checks bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_pool' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
-COMMENT ON FUNCTION vdb.pool_figures() IS 'the row of the view vdb.pool';
+COMMENT ON FUNCTION vdb.pool_statistics() IS 'the row of the view vdb.pool';
 
-CREATE VIEW vdb.pool AS SELECT * FROM vdb.pool_figures();
+CREATE VIEW vdb.pool AS SELECT * FROM vdb.pool_statistics();
 COMMENT ON VIEW vdb.pool IS
 	'the pool of this database: where it is, how full, what happened since the server started';
 COMMENT ON COLUMN vdb.pool.path IS
@@ -93,20 +93,20 @@ COMMENT ON COLUMN vdb.pool.visibility_checks IS
 GRANT SELECT ON vdb.pool TO PUBLIC;
 
 -- ... the tables
-CREATE FUNCTION vdb.table_figures(relation regclass,
+CREATE FUNCTION vdb.table_statistics(relation regclass,
 	OUT pool_rows bigint, OUT pool_bytes bigint, OUT segments bigint, OUT striped_rows bigint,
 	OUT main_fork_bytes bigint, OUT stripes bigint, OUT backlog_segments bigint,
 	OUT oldest_unmigrated timestamptz, OUT last_migration timestamptz, OUT rows_migrated bigint,
 	OUT dead_items bigint, OUT write_amplification float8) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_table' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
-COMMENT ON FUNCTION vdb.table_figures(regclass) IS
+COMMENT ON FUNCTION vdb.table_statistics(regclass) IS
 	'the columns of the view vdb.tables for one table';
 
 CREATE VIEW vdb.tables AS
 	SELECT c.oid::regclass AS relation, f.*, c.relpersistence = 'p' AS logged
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'vdb'
-		LEFT JOIN LATERAL vdb.table_figures(c.oid) f ON true
+		LEFT JOIN LATERAL vdb.table_statistics(c.oid) f ON true
 	WHERE c.relpersistence <> 't' OR c.relnamespace = pg_catalog.pg_my_temp_schema();
 COMMENT ON VIEW vdb.tables IS
 	'vdb tables: rows and bytes in the pool and in stripes, and what waits to be migrated';
@@ -141,13 +141,13 @@ COMMENT ON COLUMN vdb.tables.logged IS
 GRANT SELECT ON vdb.tables TO PUBLIC;
 
 -- ... what backends share of stripes
-CREATE FUNCTION vdb.cache_figures(
+CREATE FUNCTION vdb.cache_statistics(
 	OUT size_bytes bigint, OUT used_bytes bigint, OUT entries bigint,
 	OUT hits bigint, OUT misses bigint, OUT evictions bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_cache' LANGUAGE C STRICT PARALLEL SAFE ROWS 1;
-COMMENT ON FUNCTION vdb.cache_figures() IS 'the row of the view vdb.cache';
+COMMENT ON FUNCTION vdb.cache_statistics() IS 'the row of the view vdb.cache';
 
-CREATE VIEW vdb.cache AS SELECT * FROM vdb.cache_figures();
+CREATE VIEW vdb.cache AS SELECT * FROM vdb.cache_statistics();
 COMMENT ON VIEW vdb.cache IS
 	'the server''s shared cache of decoded pieces of stripes, since the server started';
 COMMENT ON COLUMN vdb.cache.size_bytes IS

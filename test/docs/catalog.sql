@@ -9,7 +9,7 @@ SELECT 'function', 'vdb.' || p.proname
 	FROM pg_proc p WHERE p.pronamespace = 'vdb'::regnamespace;
 SELECT 'result', 'vdb.' || p.proname || '.' || n
 	FROM pg_proc p, unnest(p.proargnames, p.proargmodes) AS u (n, m)
-	WHERE p.pronamespace = 'vdb'::regnamespace AND m IN ('o', 't') AND p.proname NOT LIKE '%\_figures';
+	WHERE p.pronamespace = 'vdb'::regnamespace AND m IN ('o', 't') AND p.proname NOT LIKE '%\_statistics';
 SELECT 'comment', pg_describe_object(d.classid, d.objid, 0) || ' has no comment'
 	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	WHERE e.extname = 'vdb_am' AND d.deptype = 'e' AND obj_description(d.objid, d.classid::regclass::name) IS NULL;
