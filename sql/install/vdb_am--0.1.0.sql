@@ -190,13 +190,13 @@ COMMENT ON FUNCTION vdb.segments(regclass) IS
 
 -- ... and whether all is well: no row, no fault
 CREATE FUNCTION vdb.verify(relation regclass,
-	OUT severity text, OUT place text, OUT message text) RETURNS SETOF record
+	OUT severity text, OUT location text, OUT message text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_verify' LANGUAGE C STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION vdb.verify(regclass) IS
 	'read everything of a vdb table and its indexes; a row for each fault';
 
 CREATE FUNCTION vdb.verify_pool(
-	OUT severity text, OUT place text, OUT message text) RETURNS SETOF record
+	OUT severity text, OUT location text, OUT message text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_verify_pool' LANGUAGE C STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION vdb.verify_pool() IS
 	'compare the pool''s allocation map with what tables refer to; a row for each fault';

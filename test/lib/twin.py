@@ -208,9 +208,9 @@ class Twin:
                     raise Failure('%s: %s: %s scan of %s differs from its twin in %s rows'
                                   % (name, when, scan, table, diff))
         for table in there:
-            for row in s.rows("SELECT severity, place, message FROM vdb.verify('vt.%s')" % table):
+            for row in s.rows("SELECT severity, location, message FROM vdb.verify('vt.%s')" % table):
                 if row[0] == 'error':
                     raise Failure('%s: %s: verify of %s: %s' % (name, when, table, row))
-        for row in s.rows('SELECT severity, place, message FROM vdb.verify_pool()'):
+        for row in s.rows('SELECT severity, location, message FROM vdb.verify_pool()'):
             if row[0] == 'error' or (leaks and row[1].startswith('pool block')):
                 raise Failure('%s: %s: the pool: %s' % (name, when, row))

@@ -16,7 +16,7 @@ my $node = new_node('checksums', conf => "vdb.migrate_enabled = off\nautovacuum 
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
 sub path_of { return $node->data_dir . '/' . q1("SELECT pg_relation_filepath('$_[0]')"); }
-sub findings { return q1("SELECT place || ': ' || message FROM vdb.verify('$_[0]')"); }
+sub findings { return q1("SELECT location || ': ' || message FROM vdb.verify('$_[0]')"); }
 sub migrate_error { return error_of($node, "SELECT vdb.migrate('$_[0]')"); }
 
 sub slurp { my ($path) = @_; open(my $f, '<:raw', $path) or die "$path: $!"; local $/; return scalar <$f>; }
