@@ -131,7 +131,7 @@ DECLARE
 	line text;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
-		IF line ~ 'Handed Up Early' THEN RETURN true; END IF;
+		IF line ~ 'Partial Flushes' THEN RETURN true; END IF;
 	END LOOP;
 	RETURN false;
 END $$;

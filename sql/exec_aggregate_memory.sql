@@ -25,7 +25,7 @@ BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE agm' LOOP
 		ours := ours OR line ~ 'VdbAggregate';
 		found := found + coalesce(substring(line FROM 'Rows from ' || place || ': (\d+)')::bigint, 0);
-		early := early + coalesce(substring(line FROM 'Handed Up Early: (\d+)')::int, 0);
+		early := early + coalesce(substring(line FROM 'Partial Flushes: (\d+)')::int, 0);
 	END LOOP;
 	DEALLOCATE agm;
 	IF NOT ours OR found = 0 THEN RAISE 'not ours, or no row from %: %', place, query; END IF;
@@ -47,11 +47,11 @@ CREATE TABLE agm_vdb (LIKE agm_heap) USING vdb;
 INSERT INTO agm_vdb TABLE agm_heap;
 SELECT max(length(k)), max(pg_column_size(k)) < 8000 AS short FROM agm_vdb;
 SELECT agm_peak() AS before \gset
-SELECT agm_early('SELECT k, count(*) FROM agm_vdb GROUP BY k', 'SCM') > 0 AS keys;
-SELECT agm_early('SELECT k || 1, count(*) FROM agm_vdb GROUP BY 1', 'SCM') > 90 AS made_keys;
-SELECT agm_early('SELECT id, max(k) FROM agm_vdb GROUP BY id', 'SCM') > 2 AS transition_values;
+SELECT agm_early('SELECT k, count(*) FROM agm_vdb GROUP BY k', 'Pool') > 0 AS keys;
+SELECT agm_early('SELECT k || 1, count(*) FROM agm_vdb GROUP BY 1', 'Pool') > 90 AS made_keys;
+SELECT agm_early('SELECT id, max(k) FROM agm_vdb GROUP BY id', 'Pool') > 2 AS transition_values;
 SELECT string_agg(format('max(k || %s)', i), ', ') AS twenty FROM generate_series(1, 20) i \gset
-SELECT agm_early('SELECT id, count(*) FILTER (WHERE id > 5), ' || :'twenty' || ' FROM agm_vdb GROUP BY id', 'SCM') > 90 AS many;
+SELECT agm_early('SELECT id, count(*) FILTER (WHERE id > 5), ' || :'twenty' || ' FROM agm_vdb GROUP BY id', 'Pool') > 90 AS many;
 SELECT CASE WHEN agm_peak() - :before < 70000 THEN 'bounded' ELSE 'grew by ' || agm_peak() - :before || ' kB' END AS memory;
 SELECT * FROM agm_same('SELECT md5(k), c, m FROM (SELECT k, count(*) c, md5(max(k)) m FROM agm_vdb GROUP BY k) x');
 SELECT * FROM agm_same('SELECT id, md5(max(k)) a, count(*) FILTER (WHERE id > 5) b, md5(max(k || 2)) c FROM agm_vdb GROUP BY id');
@@ -64,7 +64,7 @@ CREATE TABLE agm_vdb (LIKE agm_heap) USING vdb;
 INSERT INTO agm_vdb SELECT * FROM agm_heap WHERE id <= 1800;
 CALL test_migrate('agm_vdb');
 INSERT INTO agm_vdb SELECT * FROM agm_heap WHERE id > 1800;
-SELECT query, agm_early(query, 'SCM') > 30 AND agm_early(query, 'Flash') > 30 AS early, (agm_same(query)).*
+SELECT query, agm_early(query, 'Pool') > 30 AND agm_early(query, 'Stripes') > 30 AS early, (agm_same(query)).*
 FROM unnest(ARRAY[
 	'SELECT k, count(*) a, sum(id) b, min(n) c FROM agm_vdb GROUP BY k',
 	'SELECT k, count(*), sum(n), avg(n), stddev(id) FROM agm_vdb GROUP BY k',

@@ -104,7 +104,7 @@ DECLARE
 	result text := '';
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
-		IF line ~ 'Chunks|Rows from Flash' THEN result := result || '  ' || trim(line); END IF;
+		IF line ~ 'Chunks|Rows from Stripes' THEN result := result || '  ' || trim(line); END IF;
 	END LOOP;
 	RETURN result;
 END $$;

@@ -32,7 +32,7 @@ BEGIN
 	EXECUTE 'SELECT md5(string_agg(id::text, '','')) || '' '' || count(*) FROM (SELECT id FROM fi_vdb WHERE ' || clause || ') s' INTO ours;
 	EXECUTE 'SELECT md5(string_agg(id::text, '','')) || '' '' || count(*) FROM (SELECT id FROM fi_heap WHERE ' || clause || ') s' INTO theirs;
 	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM fi_vdb WHERE ' || clause LOOP
-		loops := coalesce(substring(line FROM 'Filters by Vector: (\d+)'), loops);
+		loops := coalesce(substring(line FROM 'Vectorized Filters: (\d+)'), loops);
 	END LOOP;
 	IF ours IS DISTINCT FROM theirs THEN RETURN 'differ: ' || ours || ' ' || theirs; END IF;
 	RETURN coalesce(substring(ours FROM ' (\d+)$'), '0') || ' rows the same, loops ' || loops;

@@ -664,9 +664,9 @@ explain_agg(CustomScanState *node, List *ancestors, ExplainState *es)
 	}
 	if (es->verbose)
 	{
-		ExplainPropertyInteger("Aggregates by Vector", NULL, vectorised, es);
-		ExplainPropertyInteger("Aggregates by Row", NULL, called, es);
+		ExplainPropertyInteger("Vectorized Aggregates", NULL, vectorised, es);
+		ExplainPropertyInteger("Row-by-Row Aggregates", NULL, called, es);
 	}
 	if (es->analyze && state->handed_early > 0)
-		ExplainPropertyInteger("Handed Up Early", NULL, (int64) state->handed_early, es);
+		ExplainPropertyInteger("Partial Flushes", NULL, (int64) state->handed_early, es);
 }

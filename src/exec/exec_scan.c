@@ -554,7 +554,7 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 	{
 		explain_columns(state, es);
 		if (node->ss.ps.plan->qual != NIL)
-			ExplainPropertyInteger("Filters by Vector", NULL, vdb_filter_vectorised(state->filter), es);
+			ExplainPropertyInteger("Vectorized Filters", NULL, vdb_filter_vectorised(state->filter), es);
 	}
 	if (!es->analyze)
 		return;
@@ -564,8 +564,8 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 						   (int64) (shared ? state->stripes : batch->stripes_seen), es);
 	ExplainPropertyInteger("Chunks Read", NULL, (int64) (chunks - pruned), es);
 	ExplainPropertyInteger("Chunks Pruned", NULL, (int64) pruned, es);
-	ExplainPropertyInteger("Rows from SCM", NULL,
+	ExplainPropertyInteger("Rows from Pool", NULL,
 						   (int64) (shared ? state->rows_scm : batch->rows_scm), es);
-	ExplainPropertyInteger("Rows from Flash", NULL,
+	ExplainPropertyInteger("Rows from Stripes", NULL,
 						   (int64) (shared ? state->rows_flash : batch->rows_flash), es);
 }

@@ -165,7 +165,7 @@ def with_plain_scans(lines):
     """A plan with vdb's scans of whole tables under the name of core's, and without what only they tell."""
     out = []
     for line in lines:
-        if re.match(r'(Columns|Stripes|Chunks Read|Chunks Pruned|Rows from SCM|Rows from Flash):( |$)|\(\d+ rows?\)$', line):
+        if re.match(r'(Columns|Stripes|Chunks Read|Chunks Pruned|Rows from Pool|Rows from Stripes):( |$)|\(\d+ rows?\)$', line):
             continue
         out.append(re.sub(r'Custom Scan \(VdbScan\) on', 'Seq Scan on', line))
     return out
