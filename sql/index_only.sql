@@ -116,10 +116,10 @@ SELECT by_bitmap('io1', 1, 1000);
 -- VACUUM fails between its steps
 DELETE FROM io1 WHERE id <= 5000 AND id % 3 = 0;
 SET vdb.stop_action = 'error';
-SET vdb.stop_point = 'vacuum_before_visible';
+SET vdb.stop_point = 'vacuum-before-visible';
 \set VERBOSITY terse
 VACUUM io1;
-SET vdb.stop_point = 'vacuum_before_indexes';
+SET vdb.stop_point = 'vacuum-before-indexes';
 VACUUM io1;
 RESET vdb.stop_point;
 RESET vdb.stop_action;
@@ -294,7 +294,7 @@ SELECT * FROM io('io7', 1, 1000);
 TRUNCATE io7;
 INSERT INTO io7 SELECT generate_series(1, 1000);
 SET vdb.stop_action = 'error';
-SET vdb.stop_point = 'migrate_before_visible';
+SET vdb.stop_point = 'migrate-before-visible';
 \set VERBOSITY terse
 SELECT vdb.migrate('io7');
 \set VERBOSITY default

@@ -4,7 +4,7 @@ CREATE TABLE vc (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled 
 INSERT INTO vc SELECT g, 'v' FROM generate_series(1, 1000) g;
 DELETE FROM vc WHERE id % 2 = 0;
 SET vdb.stop_action = 'error';
-SET vdb.stop_point = 'vacuum_before_indexes';
+SET vdb.stop_point = 'vacuum-before-indexes';
 \set VERBOSITY terse
 VACUUM vc;
 RESET vdb.stop_point;

@@ -640,7 +640,7 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 	vac_open_indexes(vs->rel, RowExclusiveLock, &nindexes, &indexes);
 	if (vs->ref.pool != NULL)
 		dead = (int64) vdb_map_table_entry(&vs->ref)->dead_rows;
-	VDB_STOP_POINT("vacuum_before_indexes");
+	VDB_STOP_POINT("vacuum-before-indexes");
 	if (params->index_cleanup != VACOPTVALUE_DISABLED)
 	{
 		for (int i = 0; i < nindexes; i++)
@@ -651,7 +651,7 @@ vacuum_indexes(VacuumState *vs, VacuumParams *params)
 			pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, 1);
 		}
 		dead = 0;
-		VDB_STOP_POINT("vacuum_indexes_cleaned");
+		VDB_STOP_POINT("vacuum-indexes-cleaned");
 	}
 	vs->indexes_cleaned = dead == 0;
 	vac_close_indexes(nindexes, indexes, NoLock);
@@ -690,7 +690,7 @@ mark_visible(VacuumState *vs)
 	VdbLogicalBlock lb = 0;
 	Buffer		buffer = InvalidBuffer;
 
-	VDB_STOP_POINT("vacuum_before_visible");
+	VDB_STOP_POINT("vacuum-before-visible");
 	if (!vs->indexes_cleaned || vs->nstripes == 0)
 		return;
 	qsort(vs->stripes, vs->nstripes, sizeof(uint32), compare_ids);

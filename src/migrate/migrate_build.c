@@ -229,7 +229,7 @@ offer_pages(VdbMover *mover, VdbStripeWriter *writer)
 								 mover->rel, &mover->place))
 		return;
 	vdb_stripe_writer_place(writer, mover->place.first, mover->place.npages);
-	VDB_STOP_POINT("migrate_pages_taken");
+	VDB_STOP_POINT("migrate-pages-taken");
 }
 
 /* What the stripe left of the pages it was offered is free as before. */
@@ -280,9 +280,9 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 		return true;
 	}
 	offer_pages(mover, writer);
-	VDB_STOP_POINT("migrate_before_stripe");
+	VDB_STOP_POINT("migrate-before-stripe");
 	vdb_stripe_writer_finish(writer, &mover->built);
-	VDB_STOP_POINT("migrate_after_stripe");
+	VDB_STOP_POINT("migrate-after-stripe");
 	return_pages(mover);
 	meta->incarnation = mover->incarnation;
 	meta->written_at = GetCurrentTimestamp();
@@ -292,7 +292,7 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 			 !(mover->ref.logged && vdb_migrate_silent_standby()))
 		freeze_meta(mover, meta);
 	mover->meta_block = vdb_map_store_meta(&mover->ref, meta, mover->built.zones);
-	VDB_STOP_POINT("migrate_after_meta");
+	VDB_STOP_POINT("migrate-after-meta");
 	return mover->meta_block != VDB_BLOCK_NONE;
 }
 

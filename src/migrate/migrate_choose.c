@@ -234,7 +234,7 @@ settle_stripe(VdbMover *mover, StripeFacts *stripe)
 {
 	/* no crash may take back a commit that we have relied upon */
 	XLogFlush(vdb_wal_end());
-	VDB_STOP_POINT("migrate_before_settle");
+	VDB_STOP_POINT("migrate-before-resolve");
 	vdb_map_settle_stripe(&mover->ref, stripe->place.meta);
 	stripe->flags &= ~VDB_STRIPE_UNSETTLED;
 	mover->nsettled++;

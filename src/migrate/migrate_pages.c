@@ -140,7 +140,7 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 		marks.used = MemoryContextAllocExtended(CurrentMemoryContext, marks.npages / 8 + 1,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 		mark_all(&marks);
-		VDB_STOP_POINT("migrate_pages_marked");
+		VDB_STOP_POINT("migrate-pages-marked");
 		vdb_map_sweep_free_pages(ref, marks.used, marks.npages, freed_before, &until);
 		pfree(marks.used);
 	}
@@ -163,7 +163,7 @@ vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref)
 		return 0;
 	npages = vdb_pages_count(rel);
 	left = vdb_map_cut_free_pages(ref, npages, true);
-	VDB_STOP_POINT("migrate_before_cut");
+	VDB_STOP_POINT("migrate-before-cut");
 	if (left < npages)
 		RelationTruncate(rel, left);
 	UnlockRelation(rel, AccessExclusiveLock);

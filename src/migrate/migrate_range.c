@@ -260,7 +260,7 @@ switch_range(VdbMover *mover)
 
 		/* all WAL up to here goes first, so that the flush under the locks is short */
 		XLogFlush(vdb_wal_end());
-		VDB_STOP_POINT("migrate_before_switch");
+		VDB_STOP_POINT("migrate-before-switch");
 		vdb_map_lock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
 		if (compare_all(mover))
 			break;
@@ -291,7 +291,7 @@ switch_range(VdbMover *mover)
 	note_old_units(mover);
 	do_switch(mover, indexes);
 	vdb_map_unlock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
-	VDB_STOP_POINT("migrate_after_switch");
+	VDB_STOP_POINT("migrate-after-switch");
 	return true;
 }
 
@@ -336,7 +336,7 @@ clean_up(VdbMover *mover, bool switched)
 	else if (mover->meta_block != VDB_BLOCK_NONE)
 		vdb_map_free_meta(&mover->ref, mover->meta_block);
 	free_old_pages(mover, switched);
-	VDB_STOP_POINT("migrate_after_free");
+	VDB_STOP_POINT("migrate-after-free");
 }
 
 /* ---- 7. the visibility map ---- */
@@ -388,7 +388,7 @@ mark_visible(VdbMover *mover)
 	if (mover->meta_block == VDB_BLOCK_NONE ||
 		(mover->built.meta.flags & VDB_STRIPE_FROZEN) == 0)
 		return;
-	VDB_STOP_POINT("migrate_before_visible");
+	VDB_STOP_POINT("migrate-before-visible");
 	clean = indexes_clean(mover);
 	for (int b = 0; b < mover->nblocks; b++)
 	{

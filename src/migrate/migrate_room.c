@@ -332,7 +332,7 @@ make_room(Relation rel)
 	VdbMigrateResult result = {0};
 	bool		freed;
 
-	VDB_STOP_POINT("make_room");
+	VDB_STOP_POINT("make-room");
 	vdb_scm_tell_of_growth(pool);
 	pg_atomic_fetch_add_u64(&shared->counters.waits, 1);
 	vdb_migrate_wake(pool);

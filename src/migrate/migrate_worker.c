@@ -210,7 +210,7 @@ pause_after_move(void)
 	TimestampTz begin = GetCurrentTimestamp();
 	long		left;
 
-	VDB_STOP_POINT("worker_paused");
+	VDB_STOP_POINT("worker-paused");
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -323,7 +323,7 @@ vdb_worker_main(Datum arg)
 			break;
 		/* what is asked for from now on may be news to this round */
 		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
-		VDB_STOP_POINT("worker_round");
+		VDB_STOP_POINT("worker-round");
 		work_waiting = false;
 		idle = work_round() ? 0 : idle + 1;
 		worker_pool->changes_seen = work_waiting ? PG_UINT64_MAX : changes;

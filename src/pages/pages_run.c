@@ -105,7 +105,7 @@ run_allocate(Relation rel, uint64 npages)
 
 	if (need_lock)
 		UnlockRelationForExtension(rel, ExclusiveLock);
-	VDB_STOP_POINT("pages_extended");
+	VDB_STOP_POINT("pages-extended");
 	return first;
 }
 
@@ -164,7 +164,7 @@ writer_put_page(VdbPageWriter *writer, const char *content)
 
 	UnlockReleaseBuffer(buffer);
 	writer->pages_done++;
-	VDB_STOP_POINT("pages_put");
+	VDB_STOP_POINT("pages-put");
 }
 
 void

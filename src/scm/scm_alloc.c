@@ -190,9 +190,9 @@ grow(VdbPool *pool)
 		}
 	}
 	shared->grow_failed_at = 0;
-	VDB_STOP_POINT("grow_extended");
+	VDB_STOP_POINT("grow-extended");
 	log_growth(pool, from, to);
-	VDB_STOP_POINT("grow_logged");
+	VDB_STOP_POINT("grow-logged");
 	pg_atomic_write_u32(&shared->total_segments, to);
 	metadata = (to + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS -
 		(from + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS;

@@ -512,11 +512,11 @@ apply(VdbScmChange *change)
 
 	apply_phase(change, VDB_PHASE_USE);
 	apply_phase(change, VDB_PHASE_STORE);
-	VDB_STOP_POINT("change_half_applied");
+	VDB_STOP_POINT("change-half-applied");
 	vdb_persist->fence(pmem);
 	if (apply_phase(change, VDB_PHASE_PUBLISH))
 		vdb_persist->fence(pmem);
-	VDB_STOP_POINT("change_published");
+	VDB_STOP_POINT("change-published");
 	if (apply_phase(change, VDB_PHASE_LAST))
 		vdb_persist->fence(pmem);
 }
@@ -558,15 +558,15 @@ log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
 	if (!(change->flags & VDB_CHANGE_UNLOGGED))
 	{
 		lsn = insert_record(change, main_len);
-		VDB_STOP_POINT("change_after_wal");
+		VDB_STOP_POINT("change-after-wal");
 		if (change->flags & VDB_CHANGE_FLUSH)
 			XLogFlush(lsn);
-		VDB_STOP_POINT("change_flushed");
+		VDB_STOP_POINT("change-flushed");
 	}
 	apply(change);
-	VDB_STOP_POINT("change_applied");
+	VDB_STOP_POINT("change-applied");
 	*nfailed = request_syncs(change, failed);
-	VDB_STOP_POINT("change_synced");
+	VDB_STOP_POINT("change-synced");
 	END_CRIT_SECTION();
 	return lsn;
 }
@@ -619,7 +619,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	main_len = build_main_data(change);
 	if (!(change->flags & VDB_CHANGE_UNLOGGED))
 		pack_blocks(change);
-	VDB_STOP_POINT("change_before_wal");
+	VDB_STOP_POINT("change-before-wal");
 
 	HOLD_INTERRUPTS();
 	if (change->freed.n > 0)

@@ -171,9 +171,9 @@ vdb_incarnation_current(VdbPool *pool)
 	if (!shared->incarnation_begun)
 	{
 		vdb_alloc_recount(pool, true);
-		VDB_STOP_POINT("incarnation_begins");
+		VDB_STOP_POINT("epoch-begins");
 		shared->incarnation = begin_next(pool);
-		VDB_STOP_POINT("incarnation_logged");
+		VDB_STOP_POINT("epoch-logged");
 		pg_write_barrier();
 		shared->incarnation_begun = true;
 	}

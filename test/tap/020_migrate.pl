@@ -75,15 +75,15 @@ sub crash_at
 	healthy("crash at $point");
 }
 my $in_progress = "INSERT INTO t $rows(100001, 130000) g";
-crash_at('migrate_before_settle', $in_progress, 'VACUUM t');
-crash_at('migrate_after_switch', 'DELETE FROM t WHERE id % 4 = 0', 'VACUUM t');
-crash_at('migrate_after_free', 'DELETE FROM t WHERE id % 4 = 1', 'VACUUM t');
+crash_at('migrate-before-resolve', $in_progress, 'VACUUM t');
+crash_at('migrate-after-switch', 'DELETE FROM t WHERE id % 4 = 0', 'VACUUM t');
+crash_at('migrate-after-free', 'DELETE FROM t WHERE id % 4 = 1', 'VACUUM t');
 q1('VACUUM t');
 q1('SELECT txid_current()') for 1 .. 2;
-crash_at('migrate_pages_taken', 'DELETE FROM t WHERE id % 8 = 2', 'VACUUM t');
-crash_at('migrate_pages_marked', '', 'VACUUM t');
-crash_at('make_room', '', "INSERT INTO t $rows(300001, 340000) g");
-crash_at('migrate_before_cut', 'DELETE FROM t', 'VACUUM t');
+crash_at('migrate-pages-taken', 'DELETE FROM t WHERE id % 8 = 2', 'VACUUM t');
+crash_at('migrate-pages-marked', '', 'VACUUM t');
+crash_at('make-room', '', "INSERT INTO t $rows(300001, 340000) g");
+crash_at('migrate-before-cut', 'DELETE FROM t', 'VACUUM t');
 q1('VACUUM t'), q1('SELECT txid_current()') for 1 .. 4;
 is(q1("SELECT pg_relation_size('t')"), 8192, 'no page is lost for ever');
 is(stripes('t'), '0|0|0', 'nor a stripe');

@@ -79,7 +79,7 @@ SKIP:
 	# stopped in the middle of the table
 	my $holder = start_session($node);
 	session_query($holder, 'SELECT pg_advisory_lock(30308)');
-	session_query($vacuum, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'vacuum_before_indexes'");
+	session_query($vacuum, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'vacuum-before-indexes'");
 	print { $vacuum->{to} } "VACUUM off;\n";
 	ok($node->poll_query_until('postgres', "SELECT phase = 'scanning heap' AND heap_blks_scanned = heap_blks_total AND heap_blks_vacuumed = heap_blks_total "
 		. "FROM pg_stat_progress_vacuum WHERE pid = $pid"), 'progress: the table');

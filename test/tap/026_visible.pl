@@ -69,7 +69,7 @@ crash($node);
 is(look($node), '1998 2000000', 'a delete before a checkpoint');
 
 # crashes at the places where bit and row change
-for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum_before_indexes vacuum_indexes_cleaned vacuum_before_visible) : ())
+for my $point (has_vdb() ? qw(table-visible-cleared table-xmax-stored vacuum-before-indexes vacuum-indexes-cleaned vacuum-before-visible) : ())
 {
 	$node->safe_psql('postgres', 'VACUUM t; CHECKPOINT');
 	is(fetches($node), '0', "$point: nothing to look up before");
@@ -104,18 +104,18 @@ if (has_vdb())
 	session_query($holder, 'SELECT pg_advisory_lock(30308)');
 	my $vacuum = start_session($node);
 	session_query($vacuum, "SELECT 1");
-	$set->('wait', 'vacuum_before_indexes');
+	$set->('wait', 'vacuum-before-indexes');
 	# a session takes settings over between two statements, once the signal has reached it
 	for (1 .. 600)
 	{
-		last if session_query($vacuum, 'SHOW vdb.stop_point') =~ /vacuum_before_indexes/;
+		last if session_query($vacuum, 'SHOW vdb.stop_point') =~ /vacuum-before-indexes/;
 		select(undef, undef, undef, 0.1);
 	}
 	print { $vacuum->{to} } "VACUUM t;\n";
 	$node->poll_query_until('postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE query = 'VACUUM t;'")
 	  or fail('VACUUM stops');
 	$node->safe_psql('postgres', 'CHECKPOINT');
-	$set->('crash', 'vacuum_indexes_cleaned');
+	$set->('crash', 'vacuum-indexes-cleaned');
 	select(undef, undef, undef, 1);	# for the signal
 	end_session($_) for $vacuum, $holder;
 	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or fail('the server restarts');
@@ -141,7 +141,7 @@ if (has_vdb())
 	my $holder = start_session($node);
 	session_query($holder, 'SELECT pg_advisory_lock(30308)');
 	my $vacuum = start_session($node);
-	session_query($vacuum, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'vacuum_before_visible'");
+	session_query($vacuum, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'vacuum-before-visible'");
 	print { $vacuum->{to} } "VACUUM m;\n";
 	$node->poll_query_until('postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE query = 'VACUUM m;'")
 	  or fail('VACUUM stops');

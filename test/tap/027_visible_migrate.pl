@@ -80,7 +80,7 @@ is(fetches($node, 'old'), '0', 'merged when everybody sees them: nothing to look
 verify_ok($node, 'old');
 
 # a crash, and a delete, between the switch and the bit
-for my $point (qw(migrate_after_switch migrate_before_visible))
+for my $point (qw(migrate-after-switch migrate-before-visible))
 {
 	fresh($point);
 	like(error_of($node, "SET vdb.stop_action = 'crash';\nSET vdb.stop_point = '$point';\nCALL test_migrate('$point')"),
@@ -95,7 +95,7 @@ fresh('d');
 my $holder = start_session($node);
 session_query($holder, 'SELECT pg_advisory_lock(30308)');
 my $mover = start_session($node);
-session_query($mover, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'migrate_before_visible'");
+session_query($mover, "SET vdb.stop_action = 'wait'; SET vdb.stop_point = 'migrate-before-visible'");
 print { $mover->{to} } "CALL test_migrate('d');\n";
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'Extension' AND query ~ 'test_migrate' AND pid <> pg_backend_pid()")
   or fail('migration stops');

@@ -24,11 +24,11 @@ sub fill_up
 	my $rows = 0;
 	while (1)
 	{
-		my $err = error_of($node, "SET vdb.stop_point = 'make_room'; SET vdb.stop_action = 'error';
+		my $err = error_of($node, "SET vdb.stop_point = 'make-room'; SET vdb.stop_action = 'error';
 			INSERT INTO $table SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 500) g");
 		if ($err)
 		{
-			like($err, qr/stopped at "make_room"/, 'the pool is full');
+			like($err, qr/stopped at "make-room"/, 'the pool is full');
 			return $rows;
 		}
 		$rows += 500;
@@ -69,7 +69,7 @@ my $holder = start_session($node);
 session_query($holder, 'SELECT pg_advisory_lock(30308)');
 my $helper = start_session($node);
 my $pid = session_query($helper, 'SELECT pg_backend_pid()');
-session_query($helper, "SET vdb.stop_point = 'migrate_before_stripe'");
+session_query($helper, "SET vdb.stop_point = 'migrate-before-stripe'");
 print { $helper->{to} } "INSERT INTO fresh SELECT g, repeat('y', 1000) FROM generate_series(1, 100) g;\n";
 $node->poll_query_until('postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE pid = $pid") or fail('it helps');
 q1("SELECT pg_cancel_backend($pid)");

@@ -23,7 +23,7 @@ sub stop_within
 {
 	my ($holder) = @_;
 	session_query($holder, 'SELECT pg_advisory_lock(30308)');
-	configure("vdb.stop_point = 'worker_paused'", 'vdb.migrate_enabled = on');
+	configure("vdb.stop_point = 'worker-paused'", 'vdb.migrate_enabled = on');
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'vdb migration worker' AND wait_event = 'Extension' AND state = 'idle'
 		AND (SELECT count(*) FROM vdb.stripes('t')) = 1") or fail('the worker has made one stripe');
 	return;
