@@ -74,7 +74,7 @@ SELECT * FROM ix_agree;
 REINDEX TABLE CONCURRENTLY ix;
 SELECT * FROM ix_agree;
 SELECT brin_summarize_new_values('ix_d') >= 0;
--- in order, backwards, with limits; nearest neighbours
+-- in order, backwards, with limits; nearest neighbors
 BEGIN;
 SET LOCAL enable_seqscan = off;
 SET LOCAL enable_sort = off;

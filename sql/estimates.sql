@@ -8,7 +8,7 @@ END $$;
 CREATE FUNCTION within(query text, low numeric, high numeric) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN e BETWEEN low AND high THEN 'within' ELSE e::text END FROM estimated(query) e $$;
 
--- a small table that nobody has analysed is taken to grow, as heap takes it
+-- a small table that nobody has analyzed is taken to grow, as heap takes it
 CREATE TABLE new_heap (id int, v text) USING heap WITH (autovacuum_enabled = off);
 CREATE TABLE new_vdb (id int, v text) USING vdb WITH (autovacuum_enabled = off);
 SELECT estimated('SELECT * FROM new_heap') = estimated('SELECT * FROM new_vdb') AS empty_alike;
@@ -48,7 +48,7 @@ INSERT INTO small_heap SELECT g, 'more' FROM generate_series(3, 3000) g;
 INSERT INTO small_vdb SELECT g, 'more' FROM generate_series(3, 3000) g;
 ANALYZE small_heap, small_vdb;
 SELECT estimated('SELECT * FROM small_vdb') AS rows, pages_within('small_vdb', pages('small_heap'), pages('small_heap') * 1.5);
--- never analysed, and past ten pages: what is there
+-- never analyzed, and past ten pages: what is there
 CREATE TABLE large_vdb (id int, v text) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO large_vdb SELECT g, repeat('long ', 10) FROM generate_series(1, 20000) g;
 SELECT estimated('SELECT * FROM large_vdb') AS rows,
@@ -66,22 +66,22 @@ SELECT estimated('SELECT * FROM large_vdb') AS rows,
 	pages('large_vdb') = (SELECT sum(pages) FROM vdb.stripes('large_vdb')) AS stripes_alone;
 DROP TABLE small_heap, small_vdb, large_vdb;
 
--- row numbers of versions that are gone don't count: never analysed, and analysed when it was new
+-- row numbers of versions that are gone don't count: never analyzed, and analyzed when it was new
 CREATE TABLE churned (id int, v int) USING vdb WITH (autovacuum_enabled = off);
-CREATE TABLE analysed (id int, v int) USING vdb WITH (autovacuum_enabled = off);
+CREATE TABLE analyzed (id int, v int) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO churned SELECT g, 0 FROM generate_series(1, 4000) g;
-INSERT INTO analysed SELECT g, 0 FROM generate_series(1, 4000) g;
-ANALYZE analysed;
-SELECT within('SELECT * FROM churned', 2000, 8000), within('SELECT * FROM analysed', 3900, 4100);
+INSERT INTO analyzed SELECT g, 0 FROM generate_series(1, 4000) g;
+ANALYZE analyzed;
+SELECT within('SELECT * FROM churned', 2000, 8000), within('SELECT * FROM analyzed', 3900, 4100);
 DO $$ BEGIN FOR i IN 1..6 LOOP
 	UPDATE churned SET v = v + 1;
-	UPDATE analysed SET v = v + 1;
+	UPDATE analyzed SET v = v + 1;
 	COMMIT;
-	PERFORM vdb.migrate('churned'), vdb.migrate('analysed');
+	PERFORM vdb.migrate('churned'), vdb.migrate('analyzed');
 	COMMIT;
 END LOOP; END $$;
-SELECT within('SELECT * FROM churned', 2000, 10000), within('SELECT * FROM analysed', 3900, 10000);
-SELECT pages_within('churned', 1, 20), pages_within('analysed', 1, 20);
+SELECT within('SELECT * FROM churned', 2000, 10000), within('SELECT * FROM analyzed', 3900, 10000);
+SELECT pages_within('churned', 1, 20), pages_within('analyzed', 1, 20);
 -- a few rows, updated often in SCM
 CREATE TABLE counters (id int, v int) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO counters SELECT g, 0 FROM generate_series(1, 10) g;
@@ -94,4 +94,4 @@ SELECT within('SELECT * FROM counters', 10, 310), pages_within('counters', 1, 3)
 VACUUM ANALYZE counters;
 SELECT estimated('SELECT * FROM counters') AS rows, pages_within('counters', 1, 3);
 DROP FUNCTION within, estimated, pages, pages_within;
-DROP TABLE new_heap, new_vdb, churned, analysed, counters;
+DROP TABLE new_heap, new_vdb, churned, analyzed, counters;

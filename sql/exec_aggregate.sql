@@ -1,4 +1,4 @@
--- Vectorised aggregation answers as core's own does, for every kind of key and aggregate, and says what it did.
+-- Vectorized aggregation answers as core's own does, for every kind of key and aggregate, and says what it did.
 SET vdb.debug_aggregate = on;
 SET max_parallel_workers_per_gather = 0;
 CREATE TABLE ag_made (id int, i2 smallint, i4 int, i8 bigint, f4 real, f8 float8, n numeric, b bool, d date, tm time,
@@ -29,7 +29,7 @@ DELETE FROM ag_heap WHERE id % 10 = 4;
 DELETE FROM ag_vdb WHERE id % 10 = 4;
 ANALYZE ag_heap, ag_vdb;
 
--- The same query on both; 'vectorised' only if the plan has our node.
+-- The same query on both; 'vectorized' only if the plan has our node.
 CREATE FUNCTION ag_plan(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
@@ -39,7 +39,7 @@ BEGIN
 		lines := lines || line || E'\n';
 	END LOOP;
 	IF lines !~ 'VdbAggregate' THEN RETURN 'by core'; END IF;
-	RETURN 'vectorised ' || coalesce(substring(lines FROM 'by Vector: (\d+)'), '?') || ', called ' || coalesce(substring(lines FROM 'by Row: (\d+)'), '?');
+	RETURN 'vectorized ' || coalesce(substring(lines FROM 'by Vector: (\d+)'), '?') || ', called ' || coalesce(substring(lines FROM 'by Row: (\d+)'), '?');
 END $$;
 CREATE FUNCTION ag_same(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

@@ -10,7 +10,7 @@ CREATE UNIQUE INDEX sc_id ON sc (id);
 SELECT vdb.migrate('sc') > 0 AS moved;
 ANALYZE sc;
 ANALYZE sc_heap;
--- each row by its index, neighbours far from each other
+-- each row by its index, neighbors far from each other
 CREATE FUNCTION sc_look(step int, until int) RETURNS TABLE (looked bigint, wrong bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	s sc;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_am.c
- *	  The library's entry: initialises the parts, lowest level first.
+ *	  The library's entry: initializes the parts, lowest level first.
  *
  * Without shared_preload_libraries only the settings are defined, so that
  * CREATE EXTENSION can load the library and its functions can say what is

@@ -6,7 +6,7 @@
  * Rows are those that are live, pages what a scan reads: those of the main fork
  * that are not free, and the pool's blocks that have rows.  All are looked at as
  * they are, as core does with a file's length, so a table need not have been
- * analysed for them to be right.
+ * analyzed for them to be right.
  *
  * Each planning asks.  So what was found is kept for a moment, with the relation:
  * until something shows that the table is another one now, or much was
@@ -32,7 +32,7 @@
 #include "am/am.h"
 #include "pages/pages.h"
 
-/* A table that nobody has analysed is taken to grow to ten pages, as long as it has fewer rows than this. */
+/* A table that nobody has analyzed is taken to grow to ten pages, as long as it has fewer rows than this. */
 #define VDB_NEW_TABLE_PAGES		10
 #define VDB_NEW_TABLE_ROWS		100
 
@@ -159,7 +159,7 @@ estimate_rows(Relation rel, const VdbTableCount *count)
 }
 
 /*
- * A small table that nobody has vacuumed or analysed yet is taken to grow, as core takes it.
+ * A small table that nobody has vacuumed or analyzed yet is taken to grow, as core takes it.
  * Pages include what beginning a scan takes: said here, since core drops an index's path
  * that looks dearer than a sequential scan before anybody can add to its cost.
  */

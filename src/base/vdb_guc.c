@@ -103,7 +103,7 @@ define_migration(void)
 							 NULL, &vdb_migrate_enabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_high_water",
-							"Share of the pool in use, in per cent, above which migration no longer waits for rows to age.",
+							"Share of the pool in use, in percent, above which migration no longer waits for rows to age.",
 							NULL, &vdb_migrate_high_water, 50, 1, 100,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
@@ -127,7 +127,7 @@ static void
 define_testing(void)
 {
 	DefineCustomBoolVariable("vdb.debug_aggregate",
-							 "Lets the planner take vectorised aggregation to cost nothing, for tests.",
+							 "Lets the planner take vectorized aggregation to cost nothing, for tests.",
 							 NULL, &vdb_debug_aggregate, false,
 							 PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vdb.debug_migrate",
@@ -161,11 +161,11 @@ vdb_guc_init(void)
 							NULL, &vdb_codec_force, -1, -1, 255,
 							PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vdb.enable_aggregate",
-							 "Enables the planner's use of vectorised aggregation.",
+							 "Enables the planner's use of vectorized aggregation.",
 							 NULL, &vdb_enable_aggregate, true,
 							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vdb.enable_custom_scan",
-							 "Enables the planner's use of the vectorised scan.",
+							 "Enables the planner's use of the vectorized scan.",
 							 NULL, &vdb_enable_custom_scan, true,
 							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vdb.enable_pruning",

@@ -22,7 +22,7 @@ extern int	vdb_migrate_after_ms;		/* age after which settled rows move */
 extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range due */
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */
-extern int	vdb_migrate_high_water;		/* per cent of the pool */
+extern int	vdb_migrate_high_water;		/* percent of the pool */
 extern int	vdb_scm_size_mb;		/* as this process read it: ask vdb_scm_limit_mb */
 extern char *vdb_scm_tablespace;
 extern char *vdb_stop_point;			/* name of a stop point (tests) */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_shmem.c
- *	  The extension's shared memory: requested and initialised here, once.
+ *	  The extension's shared memory: requested and initialized here, once.
  *
  * Both hooks are chained.  The start-up hook runs in the postmaster, again
  * after every crash restart, with memory that was zeroed: so 'run_id' is new

@@ -3,7 +3,7 @@
  * vdb_shmem.h
  *	  The extension's shared memory: one struct, its locks, its counters.
  *
- * Requested and initialised once, from _PG_init's hooks (vdb_shmem.c).  The
+ * Requested and initialized once, from _PG_init's hooks (vdb_shmem.c).  The
  * parts reach their piece through the accessors; nobody else adds hooks.
  *
  *-------------------------------------------------------------------------
@@ -73,7 +73,7 @@ typedef struct VdbPoolShared
 	uint32		block_hint;			/* no segment of single blocks with room has a lower number */
 	TimestampTz grow_failed_at;		/* 0: the last growth succeeded */
 	TimestampTz grow_warned_at;
-	ConditionVariable space_cv;		/* signalled when segments become free */
+	ConditionVariable space_cv;		/* signaled when segments become free */
 	pg_atomic_uint32 worker_wanted;	/* the launcher should start a worker */
 	pid_t		worker_pid;
 	uint64		changes_seen;		/* counters.changes when a worker last looked */

@@ -23,7 +23,7 @@ extern struct ErrorData *vdb_try(VdbTryWork work, void *arg);
 /* May a subtransaction begin here?  Not while a parallel plan runs. */
 extern bool vdb_can_try(void);
 
-/* Is this error about the process rather than about the work: cancelled, or told to end?  Never to be swallowed. */
+/* Is this error about the process rather than about the work: canceled, or told to end?  Never to be swallowed. */
 extern bool vdb_error_is_interrupt(const struct ErrorData *error);
 
 #endif							/* VDB_TRY_H */

@@ -1,6 +1,6 @@
 /*
  * codec_delta.c
- *	  Encoding "delta": differences of neighbours, bit-packed, with a restart
+ *	  Encoding "delta": differences of neighbors, bit-packed, with a restart
  *	  value every 128 positions.
  *
  * Payload: a packed section of as many differences as there are positions

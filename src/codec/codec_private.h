@@ -140,7 +140,7 @@ vdb_bits_for(uint64 n)
 
 /*
  * All that the encodings need to know about the input.  'values' has nulls
- * filled in with a neighbour, and so have 'codes'.  The dictionary part is
+ * filled in with a neighbor, and so have 'codes'.  The dictionary part is
  * valid when distinct > 0.
  */
 typedef struct VdbEncodePlan

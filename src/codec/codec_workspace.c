@@ -149,7 +149,7 @@ vdb_workspace_buffer(VdbCodecWorkspace *ws, VdbBufferName name, size_t bytes)
 	buffer->size = 0;
 	bytes = Max(bytes, VDB_BUFFER_MIN_BYTES);
 	if (bytes < VDB_BUFFER_KEEP_BYTES)
-		bytes += bytes / 4;		/* neighbours differ a little in size */
+		bytes += bytes / 4;		/* neighbors differ a little in size */
 	buffer->bytes = vdb_workspace_alloc(ws, bytes);
 	if (buffer->bytes != NULL)
 		buffer->size = bytes;

@@ -177,7 +177,7 @@ add_call(VdbAggScanState *state, const Aggref *aggref, Size *offset)
 		call->aggregate = vdb_aggregate_create(aggref, state->call_context);
 		call->offset = *offset;
 		*offset += MAXALIGN(vdb_aggregate_bytes(call->aggregate));
-		state->any_called |= !vdb_aggregate_vectorised(call->aggregate);
+		state->any_called |= !vdb_aggregate_vectorized(call->aggregate);
 		if (aggref->aggfilter != NULL)
 			call->filter = add_input(state, aggref->aggfilter);
 		call->first_input = state->ninputs;
@@ -470,7 +470,7 @@ call_for_row(VdbAggScanState *state, char *states, int at)
 	{
 		const AggCall *call = &state->calls[c];
 
-		if (call->aggregate == NULL || vdb_aggregate_vectorised(call->aggregate))
+		if (call->aggregate == NULL || vdb_aggregate_vectorized(call->aggregate))
 			continue;
 		if (call->filter == VDB_NO_INPUT || input_is_true(state, call->filter, at))
 			vdb_aggregate_call(call->aggregate, states + call->offset,
@@ -508,7 +508,7 @@ add_rows(VdbAggScanState *state, char **states, const uint16 *at, int n)
 		const AggCall *call = &state->calls[c];
 		const VdbInput *inputs = &state->inputs[call->first_input];
 
-		if (call->aggregate == NULL || !vdb_aggregate_vectorised(call->aggregate))
+		if (call->aggregate == NULL || !vdb_aggregate_vectorized(call->aggregate))
 			continue;
 		if (call->filter != VDB_NO_INPUT)
 		{
@@ -650,21 +650,21 @@ static void
 explain_agg(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	VdbAggScanState *state = (VdbAggScanState *) node;
-	int			vectorised = 0;
+	int			vectorized = 0;
 	int			called = 0;
 
 	for (int c = 0; c < state->ncalls; c++)
 	{
 		if (state->calls[c].aggregate == NULL)
 			continue;
-		if (vdb_aggregate_vectorised(state->calls[c].aggregate))
-			vectorised++;
+		if (vdb_aggregate_vectorized(state->calls[c].aggregate))
+			vectorized++;
 		else
 			called++;
 	}
 	if (es->verbose)
 	{
-		ExplainPropertyInteger("Vectorized Aggregates", NULL, vectorised, es);
+		ExplainPropertyInteger("Vectorized Aggregates", NULL, vectorized, es);
 		ExplainPropertyInteger("Row-by-Row Aggregates", NULL, called, es);
 	}
 	if (es->analyze && state->handed_early > 0)

@@ -141,14 +141,14 @@ check_columns(AggChoice *choice)
 	{
 		Node	   *expr = lfirst(lc);
 		Oid			eq_op = grouping_operator(choice, choice->target, foreach_current_index(lc));
-		bool		vectorised;
+		bool		vectorized;
 
 		if (IsA(expr, Aggref))
 		{
-			if (!vdb_aggregate_known((Aggref *) expr, &vectorised))
+			if (!vdb_aggregate_known((Aggref *) expr, &vectorized))
 				return false;
 			aggregates++;
-			called += vectorised ? 0 : 1;
+			called += vectorized ? 0 : 1;
 		}
 		else if (OidIsValid(eq_op))
 		{

@@ -59,14 +59,14 @@ is_core_function(Oid function)
 }
 
 bool
-vdb_aggregate_known(const Aggref *aggref, bool *vectorised)
+vdb_aggregate_known(const Aggref *aggref, bool *vectorized)
 {
 	HeapTuple	tuple;
 	Form_pg_aggregate form;
 	bool		known;
 
-	if (vectorised != NULL)
-		*vectorised = false;
+	if (vectorized != NULL)
+		*vectorized = false;
 	if (aggref->aggkind != AGGKIND_NORMAL || aggref->aggorder != NIL ||
 		aggref->aggdistinct != NIL || aggref->aggdirectargs != NIL)
 		return false;
@@ -76,8 +76,8 @@ vdb_aggregate_known(const Aggref *aggref, bool *vectorised)
 	form = (Form_pg_aggregate) GETSTRUCT(tuple);
 	known = is_core_function(aggref->aggfnoid) && is_core_function(form->aggtransfn) &&
 		is_core_function(form->aggserialfn) && OidIsValid(form->aggcombinefn);
-	if (known && vectorised != NULL)
-		*vectorised = vdb_kernel_find(form->aggtransfn) != NULL;
+	if (known && vectorized != NULL)
+		*vectorized = vdb_kernel_find(form->aggtransfn) != NULL;
 	ReleaseSysCache(tuple);
 	return known;
 }
@@ -163,7 +163,7 @@ vdb_aggregate_bytes(const VdbAggregate *aggregate)
 }
 
 bool
-vdb_aggregate_vectorised(const VdbAggregate *aggregate)
+vdb_aggregate_vectorized(const VdbAggregate *aggregate)
 {
 	return aggregate->kernel != NULL;
 }

@@ -43,7 +43,7 @@
 /* A bitmap scan begins like a walk, and looks at whole logical blocks. */
 #define VDB_BITMAP_SETUP_PAGES	5
 
-/* Bitmap scans fetch in row-number order, so that neighbours share their vectors. */
+/* Bitmap scans fetch in row-number order, so that neighbors share their vectors. */
 #define VDB_BITMAP_FETCH_TUPLES	75
 
 typedef struct ChunkSample

@@ -98,7 +98,7 @@ struct VdbFilter
 	MemoryContext values;			/* comparands */
 };
 
-/* ---- recognising ---- */
+/* ---- recognizing ---- */
 
 static bool
 is_integer_type(Oid type)
@@ -152,7 +152,7 @@ strategy_of(Oid operator, Oid type)
 	return 0;
 }
 
-/* The scan's column that the node is, seen through relabelling; or -1. */
+/* The scan's column that the node is, seen through relabeling; or -1. */
 static int
 column_of(VdbScanState *scan, Node *node)
 {
@@ -304,7 +304,7 @@ vdb_filter_rescan(VdbFilter *filter)
 }
 
 int
-vdb_filter_vectorised(const VdbFilter *filter)
+vdb_filter_vectorized(const VdbFilter *filter)
 {
 	return filter != NULL ? filter->nvector : 0;
 }

@@ -121,7 +121,7 @@ extern VdbColumnValues *vdb_slice_column(VdbScanState *scan, int attno);
 
 extern VdbFilter *vdb_filter_create(VdbScanState *scan);	/* NULL: no filter */
 extern void vdb_filter_rescan(VdbFilter *filter);	/* comparands may have changed */
-extern int	vdb_filter_vectorised(const VdbFilter *filter); /* clauses that are loops */
+extern int	vdb_filter_vectorized(const VdbFilter *filter); /* clauses that are loops */
 extern void vdb_filter_slice(VdbFilter *filter);	/* thin a new slice out by these */
 extern bool vdb_filter_row(VdbFilter *filter, int i);	/* does row i pass the other clauses? */
 
@@ -260,8 +260,8 @@ extern const VdbKernel *vdb_kernel_find(Oid transfn);	/* or NULL */
 
 typedef struct VdbAggregate VdbAggregate;
 
-/* Can this aggregate be computed here?  Plan time.  vectorised (may be NULL): by a kernel. */
-extern bool vdb_aggregate_known(const Aggref *aggref, bool *vectorised);
+/* Can this aggregate be computed here?  Plan time.  vectorized (may be NULL): by a kernel. */
+extern bool vdb_aggregate_known(const Aggref *aggref, bool *vectorized);
 
 /*
  * call_context: what transition functions are told they run in; its curaggcontext is where transition values live, and
@@ -269,7 +269,7 @@ extern bool vdb_aggregate_known(const Aggref *aggref, bool *vectorised);
  */
 extern VdbAggregate *vdb_aggregate_create(const Aggref *aggref, AggState *call_context);
 extern Size vdb_aggregate_bytes(const VdbAggregate *aggregate);
-extern bool vdb_aggregate_vectorised(const VdbAggregate *aggregate);
+extern bool vdb_aggregate_vectorized(const VdbAggregate *aggregate);
 extern void vdb_aggregate_init(VdbAggregate *aggregate, char *state);	/* state: zeroed */
 
 /*

@@ -33,7 +33,7 @@
 
 #include "exec/exec_prune.h"
 
-/* ---- recognising ---- */
+/* ---- recognizing ---- */
 
 typedef struct Comparison
 {

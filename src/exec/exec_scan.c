@@ -554,7 +554,7 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 	{
 		explain_columns(state, es);
 		if (node->ss.ps.plan->qual != NIL)
-			ExplainPropertyInteger("Vectorized Filters", NULL, vdb_filter_vectorised(state->filter), es);
+			ExplainPropertyInteger("Vectorized Filters", NULL, vdb_filter_vectorized(state->filter), es);
 	}
 	if (!es->analyze)
 		return;

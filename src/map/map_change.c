@@ -7,7 +7,7 @@
  * fills the map entries, then publishes, in this order, the new nodes' link
  * and next_lb.  Readers hold no lock that a claimer takes; they look at no
  * logical block from next_lb on, so whatever they meet is complete.
- * Claimers of a table serialise on its map lock.
+ * Claimers of a table serialize on its map lock.
  *
  * Row numbers rise, so the range to add is always the one after the last: the
  * tree lacks either nothing, or one chain of nodes down to the new range, hung
@@ -332,7 +332,7 @@ collect_removed(const VdbMapEntry *old, const VdbMapEntry *new, const uint8 *lb_
 	return n;
 }
 
-/* Write the entries that differ, neighbours together. */
+/* Write the entries that differ, neighbors together. */
 static void
 write_entries(VdbScmChange *change, VdbBlock block, const VdbMapEntry *entries, const bool *changed)
 {

@@ -126,7 +126,7 @@ compare_size(const void *a, const void *b)
 	return x->npages > y->npages ? -1 : x->npages < y->npages ? 1 : 0;
 }
 
-/* May these neighbours be one run?  Not if the older one would have to wait for the younger. */
+/* May these neighbors be one run?  Not if the older one would have to wait for the younger. */
 static bool
 may_merge(const VdbFreeRun *a, const VdbFreeRun *b, VdbRunRemovable removable, void *arg)
 {
@@ -137,7 +137,7 @@ may_merge(const VdbFreeRun *a, const VdbFreeRun *b, VdbRunRemovable removable, v
 		 removable(VDB_FREE_RUN_XID(b), arg));
 }
 
-/* Sort, drop what overlaps something before it, merge neighbours, keep the largest. */
+/* Sort, drop what overlaps something before it, merge neighbors, keep the largest. */
 static void
 list_tidy(RunList *list, VdbRunRemovable removable, void *arg)
 {

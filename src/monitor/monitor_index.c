@@ -150,7 +150,7 @@ compare_entries(IndexCheck *check, IndexTuple a, IndexTuple b, bool *has_null)
 
 /* Order and uniqueness, against the entry before. */
 static void
-check_neighbours(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
+check_neighbors(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 {
 	bool		has_null;
 	int			cmp;
@@ -176,7 +176,7 @@ check_neighbours(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 }
 
 static void
-remember_neighbour(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
+remember_neighbor(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 {
 	MemoryContext old = MemoryContextSwitchTo(check->context);
 
@@ -251,8 +251,8 @@ read_index(IndexCheck *check)
 		old = MemoryContextSwitchTo(check->row_context);
 		if (check->with_values)
 		{
-			check_neighbours(check, scan->xs_itup, row);
-			remember_neighbour(check, scan->xs_itup, row);
+			check_neighbors(check, scan->xs_itup, row);
+			remember_neighbor(check, scan->xs_itup, row);
 		}
 		put_entry(check, check->with_values ? scan->xs_itup : NULL, row);
 		MemoryContextSwitchTo(old);

@@ -215,7 +215,7 @@ report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
 		report_blocks(check, VDB_WARNING_FOUND, from, to, _("it is marked in use, but nothing refers to it"));
 }
 
-/* Suspects in runs of neighbours. */
+/* Suspects in runs of neighbors. */
 static void
 report_suspects(PoolCheck *check)
 {

@@ -93,7 +93,7 @@ is_gone(const uint64 gone[4], uint8 index)
 
 /* A copied stub: an xmax that never happened is taken away. */
 static void
-sanitise(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
+sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
 {
 	if ((stub->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(stub->xmax) ||
 		!vdb_incarnation_void(ref->pool, stub->xmax_incarnation, stub->xmax))
@@ -113,7 +113,7 @@ vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView
 {
 	vdb_unit_view(extent_unit(ref, extent), extent->lb, view);
 	for (int i = 0; i < view->nstubs; i++)
-		sanitise(ref, extent->lb, &view->stubs[i]);
+		sanitize(ref, extent->lb, &view->stubs[i]);
 }
 
 /* See overlay.h.  Row lock held in either mode.  A row that is gone has no stub. */
@@ -131,7 +131,7 @@ vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 	if (at < 0)
 		return false;
 	*stub = vdb_stub_unpack(vdb_overlay_stub_at(unit, at), extent->lb, index);
-	sanitise(ref, extent->lb, stub);
+	sanitize(ref, extent->lb, stub);
 	return true;
 }
 
@@ -201,7 +201,7 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
  * costs room only.
  */
 static int
-neighbour_class(const VdbTableRef *ref, const VdbExtent *extent)
+neighbor_class(const VdbTableRef *ref, const VdbExtent *extent)
 {
 	const VdbMapEntry *entry;
 
@@ -225,7 +225,7 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 	int			c;
 
 	if (old == NULL)
-		return Min(Max(vdb_overlay_class_for(want), neighbour_class(ref, extent)),
+		return Min(Max(vdb_overlay_class_for(want), neighbor_class(ref, extent)),
 				   VDB_OVERLAY_CLASSES - 1);
 	c = vdb_overlay_class_for(want);
 	if (c + 1 < VDB_OVERLAY_CLASSES &&

@@ -179,7 +179,7 @@ extern bool vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, Vdb
 
 /*
  * How much this backend has changed, in whatever table: versions stored and given a new xmax.  An abort counts as very many.  For
- * deciding whether what was learnt before still holds.
+ * deciding whether what was learned before still holds.
  */
 extern uint64 vdb_rows_changes(void);
 extern void vdb_rows_note_change(void);

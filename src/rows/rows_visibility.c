@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rows_visibility.c
- *	  Who sees a row version: judgements on a copied header.
+ *	  Who sees a row version: judgments on a copied header.
  *
  *	vdb_row_visible				is it there for this snapshot (all types)?
  *	vdb_row_satisfies_update	may this command delete, update or lock it?
@@ -12,7 +12,7 @@
  *
  * The rules are the server's own for heap tuples, stated once: a header is
  * reduced to the fate of its xmin (xmin_fate) and of the transaction that
- * updated or deleted it (updater_fate), and each judgement reads as a table
+ * updated or deleted it (updater_fate), and each judgment reads as a table
  * over these two.
  *
  * Order of questions, for one transaction id: is it ours, is it running (for
@@ -21,7 +21,7 @@
  * its commit record before it leaves the set of running ones, so asking 'did
  * it commit' first could call a transaction aborted that ends just then.
  *
- * Nothing is stored here.  What was learnt becomes hint bits in the copied
+ * Nothing is stored here.  What was learned becomes hint bits in the copied
  * header; the caller stores the difference.  'Committed' is hinted only when
  * the commit record is on disk: pool memory has no LSN that would hold it back
  * until then.  'Aborted' may be hinted always.
@@ -456,7 +456,7 @@ vdb_row_deadness(HeapTupleHeader hdr, TransactionId oldest_xmin)
 
 /*
  * Removable for certain, judged by hint bits alone: for versions that another
- * judgement has just found invisible, so that all hints are set which can be.
+ * judgment has just found invisible, so that all hints are set which can be.
  */
 bool
 vdb_row_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)

@@ -17,7 +17,7 @@
  * KeyShare thus may go on a version that has been updated already.  Then all
  * newer versions are locked, too (table_chain.c).
  *
- * The judgement is made with the row lock held; only waiting and walking the
+ * The judgment is made with the row lock held; only waiting and walking the
  * chain are done without, and after them the version is judged afresh.
  *
  *-------------------------------------------------------------------------

@@ -5,7 +5,7 @@
  *
  * A slot is a heap tuple slot that can also hold a row of a stripe, of which
  * it decodes the columns that are asked for.  Whatever needs the whole tuple
- * (materialising, copying to a heap tuple) turns such a row into a heap tuple
+ * (materializing, copying to a heap tuple) turns such a row into a heap tuple
  * first, and from there core's heap slot operations do the work.
  *
  * A striped row keeps a reference to its stripe; decoded by-reference values

@@ -106,7 +106,7 @@ vdb_target_lock(VdbTarget *target)
 	return true;
 }
 
-/* Give back the row lock; what judging has learnt is stored as hint bits. */
+/* Give back the row lock; what judging has learned is stored as hint bits. */
 void
 vdb_target_unlock(VdbTarget *target)
 {

@@ -3,7 +3,7 @@ COPY (
   SELECT g AS id,
     to_char(timestamptz '2026-01-01 00:00:00+00' + g * interval '40 milliseconds' + (h1 & 1023) * interval '1 millisecond', 'YYYY-MM-DD HH24:MI:SS.MS') || '+00' AS ts,
     ((h1 >> 10) & 4095) * ((h1 >> 22) & 1) + ((h1 >> 23) & 63) AS device,
-    (ARRAY['north', 'south', 'east', 'west', 'centre', 'islands'])[1 + ((h1 >> 30) & 1023) % 6] AS region,
+    (ARRAY['north', 'south', 'east', 'west', 'center', 'islands'])[1 + ((h1 >> 30) & 1023) % 6] AS region,
     (ARRAY['measure', 'measure', 'measure', 'measure', 'open', 'close', 'alarm', 'login'])[1 + ((h1 >> 40) & 7)] AS kind,
     CASE WHEN ((h1 >> 43) & 255) < 230 THEN 200 WHEN ((h1 >> 43) & 255) < 250 THEN 404 ELSE 500 END AS status,
     CASE WHEN (h2 & 31) = 0 THEN NULL ELSE round((20 + 15 * sin(g / 90000.0) + ((h2 >> 5) & 1023) / 200.0)::numeric, 2) END AS reading,

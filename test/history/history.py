@@ -346,15 +346,15 @@ class Checker:
         def targets(node):
             return [e.to for e in self.edges[node] if allowed(node, e)]
 
-        def labelled(node):
+        def labeled(node):
             return [(e.to, e) for e in self.edges[node] if allowed(node, e)]
         for members in components(len(self.nodes), targets):
-            cycle = shortest_cycle(members, labelled)
+            cycle = shortest_cycle(members, labeled)
             self.tell(name, cycle, wanted)
 
     def snapshot_cycles(self):
         """Cycles without two adjacent rw edges: nodes are doubled, 2n + 1 was entered by rw."""
-        def labelled(node):
+        def labeled(node):
             real, by_rw = node >> 1, node & 1
             out = []
             for e in self.edges[real]:
@@ -363,8 +363,8 @@ class Checker:
                 elif not by_rw and self.nodes[real].level in SNAPSHOT:
                     out.append((e.to * 2 + 1, e))
             return out
-        for members in components(2 * len(self.nodes), lambda n: [to for to, _ in labelled(n)]):
-            cycle = [(node >> 1, edge) for node, edge in shortest_cycle(members, labelled)]
+        for members in components(2 * len(self.nodes), lambda n: [to for to, _ in labeled(n)]):
+            cycle = [(node >> 1, edge) for node, edge in shortest_cycle(members, labeled)]
             count = sum(edge.kind == 'rw' for _, edge in cycle)
             if count == 0:
                 continue            # G0 or G1c, told already

@@ -1,4 +1,4 @@
--- What the behaviour tests need besides SQL itself.  The same text works with and without vdb_am.
+-- What the behavior tests need besides SQL itself.  The same text works with and without vdb_am.
 
 -- Move every row of an ended transaction, of a table and its partitions, to flash.  Does nothing for tables of
 -- other access methods, so that a test prints the same for heap.  A procedure, since CALL prints

@@ -54,7 +54,7 @@ TYPES = {
     '"char"': ("chr(65 + %d %% 26)::\"char\"", ["%(c)s = 'K'"]),
     'name': ("('n' || %d)::name", ["%(c)s = ('n' || %(n)d)::name"]),
     'money': ('(%d %% 100000)::money', ['%(c)s > %(n)d::money']),
-    'public.colour': ("(ARRAY['red', 'green', 'blue'])[1 + %d %% 3]::public.colour",
+    'public.color': ("(ARRAY['red', 'green', 'blue'])[1 + %d %% 3]::public.color",
                       ["%(c)s = 'red'", "%(c)s < 'blue'"]),
     'public.pair': ("ROW(%d, 'p' || %d)::public.pair", ['(%(c)s).a = %(n)d',
                                                         "%(c)s > ROW(%(n)d, '')::public.pair"]),
@@ -69,9 +69,9 @@ TYPES = {
 # index method -> types it can take by default
 INDEXES = {
     'btree': ['int', 'bigint', 'smallint', 'text', 'numeric', 'float8', 'date', 'timestamptz', 'uuid',
-              'bool', 'varchar(40)', 'int[]', 'public.colour', 'public.pair', 'int4range', 'bytea',
+              'bool', 'varchar(40)', 'int[]', 'public.color', 'public.pair', 'int4range', 'bytea',
               'jsonb', 'inet', 'char(9)', 'interval', 'numeric(12,3)'],
-    'hash': ['int', 'text', 'uuid', 'numeric', 'date', 'public.colour', 'bytea', 'timestamptz'],
+    'hash': ['int', 'text', 'uuid', 'numeric', 'date', 'public.color', 'bytea', 'timestamptz'],
     'gin': ['jsonb', 'int[]', 'text[]'],
     'gist': ['int4range', 'point', 'inet inet_ops'],
     'spgist': ['text', 'int4range', 'point', 'inet inet_ops'],
@@ -79,8 +79,8 @@ INDEXES = {
 }
 
 PRELUDE = [
-    "DO $$ BEGIN IF to_regtype('public.colour') IS NULL THEN "
-    "CREATE TYPE public.colour AS ENUM ('red', 'green', 'blue'); "
+    "DO $$ BEGIN IF to_regtype('public.color') IS NULL THEN "
+    "CREATE TYPE public.color AS ENUM ('red', 'green', 'blue'); "
     "CREATE TYPE public.pair AS (a int, b text); "
     "CREATE DOMAIN public.evenint AS int CHECK (VALUE % 2 = 0); " + '; '.join(odd_queries.PRELUDE) + "; END IF; END $$",
 ]
@@ -89,7 +89,7 @@ PRELUDE = [
 FAMILIES = {'int': 'int', 'smallint': 'int', 'bigint': 'int', 'public.evenint': 'int', 'public.odd_positive': 'int', 'numeric': 'num',
             'numeric(12,3)': 'num', 'real': 'float', 'float8': 'float', 'text': 'text', 'varchar(40)': 'text', 'public.odd_posix': 'text',
             'char(9)': 'bpchar', 'name': 'name', 'date': 'date', 'timestamp': 'date', 'timestamptz': 'date', 'timestamp(0)': 'date',
-            'bool': 'bool', 'uuid': 'other', 'bytea': 'other', 'interval': 'other', 'inet': 'other', 'public.colour': 'other'}
+            'bool': 'bool', 'uuid': 'other', 'bytea': 'other', 'interval': 'other', 'inet': 'other', 'public.color': 'other'}
 
 SCANS = [
     [],

@@ -63,7 +63,7 @@ my $reports = slurp_file($node->logfile, $log);
 is(scalar(() = $reports =~ /LOG:  could not move rows of table "broken" to make room in the pool/g), 1, 'the log tells of the table once');
 like($reports, qr/DETAIL:  could not open file "[^"]*": Permission denied/, 'and why');
 
-# cancelled while it helps
+# canceled while it helps
 $good += fill_up('good');
 my $holder = start_session($node);
 session_query($holder, 'SELECT pg_advisory_lock(30308)');
@@ -73,7 +73,7 @@ session_query($helper, "SET vdb.stop_point = 'migrate-before-stripe'");
 print { $helper->{to} } "INSERT INTO fresh SELECT g, repeat('y', 1000) FROM generate_series(1, 100) g;\n";
 $node->poll_query_until('postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE pid = $pid") or fail('it helps');
 q1("SELECT pg_cancel_backend($pid)");
-like(session_query($helper, 'SELECT 1'), qr/canceling statement due to user request/, 'a helper can be cancelled');
+like(session_query($helper, 'SELECT 1'), qr/canceling statement due to user request/, 'a helper can be canceled');
 end_session($_) for $helper, $holder;
 is(q1('SELECT count(*) FROM fresh'), '1100', 'and has stored nothing');
 

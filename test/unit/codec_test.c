@@ -1356,7 +1356,7 @@ test_impossible_bits(void)
 
 /* A vector is found whole though others follow it. */
 static void
-test_neighbours(void)
+test_neighbors(void)
 {
 	int64		values[100];
 	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 2,.count = 100,.values = values};
@@ -1408,7 +1408,7 @@ main(void)
 	unit_run("checksums of parts", test_part_checksums);
 	unit_run("parts were tested", test_part_shapes);
 	unit_run("impossible bit widths", test_impossible_bits);
-	unit_run("vectors in a row", test_neighbours);
+	unit_run("vectors in a row", test_neighbors);
 	unit_run("damaged bytes", test_damage);
 	vdb_codec_workspace_free(ws);
 	return unit_finish();

@@ -234,10 +234,10 @@ test_basic(void)
 	vdb_overlay_read(&ref, &extent, view);
 	UNIT_CHECK(view->nstubs == 254 && view->gone[0] == 3 && view->stub_at[1] == -1, "view");
 
-	/* neighbours begin with the size that was needed before them */
+	/* neighbors begin with the size that was needed before them */
 	touch(&ref, 4, 1, 5000, 0);
 	vdb_map_lookup(&ref, 4, &extent);
-	UNIT_CHECK(vdb_overlay_slab(&ref, extent.overlay_block)->size_class == 3, "neighbour");
+	UNIT_CHECK(vdb_overlay_slab(&ref, extent.overlay_block)->size_class == 3, "neighbor");
 	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0 && vdb_overlay_check(&ref, report, NULL) == 0, "check");
 	UNIT_CHECK(mock_reserved_count() == 0, "reserved");
 	vdb_map_table_drop(&ref);
@@ -704,7 +704,7 @@ play_touch(Xact *xact)
 		touch_row(xact, row, &like);
 }
 
-/* One statement over some neighbouring LBs. */
+/* One statement over some neighboring LBs. */
 static void
 play_sweep(Xact *xact)
 {

@@ -1058,7 +1058,7 @@ test_set_header_and_reap(void)
 	vdb_scm_change_end(change);
 	UNIT_CHECK(!read_row(row, &version, &reaped) && reaped, "reaped");
 	UNIT_CHECK(!read_row(row + 2, &version, &reaped) && !reaped, "not yet stored");
-	UNIT_CHECK(read_row(row + 1, &version, &reaped), "its neighbour stays");
+	UNIT_CHECK(read_row(row + 1, &version, &reaped), "its neighbor stays");
 }
 
 int

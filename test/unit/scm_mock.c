@@ -207,7 +207,7 @@ mock_used_count(void)
 	return n;
 }
 
-/* Blocks 8 .. are for allocation, in steps, so that neighbours lie in other groups. */
+/* Blocks 8 .. are for allocation, in steps, so that neighbors lie in other groups. */
 VdbBlock
 vdb_scm_reserve_block(VdbPool *pool, bool urgent)
 {
