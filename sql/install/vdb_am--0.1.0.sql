@@ -12,7 +12,7 @@ CREATE FUNCTION vdb.tableam_handler(internal) RETURNS table_am_handler
 COMMENT ON FUNCTION vdb.tableam_handler(internal) IS 'handler of the access method vdb';
 CREATE ACCESS METHOD vdb TYPE TABLE HANDLER vdb.tableam_handler;
 COMMENT ON ACCESS METHOD vdb IS
-	'rows land in storage-class memory and move to compressed columns on flash';
+	'rows land in a pool of storage-class memory and move to compressed columns on flash';
 
 CREATE FUNCTION vdb.poolam_handler(internal) RETURNS table_am_handler
 	AS 'MODULE_PATHNAME', 'vdb_poolam_handler' LANGUAGE C STRICT;
@@ -27,7 +27,7 @@ SELECT pg_catalog.set_config('default_tablespace', vdb.check_preload(), true);
 CREATE TABLE vdb.scm () USING vdb_pool;
 SELECT pg_catalog.set_config('default_tablespace', '', true);
 COMMENT ON TABLE vdb.scm IS
-	'the pool: storage-class memory (or a file that stands in for it) of this database''s vdb tables';
+	'the pool of this database''s vdb tables: storage-class memory, or a file that emulates it';
 REVOKE ALL ON vdb.scm FROM PUBLIC;
 DROP FUNCTION vdb.check_preload();
 

@@ -90,8 +90,8 @@ define_migration(void)
 							NULL, &vdb_migrate_after_ms, 10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_backlog_segments",
-							"Number of closed segments in a range of row numbers that makes them due for migration.",
-							"A range that is complete is due in any case.",
+							"Number of closed segments among 65,536 row numbers that makes these eligible for migration.",
+							"Row numbers that are used up are eligible in any case.",
 							&vdb_migrate_backlog_segments, 256, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_cost_delay",
@@ -112,7 +112,7 @@ static void
 define_pool(void)
 {
 	DefineCustomIntVariable("vdb.scm_size",
-							"Largest size of a database's pool of storage-class memory.",
+							"Largest size of a database's pool.",
 							"The pool's file grows to this size when needed and never shrinks.",
 							&vdb_scm_size_mb, 1024, 8, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_MB, NULL, assign_scm_size, NULL);
@@ -141,7 +141,7 @@ define_testing(void)
 							   PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							   check_stop_action, NULL, NULL);
 	DefineCustomStringVariable("vdb.stop_point",
-							   "Named place in the code at which to stop, for tests.",
+							   "Name of the stop point in the code at which to act, for tests.",
 							   "Append a colon and a number to stop at a later passing.",
 							   &vdb_stop_point, "",
 							   PGC_SUSET, GUC_NOT_IN_SAMPLE,

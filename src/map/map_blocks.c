@@ -40,7 +40,7 @@ walk_meta(const BlockWalk *walk, VdbBlock block)
 {
 	const VdbStripeMeta *meta;
 
-	check_number(walk, block, "stripe meta");
+	check_number(walk, block, "stripe metadata");
 	meta = vdb_map_meta(walk->ref->pool, block);
 	walk->report(block, false, walk->arg);
 	for (int i = 0; i < meta->ncontinuations; i++)
@@ -134,7 +134,7 @@ walk_lists(const BlockWalk *walk)
 	for (int list = 0; list < VDB_TABLE_LISTS; list++)
 		for (VdbBlock block = entry->lists[list]; block != VDB_BLOCK_NONE && left > 0; left--)
 		{
-			check_number(walk, block, "overlay slab");
+			check_number(walk, block, "slab of block deltas");
 			walk->report(block, false, walk->arg);
 			block = ((const VdbListedBlock *) vdb_map_body(pool, block))->next;
 		}

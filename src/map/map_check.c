@@ -121,28 +121,28 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 	const VdbStripeMeta *meta;
 	int			zones;
 
-	if (!check_block_number(check, lb, block, _("stripe meta")))
+	if (!check_block_number(check, lb, block, _("stripe metadata")))
 		return;
 	meta = vdb_map_body(check->ref->pool, block);
 	if (meta->magic != VDB_STRIPE_META_MAGIC || meta->version != VDB_META_VERSION ||
 		meta->ncontinuations > VDB_META_CONTINUATIONS)
 	{
-		finding(check, lb, _("pool block %u is not a stripe meta"), block);
+		finding(check, lb, _("pool block %u is not stripe metadata"), block);
 		return;
 	}
 	if (meta->table_slot != check->ref->slot || meta->table_generation != check->ref->generation)
-		finding(check, lb, _("stripe meta in pool block %u is of table slot %u, generation %u"),
+		finding(check, lb, _("stripe metadata in pool block %u is of table slot %u, generation %u"),
 				block, meta->table_slot, meta->table_generation);
 	if (!pending && meta->range != vdb_lb_range(lb))
-		finding(check, lb, _("stripe meta in pool block %u is of range %u"), block, meta->range);
+		finding(check, lb, _("stripe metadata in pool block %u is of range %u"), block, meta->range);
 	zones = (int) meta->nchunks * meta->ncolumns;
 	if (!pending && meta->ncontinuations != 0 &&
 		meta->ncontinuations != (zones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK)
-		finding(check, lb, _("stripe meta in pool block %u has %u blocks for %d zone maps"),
+		finding(check, lb, _("stripe metadata in pool block %u has %u blocks for %d zone maps"),
 				block, meta->ncontinuations, zones);
 	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 &&
 		(meta->ncontinuations != 0 || zones > (int) VDB_ZONES_INSIDE))
-		finding(check, lb, _("stripe meta in pool block %u has %u blocks and claims to have %d zone maps inside"),
+		finding(check, lb, _("stripe metadata in pool block %u has %u blocks and claims to have %d zone maps inside"),
 				block, meta->ncontinuations, zones);
 	note_blocks(check, block, 1);
 	for (int i = 0; i < meta->ncontinuations; i++)
@@ -202,8 +202,8 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 	if (entry->overlay_block != VDB_BLOCK_NONE)
 	{
 		if (entry->kind != VDB_EXTENT_STRIPE)
-			finding(check, lb, _("logical block has an overlay but no stripe"));
-		(void) check_block_number(check, lb, entry->overlay_block, _("overlay"));
+			finding(check, lb, _("logical block has a block delta but no stripe"));
+		(void) check_block_number(check, lb, entry->overlay_block, _("block delta"));
 	}
 }
 
@@ -273,13 +273,13 @@ check_pending(MapCheck *check)
 	{
 		const VdbStripeMeta *meta;
 
-		if (!check_block_number(check, VDB_MAX_LOGICAL_BLOCK, block, _("pending stripe meta")))
+		if (!check_block_number(check, VDB_MAX_LOGICAL_BLOCK, block, _("pending stripe metadata")))
 			break;
 		meta = vdb_map_body(check->ref->pool, block);
 		if (meta->magic != VDB_STRIPE_META_MAGIC || n > vdb_pool_total_blocks(check->ref->pool))
 		{
 			finding(check, VDB_MAX_LOGICAL_BLOCK,
-					_("the list of pending stripe metas is damaged at pool block %u"), block);
+					_("the list of pending stripe metadata is damaged at pool block %u"), block);
 			break;
 		}
 		check_meta(check, VDB_MAX_LOGICAL_BLOCK, block, true);

@@ -105,7 +105,7 @@ vdb_map_meta_damaged(VdbBlock meta_block, const VdbStripeMeta *meta, VdbMetaDama
 	uint32		found = xmins_crc(meta);
 
 	damage->stripe_id = meta->stripe_id;
-	if (differ(meta->crc, head_crc(meta), meta_block, gettext_noop("meta"), damage))
+	if (differ(meta->crc, head_crc(meta), meta_block, gettext_noop("metadata"), damage))
 		return true;
 	/* read after 'found' was made of them: freezing may be storing them just now */
 	pg_read_barrier();

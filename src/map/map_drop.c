@@ -78,9 +78,9 @@ free_slabs_step(const VdbTableRef *ref, int list)
 		const VdbListedBlock *slab = vdb_map_body(ref->pool, block);
 
 		if (slab->table_slot != ref->slot)
-			vdb_map_damaged(block, "overlay slab", "table slot", ref->slot, slab->table_slot);
+			vdb_map_damaged(block, "slab of block deltas", "table slot", ref->slot, slab->table_slot);
 		if (slab->table_generation != ref->generation)
-			vdb_map_damaged(block, "overlay slab", "table generation",
+			vdb_map_damaged(block, "slab of block deltas", "table generation",
 							ref->generation, slab->table_generation);
 		vdb_scm_change_free_block(change, block);
 		block = slab->next;

@@ -40,9 +40,9 @@ static void
 check_owner(const VdbTableRef *ref, VdbBlock meta_block, const VdbStripeMeta *meta)
 {
 	if (meta->table_slot != ref->slot)
-		vdb_map_damaged(meta_block, "stripe meta", "table slot", ref->slot, meta->table_slot);
+		vdb_map_damaged(meta_block, "stripe metadata", "table slot", ref->slot, meta->table_slot);
 	if (meta->table_generation != ref->generation)
-		vdb_map_damaged(meta_block, "stripe meta", "table generation",
+		vdb_map_damaged(meta_block, "stripe metadata", "table generation",
 						ref->generation, meta->table_generation);
 }
 
@@ -267,7 +267,7 @@ pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
 	if (!find_pending(ref, meta_block, &before))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stripe meta in pool block %u is not on its table's list of pending ones",
+				 errmsg("stripe metadata in pool block %u is not on its table's list of pending stripes",
 						meta_block)));
 	return before;
 }

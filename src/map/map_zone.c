@@ -25,14 +25,14 @@ vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
 	const VdbStripeMeta *meta = vdb_map_body(pool, meta_block);
 
 	if (meta->magic != VDB_STRIPE_META_MAGIC)
-		vdb_map_damaged(meta_block, "stripe meta", "magic", VDB_STRIPE_META_MAGIC, meta->magic);
+		vdb_map_damaged(meta_block, "stripe metadata", "magic", VDB_STRIPE_META_MAGIC, meta->magic);
 	if (meta->version != VDB_META_VERSION)
-		vdb_map_damaged(meta_block, "stripe meta", "version", VDB_META_VERSION, meta->version);
+		vdb_map_damaged(meta_block, "stripe metadata", "version", VDB_META_VERSION, meta->version);
 	if (meta->ncontinuations > VDB_META_CONTINUATIONS)
-		vdb_map_damaged(meta_block, "stripe meta", "continuations",
+		vdb_map_damaged(meta_block, "stripe metadata", "continuations",
 						VDB_META_CONTINUATIONS, meta->ncontinuations);
 	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 && meta->ncontinuations != 0)
-		vdb_map_damaged(meta_block, "stripe meta with zone maps inside", "continuations", 0,
+		vdb_map_damaged(meta_block, "stripe metadata with zone maps inside", "continuations", 0,
 						meta->ncontinuations);
 	return meta;
 }

@@ -224,7 +224,7 @@ try_to_free(VdbPoolShared *shared, Candidate *candidate)
 	if (vdb_migrate_note(shared, &candidate->ref, true))
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
-				 errmsg("could not free what a dropped table has in the pool"),
+				 errmsg("could not free the space of a dropped table in the pool"),
 				 errdetail("%s", error->message)));
 	FreeErrorData(error);
 }

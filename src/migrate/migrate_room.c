@@ -289,12 +289,12 @@ give_up(VdbPool *pool)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("pool of vdb tables is full of metadata"),
+			 errmsg("the pool is full of metadata"),
 			 errdetail("Of the " UINT64_FORMAT " bytes in use, rows take " UINT64_FORMAT
 					   ", and metadata of stripes and tables " UINT64_FORMAT ".",
 					   used * VDB_SEGMENT_BYTES, work.segments * VDB_SEGMENT_BYTES,
 					   (used - Min(work.segments, used)) * VDB_SEGMENT_BYTES),
-			 errhint("Raise \"vdb.scm_size\", run VACUUM, or merge or drop small tables.")));
+			 errhint("Raise vdb.scm_size, run VACUUM, or merge or drop small tables.")));
 }
 
 /* ---- the whole ---- */

@@ -219,7 +219,7 @@ check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, B
 {
 	if (check->with_values && vdb_visible_glance(check->rel, vdb_row_lb(row), buffer) &&
 		!vdb_table_present(check->rel, ref, row))
-		index_finding(check, _("an entry's row (%u,%u) is gone, but its logical block is marked all-visible"), row);
+		index_finding(check, _("an entry's row (%u,%u) was removed, but its logical block is marked all-visible"), row);
 }
 
 static void

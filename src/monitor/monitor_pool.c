@@ -231,7 +231,7 @@ report_suspects(PoolCheck *check)
 	}
 	if (check->hidden)
 		vdb_finding(check->findings, VDB_WARNING_FOUND, "pool",
-					_("a table is being emptied or is damaged: space that is lost can't be told from its own"));
+					_("a table is being emptied or is damaged: leaked space cannot be distinguished from its own"));
 }
 
 static void

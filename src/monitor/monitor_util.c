@@ -170,7 +170,7 @@ see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, Vdb
 	if (extent->ref >= vdb_pool_total_blocks(ref->pool))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stripe meta is in pool block %u, which does not exist", extent->ref)));
+				 errmsg("stripe metadata is in pool block %u, which does not exist", extent->ref)));
 	meta = vdb_map_meta(ref->pool, extent->ref);
 	stripe = &seen->stripes[seen->nstripes];
 	memset(stripe, 0, sizeof(VdbSeenStripe));

@@ -314,7 +314,7 @@ check_stubs(Verify *verify, const VdbSeenStripe *seen)
 			const VdbStub *stub = &verify->view->stubs[i];
 
 			if ((present[stub->index / 64] & (UINT64CONST(1) << (stub->index % 64))) == 0)
-				ERROR_AT_PLACE(verify, _("the overlay changes row %u, which stripe %u does not have"),
+				ERROR_AT_PLACE(verify, _("a delta record changes row %u, which stripe %u does not have"),
 							   stub->index, meta->stripe_id);
 			if (!(stub->flags & VDB_STUB_MOVED) && stub->next_lb >= vdb_map_limit(&verify->ref))
 				ERROR_AT_PLACE(verify, _("row %u refers to a next version in logical block %u, which was never handed out"),
@@ -457,7 +457,7 @@ static void
 compare_figure(Verify *verify, const char *what, uint64 pool, uint64 flash)
 {
 	if (pool != flash)
-		ERROR_AT_PLACE(verify, _("the pool's meta says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
+		ERROR_AT_PLACE(verify, _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
 					   what, pool, flash);
 }
 
@@ -767,7 +767,7 @@ verify_table(Verify *verify)
 	verify->context = AllocSetContextCreate(CurrentMemoryContext, "VDB verification",
 											ALLOCSET_DEFAULT_SIZES);
 	(void) vdb_verify_try(verify->findings, "map", check_map, verify);
-	(void) vdb_verify_try(verify->findings, "overlay", check_overlay, verify);
+	(void) vdb_verify_try(verify->findings, "block deltas", check_overlay, verify);
 	verify_ranges(verify);
 	if (!vdb_findings_full(verify->findings))
 	{

@@ -114,7 +114,7 @@ static void
 count_table(const VdbTableRef *ref, TableFigures *figures)
 {
 	VdbSeenRange *seen = palloc(sizeof(VdbSeenRange));
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table figures",
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table statistics",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 

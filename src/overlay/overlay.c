@@ -73,7 +73,7 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 	if (shared->incarnation_begun && run == (uint16) shared->incarnation)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("damaged overlay unit in pool block %u, byte %u", block, offset),
+				 errmsg("damaged block delta in pool block %u, byte %u", block, offset),
 				 errdetail("It should hold the changes to logical block %u.", lb)));
 	return NULL;
 }
@@ -379,7 +379,7 @@ need_unit(const VdbTableRef *ref, const VdbExtent *extent)
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 
 	if (unit == NULL)
-		elog(ERROR, "logical block %u has no overlay unit", extent->lb);
+		elog(ERROR, "logical block %u has no block delta", extent->lb);
 	return unit;
 }
 
@@ -417,7 +417,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
 	Assert(!is_gone(unit->gone, stub->index));
 	if (at < 0)
-		elog(ERROR, "overlay unit of logical block %u is full", extent->lb);
+		elog(ERROR, "block delta of logical block %u is full", extent->lb);
 	offset = extent->overlay_offset + vdb_stub_offset(at);
 	if (joins)
 	{

@@ -181,14 +181,14 @@ check_unit(OverlayCheck *check, const VdbUnitPlace *place)
 	if (unit->capacity != vdb_unit_classes[place->size_class].capacity ||
 		unit->table_slot != ref->slot || unit->table_generation != ref->generation)
 	{
-		snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has a damaged header"),
+		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged header"),
 				 place->block, place->offset);
 		finding(check, unit->lb, message);
 		return;
 	}
 	if (unit->lb >= vdb_map_limit(ref))
 	{
-		snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, is of a logical block never handed out"),
+		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
 				 place->block, place->offset);
 		finding(check, unit->lb, message);
 	}
@@ -198,13 +198,13 @@ check_unit(OverlayCheck *check, const VdbUnitPlace *place)
 
 		if ((stub->flags & ~(VDB_STUB_USED | VDB_STUB_MOVED | VDB_STUB_MASS)) != 0)
 		{
-			snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has unknown flags %04X in stub %d"),
+			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
 					 place->block, place->offset, stub->flags, i);
 			finding(check, unit->lb, message);
 		}
 		else if (!is_good_mass(stub))
 		{
-			snprintf(message, sizeof(message), _("overlay unit in pool block %u, byte %u, has a damaged mass stub %d"),
+			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
 					 place->block, place->offset, i);
 			finding(check, unit->lb, message);
 		}
@@ -226,7 +226,7 @@ check_list(OverlayCheck *check, int list)
 
 		if (!vdb_overlay_is_slab(ref, block) || n > vdb_pool_total_blocks(ref->pool))
 		{
-			snprintf(message, sizeof(message), _("list %d of overlay slabs leads to pool block %u, which is no slab of the table"),
+			snprintf(message, sizeof(message), _("list %d of slabs of block deltas leads to pool block %u, which is no slab of the table"),
 					 list, block);
 			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 			return;
@@ -235,7 +235,7 @@ check_list(OverlayCheck *check, int list)
 		if (slab->prev != prev || slab->list != list ||
 			(list != VDB_TABLE_LIST_FULL && slab->size_class != list))
 		{
-			snprintf(message, sizeof(message), _("overlay slab in pool block %u has wrong links"), block);
+			snprintf(message, sizeof(message), _("slab of block deltas in pool block %u has wrong links"), block);
 			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 		}
 		for (int i = 0; i < slab->nunits; i++)

@@ -69,7 +69,7 @@ vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block)
 	if (!vdb_overlay_is_slab(ref, block))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("damaged overlay slab in pool block %u", block),
+				 errmsg("damaged slab of block deltas in pool block %u", block),
 				 errdetail("Expected magic %08X of table slot %u generation %u, found %08X of %u generation %u.",
 						   VDB_OVERLAY_MAGIC, ref->slot, ref->generation,
 						   slab->magic, slab->table_slot, slab->table_generation)));

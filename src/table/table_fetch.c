@@ -54,7 +54,7 @@ vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snaps
 		case VDB_DEAD:
 			return;
 		default:
-			elog(ERROR, "unexpected fate of a row version");
+			elog(ERROR, "unexpected result of a visibility check");
 	}
 	Assert(TransactionIdIsValid(xid));
 	if (TransactionIdEquals(xid, GetTopTransactionIdIfAny()))

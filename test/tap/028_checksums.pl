@@ -114,7 +114,7 @@ like($wide[1], qr/^logical block $ref_lb: row $ref_index in pool block \d+ at of
 my ($meta_block, $zone_block, $head_block) = map { int($_ / 8192) } meta_of($pool, 30001), $second, $head;
 like(findings('zoned'), qr/^logical block 0: zone maps of stripe \d+, in pool block $meta_block: wrong checksum, expected \w+, found \w+$/m, 'zone maps in the meta');
 like(findings('columns'), qr/^logical block 0: zone maps of stripe \d+, in pool block $zone_block: wrong checksum/m, 'zone maps in a further block');
-like(findings('headless'), qr/^logical block 0: meta of stripe \d+, in pool block $head_block: wrong checksum/m, 'a meta');
+like(findings('headless'), qr/^logical block 0: metadata of stripe \d+, in pool block $head_block: wrong checksum/m, 'a meta');
 verify_ok($node, 'other', 'other tables are sound');
 
 # reading: the rest of the table, and rows of chunks whose zone maps are wrong
@@ -132,7 +132,7 @@ for my $case (['zoned', 'id', 16000], ['columns', 'c18', 30000], ['columns', 'c4
 my ($out, $err);
 $node->psql('postgres', 'SELECT count(*) FROM columns WHERE c1 < 100', stdout => \$out, stderr => \$err);
 is("$out$err", '98', 'other zone maps prune as ever');
-like(error_of($node, 'SELECT count(*) FROM headless'), qr/ERROR:\s+XX001: meta of stripe \d+ of table "headless"/, 'a stripe with a damaged meta is not read');
+like(error_of($node, 'SELECT count(*) FROM headless'), qr/ERROR:\s+XX001: metadata of stripe \d+ of table "headless"/, 'a stripe with a damaged meta is not read');
 
 # migration: all but the segments of damaged rows
 my $offset = $row_index + 1;
@@ -147,7 +147,7 @@ like(migrate_error('wide'), qr/XX001: row \(\d+,\d+\) of table "wide" fails its 
 like(migrate_error('pages'), qr/XX001: row \(0,3\) of table "pages" fails its checksum/, 'also one whose pages are damaged');
 is(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'pages'::regclass"), '0', 'it does not move');
 q1("INSERT INTO headless VALUES (0, 'new')");
-like(migrate_error('headless'), qr/XX001: meta of stripe/, 'a damaged meta');
+like(migrate_error('headless'), qr/XX001: metadata of stripe/, 'a damaged meta');
 like(error_of($node, 'VACUUM FULL rows'), qr/XX001: $name/, 'nor does a copy of the table take it');
 like(error_of($node, 'CLUSTER rows USING rows_pkey'), qr/XX001: $name/, 'in no order');
 
@@ -169,7 +169,7 @@ $node->poll_query_until('postgres', "SELECT striped_rows = 2000 FROM vdb.tables 
 my $reports = slurp_file($node->logfile, $log);
 is(scalar(() = $reports =~ /WARNING:  $name/g), 1, 'the row is reported once');
 is(scalar(() = $reports =~ /WARNING:  row \(\d+,\d+\) of table "wide"/g), 1, 'the wide row is');
-is(scalar(() = $reports =~ /WARNING:  meta of stripe \d+ of table "headless"/g), 1, 'the meta is');
+is(scalar(() = $reports =~ /WARNING:  metadata of stripe \d+ of table "headless"/g), 1, 'the meta is');
 
 # without the row the table is sound
 is(q1('DELETE FROM rows WHERE id = 1500 RETURNING 1'), '1', 'the row can be deleted');

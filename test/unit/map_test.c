@@ -496,7 +496,7 @@ test_checksums(void)
 	byte = (char *) m + offsetof(VdbStripeMeta, nrows);
 	*byte ^= 1;
 	findings_left = 1;
-	UNIT_CHECK(vdb_map_check(&ref, count_finding, "meta of stripe") == 1 && findings_left == 0, "checked");
+	UNIT_CHECK(vdb_map_check(&ref, count_finding, "metadata of stripe") == 1 && findings_left == 0, "checked");
 	*byte ^= 1;
 	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "sound");
 }
