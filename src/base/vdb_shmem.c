@@ -78,7 +78,7 @@ request_hook(void)
 	RequestAddinShmemSpace(MAXALIGN(shared_size()));
 	for (int i = 0; i < nregistered; i++)
 		RequestAddinShmemSpace(MAXALIGN(registered[i].size));
-	RequestNamedLWLockTranche("vdb_rows", VDB_ROW_LOCKS);
+	RequestNamedLWLockTranche("vdb_blocks", VDB_ROW_LOCKS);
 	RequestNamedLWLockTranche("vdb_map", VDB_MAP_LOCKS);
 	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
 	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
@@ -149,7 +149,7 @@ init_shared(void)
 	vdb_shared->run_id = make_run_id();
 	pg_atomic_init_u32(&vdb_shared->scm_size_mb, (uint32) vdb_scm_size_mb);
 
-	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_rows");
+	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_blocks");
 	vdb_shared->map_locks = GetNamedLWLockTranche("vdb_map");
 	vdb_shared->open_locks = GetNamedLWLockTranche("vdb_open");
 	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
