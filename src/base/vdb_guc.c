@@ -127,7 +127,7 @@ static void
 define_testing(void)
 {
 	DefineCustomBoolVariable("vdb.debug_aggregate",
-							 "Lets the planner take vectorized aggregation to cost nothing, for tests.",
+							 "Makes vectorized aggregation cost nothing to the planner, for tests.",
 							 NULL, &vdb_debug_aggregate, false,
 							 PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vdb.debug_migrate",
@@ -136,7 +136,7 @@ define_testing(void)
 							 &vdb_debug_migrate, VDB_DEBUG_MIGRATE_OFF, debug_migrate_options,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomStringVariable("vdb.stop_action",
-							   "What happens at the stop point: wait, crash, error or delay.",
+							   "What happens at the stop point, for tests: wait, crash, error or delay.",
 							   NULL, &vdb_stop_action, "wait",
 							   PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							   check_stop_action, NULL, NULL);
@@ -157,7 +157,7 @@ vdb_guc_init(void)
 							NULL, &vdb_chunk_rows, 8192, 256, 8192,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.codec_force",
-							"Number of the encoding to use wherever it applies, or -1.",
+							"Number of the encoding to use wherever it applies, or -1, for tests.",
 							NULL, &vdb_codec_force, -1, -1, 255,
 							PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vdb.enable_aggregate",

@@ -1,6 +1,7 @@
 -- What check.py compares the documents with: lines 'kind|name|...'.
 SELECT 'setting', name, CASE WHEN boot_val = '' THEN '''''' WHEN unit IS NULL THEN boot_val ELSE current_setting(name) END
 	FROM pg_settings WHERE name LIKE 'vdb.%' AND source = 'default';
+SELECT 'not_in_sample', name FROM pg_settings WHERE name LIKE 'vdb.%' AND 'NOT_IN_SAMPLE' = ANY (pg_settings_get_flags(name));
 SELECT 'column', 'vdb.' || c.relname || '.' || a.attname
 	FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 	WHERE c.relnamespace = 'vdb'::regnamespace AND c.relkind = 'v' AND a.attnum > 0 AND NOT a.attisdropped;

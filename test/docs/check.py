@@ -158,6 +158,10 @@ def check_settings():
         if shown != value:
             wrong.append('%s: the default is "%s", docs/reference.md shows "%s"' % (name, value, shown))
     verdict('defaults in docs/reference.md are right', wrong)
+    apart = set(re.findall(r'^\| `(vdb\.\w+)` \|', sections(reference).get('For emergencies and tests', ''), re.M))
+    marked = {line.split('|')[1] for line in catalog('not_in_sample')}
+    verdict('settings that no user sets are marked, and stand apart in docs/reference.md',
+            ['on one side only: ' + name for name in sorted(apart ^ marked)])
     used = set()
     for path in DOCS:
         used |= set(re.findall(r'`(vdb\.\w+)`', open(path, encoding='utf-8').read()))
