@@ -4,8 +4,7 @@
  *	  Lay out a stripe whose rows were taken, and write it as one run of pages.
  *
  * Index, zones and data go to pages/, whose run is unreachable until the caller
- * publishes it.  The layout is in stripe_format.h.  Also the buffers that grow
- * while a stripe is built.
+ * publishes it.  The layout is in stripe_format.h.
  *
  * Memory: the writer's.  No locks.
  *
@@ -19,61 +18,6 @@
 
 #include "pages/pages.h"
 #include "stripe/stripe_build.h"
-
-/* ---- buffers ---- */
-
-/* Room for 'more' bytes after those used; returns where they go. */
-char *
-vdb_buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more)
-{
-	Size		need = buffer->used + more;
-	Size		size;
-
-	if (need <= buffer->size)
-		return buffer->data + buffer->used;
-
-	/* Double small ones; large ones grow by a quarter, to stay near the need. */
-	size = buffer->size < VDB_CHUNK_MAX_BYTES ? buffer->size * 2 : buffer->size / 4 * 5;
-	size = Max(Max(size, need), 256);
-	if (buffer->data == NULL)
-		buffer->data = MemoryContextAllocHuge(writer->context, size);
-	else
-		buffer->data = repalloc_huge(buffer->data, size);
-	buffer->size = size;
-	return buffer->data + buffer->used;
-}
-
-void
-vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes, Size len)
-{
-	if (len > 0)
-		memcpy(vdb_buffer_room(writer, buffer, len), bytes, len);
-	buffer->used += len;
-}
-
-/* Zeros up to a multiple of 8. */
-void
-vdb_buffer_pad(VdbStripeWriter *writer, VdbBuffer *buffer)
-{
-	Size		pad = VDB_STRIPE_ALIGN(buffer->used) - buffer->used;
-
-	if (pad > 0)
-		memset(vdb_buffer_room(writer, buffer, pad), 0, pad);
-	buffer->used += pad;
-}
-
-/* Empty it; what one large chunk needed is given back. */
-void
-vdb_buffer_reset(VdbBuffer *buffer)
-{
-	buffer->used = 0;
-	if (buffer->size > 2 * VDB_CHUNK_MAX_BYTES)
-	{
-		pfree(buffer->data);
-		buffer->data = NULL;
-		buffer->size = 0;
-	}
-}
 
 /* ---- finish: the index ---- */
 
