@@ -5,7 +5,9 @@
  *
  * The variables are plain globals that anybody may read (vdb_guc.h); only
  * the settings machinery writes them.  Units are those of the variable's
- * name: _ms, _mb, otherwise a plain number.
+ * name: _ms, _mb, otherwise a plain number.  A variable that another file of
+ * this folder needs is defined there, so that this file depends on the others
+ * and none of them on it.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,16 +30,12 @@ bool		vdb_enable_aggregate = true;
 bool		vdb_enable_custom_scan = true;
 bool		vdb_enable_pruning = true;
 bool		vdb_ignore_lost_recoveries = false;
-int			vdb_max_databases = 64;
 int			vdb_migrate_after_ms = 10000;
 int			vdb_migrate_backlog_segments = 256;
 int			vdb_migrate_cost_delay_ms = 0;
 bool		vdb_migrate_enabled = true;
 int			vdb_migrate_high_water = 50;
-int			vdb_scm_size_mb = 1024;
 char	   *vdb_scm_tablespace = NULL;
-char	   *vdb_stop_action = NULL;
-char	   *vdb_stop_point = NULL;
 int			vdb_shared_cache_mb = -1;
 int			vdb_stripe_cache_mb = 16;
 int			vdb_zstd_level = 3;
@@ -61,27 +59,21 @@ check_stop_action(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* The postmaster tells all; it reads the configuration anew before anybody else. */
+/* Assign vdb.scm_size: the postmaster tells all processes, see vdb_scm_limit_mb. */
 static void
 assign_scm_size(int newval, void *extra)
 {
-	if (vdb_shared != NULL && !IsUnderPostmaster)
-		pg_atomic_write_u32(&vdb_shared->scm_size_mb, (uint32) newval);
+	vdb_shmem_scm_size_assigned(newval);
 }
 
-uint32
-vdb_scm_limit_mb(void)
-{
-	return vdb_shared != NULL ? pg_atomic_read_u32(&vdb_shared->scm_size_mb) :
-		(uint32) vdb_scm_size_mb;
-}
-
+/* Assign vdb.stop_point, also to the value that it has. */
 static void
 assign_stop_point(const char *newval, void *extra)
 {
 	vdb_stop_point_changed();
 }
 
+/* Define the settings of migration. */
 static void
 define_migration(void)
 {
@@ -108,6 +100,7 @@ define_migration(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
+/* Define the settings of the pool. */
 static void
 define_pool(void)
 {
@@ -123,6 +116,7 @@ define_pool(void)
 							   PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
+/* Define the settings that only tests use. */
 static void
 define_testing(void)
 {

@@ -1,4 +1,7 @@
-/* vdb_guc.h - all settings of the extension, defined in vdb_guc.c, sorted. */
+/*
+ * vdb_guc.h - all settings of the extension, sorted.  Those of shared memory and of stop points are
+ * declared in vdb_shmem.h and vdb_stop_point.h.
+ */
 #ifndef VDB_GUC_H
 #define VDB_GUC_H
 
@@ -17,26 +20,17 @@ extern bool vdb_enable_aggregate;
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern bool vdb_ignore_lost_recoveries;	/* use pools that can't be judged, for repair */
-extern int	vdb_max_databases;		/* with a pool; as the server started: see vdb_shared->max_pools */
 extern int	vdb_migrate_after_ms;		/* age after which settled rows move */
 extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range due */
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */
 extern int	vdb_migrate_high_water;		/* percent of the pool */
-extern int	vdb_scm_size_mb;		/* as this process read it: ask vdb_scm_limit_mb */
 extern char *vdb_scm_tablespace;
-extern char *vdb_stop_point;			/* name of a stop point (tests) */
-extern char *vdb_stop_action;			/* wait | crash | error | delay */
 extern int	vdb_stripe_cache_mb;		/* per backend */
 extern int	vdb_shared_cache_mb;		/* -1: a quarter of shared_buffers */
 extern int	vdb_zstd_level;
 
+/* Define every setting.  Called once, from _PG_init. */
 extern void vdb_guc_init(void);
-
-/*
- * vdb.scm_size as the postmaster read it last.  A statement that waits for
- * room reads no configuration, but must learn that there is room now.
- */
-extern uint32 vdb_scm_limit_mb(void);
 
 #endif							/* VDB_GUC_H */

@@ -24,7 +24,6 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
-#include "base/vdb_guc.h"
 #include "base/vdb_shmem.h"
 
 #define MAX_REGISTERED	8
@@ -38,6 +37,8 @@ typedef struct Registered
 } Registered;
 
 VdbShared  *vdb_shared = NULL;
+int			vdb_max_databases = 64;
+int			vdb_scm_size_mb = 1024;
 
 static Registered registered[MAX_REGISTERED];
 static int	nregistered = 0;
@@ -184,6 +185,22 @@ startup_hook(void)
 		registered[i].callback(address, found);
 	}
 	LWLockRelease(AddinShmemInitLock);
+}
+
+/* See vdb_shmem.h. */
+uint32
+vdb_scm_limit_mb(void)
+{
+	return vdb_shared != NULL ? pg_atomic_read_u32(&vdb_shared->scm_size_mb) :
+		(uint32) vdb_scm_size_mb;
+}
+
+/* See vdb_shmem.h.  The postmaster reads the configuration before any of its children does. */
+void
+vdb_shmem_scm_size_assigned(int megabytes)
+{
+	if (vdb_shared != NULL && !IsUnderPostmaster)
+		pg_atomic_write_u32(&vdb_shared->scm_size_mb, (uint32) megabytes);
 }
 
 /* Install the hooks.  Only from _PG_init while preloading. */

@@ -106,6 +106,18 @@ typedef struct VdbShared
 
 extern PGDLLIMPORT VdbShared *vdb_shared;	/* NULL unless preloaded */
 
+extern int	vdb_max_databases;	/* setting; as the server started: see vdb_shared->max_pools */
+extern int	vdb_scm_size_mb;	/* setting, as this process read it: ask vdb_scm_limit_mb */
+
+/*
+ * Return vdb.scm_size, in MB, as the postmaster read it last.  A statement that waits for
+ * room reads no configuration, but must learn that there is room now.
+ */
+extern uint32 vdb_scm_limit_mb(void);
+
+/* Take note of a new value of vdb.scm_size (for vdb_guc.c).  Only the postmaster's counts. */
+extern void vdb_shmem_scm_size_assigned(int megabytes);
+
 /* _PG_init: install the shmem hooks.  Only while preloading. */
 extern void vdb_shmem_init(void);
 

@@ -30,6 +30,9 @@
 #define STOP_POLL_MS	10
 #define STOP_DELAY_MS	20		/* at most */
 
+char	   *vdb_stop_action = NULL;
+char	   *vdb_stop_point = NULL;
+
 static int	passings = 0;		/* of the point named by the setting */
 static uint32 generation = 0;	/* changes when the setting does */
 

@@ -15,11 +15,13 @@
 #ifndef VDB_STOP_POINT_H
 #define VDB_STOP_POINT_H
 
-#include "base/vdb_guc.h"
+extern char *vdb_stop_point;	/* setting: the name of a stop point */
+extern char *vdb_stop_action;	/* setting: wait | crash | error | delay */
 
+/* Act if the setting names this point.  ERROR only if the setting asks for it. */
 extern void vdb_stop_point_reached(const char *name);
 
-/* The setting was assigned: start to count passings anew (for vdb_guc.c). */
+/* Count passings anew, as the setting was assigned (for vdb_guc.c). */
 extern void vdb_stop_point_changed(void);
 
 #define VDB_STOP_POINT(name) \

@@ -22,7 +22,6 @@ typedef uint32 VdbBlock;
 
 #define VDB_BLOCK_NONE			((VdbBlock) 0)
 #define VDB_ROW_NONE			PG_UINT64_MAX
-#define VDB_ROW_BITS			40
 #define VDB_LB_ROWS				256
 #define VDB_RANGE_LBS			256
 #define VDB_RANGE_ROWS			(VDB_LB_ROWS * VDB_RANGE_LBS)

@@ -31,7 +31,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/vdb_stop_point.h"
-#include "base/vdb_stop_point.h"
 #include "pages/pages_format.h"
 
 struct VdbPageWriter
