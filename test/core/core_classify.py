@@ -13,7 +13,7 @@ from collections import Counter
 
 
 class Rule:
-    def __init__(self, name, suite, tests, kind, statement, argument):
+    def __init__(self, name, suite, tests, kind, statement, argument=''):
         self.name, self.suite, self.tests, self.kind = name, suite, tests, kind
         self.statement = re.compile(statement, re.I | re.S)
         self.argument = argument
@@ -34,17 +34,42 @@ class Verdict:
         self.classes[name] = self.classes.get(name, 0) + 1
 
 
+KINDS = {'subst', 'drop', 'multiset', 'scan', 'plan', 'accept'}
+
+
+def read_rule(line):
+    """The rule of a line, or ValueError with what is wrong with it.
+
+    Parts are separated by ` | `; the last separator may end the line.  A statement's expression that
+    matches the empty string would match every statement, so it must say so: `.*`, or a look-ahead.
+    """
+    parts = [p.strip() for p in re.split(r'\s\|(?:\s|$)', line.strip())]
+    if len(parts) != 6:
+        raise ValueError('a rule has 6 parts, not %d' % len(parts))
+    kind, statement, argument = parts[3:]
+    if kind not in KINDS:
+        raise ValueError('no kind of rule: %s' % kind)
+    if (kind in ('subst', 'drop', 'accept')) != (argument not in ('', 'even-ordered')):
+        raise ValueError('%s takes %s argument' % (kind, 'an' if argument == '' else 'no'))
+    if kind == 'subst' and len(argument.split(' => ')) != 2:
+        raise ValueError('the argument of subst is `regex => replacement`')
+    if kind == 'drop' and re.search(argument, ''):
+        raise ValueError('the argument matches every line')
+    if re.search(statement, '') and statement != '.*' and not statement.startswith('^(?!'):
+        raise ValueError('the expression matches every statement')
+    return Rule(*parts)
+
+
 def read_rules(path):
     rules = []
     with open(path) as f:
         for number, line in enumerate(f, 1):
-            line = line.strip()
-            if not line or line.startswith('#'):
+            if not line.strip() or line.startswith('#'):
                 continue
-            parts = [p.strip() for p in re.split(r'\s\|\s', line)]
-            if len(parts) < 5:
-                raise SystemExit('%s:%d: a rule has at least 5 parts' % (path, number))
-            rules.append(Rule(*parts[:5], parts[5] if len(parts) > 5 else ''))
+            try:
+                rules.append(read_rule(line))
+            except ValueError as e:
+                raise SystemExit('%s:%d: %s' % (path, number, e))
     return rules
 
 
@@ -141,10 +166,17 @@ def normal(lines):
 
 
 def last_statement(statement):
-    """The statement that made the output: the last echoed command, comments left out."""
+    """The statement that made the output: the last echoed command, comments left out.
+
+    A semicolon inside of dollar quotes ends none.
+    """
     text = re.sub(r'--[^\n]*', '', statement).strip()
-    parts = [p for p in re.split(r';\s*\n', text) if p.strip()]
-    return parts[-1] if parts else text
+    outside = re.sub(r'(\$\w*\$).*?\1', lambda m: 'x' * len(m.group(0)), text, flags=re.S)
+    begin = 0
+    for end in re.finditer(r';\s*\n', outside):
+        if outside[end.end():].strip():
+            begin = end.end()
+    return text[begin:]
 
 
 def is_plan(lines):
@@ -165,10 +197,16 @@ def with_plain_scans(lines):
     """A plan with vdb's scans of whole tables under the name of core's, and without what only they tell."""
     out = []
     for line in lines:
-        if re.match(r'(Columns|Stripes|Chunks Read|Chunks Pruned|Rows from Pool|Rows from Stripes):( |$)|\(\d+ rows?\)$', line):
+        if re.match(r'(Columns|Stripes|Chunks Read|Chunks Pruned|Rows from Pool|Rows from Stripes|Vectorized Filters):( |$)|\(\d+ rows?\)$', line):
             continue
         out.append(re.sub(r'Custom Scan \(VdbScan\) on', 'Seq Scan on', line))
     return out
+
+
+def differing(left, right):
+    """Lines that one output has more often than the other."""
+    left, right = Counter(left), Counter(right)
+    return (left - right) + (right - left)
 
 
 def explain(suite, test, statement, left, right, rules):
@@ -179,7 +217,7 @@ def explain(suite, test, statement, left, right, rules):
         return ['frame']
     mine = [r for r in rules if r.covers(suite, test, statement)]
     for rule in mine:
-        if rule.kind == 'accept':
+        if rule.kind == 'accept' and all(re.fullmatch(rule.argument, x) for x in differing(left, right)):
             return used + [rule.name]
         if (rule.kind == 'scan' and is_plan(left) and is_plan(right)
                 and with_plain_scans(left) == with_plain_scans(right)):
