@@ -75,9 +75,6 @@ extern bool vdb_map_table_drop_key(VdbPool *pool, const VdbTableKey *key);
  */
 extern void vdb_map_table_reset(VdbTableRef *ref);
 
-/* Unlogged table: its rows are valid in this incarnation.  Logged, flushed. */
-extern void vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation);
-
 /* The next stripe id of the table; small logged change, takes the map lock. */
 extern uint32 vdb_map_new_stripe_id(const VdbTableRef *ref);
 
@@ -135,7 +132,8 @@ extern VdbLogicalBlock vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock l
  * blocks with the given header images, publishes allocation, map entries and next_lb; one flushed change.
  * 'format' is called with the change for each segment to write its header (rows/ knows the layout).
  * Takes the map lock.  May claim fewer when a range ends (the rest stays reserved and the caller's); returns how many, and their first LBs.
- * ERROR if the table is out of row numbers (ERRCODE_PROGRAM_LIMIT_EXCEEDED), or the pool can't give a block for a new map node (VDB_CLAIM_FULL returned as 0).
+ * Returns 0 when the pool can't give a block for a new map node.
+ * ERROR if the table is out of row numbers (ERRCODE_PROGRAM_LIMIT_EXCEEDED).
  */
 typedef void (*VdbFormatSegment) (VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg);
 extern int	vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,

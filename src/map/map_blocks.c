@@ -105,9 +105,8 @@ walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
 	walk->report(block, false, walk->arg);
 	for (uint32 i = 0; i < VDB_INNER_FANOUT; i++)
 	{
-		VdbBlock	child = *(const volatile VdbBlock *) &node->children[i];
+		VdbBlock	child = vdb_map_read_pointer(&node->children[i]);
 
-		pg_read_barrier();
 		if (child != VDB_BLOCK_NONE)
 			walk_node(walk, child, height - 1, first_range + i * vdb_map_capacity(height - 1));
 	}
@@ -148,8 +147,7 @@ vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
 	uint32		height = 0;
 
 	vdb_map_check_ref(ref);
-	root = *(const volatile VdbBlock *) &vdb_map_table_entry(ref)->root;
-	pg_read_barrier();
+	root = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
 	if (root != VDB_BLOCK_NONE)
 	{
 		check_number(&walk, root, "map node");
@@ -176,11 +174,8 @@ vdb_map_directory_blocks(VdbPool *pool, VdbMapBlock report, void *arg)
 		CHECK_FOR_INTERRUPTS();
 		if (block >= vdb_pool_total_blocks(pool))
 			vdb_map_damaged(block, "table directory", "block", vdb_pool_total_blocks(pool), block);
-		dir = vdb_map_body(pool, block);
-		if (dir->magic != VDB_DIRECTORY_MAGIC)
-			vdb_map_damaged(block, "table directory", "magic", VDB_DIRECTORY_MAGIC, dir->magic);
+		dir = vdb_map_directory_block(pool, block);
 		report(block, false, arg);
-		block = *(const volatile VdbBlock *) &dir->next;
-		pg_read_barrier();
+		block = vdb_map_read_pointer(&dir->next);
 	}
 }

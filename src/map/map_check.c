@@ -214,9 +214,8 @@ check_range(MapCheck *check, VdbBlock block, uint32 range)
 	const VdbRangeNode *node = vdb_map_body(check->ref->pool, block);
 	VdbLogicalBlock first = range * VDB_RANGE_LBS;
 
-	if (node->magic != VDB_RANGE_MAGIC || node->version != VDB_MAP_VERSION ||
-		node->table_slot != check->ref->slot ||
-		node->table_generation != check->ref->generation || node->range != range)
+	if (!vdb_map_head_fits(check->ref, node, VDB_RANGE_MAGIC, VDB_MAP_VERSION) ||
+		node->range != range)
 	{
 		finding(check, first, _("pool block %u is not the map node of range %u"), block, range);
 		return;
@@ -248,9 +247,7 @@ check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
 		return;
 	}
 	node = vdb_map_body(check->ref->pool, block);
-	if (node->magic != VDB_INNER_MAGIC || node->version != VDB_MAP_VERSION ||
-		node->table_slot != check->ref->slot ||
-		node->table_generation != check->ref->generation ||
+	if (!vdb_map_head_fits(check->ref, node, VDB_INNER_MAGIC, VDB_MAP_VERSION) ||
 		node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT ||
 		(height > 0 && node->height != height))
 	{
@@ -300,8 +297,8 @@ check_free_pages(MapCheck *check)
 		return;
 	note_blocks(check, block, 1);
 	pages = vdb_map_body(check->ref->pool, block);
-	if (pages->magic != VDB_FREE_PAGES_MAGIC || pages->version != VDB_FREE_PAGES_VERSION ||
-		pages->table_slot != check->ref->slot || pages->nruns > VDB_FREE_RUNS)
+	if (!vdb_map_head_fits(check->ref, pages, VDB_FREE_PAGES_MAGIC, VDB_FREE_PAGES_VERSION) ||
+		pages->nruns > VDB_FREE_RUNS)
 	{
 		finding(check, VDB_MAX_LOGICAL_BLOCK, _("pool block %u is not a list of free pages"), block);
 		return;

@@ -77,11 +77,8 @@ free_slabs_step(const VdbTableRef *ref, int list)
 	{
 		const VdbListedBlock *slab = vdb_map_body(ref->pool, block);
 
-		if (slab->table_slot != ref->slot)
-			vdb_map_damaged(block, "slab of block deltas", "table slot", ref->slot, slab->table_slot);
-		if (slab->table_generation != ref->generation)
-			vdb_map_damaged(block, "slab of block deltas", "table generation",
-							ref->generation, slab->table_generation);
+		/* magic and version are those of the slabs' owner */
+		(void) vdb_map_check_head(ref, block, slab->magic, slab->version, "slab of block deltas");
 		vdb_scm_change_free_block(change, block);
 		block = slab->next;
 		freed++;
@@ -402,4 +399,40 @@ vdb_map_table_drop(const VdbTableRef *ref)
 			free_entry(*ref);
 			break;
 	}
+}
+
+/* Drop what has this very key; only aliases, if so wanted.  True if there was one. */
+static bool
+drop_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases)
+{
+	VdbTableRef ref;
+	VdbTableKey at;
+	bool		past_end = false;
+	bool		found = false;
+
+	for (uint32 slot = 0; !past_end; slot++)
+	{
+		if (!vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end) ||
+			at.relnode != key->relnode || at.spc != key->spc || at.backend != key->backend)
+			continue;
+		if (only_aliases && (vdb_map_table_entry(&ref)->flags & VDB_TABLE_ALIAS) == 0)
+			continue;
+		vdb_map_table_drop(&ref);
+		found = true;
+	}
+	return found;
+}
+
+/* See map.h. */
+bool
+vdb_map_table_drop_key(VdbPool *pool, const VdbTableKey *key)
+{
+	return drop_exactly(pool, key, false);
+}
+
+/* See map.h. */
+bool
+vdb_map_table_drop_alias(VdbPool *pool, const VdbTableKey *key)
+{
+	return drop_exactly(pool, key, true);
 }

@@ -82,6 +82,30 @@ typedef struct VdbDirectoryBlock
 
 StaticAssertDecl(sizeof(VdbDirectoryBlock) <= VDB_POOL_BLOCK_PAYLOAD, "directory block fits");
 
+/* ---- heads ---- */
+
+/*
+ * How nodes of the tree, lists of free pages and blocks on a table's lists begin.  They name the
+ * table and generation that they belong to.
+ */
+typedef struct VdbMapHead
+{
+	uint32		magic;
+	uint16		version;
+	uint16		own;				/* the structure's */
+	uint32		table_slot;
+	uint32		table_generation;
+} VdbMapHead;
+
+StaticAssertDecl(sizeof(VdbMapHead) == 16, "head is 16 bytes on media");
+
+#define VDB_ASSERT_MAP_HEAD(type) \
+	StaticAssertDecl(offsetof(type, magic) == offsetof(VdbMapHead, magic) && \
+					 offsetof(type, version) == offsetof(VdbMapHead, version) && \
+					 offsetof(type, table_slot) == offsetof(VdbMapHead, table_slot) && \
+					 offsetof(type, table_generation) == offsetof(VdbMapHead, table_generation), \
+					 #type " begins as VdbMapHead")
+
 /* ---- blocks on a table's lists ---- */
 
 /* The head of every block on a list of the table entry; the rest is the owner's. */
@@ -99,6 +123,7 @@ typedef struct VdbListedBlock
 	uint32		pad[3];
 } VdbListedBlock;
 
+VDB_ASSERT_MAP_HEAD(VdbListedBlock);
 StaticAssertDecl(sizeof(VdbListedBlock) == 40, "list head is 40 bytes on media");
 
 /* ---- radix tree ---- */
@@ -115,6 +140,7 @@ typedef struct VdbInnerNode
 	VdbBlock	children[VDB_INNER_FANOUT];
 } VdbInnerNode;
 
+VDB_ASSERT_MAP_HEAD(VdbInnerNode);
 StaticAssertDecl(sizeof(VdbInnerNode) == 16 + 4096, "inner node is 4112 bytes on media");
 
 #define VDB_EXTENT_NONE			0	/* handed out but nothing stored, or never handed out */
@@ -147,6 +173,7 @@ typedef struct VdbRangeNode
 	VdbMapEntry entries[VDB_RANGE_LBS];
 } VdbRangeNode;
 
+VDB_ASSERT_MAP_HEAD(VdbRangeNode);
 StaticAssertDecl(sizeof(VdbRangeNode) == 32 + 4096, "range node is 4128 bytes on media");
 
 /* ---- stripe meta ---- */
@@ -264,6 +291,7 @@ typedef struct VdbFreePages
 	VdbFreeRun	runs[VDB_FREE_RUNS];
 } VdbFreePages;
 
+VDB_ASSERT_MAP_HEAD(VdbFreePages);
 StaticAssertDecl(offsetof(VdbFreePages, runs) == 32, "head of the free runs is 32 bytes on media");
 StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit a block");
 

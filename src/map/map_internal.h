@@ -39,6 +39,16 @@ vdb_map_body(VdbPool *pool, VdbBlock block)
 	return (const char *) vdb_pool_block(pool, block) + VDB_POOL_BLOCK_HEADER;
 }
 
+/* Read a pointer to a block once: another process may be publishing it. */
+static inline VdbBlock
+vdb_map_read_pointer(const VdbBlock *pointer)
+{
+	VdbBlock	block = *(const volatile VdbBlock *) pointer;
+
+	pg_read_barrier();
+	return block;
+}
+
 /* The directory's lock; see map_table.c. */
 static inline LWLock *
 vdb_map_directory_lock(void)
@@ -60,12 +70,72 @@ vdb_map_child_index(uint32 range, uint32 height)
 	return (range >> (VDB_INNER_BITS * (height - 1))) & (VDB_INNER_FANOUT - 1);
 }
 
-/* map_lookup.c */
+/* map_head.c */
 pg_noreturn extern void vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
 										uint64 expected, uint64 found);
-extern bool vdb_map_is_range(VdbPool *pool, VdbBlock block);
-extern const VdbInnerNode *vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height);
-extern const VdbRangeNode *vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range);
+pg_noreturn extern void vdb_map_head_damaged(const VdbTableRef *ref, VdbBlock block,
+											 const VdbMapHead *head, uint32 magic, uint16 version,
+											 const char *structure);
+
+/* Does a structure begin as one of this kind, of this table in this generation? */
+static inline bool
+vdb_map_head_fits(const VdbTableRef *ref, const void *structure, uint32 magic, uint16 version)
+{
+	const VdbMapHead *head = structure;
+
+	return head->magic == magic && head->version == version &&
+		head->table_slot == ref->slot && head->table_generation == ref->generation;
+}
+
+/* Return the structure in a block.  ERROR unless its head is that of one of this table. */
+static inline const void *
+vdb_map_check_head(const VdbTableRef *ref, VdbBlock block, uint32 magic, uint16 version,
+				   const char *structure)
+{
+	const void *head = vdb_map_body(ref->pool, block);
+
+	if (unlikely(!vdb_map_head_fits(ref, head, magic, version)))
+		vdb_map_head_damaged(ref, block, head, magic, version, structure);
+	return head;
+}
+
+/* Does a range node (rather than an inner node) stand in this block? */
+static inline bool
+vdb_map_is_range(VdbPool *pool, VdbBlock block)
+{
+	return ((const VdbMapHead *) vdb_map_body(pool, block))->magic == VDB_RANGE_MAGIC;
+}
+
+/*
+ * Return the inner node in a block; height 0 means any, as for the root.  ERROR unless it is one
+ * of this table.
+ */
+static inline const VdbInnerNode *
+vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
+{
+	static const char *const what = "inner map node";
+	const VdbInnerNode *node = vdb_map_check_head(ref, block, VDB_INNER_MAGIC, VDB_MAP_VERSION, what);
+
+	if (height != 0 && unlikely(node->height != height))
+		vdb_map_damaged(block, what, "height", height, node->height);
+	if (unlikely(node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT))
+		vdb_map_damaged(block, what, "height", VDB_MAP_MAX_HEIGHT, node->height);
+	return node;
+}
+
+/* Return the range node in a block.  ERROR unless it is this table's node of this range. */
+static inline const VdbRangeNode *
+vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
+{
+	static const char *const what = "map range node";
+	const VdbRangeNode *node = vdb_map_check_head(ref, block, VDB_RANGE_MAGIC, VDB_MAP_VERSION, what);
+
+	if (unlikely(node->range != range))
+		vdb_map_damaged(block, what, "range", range, node->range);
+	return node;
+}
+
+/* map_lookup.c */
 extern VdbBlock vdb_map_range_block(const VdbTableRef *ref, uint32 range);
 
 /* map_meta.c: one bounded step of freeing; the map lock is held exclusive. */
@@ -86,6 +156,8 @@ typedef enum VdbDropVerdict
 	VDB_DROP_FREE
 } VdbDropVerdict;
 
+/* A block of the directory.  ERROR unless it is one. */
+extern const VdbDirectoryBlock *vdb_map_directory_block(VdbPool *pool, VdbBlock block);
 extern VdbDropVerdict vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
 
 /* map_drop.c */

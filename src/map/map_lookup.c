@@ -18,81 +18,6 @@
 
 #include "map/map_internal.h"
 
-/* ERROR: a structure in the pool isn't what the reference to it promised. */
-void
-vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
-				uint64 expected, uint64 found)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("damaged %s in pool block %u", structure, block),
-			 errdetail("The field \"%s\" should be " UINT64_FORMAT " but is " UINT64_FORMAT ".",
-					   field, expected, found)));
-}
-
-static inline void
-check_field(VdbBlock block, const char *structure, const char *field,
-			uint64 expected, uint64 found)
-{
-	if (unlikely(expected != found))
-		vdb_map_damaged(block, structure, field, expected, found);
-}
-
-/* Does a range node (rather than an inner node) stand in this block? */
-bool
-vdb_map_is_range(VdbPool *pool, VdbBlock block)
-{
-	const uint32 *magic = vdb_map_body(pool, block);
-
-	return *magic == VDB_RANGE_MAGIC;
-}
-
-/*
- * The inner node in a block.  height 0 means: any (the root).
- * ERROR unless it is one of this table.
- */
-const VdbInnerNode *
-vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
-{
-	const VdbInnerNode *node = vdb_map_body(ref->pool, block);
-	static const char *const what = "inner map node";
-
-	check_field(block, what, "magic", VDB_INNER_MAGIC, node->magic);
-	check_field(block, what, "version", VDB_MAP_VERSION, node->version);
-	check_field(block, what, "table slot", ref->slot, node->table_slot);
-	check_field(block, what, "table generation", ref->generation, node->table_generation);
-	if (height != 0)
-		check_field(block, what, "height", height, node->height);
-	else if (node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT)
-		vdb_map_damaged(block, what, "height", VDB_MAP_MAX_HEIGHT, node->height);
-	return node;
-}
-
-/* The range node in a block.  ERROR unless it is this table's node of this range. */
-const VdbRangeNode *
-vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
-{
-	const VdbRangeNode *node = vdb_map_body(ref->pool, block);
-	static const char *const what = "map range node";
-
-	check_field(block, what, "magic", VDB_RANGE_MAGIC, node->magic);
-	check_field(block, what, "version", VDB_MAP_VERSION, node->version);
-	check_field(block, what, "table slot", ref->slot, node->table_slot);
-	check_field(block, what, "table generation", ref->generation, node->table_generation);
-	check_field(block, what, "range", range, node->range);
-	return node;
-}
-
-/* A child pointer or the root, read once: someone may be publishing it. */
-static inline VdbBlock
-read_pointer(const VdbBlock *pointer)
-{
-	VdbBlock	block = *(const volatile VdbBlock *) pointer;
-
-	pg_read_barrier();
-	return block;
-}
-
 /*
  * The block of the range's node, or VDB_BLOCK_NONE if the tree has none.
  * The node itself isn't checked yet.
@@ -100,7 +25,7 @@ read_pointer(const VdbBlock *pointer)
 VdbBlock
 vdb_map_range_block(const VdbTableRef *ref, uint32 range)
 {
-	VdbBlock	block = read_pointer(&vdb_map_table_entry(ref)->root);
+	VdbBlock	block = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
 	uint32		height;
 
 	if (block == VDB_BLOCK_NONE)
@@ -115,7 +40,7 @@ vdb_map_range_block(const VdbTableRef *ref, uint32 range)
 	{
 		const VdbInnerNode *node = vdb_map_inner(ref, block, height);
 
-		block = read_pointer(&node->children[vdb_map_child_index(range, height)]);
+		block = vdb_map_read_pointer(&node->children[vdb_map_child_index(range, height)]);
 	}
 	return block;
 }
@@ -189,7 +114,7 @@ next_range_below(const VdbTableRef *ref, VdbBlock block, uint32 height,
 	for (uint32 i = 0; i < VDB_INNER_FANOUT; i++)
 	{
 		uint64		first = base + i * width;
-		VdbBlock	child = read_pointer(&node->children[i]);
+		VdbBlock	child = vdb_map_read_pointer(&node->children[i]);
 		uint64		found;
 
 		if (child == VDB_BLOCK_NONE || first + width <= from)
@@ -213,7 +138,7 @@ vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb)
 
 	if (lb >= limit || vdb_map_range_block(ref, range) != VDB_BLOCK_NONE)
 		return Min(lb, limit);
-	root = read_pointer(&vdb_map_table_entry(ref)->root);
+	root = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
 	if (root == VDB_BLOCK_NONE)
 		return limit;
 	if (!vdb_map_is_range(ref->pool, root))

@@ -62,16 +62,7 @@ free_pages(const VdbTableRef *ref)
 
 	if (block == VDB_BLOCK_NONE)
 		return NULL;
-	pages = vdb_map_body(ref->pool, block);
-	if (pages->magic != VDB_FREE_PAGES_MAGIC)
-		vdb_map_damaged(block, "free pages", "magic", VDB_FREE_PAGES_MAGIC, pages->magic);
-	if (pages->version != VDB_FREE_PAGES_VERSION)
-		vdb_map_damaged(block, "free pages", "version", VDB_FREE_PAGES_VERSION, pages->version);
-	if (pages->table_slot != ref->slot)
-		vdb_map_damaged(block, "free pages", "table slot", ref->slot, pages->table_slot);
-	if (pages->table_generation != ref->generation)
-		vdb_map_damaged(block, "free pages", "table generation",
-						ref->generation, pages->table_generation);
+	pages = vdb_map_check_head(ref, block, VDB_FREE_PAGES_MAGIC, VDB_FREE_PAGES_VERSION, "free pages");
 	if (pages->nruns > VDB_FREE_RUNS)
 		vdb_map_damaged(block, "free pages", "runs", VDB_FREE_RUNS, pages->nruns);
 	return pages;

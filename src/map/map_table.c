@@ -43,8 +43,9 @@ typedef struct DirectoryPlace
 	uint32		slot;
 } DirectoryPlace;
 
-static const VdbDirectoryBlock *
-directory_block(VdbPool *pool, VdbBlock block)
+/* See map_internal.h. */
+const VdbDirectoryBlock *
+vdb_map_directory_block(VdbPool *pool, VdbBlock block)
 {
 	const VdbDirectoryBlock *dir = vdb_map_body(pool, block);
 
@@ -53,15 +54,6 @@ directory_block(VdbPool *pool, VdbBlock block)
 	if (dir->version != VDB_DIRECTORY_VERSION)
 		vdb_map_damaged(block, "table directory", "version", VDB_DIRECTORY_VERSION, dir->version);
 	return dir;
-}
-
-static inline VdbBlock
-directory_next(const VdbDirectoryBlock *dir)
-{
-	VdbBlock	next = *(const volatile VdbBlock *) &dir->next;
-
-	pg_read_barrier();
-	return next;
 }
 
 static inline bool
@@ -124,7 +116,7 @@ scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 
 	while (place.block != VDB_BLOCK_NONE)
 	{
-		const VdbDirectoryBlock *dir = directory_block(pool, place.block);
+		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, place.block);
 
 		for (place.index = 0; place.index < VDB_DIRECTORY_ENTRIES; place.index++)
 		{
@@ -144,7 +136,7 @@ scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 			return true;
 		}
 		place.slot += VDB_DIRECTORY_ENTRIES;
-		place.block = directory_next(dir);
+		place.block = vdb_map_read_pointer(&dir->next);
 	}
 	return false;
 }
@@ -180,7 +172,7 @@ find_free_slot(VdbPool *pool, DirectoryPlace *place, VdbBlock *last)
 	*last = VDB_BLOCK_NONE;
 	while (block != VDB_BLOCK_NONE)
 	{
-		const VdbDirectoryBlock *dir = directory_block(pool, block);
+		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, block);
 
 		for (uint32 i = 0; i < VDB_DIRECTORY_ENTRIES; i++)
 		{
@@ -270,7 +262,7 @@ add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableR
 	}
 	Assert(place.index == place.slot % VDB_DIRECTORY_ENTRIES);
 	entry->generation =
-		directory_block(pool, place.block)->entries[place.index].generation + 1;
+		vdb_map_directory_block(pool, place.block)->entries[place.index].generation + 1;
 	entry->spc = key->spc;
 	entry->relnode = key->relnode;
 	entry->backend = key->backend;
@@ -320,12 +312,12 @@ vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 
 	for (uint32 skip = slot / VDB_DIRECTORY_ENTRIES;
 		 skip > 0 && place.block != VDB_BLOCK_NONE; skip--)
-		place.block = directory_next(directory_block(pool, place.block));
+		place.block = vdb_map_read_pointer(&vdb_map_directory_block(pool, place.block)->next);
 
 	*past_end = (place.block == VDB_BLOCK_NONE);
 	if (*past_end)
 		return false;
-	entry = &directory_block(pool, place.block)->entries[place.index];
+	entry = &vdb_map_directory_block(pool, place.block)->entries[place.index];
 	if ((entry->flags & VDB_TABLE_USED) == 0)
 		return false;
 	pg_read_barrier();
@@ -483,61 +475,6 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 	return verdict;
 }
 
-/* Drop what has this very key; only aliases, if so wanted.  True if there was one. */
-static bool
-drop_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases)
-{
-	VdbTableRef ref;
-	VdbTableKey at;
-	bool		past_end = false;
-	bool		found = false;
-
-	for (uint32 slot = 0; !past_end; slot++)
-	{
-		if (!vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end) ||
-			at.relnode != key->relnode || at.spc != key->spc || at.backend != key->backend)
-			continue;
-		if (only_aliases && (vdb_map_table_entry(&ref)->flags & VDB_TABLE_ALIAS) == 0)
-			continue;
-		vdb_map_table_drop(&ref);
-		found = true;
-	}
-	return found;
-}
-
-bool
-vdb_map_table_drop_key(VdbPool *pool, const VdbTableKey *key)
-{
-	return drop_exactly(pool, key, false);
-}
-
-bool
-vdb_map_table_drop_alias(VdbPool *pool, const VdbTableKey *key)
-{
-	return drop_exactly(pool, key, true);
-}
-
-/* Change one 4-byte field of the entry.  Map lock held exclusive. */
-static void
-set_field(const VdbTableRef *ref, int change_flags, uint16 offset, uint32 value)
-{
-	VdbScmChange *change = vdb_scm_change_begin(ref->pool, change_flags);
-
-	vdb_scm_change_publish(change, ref->entry_block, offset, &value, sizeof(value));
-	vdb_scm_change_end(change);
-}
-
-/* The rows of an unlogged table are valid in this incarnation.  Takes the map lock; flushed. */
-void
-vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation)
-{
-	(void) vdb_incarnation_current(ref->pool);
-	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
-	vdb_map_check_ref(ref);
-	set_field(ref, VDB_CHANGE_FLUSH, VDB_TABLE_FIELD(ref, valid_incarnation), incarnation);
-	LWLockRelease(vdb_map_lock(ref->slot));
-}
-
 /*
  * A stripe id that this table has never used.  Takes the map lock.  Not
  * flushed: whatever bears the id on flash is logged later.
@@ -545,13 +482,17 @@ vdb_map_table_set_valid(const VdbTableRef *ref, uint32 incarnation)
 uint32
 vdb_map_new_stripe_id(const VdbTableRef *ref)
 {
+	VdbScmChange *change;
 	uint32		id;
 
 	(void) vdb_incarnation_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	id = vdb_map_table_entry(ref)->next_stripe + 1;
-	set_field(ref, 0, VDB_TABLE_FIELD(ref, next_stripe), id);
+	change = vdb_scm_change_begin(ref->pool, 0);
+	vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, next_stripe),
+						   &id, sizeof(id));
+	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	return id;
 }

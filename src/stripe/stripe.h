@@ -66,8 +66,6 @@ extern void vdb_stripe_release(VdbStripe *stripe);
 extern int	vdb_stripe_nrows(const VdbStripe *stripe);
 extern int	vdb_stripe_nchunks(const VdbStripe *stripe);
 extern int	vdb_stripe_ncolumns(const VdbStripe *stripe);
-extern uint32 vdb_stripe_range(const VdbStripe *stripe);
-extern bool vdb_stripe_xmins_equal(const VdbStripe *stripe, TransactionId *xmin, CommandId *cmin);
 
 /* Rows of one LB: position of its first row, presence bitmap; false: the stripe does not cover it. */
 extern bool vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64 present[4]);

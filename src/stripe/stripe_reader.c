@@ -52,12 +52,6 @@ vdb_stripe_ncolumns(const VdbStripe *stripe)
 	return stripe->index.header->ncolumns;
 }
 
-uint32
-vdb_stripe_range(const VdbStripe *stripe)
-{
-	return stripe->index.header->range;
-}
-
 bool
 vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64 present[4])
 {
@@ -127,17 +121,6 @@ vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos)
 }
 
 /* ---- transaction ids ---- */
-
-bool
-vdb_stripe_xmins_equal(const VdbStripe *stripe, TransactionId *xmin, CommandId *cmin)
-{
-	const VdbStripeHeader *header = stripe->index.header;
-
-	if (header->nxmins != 1 || stripe->index.xmins[0].nruns != 1)
-		return false;
-	*xmin = vdb_stripe_xmin(stripe, 0, cmin);
-	return true;
-}
 
 static void
 xmins_damaged(const VdbStripe *stripe, int block, const char *what)

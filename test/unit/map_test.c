@@ -700,8 +700,6 @@ test_counts(void)
 	UNIT_CHECK(vdb_map_table_entry(&ref)->dead_rows == 0, "stops at zero");
 	UNIT_CHECK(vdb_map_table_entry(&ref)->flash_rows == 14, "sum");
 	UNIT_CHECK(vdb_map_table_entry(&ref)->last_migration == 99, "time");
-	vdb_map_table_set_valid(&ref, 5);
-	UNIT_CHECK(vdb_map_table_entry(&ref)->valid_incarnation == 5, "valid");
 }
 
 int
