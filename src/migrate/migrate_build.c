@@ -109,7 +109,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	bytes = row_bytes(mover, block, batch, i);
 	vdb_stripe_writer_add(writer, version.row, xmin, HeapTupleHeaderGetRawCommandId(hdr),
 						  slot->tts_values, slot->tts_isnull, bytes);
-	block->present[index >> 6] |= UINT64CONST(1) << (index & 63);
+	vdb_rowset_add(block->present, index);
 	mover->raw_bytes += bytes;
 	mover->rows_written++;
 	if (batch->place == VDB_PLACE_SCM)
@@ -190,12 +190,10 @@ build_stripe(VdbMover *mover)
 bool
 vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
 {
-	bool		any_gone = (block->gone[0] | block->gone[1] | block->gone[2] | block->gone[3]) != 0;
-
 	block->overlay_block = VDB_BLOCK_NONE;
 	block->overlay_offset = 0;
 	block->stale = false;
-	if (block->nstubs == 0 && !any_gone)
+	if (block->nstubs == 0 && vdb_rowset_is_empty(block->gone))
 		return true;
 	return vdb_overlay_build(&mover->ref, vdb_mover_lb(mover, block->index),
 							 block->stubs, block->nstubs, block->gone,

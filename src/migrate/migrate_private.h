@@ -23,8 +23,8 @@ typedef struct VdbMovingBlock
 	VdbBlock	ref;
 	VdbBlock	old_overlay_block;
 	uint16		old_overlay_offset;
-	uint64		present[4];			/* rows that went into the stripe */
-	uint64		gone[4];			/* ... and were reaped since */
+	VdbRowSet	present;			/* rows that went into the stripe */
+	VdbRowSet	gone;				/* ... and were reaped since */
 	VdbStub    *stubs;
 	int			nstubs;
 	VdbBlock	overlay_block;		/* built for it */

@@ -82,19 +82,16 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	VdbVersion	version;
 	VdbStub    *stubs = NULL;
 	int			nstubs = 0;
-	uint64		gone[4] = {0};
+	VdbRowSet	gone = {0};
 	VdbLogicalBlock lb = vdb_mover_lb(mover, block->index);
 
-	for (int i = 0; i < VDB_LB_ROWS; i++)
+	for (int i = vdb_rowset_next(block->present, 0); i < VDB_LB_ROWS;
+		 i = vdb_rowset_next(block->present, i + 1))
 	{
-		uint64		mask = UINT64CONST(1) << (i & 63);
-
-		if (!(block->present[i >> 6] & mask))
-			continue;
 		if (!vdb_table_version(mover->rel, &mover->ref, vdb_row_make(lb, (uint8) i), &version))
 		{
-			gone[i >> 6] |= mask;
-			if (!(block->gone[i >> 6] & mask))
+			vdb_rowset_add(gone, i);
+			if (!vdb_rowset_has(block->gone, i))
 				block->stale = true;
 			continue;
 		}
@@ -351,19 +348,18 @@ is_new_stripe(uint32 stripe_id, void *arg)
 static bool
 block_full(const VdbMovingBlock *block)
 {
-	for (int w = 0; w < 4; w++)
-		if ((block->present[w] & ~block->gone[w]) != PG_UINT64_MAX)
-			return false;
-	return true;
+	VdbRowSet	rows;
+
+	memcpy(rows, block->present, sizeof(rows));
+	vdb_rowset_subtract(rows, block->gone);
+	return vdb_rowset_count(rows) == VDB_LB_ROWS;
 }
 
 /* May indexes have an entry for a number of the block that the stripe has no row for? */
 static bool
 may_lack(const VdbMovingBlock *block)
 {
-	bool		any_gone = (block->gone[0] | block->gone[1] | block->gone[2] | block->gone[3]) != 0;
-
-	return (block->lacking || any_gone) && !block_full(block);
+	return (block->lacking || !vdb_rowset_is_empty(block->gone)) && !block_full(block);
 }
 
 /* Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its migration lock. */

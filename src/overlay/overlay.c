@@ -85,12 +85,6 @@ extent_unit(const VdbTableRef *ref, const VdbExtent *extent)
 							extent->overlay_block, extent->overlay_offset);
 }
 
-static inline bool
-is_gone(const uint64 gone[4], uint8 index)
-{
-	return (gone[index / 64] >> (index % 64)) & 1;
-}
-
 /* A copied stub: an xmax that never happened is taken away. */
 static void
 sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
@@ -124,7 +118,7 @@ vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 	int			at;
 
-	*gone = (unit != NULL && is_gone(unit->gone, index));
+	*gone = (unit != NULL && vdb_rowset_has(unit->gone, index));
 	if (unit == NULL || *gone)
 		return false;
 	at = vdb_unit_find(unit, index);
@@ -188,7 +182,7 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
 	vdb_overlay_read(ref, extent, &view);
 	vdb_image_init(image, ref, extent->lb, view.gone);
 	for (int i = 0; i < view.nstubs; i++)
-		if (without == NULL || !is_gone(without, view.stubs[i].index))
+		if (without == NULL || !vdb_rowset_has(without, view.stubs[i].index))
 			vdb_image_add(image, &n, &view.stubs[i]);
 	return n;
 }
@@ -362,7 +356,7 @@ vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 
 /* See overlay.h. */
 bool
-vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const uint64 rows[4])
+vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows)
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 
@@ -415,7 +409,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
-	Assert(!is_gone(unit->gone, stub->index));
+	Assert(!vdb_rowset_has(unit->gone, stub->index));
 	if (at < 0)
 		elog(ERROR, "block delta of logical block %u is full", extent->lb);
 	offset = extent->overlay_offset + vdb_stub_offset(at);
@@ -449,15 +443,15 @@ vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, u
 /* See overlay.h. */
 void
 vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
-				 const uint64 gone[4])
+				 const VdbRowSet gone)
 {
 	const VdbOverlayUnit *unit = need_unit(ref, extent);
-	uint64		sum[4];
+	VdbRowSet	sum;
 
 	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
-	for (int i = 0; i < 4; i++)
-		sum[i] = unit->gone[i] | gone[i];
+	memcpy(sum, unit->gone, sizeof(sum));
+	vdb_rowset_unite(sum, gone);
 	vdb_scm_change_write(change, extent->overlay_block,
 						 extent->overlay_offset + offsetof(VdbOverlayUnit, gone),
 						 sum, sizeof(sum));
@@ -466,7 +460,7 @@ vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *
 /* See overlay.h. */
 bool
 vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
-				  const uint64 gone[4], VdbBlock *block, uint16 *offset)
+				  const VdbRowSet gone, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbUnitPlace place;

@@ -17,7 +17,7 @@
 typedef struct VdbOverlayView
 {
 	bool		any;				/* false: nothing there at all */
-	uint64		gone[4];
+	VdbRowSet	gone;
 	int			nstubs;
 	VdbStub		stubs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
 	int16		stub_at[VDB_LB_ROWS];	/* index into stubs or -1 */
@@ -47,7 +47,7 @@ extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
 /*
  * Drop the stubs of these rows, whose xmax doesn't count any more.  As vdb_overlay_shrink; false: the pool is full, nothing happened.
  */
-extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const uint64 rows[4]);
+extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows);
 
 /*
  * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.
@@ -63,14 +63,14 @@ extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, ui
  * Mark rows gone, which also hides their stubs, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
  * (logged tables): the deleting transaction's commit must be durable before the bit is.
  */
-extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const uint64 gone[4]);
+extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbRowSet gone);
 
 /*
  * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and gone bits: logged, referred to by nobody yet
  * (a crash leaves it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.  False: pool full.
  */
 extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
-							  const uint64 gone[4], VdbBlock *block, uint16 *offset);
+							  const VdbRowSet gone, VdbBlock *block, uint16 *offset);
 
 /*
  * Give back the LB's unit, as part of a VDB_CHANGE_FLUSH change after which nobody refers to it.  Touches one block; any number in one change.

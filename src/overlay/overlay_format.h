@@ -26,6 +26,7 @@
 #ifndef VDB_OVERLAY_FORMAT_H
 #define VDB_OVERLAY_FORMAT_H
 
+#include "base/vdb_rowset.h"
 #include "map/map_format.h"
 
 #define VDB_OVERLAY_MAGIC		0x564F564C	/* "VOVL" */
@@ -91,7 +92,7 @@ typedef struct VdbOverlayUnit
 	uint16		capacity;			/* stubs it has room for; 0: the unit is free.  This word is published. */
 	uint16		pad2;
 	uint32		incarnation;		/* server run that took the unit */
-	uint64		gone[4];			/* bit set: the row is gone for ever */
+	VdbRowSet	gone;				/* bit set: the row is gone for ever */
 	uint64		pad3;
 } VdbOverlayUnit;
 

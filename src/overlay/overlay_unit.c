@@ -165,7 +165,7 @@ view_row(VdbOverlayView *view, const VdbStub *stub, VdbLogicalBlock lb, uint8 in
 {
 	int16	   *at = &view->stub_at[index];
 
-	if ((view->gone[index / 64] >> (index % 64)) & 1)
+	if (vdb_rowset_has(view->gone, index))
 		return;
 	if (*at < 0)
 		*at = view->nstubs++;
@@ -177,7 +177,7 @@ void
 vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view)
 {
 	view->nstubs = 0;
-	memset(view->gone, 0, sizeof(view->gone));
+	vdb_rowset_fill(view->gone, false);
 	memset(view->stub_at, -1, sizeof(view->stub_at));
 	if (unit != NULL)
 	{
@@ -195,14 +195,13 @@ vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *vi
 					view_row(view, stub, lb, stub->index + pg_rightmost_one_pos64(rows));
 		}
 	}
-	view->any = view->nstubs > 0 ||
-		(view->gone[0] | view->gone[1] | view->gone[2] | view->gone[3]) != 0;
+	view->any = view->nstubs > 0 || !vdb_rowset_is_empty(view->gone);
 }
 
 /* An image of no stubs yet.  It gets its class when it is written. */
 void
 vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
-			   const uint64 gone[4])
+			   const VdbRowSet gone)
 {
 	memset(image, 0, sizeof(*image));
 	image->header.lb = lb;

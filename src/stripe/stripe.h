@@ -11,6 +11,7 @@
 #include "access/htup.h"
 #include "utils/rel.h"
 
+#include "base/vdb_rowset.h"
 #include "map/map_format.h"
 
 #define VDB_STRIPE_ROWS		65536
@@ -68,7 +69,8 @@ extern int	vdb_stripe_nchunks(const VdbStripe *stripe);
 extern int	vdb_stripe_ncolumns(const VdbStripe *stripe);
 
 /* Rows of one LB: position of its first row, presence bitmap; false: the stripe does not cover it. */
-extern bool vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64 present[4]);
+extern bool vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
+						  VdbRowSet present);
 
 /* Position of a row in the stripe, or -1. */
 extern int	vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row);

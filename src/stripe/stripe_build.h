@@ -73,7 +73,7 @@ struct VdbStripeWriter
 	Size		chunk_bytes;
 	uint64		row_bytes;
 	bool		covered[VDB_RANGE_LBS];
-	uint64		present[VDB_RANGE_LBS][4];
+	VdbRowSet	present[VDB_RANGE_LBS];
 	TransactionId min_xmin;
 	TransactionId max_xmin;
 	VdbBuffer	runs;				/* VdbXminRun */

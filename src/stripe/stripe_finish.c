@@ -33,13 +33,12 @@ put_lbs(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 
 		if (!writer->covered[i])
 			continue;
-		for (int w = 0; w < 4; w++)
-			lb.nrows += (uint16) __builtin_popcountll(writer->present[i][w]);
+		lb.nrows = (uint16) vdb_rowset_count(writer->present[i]);
 		if (lb.nrows == VDB_LB_ROWS)
 			lb.flags = VDB_STRIPE_LB_DENSE;
 		else if (lb.nrows > 0)
 		{
-			vdb_buffer_append(writer, &bitmaps, writer->present[i], 4 * sizeof(uint64));
+			vdb_buffer_append(writer, &bitmaps, writer->present[i], sizeof(VdbRowSet));
 			header->nbitmaps++;
 		}
 		vdb_buffer_append(writer, index, &lb, sizeof(lb));

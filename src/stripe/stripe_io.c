@@ -16,7 +16,6 @@
 
 #include "access/transam.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
@@ -62,7 +61,7 @@ vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 	layout->lbs = at;
 	at += (uint64) header->nlbs * sizeof(VdbStripeLb);
 	layout->bitmaps = at;
-	at += (uint64) header->nbitmaps * 4 * sizeof(uint64);
+	at += (uint64) header->nbitmaps * sizeof(VdbRowSet);
 	layout->xmins = at;
 	at += (uint64) header->nxmins * sizeof(VdbStripeXmins);
 	layout->xmin_vectors = at;
@@ -145,14 +144,13 @@ check_lbs(const VdbStripeIndex *index)
 							lb->lb_index, pos, lb->first_pos, lb->nrows);
 		if (lb->nrows > 0 && lb->nrows < VDB_LB_ROWS)
 		{
-			uint32		bits = 0;
+			int			bits;
 
 			if (bitmap >= index->header->nbitmaps)
 				return "Presence bitmaps are missing.";
-			for (int w = 0; w < 4; w++)
-				bits += (uint32) pg_popcount64(index->bitmaps[bitmap][w]);
+			bits = vdb_rowset_count(index->bitmaps[bitmap]);
 			if (bits != lb->nrows)
-				return psprintf("Logical block %u: expected %u rows, found %u in its bitmap.",
+				return psprintf("Logical block %u: expected %u rows, found %d in its bitmap.",
 								lb->lb_index, lb->nrows, bits);
 			bitmap++;
 		}
@@ -321,7 +319,7 @@ index_set_tables(VdbStripeIndex *index)
 	index->header = (const VdbStripeHeader *) index->bytes;
 	vdb_stripe_layout(index->header, &layout);
 	index->lbs = (const VdbStripeLb *) (index->bytes + layout.lbs);
-	index->bitmaps = (const uint64 (*)[4]) (index->bytes + layout.bitmaps);
+	index->bitmaps = (const VdbRowSet *) (index->bytes + layout.bitmaps);
 	index->xmins = (const VdbStripeXmins *) (index->bytes + layout.xmins);
 	index->xmin_vectors = (const uint8 *) (index->bytes + layout.xmin_vectors);
 	index->chunks = (const VdbStripeChunk *) (index->bytes + layout.chunks);

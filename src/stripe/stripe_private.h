@@ -46,7 +46,7 @@ typedef struct VdbStripeIndex
 	uint32	   *chunk_vectors;		/* another: first vector of each chunk, and the end */
 	const VdbStripeHeader *header;
 	const VdbStripeLb *lbs;
-	const uint64 (*bitmaps)[4];
+	const VdbRowSet *bitmaps;
 	const VdbStripeXmins *xmins;
 	const uint8 *xmin_vectors;
 	const VdbStripeChunk *chunks;

@@ -14,7 +14,6 @@
 
 #include "access/htup_details.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
@@ -53,7 +52,8 @@ vdb_stripe_ncolumns(const VdbStripe *stripe)
 }
 
 bool
-vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64 present[4])
+vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
+			  VdbRowSet present)
 {
 	const VdbStripeLb *lb;
 
@@ -62,9 +62,9 @@ vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos, uint64
 	lb = &stripe->index.lbs[stripe->lb_entry[lb_index]];
 	*first_pos = lb->first_pos;
 	if (stripe->lb_bitmap[lb_index] >= 0)
-		memcpy(present, stripe->index.bitmaps[stripe->lb_bitmap[lb_index]], 4 * sizeof(uint64));
+		memcpy(present, stripe->index.bitmaps[stripe->lb_bitmap[lb_index]], sizeof(VdbRowSet));
 	else
-		memset(present, lb->nrows > 0 ? 0xFF : 0, 4 * sizeof(uint64));
+		vdb_rowset_fill(present, lb->nrows > 0);
 	return true;
 }
 
@@ -75,8 +75,7 @@ vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
 	uint8		lb_index = vdb_lb_index(lb_number);
 	uint8		in_lb = vdb_row_index(row);
 	const VdbStripeLb *lb;
-	const uint64 *bits;
-	int			before = 0;
+	const uint64 *present;
 
 	if (vdb_lb_range(lb_number) != stripe->index.header->range ||
 		stripe->lb_entry[lb_index] < 0)
@@ -87,13 +86,10 @@ vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
 	if (lb->nrows == 0)
 		return -1;
 
-	bits = stripe->index.bitmaps[stripe->lb_bitmap[lb_index]];
-	if (((bits[in_lb >> 6] >> (in_lb & 63)) & 1) == 0)
+	present = stripe->index.bitmaps[stripe->lb_bitmap[lb_index]];
+	if (!vdb_rowset_has(present, in_lb))
 		return -1;
-	for (int word = 0; word < in_lb >> 6; word++)
-		before += pg_popcount64(bits[word]);
-	before += pg_popcount64(bits[in_lb >> 6] & ((UINT64CONST(1) << (in_lb & 63)) - 1));
-	return (int) lb->first_pos + before;
+	return (int) lb->first_pos + vdb_rowset_rank(present, in_lb);
 }
 
 int

@@ -447,7 +447,7 @@ vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId x
 
 	writer_add_xmin(writer, xmin, cmin);
 	vdb_stripe_writer_cover(writer, lb_index);
-	writer->present[lb_index][in_lb >> 6] |= UINT64CONST(1) << (in_lb & 63);
+	vdb_rowset_add(writer->present[lb_index], in_lb);
 	writer->last_row = (int64) row;
 	writer->nrows++;
 	writer->chunk_rows++;
