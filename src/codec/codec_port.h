@@ -13,7 +13,8 @@
 #include "postgres.h"
 
 #include "port/pg_bitutils.h"
-#include "port/pg_crc32c.h"
+
+#include "base/vdb_crc.h"
 
 #define vdb_popcount64(word)	((uint32) pg_popcount64(word))
 
@@ -69,16 +70,16 @@ vdb_crc32c_more(uint32_t crc, const void *bytes, size_t len)
 	return crc;
 }
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#define WORDS_BIGENDIAN 1
-#endif
-
-#endif							/* VDB_CODEC_STANDALONE */
-
 static inline uint32
 vdb_crc32c(const void *bytes, size_t len)
 {
 	return vdb_crc32c_more(0xFFFFFFFF, bytes, len) ^ 0xFFFFFFFF;
 }
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#define WORDS_BIGENDIAN 1
+#endif
+
+#endif							/* VDB_CODEC_STANDALONE */
 
 #endif							/* VDB_CODEC_PORT_H */

@@ -101,6 +101,28 @@ typedef struct VdbTableDelta
 /* Adds the delta to the change (which may touch one block more).  Caller holds the table's map lock exclusive until the change has ended. */
 extern void vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTableDelta *delta);
 
+/* ---- the lock of a logical block ---- */
+
+/* Take it. */
+static inline void
+vdb_lock_block(const VdbTableRef *ref, VdbLogicalBlock lb, LWLockMode mode)
+{
+	LWLockAcquire(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), mode);
+}
+
+/* Release it. */
+static inline void
+vdb_unlock_block(const VdbTableRef *ref, VdbLogicalBlock lb)
+{
+	LWLockRelease(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)));
+}
+
+/* Does this process hold it, in any mode; or exclusive?  For assertions. */
+#define VDB_BLOCK_LOCKED(ref, lb) \
+	LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no((ref)->slot, lb)))
+#define VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb) \
+	LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no((ref)->slot, lb)), LW_EXCLUSIVE)
+
 /* ---- look-up (map_lookup.c).  Caller holds the LB's row lock, either mode. ---- */
 
 typedef struct VdbExtent

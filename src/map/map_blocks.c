@@ -72,10 +72,9 @@ walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
 	for (uint32 i = 0; i < VDB_RANGE_LBS; i++)
 	{
 		VdbLogicalBlock lb = range * VDB_RANGE_LBS + i;
-		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 		VdbExtent	extent;
 
-		LWLockAcquire(lock, LW_SHARED);
+		vdb_lock_block(ref, lb, LW_SHARED);
 		vdb_map_lookup(ref, lb, &extent);
 		if (extent.kind == VDB_EXTENT_SEGMENT && is_new(walk, extent.ref))
 		{
@@ -84,7 +83,7 @@ walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
 		}
 		else if (extent.kind == VDB_EXTENT_STRIPE && is_new(walk, extent.ref))
 			walk_meta(walk, extent.ref);
-		LWLockRelease(lock);
+		vdb_unlock_block(ref, lb);
 	}
 }
 

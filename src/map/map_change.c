@@ -385,8 +385,7 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 	{
 		VdbMapEntry *entry = &entries[lb_indexes[i]];
 
-		Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, range * VDB_RANGE_LBS + lb_indexes[i])),
-									LW_EXCLUSIVE));
+		Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, range * VDB_RANGE_LBS + lb_indexes[i]));
 		memset(entry, 0, sizeof(*entry));
 		entry->kind = kind;
 		entry->ref = meta_block;

@@ -19,9 +19,9 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "port/pg_crc32c.h"
 #include "utils/rel.h"
 
+#include "base/vdb_crc.h"
 #include "map/map_internal.h"
 
 /* Flags that change after the meta was stored. */
@@ -38,28 +38,20 @@ head_crc(const VdbStripeMeta *meta)
 {
 	char		head[HEAD_BYTES];
 	uint16		flags = meta->flags & ~CHANGING_FLAGS;
-	pg_crc32c	crc;
 
 	memcpy(head, meta, HEAD_BYTES);
 	memcpy(head + offsetof(VdbStripeMeta, flags), &flags, sizeof(flags));
 	memset(head + offsetof(VdbStripeMeta, ncontinuations), 0, 10);
 	memset(head + offsetof(VdbStripeMeta, pending_next), 0, 8);
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, head, HEAD_BYTES);
-	FIN_CRC32C(crc);
-	return crc;
+	return vdb_crc32c(head, HEAD_BYTES);
 }
 
 static uint32
 xmins_crc(const VdbStripeMeta *meta)
 {
 	uint32		words[3] = {meta->stripe_id, meta->min_xmin, meta->max_xmin};
-	pg_crc32c	crc;
 
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, words, sizeof(words));
-	FIN_CRC32C(crc);
-	return crc;
+	return vdb_crc32c(words, sizeof(words));
 }
 
 /* See map_internal.h. */

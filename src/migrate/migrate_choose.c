@@ -150,20 +150,19 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 static void
 look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *facts)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(mover->ref.slot, lb));
 	VdbMetaDamage damage;
 	bool		damaged = false;
 
 	memset(facts, 0, sizeof(BlockFacts));
 	facts->settled = true;
 	facts->stripe = -1;
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&mover->ref, lb, LW_SHARED);
 	vdb_map_lookup(&mover->ref, lb, &facts->extent);
 	if (facts->extent.kind == VDB_EXTENT_SEGMENT)
 		look_at_segment(mover, lb, facts);
 	else if (facts->extent.kind == VDB_EXTENT_STRIPE && survey != NULL)
 		facts->stripe = note_stripe(mover, survey, &facts->extent, &damaged, &damage);
-	LWLockRelease(lock);
+	vdb_unlock_block(&mover->ref, lb);
 	if (damaged)
 		vdb_map_report_damage(mover->rel, ERROR, &damage);
 }

@@ -45,13 +45,12 @@ static bool
 is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance, int i, bool *settles)
 {
 	VdbLogicalBlock lb = range * VDB_RANGE_LBS + glance->stripe_lbs[i];
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 	VdbExtent	extent;
 	TransactionId min_xmin = InvalidTransactionId;
 	TransactionId max_xmin = InvalidTransactionId;
 	bool		unsettled = false;
 
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 	{
@@ -61,7 +60,7 @@ is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance,
 		min_xmin = meta->min_xmin;
 		max_xmin = meta->max_xmin;
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, lb);
 	*settles = unsettled &&
 		!(TransactionIdIsNormal(min_xmin) && TransactionIdIsInProgress(min_xmin)) &&
 		!(TransactionIdIsNormal(max_xmin) && TransactionIdIsInProgress(max_xmin));

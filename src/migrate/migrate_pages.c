@@ -70,10 +70,9 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 static void
 mark_block(PageMarks *marks, VdbLogicalBlock lb)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(marks->ref->slot, lb));
 	VdbExtent	extent;
 
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(marks->ref, lb, LW_SHARED);
 	vdb_map_lookup(marks->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		mark_segment(marks, &extent, lb);
@@ -84,7 +83,7 @@ mark_block(PageMarks *marks, VdbLogicalBlock lb)
 		mark_run(marks, meta->first_page, meta->npages);
 		marks->last_meta = extent.ref;
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(marks->ref, lb);
 }
 
 static void

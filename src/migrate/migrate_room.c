@@ -226,13 +226,12 @@ count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 
 	for (VdbLogicalBlock lb = 0; (lb = vdb_map_next_lb(ref, lb)) < vdb_map_limit(ref); lb++)
 	{
-		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 		VdbExtent	extent;
 
 		CHECK_FOR_INTERRUPTS();
-		LWLockAcquire(lock, LW_SHARED);
+		vdb_lock_block(ref, lb, LW_SHARED);
 		vdb_map_lookup(ref, lb, &extent);
-		LWLockRelease(lock);
+		vdb_unlock_block(ref, lb);
 		if (extent.kind != VDB_EXTENT_SEGMENT || extent.ref == last)
 			continue;
 		last = extent.ref;

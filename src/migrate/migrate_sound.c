@@ -62,17 +62,16 @@ check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRo
 static bool
 block_sound(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(mover->ref.slot, lb));
 	VdbExtent	extent;
 	bool		sound = true;
 
 	CHECK_FOR_INTERRUPTS();
 	wide->n = 0;
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&mover->ref, lb, LW_SHARED);
 	vdb_map_lookup(&mover->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		sound = check_block(mover, &extent, lb, wide, damage);
-	LWLockRelease(lock);
+	vdb_unlock_block(&mover->ref, lb);
 	for (int i = 0; i < wide->n; i++)
 	{
 		sound = sound && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i], damage);

@@ -288,7 +288,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	bool		taken;
 
 	Assert(lb == extent->lb && extent->node != VDB_BLOCK_NONE);
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
 	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_STUBS - VDB_LB_ROWS);
 	if (unit != NULL && vdb_unit_used(unit) + more <= unit->capacity)
@@ -343,7 +343,7 @@ vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 	int			needed;
 	int			bytes;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	if (unit == NULL)
 		return;
 	bytes = vdb_unit_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
@@ -360,7 +360,7 @@ vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet ro
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	return unit == NULL || rebuild_unit(ref, extent, unit, rows);
 }
 
@@ -407,7 +407,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 	int			at = vdb_unit_place_for(unit, stub->index, &packed, &joins);
 	uint16		offset;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
 	Assert(!vdb_rowset_has(unit->gone, stub->index));
 	if (at < 0)
@@ -448,7 +448,7 @@ vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *
 	const VdbOverlayUnit *unit = need_unit(ref, extent);
 	VdbRowSet	sum;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, extent->lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
 	memcpy(sum, unit->gone, sizeof(sum));
 	vdb_rowset_unite(sum, gone);

@@ -87,10 +87,9 @@ is_still_lost(const VdbTableRef *ref, const LostUnit *lost)
 static void
 free_unreferred(const VdbTableRef *ref, const LostUnit *lost, bool old_only)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lost->lb));
 	bool		freed = false;
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
+	vdb_lock_block(ref, lost->lb, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	if (old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->place))
 	{
@@ -100,7 +99,7 @@ free_unreferred(const VdbTableRef *ref, const LostUnit *lost, bool old_only)
 		vdb_scm_change_end(change);
 		freed = true;
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, lost->lb);
 	if (freed)
 		vdb_overlay_settle(ref, lost->place.block);
 }

@@ -25,21 +25,16 @@
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 
+#include "base/vdb_crc.h"
 #include "pages/pages_format.h"
 
-static pg_crc32c
+static uint32
 metapage_crc(const VdbMetapage *meta)
 {
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, meta, offsetof(VdbMetapage, crc));
-	FIN_CRC32C(crc);
-	return crc;
+	return vdb_crc32c(meta, offsetof(VdbMetapage, crc));
 }
 
 /* Fill a zeroed or old page as a metapage. */

@@ -58,8 +58,7 @@ stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 {
 	Assert(version->place == VDB_PLACE_SCM);
 	Assert(version->offset % sizeof(uint64) == 0);
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, vdb_row_lb(version->row))),
-								LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, vdb_row_lb(version->row)));
 	return (const VdbRowPrefix *)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
 }
@@ -146,7 +145,7 @@ vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *ext
 	uint16		reaped = VDB_SLOT_REAPED;
 
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), LW_EXCLUSIVE));
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
 	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, lb)));
 
 	vdb_scm_change_publish(change, extent->ref,

@@ -23,9 +23,9 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
+#include "base/vdb_crc.h"
 #include "pages/pages.h"
 #include "rows/rows_private.h"
 
@@ -339,7 +339,7 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 	uint8		hoff = ((const HeapTupleHeaderData *) image)->t_hoff;
 	VdbWideRef	wide;
 	HeapTuple	tuple;
-	pg_crc32c	crc;
+	uint32		crc;
 
 	Assert(len == hoff + sizeof(VdbWideRef));
 	memcpy(&wide, image + hoff, sizeof(wide));
@@ -360,10 +360,8 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 	memcpy(tuple->t_data, image, hoff);
 	vdb_pages_read(rel, wide.first_page, 0, wide.data_bytes, (char *) tuple->t_data + hoff);
 
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, (char *) tuple->t_data + hoff, wide.data_bytes);
-	FIN_CRC32C(crc);
-	if (!EQ_CRC32C(crc, wide.crc))
+	crc = vdb_crc32c((char *) tuple->t_data + hoff, wide.data_bytes);
+	if (crc != wide.crc)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("wide row of relation \"%s\" fails its checksum",

@@ -35,8 +35,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "port/pg_crc32c.h"
 
+#include "base/vdb_crc.h"
 #include "base/vdb_guc.h"
 #include "base/vdb_stop_point.h"
 #include "pages/pages.h"
@@ -334,13 +334,9 @@ write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wi
 	const char *data = (const char *) tuple->t_data + tuple->t_data->t_hoff;
 	VdbFreeRun	run;
 	XLogRecPtr	lsn;
-	pg_crc32c	crc;
 
 	wide->data_bytes = tuple->t_len - tuple->t_data->t_hoff;
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, data, wide->data_bytes);
-	FIN_CRC32C(crc);
-	wide->crc = crc;
+	wide->crc = vdb_crc32c(data, wide->data_bytes);
 	if (vdb_map_take_free_pages(ref, (uint32) vdb_pages_needed(wide->data_bytes), true,
 								vdb_pages_removable, rel, &run))
 		wide->first_page = vdb_pages_write_at(rel, run.first, data, wide->data_bytes,

@@ -49,9 +49,9 @@
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
-#include "port/pg_crc32c.h"
 #include "storage/fd.h"
 
+#include "base/vdb_crc.h"
 #include "scm/scm_internal.h"
 
 typedef enum EndsFault
@@ -82,13 +82,8 @@ static VdbEnds *shared_ends = NULL;
 static uint32
 copy_crc(const VdbEndsCopy *copy)
 {
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, (const char *) copy + VDB_ENDS_CRC_FROM,
-				sizeof(VdbEndsCopy) - VDB_ENDS_CRC_FROM);
-	FIN_CRC32C(crc);
-	return crc;
+	return vdb_crc32c((const char *) copy + VDB_ENDS_CRC_FROM,
+					  sizeof(VdbEndsCopy) - VDB_ENDS_CRC_FROM);
 }
 
 static bool

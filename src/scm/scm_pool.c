@@ -35,7 +35,6 @@
 #include "commands/extension.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -47,6 +46,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "base/vdb_crc.h"
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
@@ -120,12 +120,7 @@ forget_current(void)
 static uint32
 header_crc(const VdbPoolHeader *header)
 {
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, header, offsetof(VdbPoolHeader, crc));
-	FIN_CRC32C(crc);
-	return crc;
+	return vdb_crc32c(header, offsetof(VdbPoolHeader, crc));
 }
 
 static void

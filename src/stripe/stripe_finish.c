@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "base/vdb_crc.h"
 #include "pages/pages.h"
 #include "stripe/stripe_build.h"
 
@@ -188,7 +189,7 @@ writer_build_index(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *h
 
 	header->index_bytes = (uint32) index->used;
 	header->zones_bytes = (uint32) writer->zones.used;
-	header->zones_crc = vdb_stripe_crc(writer->zones.data, writer->zones.used);
+	header->zones_crc = vdb_crc32c(writer->zones.data, writer->zones.used);
 	data_start = index->used + writer->zones.used;
 	header->total_bytes = data_start;
 	for (int col = 0; col < writer->ncolumns; col++)

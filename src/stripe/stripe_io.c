@@ -16,24 +16,13 @@
 
 #include "access/transam.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
+#include "base/vdb_crc.h"
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
 VdbOpenVector vdb_stripe_scratch;	/* stored bytes on their way; no reader */
-
-uint32
-vdb_stripe_crc(const void *bytes, size_t len)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, bytes, len);
-	FIN_CRC32C(crc);
-	return crc;
-}
 
 /* CRC-32C of an index, as if its own field were zero. */
 uint32
@@ -439,7 +428,7 @@ vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 	uint32		crc;
 
 	vdb_pages_read(rel, index->first_page, header->index_bytes, header->zones_bytes, (char *) zones);
-	crc = vdb_stripe_crc(zones, header->zones_bytes);
+	crc = vdb_crc32c(zones, header->zones_bytes);
 	if (crc != header->zones_crc)
 		vdb_stripe_damaged(rel, header->stripe_id, index->first_page,
 						   psprintf("Expected checksum %08X of its zone maps, found %08X.",
@@ -586,7 +575,7 @@ void
 vdb_vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
 				 const VdbStripeVector *vector)
 {
-	uint32		crc = vdb_stripe_crc(vdb_stripe_scratch.bytes, vector->bytes);
+	uint32		crc = vdb_crc32c(vdb_stripe_scratch.bytes, vector->bytes);
 
 	if (crc != vector->crc)
 		vdb_vector_damaged(index, rel, attno, chunk, vec,

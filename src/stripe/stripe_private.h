@@ -35,7 +35,6 @@ typedef struct VdbStripeLayout
 } VdbStripeLayout;
 
 extern void vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout);
-extern uint32 vdb_stripe_crc(const void *bytes, size_t len);
 extern uint32 vdb_stripe_index_crc(const char *bytes, size_t len);
 
 /* An index in memory: checked, its tables pointing into 'bytes'. */

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/vdb_crc.h"
 #include "base/vdb_guc.h"
 #include "pages/pages.h"
 #include "stripe/stripe_build.h"
@@ -174,7 +175,7 @@ vdb_writer_encode(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *
 	Assert(out.size_bytes <= PG_UINT32_MAX);
 
 	vector->bytes = (uint32) out.size_bytes;
-	vector->crc = vdb_stripe_crc(out.bytes, out.size_bytes);
+	vector->crc = vdb_crc32c(out.bytes, out.size_bytes);
 	Assert(to->used % 8 == 0);
 	vdb_buffer_append(writer, to, out.bytes, out.size_bytes);
 	vdb_buffer_pad(writer, to);
