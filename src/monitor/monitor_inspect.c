@@ -153,8 +153,7 @@ static void
 show_stripe_chunks(Inspection *inspection, const VdbSeenStripe *seen)
 {
 	TupleDesc	desc = RelationGetDescr(inspection->rel);
-	VdbStripe  *stripe = vdb_stripe_open(inspection->rel, seen->meta->first_page,
-										 seen->meta->stripe_id, seen->meta->range);
+	VdbStripe  *stripe = vdb_stripe_open(inspection->rel, vdb_stripe_address(seen->meta));
 	int			ncolumns = Min(vdb_stripe_ncolumns(stripe), seen->meta->ncolumns);
 	int			nchunks = Min(vdb_stripe_nchunks(stripe), seen->meta->nchunks);
 

@@ -302,7 +302,7 @@ static void
 check_stubs(Verify *verify, const VdbSeenStripe *seen)
 {
 	const VdbStripeMeta *meta = seen->meta;
-	VdbStripe  *stripe = vdb_stripe_open(verify->rel, meta->first_page, meta->stripe_id, meta->range);
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
 	uint32		first_pos;
 	uint64		present[4];
 
@@ -330,7 +330,7 @@ static int
 rows_left(Verify *verify, const VdbSeenStripe *seen)
 {
 	const VdbStripeMeta *meta = seen->meta;
-	VdbStripe  *stripe = vdb_stripe_open(verify->rel, meta->first_page, meta->stripe_id, meta->range);
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
 	uint32		first_pos;
 	uint64		present[4];
 	int			n = 0;
@@ -470,7 +470,7 @@ compare_meta(void *arg)
 	const VdbStripeMeta *meta = seen->meta;
 	VdbStripeBuilt built;
 
-	vdb_stripe_describe(verify->rel, meta->first_page, meta->stripe_id, meta->range, &built);
+	vdb_stripe_describe(verify->rel, vdb_stripe_address(meta), &built);
 	compare_figure(verify, "rows", meta->nrows, built.meta.nrows);
 	compare_figure(verify, "chunks", meta->nchunks, built.meta.nchunks);
 	compare_figure(verify, "columns", meta->ncolumns, built.meta.ncolumns);
@@ -562,7 +562,7 @@ check_zones(void *arg)
 
 	if (seen->zones == NULL)
 		return;
-	stripe = vdb_stripe_open(verify->rel, meta->first_page, meta->stripe_id, meta->range);
+	stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
 	if (vdb_stripe_nchunks(stripe) == meta->nchunks && vdb_stripe_ncolumns(stripe) == meta->ncolumns)
 		for (int chunk = 0; chunk < meta->nchunks; chunk++)
 			for (int attno = 1; attno <= ncolumns; attno++)
@@ -611,8 +611,7 @@ verify_stripe(Verify *verify, const VdbSeenStripe *seen)
 	verify->stripe_rows += meta->nrows;
 	note_pages(verify, meta);
 	snprintf(verify->place, PLACE_BYTES, "stripe %u at page %u", meta->stripe_id, meta->first_page);
-	vdb_stripe_verify(verify->rel, meta->first_page, meta->npages, meta->stripe_id, meta->range,
-					  stripe_damaged, &damage);
+	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
 	if (damage.any)
 		return;
 	if (vdb_verify_try(verify->findings, verify->place, compare_meta, verify))

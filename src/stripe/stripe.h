@@ -52,6 +52,23 @@ extern void vdb_stripe_writer_abort(VdbStripeWriter *writer);
 
 /* ---- reader (stripe_reader.c, stripe_cache.c) ---- */
 
+/* Where a stripe is in its table's main fork, and which one it must be. */
+typedef struct VdbStripeAddress
+{
+	BlockNumber first_page;
+	uint32		stripe_id;
+	uint32		range;
+} VdbStripeAddress;
+
+/* The address of the stripe that a meta describes. */
+static inline VdbStripeAddress
+vdb_stripe_address(const VdbStripeMeta *meta)
+{
+	VdbStripeAddress address = {meta->first_page, meta->stripe_id, meta->range};
+
+	return address;
+}
+
 /*
  * An open stripe: its decoded header and a bounded number of decoded vectors, in a per-backend cache (vdb.stripe_cache).
  * The pointer stays valid until vdb_stripe_release; entries in use are not evicted.  References are owned by CurrentResourceOwner-like
@@ -60,7 +77,7 @@ extern void vdb_stripe_writer_abort(VdbStripeWriter *writer);
 typedef struct VdbStripe VdbStripe;
 
 /* ERRCODE_DATA_CORRUPTED when the header on flash isn't the one expected, or is damaged. */
-extern VdbStripe *vdb_stripe_open(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range);
+extern VdbStripe *vdb_stripe_open(Relation rel, VdbStripeAddress address);
 extern VdbStripe *vdb_stripe_retain(VdbStripe *stripe);
 extern void vdb_stripe_release(VdbStripe *stripe);
 
@@ -135,14 +152,14 @@ extern void vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, i
  * What is on flash, as the writer returned it: to build a lost meta anew.  zones are palloc'd; lsn is invalid.
  * ERRCODE_DATA_CORRUPTED as vdb_stripe_open.
  */
-extern void vdb_stripe_describe(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range, VdbStripeBuilt *built);
+extern void vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *built);
 
 /*
  * Read and check every byte: calls back with a message that names stripe, chunk, column, expected and found, for each
  * damage.  Never raises for damage.  Uses subtransactions: not in parallel workers.
  */
 typedef void (*VdbDamageCallback) (void *arg, const char *message);
-extern void vdb_stripe_verify(Relation rel, BlockNumber first_page, uint32 npages, uint32 stripe_id, uint32 range,
+extern void vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npages,
 							  VdbDamageCallback callback, void *arg);
 
 /* The cache of single values that backends share: what it has, and what it did since the server's start. */

@@ -317,7 +317,9 @@ stripe_load(Relation rel, const VdbStripeKey *key, uint32 range)
 	VdbStripeHashEntry *entry;
 	bool		found;
 
-	vdb_index_read(rel, key->first_page, key->stripe_id, range, cache.context, &index);
+	VdbStripeAddress address = {key->first_page, key->stripe_id, range};
+
+	vdb_index_read(rel, address, cache.context, &index);
 
 	stripe = MemoryContextAllocZero(cache.context, sizeof(VdbStripe));
 	stripe->key = *key;
@@ -363,13 +365,13 @@ stripe_revalidate(VdbStripe *stripe, Relation rel)
 }
 
 VdbStripe *
-vdb_stripe_open(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range)
+vdb_stripe_open(Relation rel, VdbStripeAddress address)
 {
 	VdbStripeKey key = {
 		.rnode = rel->rd_locator,
 		.backend = rel->rd_backend,
-		.first_page = first_page,
-		.stripe_id = stripe_id
+		.first_page = address.first_page,
+		.stripe_id = address.stripe_id
 	};
 	VdbStripeHashEntry *entry;
 	VdbStripe  *stripe;
@@ -385,12 +387,12 @@ vdb_stripe_open(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 r
 		stripe = NULL;
 	}
 	if (stripe == NULL)
-		stripe = stripe_load(rel, &key, range);
+		stripe = stripe_load(rel, &key, address.range);
 
-	if (stripe->index.header->range != range)
-		vdb_stripe_damaged(rel, stripe_id, first_page,
+	if (stripe->index.header->range != address.range)
+		vdb_stripe_damaged(rel, address,
 						   psprintf("Expected range %u, found range %u.",
-									range, stripe->index.header->range));
+									address.range, stripe->index.header->range));
 	vdb_stripe_retain(stripe);
 	stripe->stamp = ++cache.clock;
 	cache_trim(NULL);
@@ -437,13 +439,13 @@ vector_touch(VdbCachedVector *vector)
 }
 
 const VdbVectorReader *
-vdb_cache_peek(VdbStripe *stripe, int attno, int chunk, int vec)
+vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at)
 {
 	VdbCachedVector *vector;
 
 	if (stripe->cached == NULL)
 		return NULL;
-	vector = stripe->cached[vdb_index_vector_no(&stripe->index, chunk, attno - 1, vec)];
+	vector = stripe->cached[vdb_index_vector_no(&stripe->index, at->chunk, at->attno - 1, at->vec)];
 	if (vector == NULL || vector->point.part.reader.tail_bytes > 0)
 		return NULL;
 	vector_touch(vector);
@@ -459,8 +461,7 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 
 	/* Left over from an error. */
 	vdb_point_free(&cache.loading);
-	vdb_point_load(&stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
-				   cache.context, &cache.loading);
+	vdb_point_load(&ask->at, cache.context, &cache.loading);
 
 	vector = MemoryContextAlloc(cache.context, sizeof(VdbCachedVector));
 	vector->stripe = stripe;
@@ -495,19 +496,18 @@ const VdbVectorPart *
 vdb_cache_vector(VdbVectorAsk *ask)
 {
 	VdbStripe  *stripe = ask->stripe;
-	uint32		number = vdb_index_vector_no(&stripe->index, ask->chunk, ask->attno - 1, ask->vec);
+	uint32		number = vdb_index_vector_no(&stripe->index, ask->at.chunk, ask->at.attno - 1, ask->at.vec);
 	uint32	   *asked;
 
 	Assert(stripe->refcount > 0);
 	make_arrays(stripe);
-	asked = &stripe->asked[ask->attno - 1];
+	asked = &stripe->asked[ask->at.attno - 1];
 	ask->frame_borrowed = ask->frame_missing = false;
 	ask->vector = stripe->cached[number];
 	if (ask->vector == NULL && !ask->own && *asked != number + 1)
 	{
 		*asked = number + 1;
-		if (vdb_point_borrow(&stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
-							 &ask->part, &ask->part_key))
+		if (vdb_point_borrow(&ask->at, &ask->part, &ask->part_key))
 			return &ask->part;
 	}
 	if (ask->vector != NULL)
@@ -543,8 +543,7 @@ static VdbCodecStatus
 borrow_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
 {
 	return_frame(ask);
-	*raw = vdb_point_borrow_frame(&ask->stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
-								  frame, &ask->frame_key);
+	*raw = vdb_point_borrow_frame(&ask->at, frame, &ask->frame_key);
 	ask->frame_borrowed = *raw != NULL;
 	ask->frame_missing = *raw == NULL;
 	return ask->frame_borrowed ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
@@ -565,8 +564,7 @@ vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw)
 	{
 		Size		before = vector_size(vector);
 
-		vdb_point_load_frame(&ask->stripe->index, ask->rel, ask->attno, ask->chunk, ask->vec,
-							 frame, cache.context, point);
+		vdb_point_load_frame(&ask->at, frame, cache.context, point);
 		cache.bytes += vector_size(vector) - before;
 		cache_trim(vector);
 	}

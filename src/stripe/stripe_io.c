@@ -69,28 +69,26 @@ vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 /* ---- errors ---- */
 
 void
-vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page, const char *detail)
+vdb_stripe_damaged(Relation rel, VdbStripeAddress address, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("stripe %u of table \"%s\" at page %u is damaged",
-					stripe_id, RelationGetRelationName(rel), first_page),
+					address.stripe_id, RelationGetRelationName(rel), address.first_page),
 			 errdetail_internal("%s", detail)));
 }
 
 void
-vdb_vector_damaged(const VdbStripeIndex *index, Relation rel, int attno,
-				   int chunk, int vec, const char *what)
+vdb_vector_damaged(const VdbVectorAddress *at, const char *what)
 {
-	const VdbStripePlace *place =
-	&index->places[(Size) chunk * index->header->ncolumns + attno - 1];
-	BlockNumber block = index->first_page + (BlockNumber) (place->offset / VDB_PAGE_PAYLOAD);
+	const VdbStripeAddress *stripe = &at->index->address;
+	const VdbStripePlace *place = vdb_index_place(at->index, at->chunk, at->attno - 1);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(at->rel), at->attno - 1);
+	BlockNumber block = stripe->first_page + (BlockNumber) (place->offset / VDB_PAGE_PAYLOAD);
 
-	vdb_stripe_damaged(rel, index->header->stripe_id, index->first_page,
+	vdb_stripe_damaged(at->rel, *stripe,
 					   psprintf("Vector %d of chunk %d, column \"%s\", in the data that begins at page %u: %s",
-								vec, chunk,
-								NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname),
-								block, what));
+								at->vec, at->chunk, NameStr(att->attname), block, what));
 }
 
 /* ---- checks of an index; each returns NULL or what is wrong ---- */
@@ -242,7 +240,7 @@ check_places(const VdbStripeIndex *index)
 
 		for (int col = 0; col < header->ncolumns; col++)
 		{
-			const VdbStripePlace *place = &index->places[(Size) chunk * header->ncolumns + col];
+			const VdbStripePlace *place = vdb_index_place(index, (int) chunk, col);
 			uint64		bytes = 0;
 
 			for (int vec = 0; vec < nvectors; vec++)
@@ -263,35 +261,36 @@ check_places(const VdbStripeIndex *index)
 
 /* Is this the stripe that the map speaks of, in a version we know? */
 static void
-header_check(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range,
-			 const VdbStripeHeader *header)
+header_check(Relation rel, VdbStripeAddress address, const VdbStripeHeader *header)
 {
 	const char *wrong;
 	uint64		identity;
 
 	if (header->magic != VDB_STRIPE_MAGIC)
-		vdb_stripe_damaged(rel, stripe_id, first_page,
+		vdb_stripe_damaged(rel, address,
 						   psprintf("Expected magic number %08X in its header, found %08X.",
 									VDB_STRIPE_MAGIC, header->magic));
 	if (header->version != VDB_STRIPE_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("stripe %u of table \"%s\" at page %u has format version %u, which this version of vdb_am cannot read",
-						stripe_id, RelationGetRelationName(rel), first_page, header->version),
+						address.stripe_id, RelationGetRelationName(rel), address.first_page,
+						header->version),
 				 errdetail("The version understood is %d.", VDB_STRIPE_VERSION),
 				 errhint("Install a newer version of vdb_am.")));
-	if (header->stripe_id != stripe_id || header->range != range)
-		vdb_stripe_damaged(rel, stripe_id, first_page,
+	if (header->stripe_id != address.stripe_id || header->range != address.range)
+		vdb_stripe_damaged(rel, address,
 						   psprintf("Expected stripe %u of range %u, found stripe %u of range %u.",
-									stripe_id, range, header->stripe_id, header->range));
+									address.stripe_id, address.range,
+									header->stripe_id, header->range));
 	identity = vdb_pages_identity(rel);
 	if (header->identity != identity)
-		vdb_stripe_damaged(rel, stripe_id, first_page,
+		vdb_stripe_damaged(rel, address,
 						   psprintf("Expected storage identity " UINT64_FORMAT ", found " UINT64_FORMAT ".",
 									identity, header->identity));
 	wrong = check_counts(header);
 	if (wrong != NULL)
-		vdb_stripe_damaged(rel, stripe_id, first_page, wrong);
+		vdb_stripe_damaged(rel, address, wrong);
 }
 
 void
@@ -345,16 +344,16 @@ index_check(VdbStripeIndex *index)
 }
 
 void
-vdb_index_read(Relation rel, BlockNumber first_page, uint32 stripe_id,
-			   uint32 range, MemoryContext context, VdbStripeIndex *index)
+vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
+			   VdbStripeIndex *index)
 {
 	VdbStripeHeader header;
-	VdbStripeIndex work = {.first_page = first_page};
+	VdbStripeIndex work = {.address = address};
 	MemoryContext private;
 	const char *wrong;
 
-	vdb_header_read(rel, first_page, &header);
-	header_check(rel, first_page, stripe_id, range, &header);
+	vdb_header_read(rel, address.first_page, &header);
+	header_check(rel, address, &header);
 
 	/*
 	 * Read and check in a context of our own, copy to 'context' at the end: an
@@ -363,18 +362,18 @@ vdb_index_read(Relation rel, BlockNumber first_page, uint32 stripe_id,
 	private = AllocSetContextCreate(CurrentMemoryContext, "VDB stripe index",
 									ALLOCSET_SMALL_SIZES);
 	work.bytes = MemoryContextAlloc(private, header.index_bytes);
-	vdb_pages_prefetch(rel, first_page, 0, header.index_bytes);
-	vdb_pages_read(rel, first_page, 0, header.index_bytes, work.bytes);
+	vdb_pages_prefetch(rel, address.first_page, 0, header.index_bytes);
+	vdb_pages_read(rel, address.first_page, 0, header.index_bytes, work.bytes);
 
 	/* The header was checked from another copy: the bytes must be the same. */
 	if (memcmp(work.bytes, &header, sizeof(header)) != 0)
-		vdb_stripe_damaged(rel, stripe_id, first_page, "Its header changed while being read.");
+		vdb_stripe_damaged(rel, address, "Its header changed while being read.");
 
 	work.chunk_vectors = MemoryContextAlloc(private, (header.nchunks + 1) * sizeof(uint32));
 	index_set_tables(&work);
 	wrong = index_check(&work);
 	if (wrong != NULL)
-		vdb_stripe_damaged(rel, stripe_id, first_page, wrong);
+		vdb_stripe_damaged(rel, address, wrong);
 
 	work.bytes = memcpy(MemoryContextAlloc(context, header.index_bytes),
 						work.bytes, header.index_bytes);
@@ -427,10 +426,10 @@ vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 	VdbZone    *zones = palloc(Max(header->zones_bytes, 1));
 	uint32		crc;
 
-	vdb_pages_read(rel, index->first_page, header->index_bytes, header->zones_bytes, (char *) zones);
+	vdb_pages_read(rel, index->address.first_page, header->index_bytes, header->zones_bytes, (char *) zones);
 	crc = vdb_crc32c(zones, header->zones_bytes);
 	if (crc != header->zones_crc)
-		vdb_stripe_damaged(rel, header->stripe_id, index->first_page,
+		vdb_stripe_damaged(rel, index->address,
 						   psprintf("Expected checksum %08X of its zone maps, found %08X.",
 									header->zones_crc, crc));
 	return zones;
@@ -555,39 +554,39 @@ vector_check(const VdbStripeColumn *column, uint32 rows, const VdbVectorReader *
 
 /* A vector in the index, and where its bytes are. */
 const VdbStripeVector *
-vdb_vector_find(const VdbStripeIndex *index, int attno, int chunk, int vec, uint64 *offset)
+vdb_vector_find(const VdbVectorAddress *at, uint64 *offset)
 {
-	int			col = attno - 1;
-	uint32		number = vdb_index_vector_no(index, chunk, col, 0);
+	const VdbStripeIndex *index = at->index;
+	int			col = at->attno - 1;
+	uint32		number = vdb_index_vector_no(index, at->chunk, col, 0);
 
 	Assert(col >= 0 && col < index->header->ncolumns);
-	Assert(chunk >= 0 && chunk < (int) index->header->nchunks);
-	Assert(vec >= 0 && vec < (int) vdb_chunk_nvectors(&index->chunks[chunk]));
+	Assert(at->chunk >= 0 && at->chunk < (int) index->header->nchunks);
+	Assert(at->vec >= 0 && at->vec < (int) vdb_chunk_nvectors(&index->chunks[at->chunk]));
 
-	*offset = index->places[(Size) chunk * index->header->ncolumns + col].offset;
-	for (int v = 0; v < vec; v++)
+	*offset = vdb_index_place(index, at->chunk, col)->offset;
+	for (int v = 0; v < at->vec; v++)
 		*offset += VDB_STRIPE_ALIGN(index->vectors[number + v].bytes);
-	return &index->vectors[number + vec];
+	return &index->vectors[number + at->vec];
 }
 
 /* The vector whose bytes are all in scratch: is it the one that was written? */
 void
-vdb_vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-				 const VdbStripeVector *vector)
+vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector)
 {
 	uint32		crc = vdb_crc32c(vdb_stripe_scratch.bytes, vector->bytes);
 
 	if (crc != vector->crc)
-		vdb_vector_damaged(index, rel, attno, chunk, vec,
+		vdb_vector_damaged(at,
 						   psprintf("expected checksum %08X, found %08X.", vector->crc, crc));
 }
 
 /* What came of opening a vector: go on, or raise. */
 void
-vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-					VdbCodecStatus status, const VdbVectorReader *reader)
+vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus status,
+						const VdbVectorReader *reader)
 {
-	uint32		rows = Min(index->chunks[chunk].nrows - vec * VDB_VECTOR_ROWS, VDB_VECTOR_ROWS);
+	uint32		rows = at->index->chunks[at->chunk].nrows - at->vec * VDB_VECTOR_ROWS;
 	const char *wrong;
 
 	if (status == VDB_CODEC_NO_MEMORY)
@@ -595,29 +594,28 @@ vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, in
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed while opening a vector of table \"%s\".",
-						   RelationGetRelationName(rel))));
+						   RelationGetRelationName(at->rel))));
 	if (status != VDB_CODEC_OK)
-		vdb_vector_damaged(index, rel, attno, chunk, vec,
+		vdb_vector_damaged(at,
 						   psprintf("%s.", vdb_codec_status_text(status)));
-	wrong = vector_check(&index->columns[attno - 1], rows, reader);
+	wrong = vector_check(&at->index->columns[at->attno - 1], Min(rows, VDB_VECTOR_ROWS), reader);
 	if (wrong != NULL)
-		vdb_vector_damaged(index, rel, attno, chunk, vec, wrong);
+		vdb_vector_damaged(at, wrong);
 }
 
 void
-vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
-				int chunk, int vec, MemoryContext context,
-				VdbOpenVector *out)
+vdb_vector_load(const VdbVectorAddress *at, MemoryContext context, VdbOpenVector *out)
 {
 	uint64		offset;
-	const VdbStripeVector *vector = vdb_vector_find(index, attno, chunk, vec, &offset);
+	const VdbStripeVector *vector = vdb_vector_find(at, &offset);
 	VdbCodecStatus status;
 
 	vdb_open_vector_reserve(&vdb_stripe_scratch, vector->bytes, TopMemoryContext);
-	vdb_pages_read(rel, index->first_page, offset, vector->bytes, vdb_stripe_scratch.bytes);
-	vdb_vector_check_crc(index, rel, attno, chunk, vec, vector);
+	vdb_pages_read(at->rel, at->index->address.first_page, offset, vector->bytes,
+				   vdb_stripe_scratch.bytes);
+	vdb_vector_check_crc(at, vector);
 
 	status = vdb_vector_open(vector->bytes, context, out);
-	vdb_vector_check_opened(index, rel, attno, chunk, vec, status, &out->reader);
+	vdb_vector_check_opened(at, status, &out->reader);
 	vdb_scratch_trim();
 }

@@ -20,19 +20,25 @@
 
 /* ---- from flash ---- */
 
+/* Read bytes of a stripe, by their offset in it. */
+static void
+point_read_bytes(const VdbVectorAddress *at, uint64 offset, uint32 bytes, char *to)
+{
+	vdb_pages_read(at->rel, at->index->address.first_page, offset, bytes, to);
+}
+
 /*
  * A piece of a vector is damaged: look at the whole, so that the report is the
  * same whoever meets the damage.
  */
 static void
-point_damaged(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-			  VdbCodecStatus status)
+point_damaged(const VdbVectorAddress *at, VdbCodecStatus status)
 {
 	VdbOpenVector whole = {0};
 
 	if (status != VDB_CODEC_NO_MEMORY)
-		vdb_vector_load(index, rel, attno, chunk, vec, CurrentMemoryContext, &whole);
-	vdb_vector_check_opened(index, rel, attno, chunk, vec, status, &whole.reader);
+		vdb_vector_load(at, CurrentMemoryContext, &whole);
+	vdb_vector_check_opened(at, status, &whole.reader);
 }
 
 /*
@@ -40,8 +46,7 @@ point_damaged(const VdbStripeIndex *index, Relation rel, int attno, int chunk, i
  * one that is not in frames.  At first what is left of its first page.
  */
 static VdbCodecStatus
-point_read_start(const VdbStripeIndex *index, Relation rel, uint64 offset, uint32 bytes,
-				 VdbPartSize *size)
+point_read_start(const VdbVectorAddress *at, uint64 offset, uint32 bytes, VdbPartSize *size)
 {
 	uint32		have = 0;
 	uint32		want = Min(bytes, (uint32) (VDB_PAGE_PAYLOAD - offset % VDB_PAGE_PAYLOAD));
@@ -57,7 +62,7 @@ point_read_start(const VdbStripeIndex *index, Relation rel, uint64 offset, uint3
 			vdb_open_vector_reserve(&vdb_stripe_scratch, bytes, TopMemoryContext);
 			have = 0;			/* what was there is lost */
 		}
-		vdb_pages_read(rel, index->first_page, offset + have, want - have, vdb_stripe_scratch.bytes + have);
+		point_read_bytes(at, offset + have, want - have, vdb_stripe_scratch.bytes + have);
 		have = want;
 		status = vdb_codec_part_measure((const uint8 *) vdb_stripe_scratch.bytes, have, size);
 		if (status != VDB_CODEC_OK)
@@ -97,47 +102,45 @@ point_open_whole(const VdbStripeVector *vector, MemoryContext context, VdbPointV
 
 /* Read, check and open. */
 static void
-point_read(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-		   MemoryContext context, VdbPointVector *out)
+point_read(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out)
 {
 	uint64		offset;
-	const VdbStripeVector *vector = vdb_vector_find(index, attno, chunk, vec, &offset);
+	const VdbStripeVector *vector = vdb_vector_find(at, &offset);
 	VdbPartSize size;
 	VdbCodecStatus status;
 
 	out->frames_size = 0;
-	status = point_read_start(index, rel, offset, vector->bytes, &size);
+	status = point_read_start(at, offset, vector->bytes, &size);
 	if (status != VDB_CODEC_OK)
-		point_damaged(index, rel, attno, chunk, vec, status);
+		point_damaged(at, status);
 	if (size.frames == 0)
 	{
 		/* measured by its own header: no more than all of it, perhaps less */
 		if (size.need_bytes < vector->bytes)
-			vdb_pages_read(rel, index->first_page, offset, vector->bytes, vdb_stripe_scratch.bytes);
-		vdb_vector_check_crc(index, rel, attno, chunk, vec, vector);
+			point_read_bytes(at, offset, vector->bytes, vdb_stripe_scratch.bytes);
+		vdb_vector_check_crc(at, vector);
 		point_open_whole(vector, context, out, &status);
-		vdb_vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
+		vdb_vector_check_opened(at, status, &out->part.reader);
 	}
 	else
 	{
 		status = point_open_part(&size, context, out);
 		if (status != VDB_CODEC_OK)
-			point_damaged(index, rel, attno, chunk, vec, status);
-		vdb_vector_check_opened(index, rel, attno, chunk, vec, status, &out->part.reader);
+			point_damaged(at, status);
+		vdb_vector_check_opened(at, status, &out->part.reader);
 	}
 	vdb_scratch_trim();
 }
 
 /* Read, check and decompress a frame to 'raw', of place->raw_bytes. */
 static VdbCodecStatus
-point_read_frame(const VdbStripeIndex *index, Relation rel, uint64 offset, uint32 vector_bytes,
-				 uint32 frame, const VdbFramePlace *place, const VdbPointVector *point, uint8 *raw)
+point_read_frame(const VdbVectorAddress *at, uint64 offset, uint32 vector_bytes, uint32 frame,
+				 const VdbFramePlace *place, const VdbPointVector *point, uint8 *raw)
 {
 	if (place->offset + place->stored_bytes > vector_bytes)
 		return VDB_CODEC_TRUNCATED;
 	vdb_open_vector_reserve(&vdb_stripe_scratch, place->stored_bytes, TopMemoryContext);
-	vdb_pages_read(rel, index->first_page, offset + place->offset, place->stored_bytes,
-				   vdb_stripe_scratch.bytes);
+	point_read_bytes(at, offset + place->offset, place->stored_bytes, vdb_stripe_scratch.bytes);
 	return vdb_codec_part_unpack(vdb_stripe_workspace(), &point->part, frame,
 								 (const uint8 *) vdb_stripe_scratch.bytes, raw);
 }
@@ -149,11 +152,13 @@ point_read_frame(const VdbStripeIndex *index, Relation rel, uint64 offset, uint3
  * The checksums are there because a file's number may come again.
  */
 static void
-point_key(const VdbStripeIndex *index, Relation rel, const VdbStripeVector *vector, uint32 frame,
+point_key(const VdbVectorAddress *at, const VdbStripeVector *vector, uint32 frame,
 		  VdbSharedKey *key)
 {
-	key->rnode = rel->rd_locator;
-	key->first_page = index->first_page;
+	const VdbStripeIndex *index = at->index;
+
+	key->rnode = at->rel->rd_locator;
+	key->first_page = index->address.first_page;
 	key->stripe_id = index->header->stripe_id;
 	key->index_crc = index->header->index_crc;
 	key->vector = (uint32) (vector - index->vectors);
@@ -197,15 +202,14 @@ is_shared(Relation rel)
 
 /* See stripe_private.h. */
 bool
-vdb_point_borrow(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-				 VdbVectorPart *part, VdbSharedKey *key)
+vdb_point_borrow(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key)
 {
 	uint64		offset;
 	const VdbPointVector *item;
 
-	if (!is_shared(rel))
+	if (!is_shared(at->rel))
 		return false;
-	point_key(index, rel, vdb_vector_find(index, attno, chunk, vec, &offset), 0, key);
+	point_key(at, vdb_vector_find(at, &offset), 0, key);
 	item = (const VdbPointVector *) vdb_shared_begin(key);
 	if (item == NULL)
 		return false;
@@ -216,38 +220,35 @@ vdb_point_borrow(const VdbStripeIndex *index, Relation rel, int attno, int chunk
 
 /* See stripe_private.h. */
 const uint8 *
-vdb_point_borrow_frame(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-					   uint32 frame, VdbSharedKey *key)
+vdb_point_borrow_frame(const VdbVectorAddress *at, uint32 frame, VdbSharedKey *key)
 {
 	uint64		offset;
 
-	point_key(index, rel, vdb_vector_find(index, attno, chunk, vec, &offset), frame, key);
+	point_key(at, vdb_vector_find(at, &offset), frame, key);
 	return (const uint8 *) vdb_shared_begin(key);
 }
 
 void
-vdb_point_load(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-			   MemoryContext context, VdbPointVector *out)
+vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out)
 {
 	uint64		offset;
-	const VdbStripeVector *vector = vdb_vector_find(index, attno, chunk, vec, &offset);
+	const VdbStripeVector *vector = vdb_vector_find(at, &offset);
 	VdbSharedKey key;
 
 	Assert(out->bytes == NULL && out->frames == NULL);
-	point_key(index, rel, vector, 0, &key);
-	if (is_shared(rel) && point_get(&key, context, out))
+	point_key(at, vector, 0, &key);
+	if (is_shared(at->rel) && point_get(&key, context, out))
 		return;
-	point_read(index, rel, attno, chunk, vec, context, out);
-	if (is_shared(rel))
+	point_read(at, context, out);
+	if (is_shared(at->rel))
 		vdb_shared_put(&key, out, sizeof(*out), out->bytes, out->size);
 }
 
 void
-vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-					 uint32 frame, MemoryContext context, VdbPointVector *out)
+vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context, VdbPointVector *out)
 {
 	uint64		offset;
-	const VdbStripeVector *vector = vdb_vector_find(index, attno, chunk, vec, &offset);
+	const VdbStripeVector *vector = vdb_vector_find(at, &offset);
 	VdbFramePlace place;
 	VdbCodecStatus status = vdb_codec_part_frame(&out->part, frame, &place);
 	VdbSharedKey key;
@@ -256,10 +257,10 @@ vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno, int c
 
 	Assert(out->frames != NULL && out->frames[frame] == NULL);
 	if (status != VDB_CODEC_OK)
-		point_damaged(index, rel, attno, chunk, vec, status);
+		point_damaged(at, status);
 	raw = MemoryContextAllocHuge(context, place.raw_bytes);
-	point_key(index, rel, vector, frame, &key);
-	if (is_shared(rel))
+	point_key(at, vector, frame, &key);
+	if (is_shared(at->rel))
 		item = vdb_shared_begin(&key);
 	if (item != NULL)
 	{
@@ -268,13 +269,13 @@ vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno, int c
 	}
 	else
 	{
-		status = point_read_frame(index, rel, offset, vector->bytes, frame, &place, out, raw);
+		status = point_read_frame(at, offset, vector->bytes, frame, &place, out, raw);
 		if (status != VDB_CODEC_OK)
 		{
 			pfree(raw);
-			point_damaged(index, rel, attno, chunk, vec, status);
+			point_damaged(at, status);
 		}
-		if (is_shared(rel))
+		if (is_shared(at->rel))
 			vdb_shared_put(&key, raw, place.raw_bytes, NULL, 0);
 		vdb_scratch_trim();
 	}

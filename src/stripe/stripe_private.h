@@ -40,7 +40,7 @@ extern uint32 vdb_stripe_index_crc(const char *bytes, size_t len);
 /* An index in memory: checked, its tables pointing into 'bytes'. */
 typedef struct VdbStripeIndex
 {
-	BlockNumber first_page;
+	VdbStripeAddress address;
 	char	   *bytes;				/* one allocation, index_bytes */
 	uint32	   *chunk_vectors;		/* another: first vector of each chunk, and the end */
 	const VdbStripeHeader *header;
@@ -68,12 +68,19 @@ vdb_index_vector_no(const VdbStripeIndex *index, int chunk, int col, int vec)
 		(uint32) col * vdb_chunk_nvectors(&index->chunks[chunk]) + (uint32) vec;
 }
 
+/* The place of the vectors of column 'col' (from 0) of a chunk. */
+static inline const VdbStripePlace *
+vdb_index_place(const VdbStripeIndex *index, int chunk, int col)
+{
+	return &index->places[(Size) chunk * index->header->ncolumns + col];
+}
+
 /*
  * Read and check an index into 'context'; its identity must be the metapage's.
  * ERRCODE_DATA_CORRUPTED, and then nothing is left behind in 'context'.
  */
-extern void vdb_index_read(Relation rel, BlockNumber first_page, uint32 stripe_id,
-						   uint32 range, MemoryContext context, VdbStripeIndex *index);
+extern void vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
+						   VdbStripeIndex *index);
 extern void vdb_index_free(VdbStripeIndex *index);
 
 /* The fields of a meta that a stripe's index tells; the others are zeroed. */
@@ -91,6 +98,16 @@ extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeade
 
 /* ---- one vector from flash (stripe_io.c) ---- */
 
+/* Which vector: column attno (from 1) of a chunk of a stripe of rel, and the number in the chunk. */
+typedef struct VdbVectorAddress
+{
+	const VdbStripeIndex *index;
+	Relation	rel;
+	int			attno;
+	int			chunk;
+	int			vec;
+} VdbVectorAddress;
+
 /* Opened bytes and their reader, which points into them. */
 typedef struct VdbOpenVector
 {
@@ -104,9 +121,7 @@ typedef struct VdbOpenVector
  * allocated in 'context'.  ERRCODE_DATA_CORRUPTED; 'out' then has no vector but
  * may still have its bytes.
  */
-extern void vdb_vector_load(const VdbStripeIndex *index, Relation rel, int attno,
-							int chunk, int vec, MemoryContext context,
-							VdbOpenVector *out);
+extern void vdb_vector_load(const VdbVectorAddress *at, MemoryContext context, VdbOpenVector *out);
 
 /*
  * Its steps (stripe_io.c).  Stored bytes pass through one buffer a backend, which
@@ -120,19 +135,17 @@ extern void vdb_scratch_trim(void);
 extern void vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context);
 
 /* A vector in the index, and where its bytes are. */
-extern const VdbStripeVector *vdb_vector_find(const VdbStripeIndex *index, int attno, int chunk,
-											  int vec, uint64 *offset);
+extern const VdbStripeVector *vdb_vector_find(const VdbVectorAddress *at, uint64 *offset);
 
 /* The vector whose bytes are all in scratch: is it the one that was written?  ERRCODE_DATA_CORRUPTED. */
-extern void vdb_vector_check_crc(const VdbStripeIndex *index, Relation rel, int attno, int chunk,
-								 int vec, const VdbStripeVector *vector);
+extern void vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector);
 
 /* Open the bytes in scratch to 'out'. */
 extern VdbCodecStatus vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out);
 
 /* What came of opening a vector: go on, or raise. */
-extern void vdb_vector_check_opened(const VdbStripeIndex *index, Relation rel, int attno, int chunk,
-									int vec, VdbCodecStatus status, const VdbVectorReader *reader);
+extern void vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus status,
+									const VdbVectorReader *reader);
 
 /* ---- what backends share (stripe_shared.c) ---- */
 
@@ -181,13 +194,10 @@ typedef struct VdbPointVector
  * Read and check of a vector what a single value needs first.  out->bytes must
  * be NULL.  ERRCODE_DATA_CORRUPTED; then nothing is left behind but out->bytes.
  */
-extern void vdb_point_load(const VdbStripeIndex *index, Relation rel, int attno,
-						   int chunk, int vec, MemoryContext context,
-						   VdbPointVector *out);
+extern void vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out);
 
 /* Read, check and decompress one more frame into out->frames.  ERRCODE_DATA_CORRUPTED. */
-extern void vdb_point_load_frame(const VdbStripeIndex *index, Relation rel, int attno,
-								 int chunk, int vec, uint32 frame, MemoryContext context,
+extern void vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context,
 								 VdbPointVector *out);
 extern void vdb_point_free(VdbPointVector *point);
 
@@ -195,17 +205,15 @@ extern void vdb_point_free(VdbPointVector *point);
  * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a lightweight lock is held until
  * vdb_shared_end(key); raise nothing meanwhile.  The part's pointers are into shared memory.
  */
-extern bool vdb_point_borrow(const VdbStripeIndex *index, Relation rel, int attno, int chunk, int vec,
-							 VdbVectorPart *part, VdbSharedKey *key);
-extern const uint8 *vdb_point_borrow_frame(const VdbStripeIndex *index, Relation rel, int attno,
-										   int chunk, int vec, uint32 frame, VdbSharedKey *key);
+extern bool vdb_point_borrow(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key);
+extern const uint8 *vdb_point_borrow_frame(const VdbVectorAddress *at, uint32 frame,
+										   VdbSharedKey *key);
 
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
-pg_noreturn extern void vdb_stripe_damaged(Relation rel, uint32 stripe_id, BlockNumber first_page,
+pg_noreturn extern void vdb_stripe_damaged(Relation rel, VdbStripeAddress address,
 										   const char *detail);
-pg_noreturn extern void vdb_vector_damaged(const VdbStripeIndex *index, Relation rel, int attno,
-										   int chunk, int vec, const char *what);
+pg_noreturn extern void vdb_vector_damaged(const VdbVectorAddress *at, const char *what);
 
 /* Datum of an integer that came from the codec. */
 static inline Datum
@@ -295,10 +303,7 @@ struct VdbStripe
 typedef struct VdbVectorAsk
 {
 	VdbStripe  *stripe;
-	Relation	rel;
-	int			attno;
-	int			chunk;
-	int			vec;
+	VdbVectorAddress at;			/* in 'stripe' */
 	bool		own;				/* nothing is to be borrowed */
 	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: what follows is borrowed */
 	VdbVectorPart part;
@@ -325,7 +330,7 @@ vdb_ask_borrowed(const VdbVectorAsk *ask)
 extern VdbCodecStatus vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw);
 
 /* The vector if it is cached and all of it is there, else NULL. */
-extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, int attno, int chunk, int vec);
+extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at);
 
 /* Memory that lives as long as the stripe's entry, zeroed, counted against the limit. */
 extern void *vdb_cache_alloc(VdbStripe *stripe, Size size);

@@ -264,18 +264,16 @@ stripe_column(const VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, 
 
 	column = &stripe->index.columns[attno - 1];
 	if (unlikely(column->typlen != att->attlen || column->byval != att->attbyval))
-		vdb_stripe_damaged(rel, stripe->key.stripe_id, stripe->key.first_page,
+		vdb_stripe_damaged(rel, stripe->index.address,
 						   psprintf("Column \"%s\": expected type length %d, found %d.",
 									NameStr(att->attname), att->attlen, column->typlen));
 	return column;
 }
 
 static void
-value_damaged(const VdbStripe *stripe, Relation rel, int attno, int chunk, int vec,
-			  VdbCodecStatus status)
+value_damaged(const VdbVectorAddress *at, VdbCodecStatus status)
 {
-	vdb_vector_damaged(&stripe->index, rel, attno, chunk, vec,
-					   psprintf("%s.", vdb_codec_status_text(status)));
+	vdb_vector_damaged(at, psprintf("%s.", vdb_codec_status_text(status)));
 }
 
 /* A C string must have its end inside of its image. */
@@ -351,12 +349,13 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 		return;
 
 	ask.stripe = stripe;
-	ask.rel = rel;
-	ask.attno = attno;
 	ask.own = false;
-	ask.chunk = vdb_index_chunk_of(&stripe->index, pos);
-	in_vector = pos - stripe->index.chunks[ask.chunk].first_pos;
-	ask.vec = (int) (in_vector / VDB_VECTOR_ROWS);
+	ask.at.index = &stripe->index;
+	ask.at.rel = rel;
+	ask.at.attno = attno;
+	ask.at.chunk = vdb_index_chunk_of(&stripe->index, pos);
+	in_vector = pos - stripe->index.chunks[ask.at.chunk].first_pos;
+	ask.at.vec = (int) (in_vector / VDB_VECTOR_ROWS);
 	in_vector %= VDB_VECTOR_ROWS;
 
 	status = find_value(&ask, column, in_vector, &found);
@@ -377,7 +376,7 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 			status = find_value(&ask, column, in_vector, &found);
 	}
 	if (unlikely(status != VDB_CODEC_OK))
-		value_damaged(stripe, rel, attno, ask.chunk, ask.vec, status);
+		value_damaged(&ask.at, status);
 
 	*isnull = found.isnull;
 	*value = (Datum) 0;
@@ -449,8 +448,9 @@ hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint3
 {
 	VdbHoldState *state = hold_state(hold);
 	int			chunk = vdb_index_chunk_of(&stripe->index, pos);
-	const VdbStripeChunk *place = &stripe->index.chunks[chunk];
-	int			vec = (int) ((pos - place->first_pos) / VDB_VECTOR_ROWS);
+	uint32		chunk_start = stripe->index.chunks[chunk].first_pos;
+	int			vec = (int) ((pos - chunk_start) / VDB_VECTOR_ROWS);
+	VdbVectorAddress at = {&stripe->index, rel, attno, chunk, vec};
 	const VdbVectorReader *reader = NULL;
 	VdbCodecStatus status;
 
@@ -458,10 +458,10 @@ hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint3
 
 	/* Integers are copied out while decoding, so a cached vector will do. */
 	if (column->kind == VDB_VEC_INT)
-		reader = vdb_cache_peek(stripe, attno, chunk, vec);
+		reader = vdb_cache_peek(stripe, &at);
 	if (reader == NULL)
 	{
-		vdb_vector_load(&stripe->index, rel, attno, chunk, vec, hold->context, &state->open);
+		vdb_vector_load(&at, hold->context, &state->open);
 		reader = &state->open.reader;
 		hold->buffer = state->open.bytes;
 		hold->size = state->open.size;
@@ -469,11 +469,11 @@ hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint3
 
 	status = hold_decode(state, column, reader);
 	if (status != VDB_CODEC_OK)
-		value_damaged(stripe, rel, attno, chunk, vec, status);
+		value_damaged(&at, status);
 
 	hold->attno = attno;
 	hold->stripe_id = stripe->key.stripe_id;
-	hold->first_pos = place->first_pos + (uint32) vec * VDB_VECTOR_ROWS;
+	hold->first_pos = chunk_start + (uint32) vec * VDB_VECTOR_ROWS;
 	hold->count = reader->info.count;
 	hold->serial = stripe->serial;
 }
@@ -584,8 +584,8 @@ vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk)
 
 	if (attno > stripe->index.header->ncolumns)
 		return;
-	place = &stripe->index.places[(Size) chunk * stripe->index.header->ncolumns + attno - 1];
-	vdb_pages_prefetch(rel, stripe->index.first_page, place->offset, place->bytes);
+	place = vdb_index_place(&stripe->index, chunk, attno - 1);
+	vdb_pages_prefetch(rel, stripe->index.address.first_page, place->offset, place->bytes);
 }
 
 /* Append a label to a comma-separated list, unless it is in it or doesn't fit. */
@@ -617,14 +617,15 @@ vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk, Vd
 	if (attno > index->header->ncolumns)
 		return;
 
-	info->bytes = index->places[(Size) chunk * index->header->ncolumns + attno - 1].bytes;
+	info->bytes = vdb_index_place(index, chunk, attno - 1)->bytes;
 	nvectors = (int) vdb_chunk_nvectors(&index->chunks[chunk]);
 	for (int vec = 0; vec < nvectors; vec++)
 	{
+		VdbVectorAddress at = {index, rel, attno, chunk, vec};
 		const VdbVectorReader *reader = &open.reader;
 
 		CHECK_FOR_INTERRUPTS();
-		vdb_vector_load(index, rel, attno, chunk, vec, CurrentMemoryContext, &open);
+		vdb_vector_load(&at, CurrentMemoryContext, &open);
 		info->nulls += reader->null_count;
 		add_label(info->encodings, sizeof(info->encodings),
 				  vdb_codec_label(reader->info.encoding,

@@ -23,10 +23,8 @@
 typedef struct VdbVerify
 {
 	Relation	rel;
-	BlockNumber first_page;
+	VdbStripeAddress address;
 	uint32		npages;
-	uint32		stripe_id;
-	uint32		range;
 	VdbDamageCallback callback;
 	void	   *arg;
 	MemoryContext context;			/* of the index */
@@ -40,14 +38,13 @@ typedef struct VdbVerify
 typedef void (*VdbVerifyStep) (VdbVerify *verify);
 
 void
-vdb_stripe_describe(Relation rel, BlockNumber first_page, uint32 stripe_id, uint32 range,
-					VdbStripeBuilt *built)
+vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *built)
 {
 	VdbStripeIndex index;
 
-	vdb_index_read(rel, first_page, stripe_id, range, CurrentMemoryContext, &index);
+	vdb_index_read(rel, address, CurrentMemoryContext, &index);
 	memset(built, 0, sizeof(*built));
-	built->meta.first_page = first_page;
+	built->meta.first_page = address.first_page;
 	vdb_stripe_fill_meta(index.header, index.chunks, &built->meta);
 	built->zones = vdb_index_read_zones(&index, rel);
 	vdb_index_free(&index);
@@ -60,11 +57,10 @@ verify_index(VdbVerify *verify)
 {
 	uint64		needed;
 
-	vdb_index_read(verify->rel, verify->first_page, verify->stripe_id, verify->range,
-				   verify->context, &verify->index);
+	vdb_index_read(verify->rel, verify->address, verify->context, &verify->index);
 	needed = vdb_pages_needed(verify->index.header->total_bytes);
 	if (verify->npages != needed)
-		vdb_stripe_damaged(verify->rel, verify->stripe_id, verify->first_page,
+		vdb_stripe_damaged(verify->rel, verify->address,
 						   psprintf("Expected " UINT64_FORMAT " pages, found %u in its meta.",
 									needed, verify->npages));
 }
@@ -104,26 +100,26 @@ static void
 verify_column(VdbVerify *verify)
 {
 	const VdbStripeIndex *index = &verify->index;
+	VdbVectorAddress at = {index, verify->rel, verify->attno, verify->chunk, 0};
 	int			nvectors = (int) vdb_chunk_nvectors(&index->chunks[verify->chunk]);
 	Size		zone_no = (Size) verify->chunk * index->header->ncolumns + verify->attno - 1;
 	uint32		nulls = 0;
 
-	for (int vec = 0; vec < nvectors; vec++)
+	for (at.vec = 0; at.vec < nvectors; at.vec++)
 	{
 		const VdbVectorReader *reader = &verify->open.reader;
 		VdbCodecStatus status;
 
 		CHECK_FOR_INTERRUPTS();
-		vdb_vector_load(index, verify->rel, verify->attno, verify->chunk, vec,
-						verify->context, &verify->open);
+		vdb_vector_load(&at, verify->context, &verify->open);
 		status = decode_all(reader);
 		if (status != VDB_CODEC_OK)
-			vdb_vector_damaged(index, verify->rel, verify->attno, verify->chunk, vec,
-							   psprintf("%s.", vdb_codec_status_text(status)));
+			vdb_vector_damaged(&at, psprintf("%s.", vdb_codec_status_text(status)));
 		nulls += reader->null_count;
 	}
+	at.vec = 0;
 	if (verify->zones != NULL && nulls != verify->zones[zone_no].null_count)
-		vdb_vector_damaged(index, verify->rel, verify->attno, verify->chunk, 0,
+		vdb_vector_damaged(&at,
 						   psprintf("expected %u nulls in the chunk, found %u.",
 									verify->zones[zone_no].null_count, nulls));
 }
@@ -132,8 +128,7 @@ verify_column(VdbVerify *verify)
 static void
 verify_xmins(VdbVerify *verify)
 {
-	VdbStripe  *stripe = vdb_stripe_open(verify->rel, verify->first_page,
-										 verify->stripe_id, verify->range);
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, verify->address);
 
 	for (int i = 0; i < stripe->index.header->nxmins; i++)
 	{
@@ -171,7 +166,7 @@ verify_message(const VdbVerify *verify, VdbVerifyStep step, const ErrorData *err
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(verify->rel), verify->attno - 1);
 
 		appendStringInfo(&message, " (chunk %d, column \"%s\" of stripe %u)",
-						 verify->chunk, NameStr(att->attname), verify->stripe_id);
+						 verify->chunk, NameStr(att->attname), verify->address.stripe_id);
 	}
 	return message.data;
 }
@@ -208,15 +203,13 @@ verify_step(VdbVerify *verify, VdbVerifyStep step)
 }
 
 void
-vdb_stripe_verify(Relation rel, BlockNumber first_page, uint32 npages, uint32 stripe_id,
-				  uint32 range, VdbDamageCallback callback, void *arg)
+vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npages,
+				  VdbDamageCallback callback, void *arg)
 {
 	VdbVerify	verify = {
 		.rel = rel,
-		.first_page = first_page,
+		.address = address,
 		.npages = npages,
-		.stripe_id = stripe_id,
-		.range = range,
 		.callback = callback,
 		.arg = arg
 	};

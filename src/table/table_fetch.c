@@ -97,9 +97,7 @@ typedef struct FetchState
 	bool		striped;
 	VdbStub		stub;
 	bool		has_stub;
-	BlockNumber first_page;			/* flash */
-	uint32		stripe_id;
-	uint32		range;
+	VdbStripeAddress address;		/* flash */
 	uint16		meta_flags;
 	union
 	{
@@ -146,9 +144,7 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 	fs->has_stub = vdb_overlay_row(ref, &fs->version.extent, vdb_row_index(row),
 								   &gone, &fs->stub);
 	fs->found = !gone;
-	fs->first_page = meta->first_page;
-	fs->stripe_id = meta->stripe_id;
-	fs->range = meta->range;
+	fs->address = vdb_stripe_address(meta);
 	fs->meta_flags = meta->flags;
 }
 
@@ -156,7 +152,7 @@ static VdbStripe *
 judge_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 			  bool want_dead, FetchState *fs)
 {
-	VdbStripe  *stripe = vdb_stripe_open(rel, fs->first_page, fs->stripe_id, fs->range);
+	VdbStripe  *stripe = vdb_stripe_open(rel, fs->address);
 	VdbExtent	extent = fs->version.extent;
 	int			pos = vdb_stripe_position(stripe, row);
 	ItemPointerData tid;

@@ -93,7 +93,7 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	has_stub = vdb_overlay_row(ref, &extent, vdb_row_index(row), &gone, &stub);
 	if (gone)
 		return false;
-	stripe = vdb_stripe_open(rel, meta->first_page, meta->stripe_id, meta->range);
+	stripe = vdb_stripe_open(rel, vdb_stripe_address(meta));
 	pos = vdb_stripe_position(stripe, row);
 	if (pos >= 0)
 	{

@@ -253,9 +253,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 /* Place of a stripe, copied under the row lock. */
 typedef struct StripePlace
 {
-	BlockNumber first_page;
-	uint32		stripe_id;
-	uint32		range;
+	VdbStripeAddress address;
 	uint16		flags;
 	int			nchunks;
 	TransactionId max_xmin;
@@ -299,9 +297,7 @@ note_stripe(VdbBatch *batch, const VdbExtent *extent, StripePlace *place)
 
 	batch->place = VDB_PLACE_FLASH;
 	place->meta_block = extent->ref;
-	place->first_page = meta->first_page;
-	place->stripe_id = meta->stripe_id;
-	place->range = meta->range;
+	place->address = vdb_stripe_address(meta);
 	place->flags = meta->flags;
 	place->nchunks = meta->nchunks;
 	place->max_xmin = meta->max_xmin;
@@ -496,8 +492,7 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		return;
 	batch->meta_block = place->meta_block;
 	batch->meta_flags = place->flags;
-	batch->stripe = vdb_stripe_open(batch->rel, place->first_page, place->stripe_id,
-									place->range);
+	batch->stripe = vdb_stripe_open(batch->rel, place->address);
 	if (!vdb_stripe_lb(batch->stripe, vdb_lb_index(batch->lb), &first_pos, present))
 		return;
 	if (!batch->overlay->any && xmins_visible(req, place))

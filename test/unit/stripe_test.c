@@ -44,6 +44,10 @@
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
+/* The stripe that a function's arguments name. */
+#define ADDRESS_ARGS \
+	((VdbStripeAddress) {PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2)})
+
 PG_MODULE_MAGIC;
 
 /* What vdb_guc.c defines in the real module. */
@@ -392,7 +396,7 @@ st_check(PG_FUNCTION_ARGS)
 	StMode		mode = st_mode(text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	BlockNumber first_page = PG_GETARG_UINT32(5);
 	bool		points = PG_GETARG_BOOL(6);
-	VdbStripe  *stripe = vdb_stripe_open(dst, first_page, stripe_id, range);
+	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, stripe_id, range});
 	TableScanDesc scan = table_beginscan(src, GetActiveSnapshot(), 0, NULL);
 	TupleTableSlot *slot = table_slot_create(src, NULL);
 	TupleDesc	desc = RelationGetDescr(dst);
@@ -406,7 +410,7 @@ st_check(PG_FUNCTION_ARGS)
 	uint64		present[4];
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "row", ALLOCSET_DEFAULT_SIZES);
 
-	vdb_stripe_describe(dst, first_page, stripe_id, range, &built);
+	vdb_stripe_describe(dst, (VdbStripeAddress) {first_page, stripe_id, range}, &built);
 	st_window_init(&wide, desc->natts, VDB_VECTOR_ROWS);
 	st_window_init(&narrow, desc->natts, 100);
 
@@ -494,8 +498,7 @@ st_verify(PG_FUNCTION_ARGS)
 	StringInfoData all;
 
 	initStringInfo(&all);
-	vdb_stripe_verify(dst, PG_GETARG_UINT32(3), PG_GETARG_UINT32(4), PG_GETARG_UINT32(1),
-					  PG_GETARG_UINT32(2), st_collect, &all);
+	vdb_stripe_verify(dst, ADDRESS_ARGS, PG_GETARG_UINT32(4), st_collect, &all);
 	table_close(dst, AccessShareLock);
 	PG_RETURN_TEXT_P(cstring_to_text(all.data));
 }
@@ -553,7 +556,7 @@ st_read_value(PG_FUNCTION_ARGS)
 	Relation	dst = table_open(PG_GETARG_OID(0), AccessShareLock);
 	int			attno = PG_GETARG_INT32(4);
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(dst), attno - 1);
-	VdbStripe  *stripe = vdb_stripe_open(dst, PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2));
+	VdbStripe  *stripe = vdb_stripe_open(dst, ADDRESS_ARGS);
 	Datum		value;
 	bool		isnull;
 	Oid			output;
@@ -643,8 +646,8 @@ st_references(PG_FUNCTION_ARGS)
 	uint32		first_page = PG_GETARG_UINT32(3);
 	uint32		id = PG_GETARG_UINT32(1);
 	uint32		range = PG_GETARG_UINT32(2);
-	VdbStripe  *a = vdb_stripe_open(dst, first_page, id, range);
-	VdbStripe  *b = vdb_stripe_open(dst, first_page, id, range);
+	VdbStripe  *a = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
+	VdbStripe  *b = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
 	VdbStripe  *c;
 	Datum		value;
 	bool		isnull;
@@ -656,7 +659,7 @@ st_references(PG_FUNCTION_ARGS)
 	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
 	vdb_stripe_forget(dst);
 	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
-	c = vdb_stripe_open(dst, first_page, id, range);
+	c = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
 	if (c == a)
 		elog(ERROR, "a forgotten stripe was found");
 	vdb_stripe_release(a);
@@ -672,7 +675,7 @@ st_leak(PG_FUNCTION_ARGS)
 {
 	Relation	dst = table_open(PG_GETARG_OID(0), AccessShareLock);
 
-	vdb_stripe_open(dst, PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2));
+	vdb_stripe_open(dst, ADDRESS_ARGS);
 	ereport(ERROR, (errcode(ERRCODE_RAISE_EXCEPTION), errmsg("left with a reference")));
 }
 
@@ -683,7 +686,7 @@ Datum
 st_info(PG_FUNCTION_ARGS)
 {
 	Relation	dst = table_open(PG_GETARG_OID(0), AccessShareLock);
-	VdbStripe  *stripe = vdb_stripe_open(dst, PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2));
+	VdbStripe  *stripe = vdb_stripe_open(dst, ADDRESS_ARGS);
 	VdbColumnInfo info;
 
 	vdb_stripe_prefetch(stripe, dst, PG_GETARG_INT32(4), PG_GETARG_INT32(5));
@@ -704,7 +707,7 @@ st_zone(PG_FUNCTION_ARGS)
 	const VdbZone *zone;
 	StringInfoData out;
 
-	vdb_stripe_describe(dst, PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2), &built);
+	vdb_stripe_describe(dst, ADDRESS_ARGS, &built);
 	zone = &built.zones[PG_GETARG_INT32(5) * built.meta.ncolumns + attno - 1];
 	initStringInfo(&out);
 	appendStringInfo(&out, "nulls %u%s", zone->null_count,
@@ -742,7 +745,7 @@ st_bench(PG_FUNCTION_ARGS)
 	uint32		range = PG_GETARG_UINT32(2);
 	int			lookups = PG_GETARG_INT32(4);
 	bool		cold = PG_GETARG_BOOL(5);
-	VdbStripe  *stripe = vdb_stripe_open(dst, first_page, id, range);
+	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
 	int			natts = RelationGetDescr(dst)->natts;
 	int			nrows = vdb_stripe_nrows(stripe);
 	uint32		seed = 1;
@@ -760,7 +763,7 @@ st_bench(PG_FUNCTION_ARGS)
 		{
 			vdb_stripe_release(stripe);
 			vdb_stripe_forget(dst);
-			stripe = vdb_stripe_open(dst, first_page, id, range);
+			stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
 		}
 		vdb_stripe_value(stripe, dst, RelationGetDescr(dst), i % natts + 1, (seed >> 8) % nrows, &value, &isnull);
 	}
