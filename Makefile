@@ -21,7 +21,6 @@ DATA := $(patsubst $(top)/%,%,$(sort $(wildcard $(top)/sql/install/*.sql)))
 # templates. `make test` runs everything.)
 REGRESS := $(sort $(basename $(notdir $(wildcard $(top)/sql/*.sql))))
 REGRESS_OPTS = --load-extension=vdb_am
-PROVE_TESTS = test/tap/*.pl
 
 # WERROR= builds with a compiler that knows warnings this one does not.
 WERROR ?= -Werror
