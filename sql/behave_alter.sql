@@ -1,9 +1,7 @@
 -- ALTER TABLE in all its forms over rows in SCM and on flash, and changes of access method both ways.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE al (id int PRIMARY KEY, a int, b text, c numeric);
 INSERT INTO al SELECT g, g * 2, 'b' || g, g / 3.0 FROM generate_series(1, 200) g;

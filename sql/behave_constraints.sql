@@ -1,9 +1,7 @@
 -- Primary, unique, exclusion, check, not-null and foreign keys hold over rows in SCM and on flash.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE co_p (id int PRIMARY KEY, code text UNIQUE NOT NULL, v int CHECK (v > 0), w int DEFAULT 1);
 INSERT INTO co_p SELECT g, 'c' || g, g FROM generate_series(1, 100) g;

@@ -1,9 +1,7 @@
 -- COPY in and out, in every format, over rows in SCM and on flash, with errors in the middle.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE cp (id int PRIMARY KEY, t text, n numeric, d date, a int[]);
 COPY cp FROM stdin;

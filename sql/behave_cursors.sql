@@ -1,9 +1,7 @@
 -- Cursors forward and backward, held over commit, and changes where one stands.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE cur (id int PRIMARY KEY, v text);
 INSERT INTO cur SELECT g, 'v' || g FROM generate_series(1, 100) g;

@@ -1,9 +1,7 @@
 -- INSERT, UPDATE, DELETE, upsert, MERGE and what they return, with rows in SCM, on flash, and both.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE dml (id int PRIMARY KEY, grp int, txt text, num numeric(10,2) DEFAULT 1.5);
 PREPARE look AS SELECT count(*), sum(id), sum(grp), sum(num), min(txt), max(txt) FROM dml;

@@ -1,9 +1,7 @@
 -- Every index method, built before and after migration and kept through changes, agrees with a sequential scan.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE ix (id int, a int, t text, r int4range, p point, j jsonb, arr int[], ip inet, d date);
 CREATE FUNCTION ix_fill(lo int, hi int) RETURNS void LANGUAGE sql AS $$

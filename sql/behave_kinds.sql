@@ -1,9 +1,7 @@
 -- Temporary and unlogged tables, materialized views, CREATE TABLE AS, SELECT INTO, sequences and identity.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TEMP TABLE tm (id serial PRIMARY KEY, v text);
 INSERT INTO tm (v) SELECT 'temp ' || g FROM generate_series(1, 500) g;

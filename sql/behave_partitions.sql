@@ -1,9 +1,7 @@
 -- Partitions of both access methods in one table; rows move between them and are found in all.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE pt (id int, ts date, v text, PRIMARY KEY (id, ts)) PARTITION BY RANGE (ts);
 CREATE TABLE pt_1 PARTITION OF pt FOR VALUES FROM ('2001-01-01') TO ('2001-04-01');

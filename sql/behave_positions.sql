@@ -1,10 +1,8 @@
 -- What depends on row positions: ranges of them, samples, cursors over them, and the predicate locks that
 -- SERIALIZABLE takes on single rows.  The table lies half on flash, half in SCM.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE pos (id int PRIMARY KEY, pad text);
 INSERT INTO pos SELECT g, repeat('x', g % 50) FROM generate_series(1, 1200) g;

@@ -1,9 +1,7 @@
 -- Joins, aggregates, windows, subqueries and locks in queries over a table that lies half in SCM, half on flash.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE qa (id int PRIMARY KEY, day date, grp int, amt numeric(10,2), name text, f float8);
 CREATE TABLE qb (grp int PRIMARY KEY, label text);

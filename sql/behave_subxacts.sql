@@ -1,9 +1,7 @@
 -- Savepoints, exception blocks and command counters: which versions a transaction sees of its own work.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE sx (id int PRIMARY KEY, v text);
 INSERT INTO sx SELECT g, 'start' FROM generate_series(1, 10) g;

@@ -1,9 +1,7 @@
 -- Moving a table to another tablespace: committed, rolled back, twice in a transaction, with other changes.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 SET allow_in_place_tablespaces = true;
 CREATE TABLESPACE behave_ts LOCATION '';

@@ -1,9 +1,7 @@
 -- Row and statement triggers, transition tables and deferred constraint triggers see the right versions.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE tr (id int PRIMARY KEY, v int, note text);
 CREATE TABLE tr_log (n serial, what text, old_row text, new_row text);

@@ -1,9 +1,7 @@
 -- Every built-in base type, arrays, composites, ranges, enums and domains keep their values, in SCM and on flash.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TYPE ty_mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TYPE ty_comp AS (a int, b text, c numeric[]);

@@ -1,9 +1,7 @@
 -- VACUUM in its forms keeps what is visible, advances relfrozenxid, and gives space back.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE TABLE vc (id int PRIMARY KEY, g int, t text) WITH (autovacuum_enabled = off);
 CREATE INDEX vc_g ON vc (g);

@@ -1,9 +1,7 @@
 -- Values from wider than a page to several megabytes, compressible or not, in rows of every shape.
-\getenv am VDB_TEST_AM
-\if :{?am}
-\else
-\set am vdb
-\endif
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET default_table_access_method = :am;
 CREATE FUNCTION noise(seed int, bytes int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT left(string_agg(md5(seed || '/' || g), '' ORDER BY g), bytes) FROM generate_series(1, bytes / 32 + 1) g $$;

@@ -1,4 +1,7 @@
 -- Bitmap and sample scans look at the rows that they were asked for, and at no others of a block.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
 SET enable_seqscan = off;

@@ -1,4 +1,7 @@
 -- The planner is told of about as many rows as there are, whatever the table's size and whatever happened to it.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET client_min_messages = warning;
 CREATE TABLE looked_at (kind text, size int, state text, rows numeric, estimate numeric) USING heap;
 CREATE FUNCTION estimate(relation regclass) RETURNS numeric LANGUAGE plpgsql AS $$

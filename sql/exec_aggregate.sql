@@ -1,4 +1,7 @@
 -- Vectorized aggregation answers as core's own does, for every kind of key and aggregate, and says what it did.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET vdb.debug_aggregate = on;
 SET max_parallel_workers_per_gather = 0;
 CREATE TABLE ag_made (id int, i2 smallint, i4 int, i8 bigint, f4 real, f8 float8, n numeric, b bool, d date, tm time,

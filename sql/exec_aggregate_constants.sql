@@ -1,5 +1,8 @@
 -- Grouping by columns that equal a constant, and by constants: no pathkey is left to sort by, or fewer than columns.
 -- Every query must run as vectorized aggregation, sorted and hashed, serial and parallel, and answer as core's own.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 CREATE TABLE agc_vdb (id int, g int, n numeric, s text, p int) USING vdb;
 INSERT INTO agc_vdb SELECT i, i % 10, CASE i % 3 WHEN 1 THEN 1.0 ELSE i % 3 END, 's' || i % 5, i % 2 FROM generate_series(1, 3000) i;
 CALL test_migrate('agc_vdb');

@@ -1,4 +1,7 @@
 -- Groups by expressions that have fewer values than their columns: the estimate is near, so aggregation over slices is chosen.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET max_parallel_workers_per_gather = 0;
 SET timezone = 'UTC';
 CREATE TYPE age_mood AS ENUM ('sad', 'ok', 'happy');

@@ -1,5 +1,8 @@
 -- Groups are handed up as soon as they take more than hash_mem, in the middle of a slice too; no row is lost or taken twice.
 -- Rows move when this test says so.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 ALTER SYSTEM SET vdb.migrate_enabled = off;
 SELECT pg_reload_conf() AS reloaded \gset
 SET vdb.debug_aggregate = on;

@@ -1,4 +1,7 @@
 -- Where collations conflict, a statement has a plan, answers if no row gets to the comparison, and complains as heap does if one does.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET max_parallel_workers_per_gather = 0;
 SET enable_sort = off;
 SET vdb.debug_aggregate = on;

@@ -1,5 +1,8 @@
 -- A comparand is evaluated when the first row reaches its clause, not earlier: an error in it shows where heap shows it.
 -- (The planner evaluates stable functions of constants for its estimates, on heap too: so theirs is a subquery's result here.)
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET max_parallel_workers_per_gather = 0;
 SET vdb.chunk_rows = 256;
 CREATE TABLE ec_none (i int);

@@ -1,4 +1,7 @@
 -- Filters over slices pass the rows that core's own do, clause by clause and together, as loops or not.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET max_parallel_workers_per_gather = 0;
 CREATE DOMAIN fi_dom AS int;
 CREATE TABLE fi_made (id int, i2 smallint, i4 int, i8 bigint, f4 real, f8 float8, d date, tm time, ts timestamp, tz timestamptz,

@@ -1,4 +1,7 @@
 -- Zone maps skip only what the filter would reject, for operators whose two sides have different types, in any time zone.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET max_parallel_workers_per_gather = 0;
 -- The pairs of types that btree families of core compare.  Each has a line in src/exec/README.md that says why it may prune; one that is
 -- new here has none, and is not used before it has.

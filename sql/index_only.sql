@@ -1,4 +1,7 @@
 -- Index-only scans pass over the table where migration or VACUUM has found everything visible, and nowhere else.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET client_min_messages = warning;
 -- A worker's transaction would keep VACUUM from seeing the latest deletes as over.
 ALTER SYSTEM SET vdb.migrate_enabled = off;

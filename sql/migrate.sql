@@ -1,4 +1,7 @@
 -- What becomes of stripes that have lost rows, and of their pages.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS vdb_am;
 RESET client_min_messages;

@@ -1,5 +1,8 @@
 -- Fetching a row from a stripe costs more than core thinks. The plan that is chosen is the cheapest with that cost in: no setting
 -- that forbids some of its kind of path finds a cheaper one.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/test/lib/regress.sql'
+\i :setup
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
 ALTER SYSTEM SET vdb.migrate_enabled = off;

@@ -1,21 +1,20 @@
--- What the other behave_ files need.  With VDB_TEST_AM=heap they all run without the extension, and
--- must print the same.
+\set ECHO none
+-- What regression tests need, whichever of them run: they begin with \i of this file, which may be read any number of times.
+-- Sets :am, the access method: with VDB_TEST_AM=heap the behave_ files run without the extension, and must print the same.
 \getenv am VDB_TEST_AM
 \if :{?am}
 \else
 \set am vdb
 \endif
+SET client_min_messages = warning;
 SELECT :'am' = 'vdb' AS want_vdb \gset
 \if :want_vdb
-SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS vdb_am;
-RESET client_min_messages;
 \endif
-\getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/test/lib/helpers.sql'
-\set ECHO none
+\i :helpers
 -- What a table holds, in one line: rows, distinct rows, and a sum over all their bytes.
-CREATE FUNCTION test_digest(target regclass, OUT row_count bigint, OUT distinct_rows bigint, OUT digest numeric)
+CREATE OR REPLACE FUNCTION test_digest(target regclass, OUT row_count bigint, OUT distinct_rows bigint, OUT digest numeric)
 LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SELECT count(*), count(DISTINCT x::text), sum(hashtextextended(x::text, 0)) FROM %s x', target)
@@ -23,7 +22,7 @@ BEGIN
 END
 $$;
 -- Run a query with one way of scanning forced and give its rows as text.
-CREATE FUNCTION test_scan(how text, query text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION test_scan(how text, query text) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
 BEGIN
 	-- costs of disabled scans would call for JIT, which only takes time here
@@ -43,7 +42,7 @@ BEGIN
 END
 $$;
 -- The same query by every way of scanning: one line a way, which should not differ.
-CREATE FUNCTION test_all_scans(query text, OUT how text, OUT row_count bigint, OUT digest numeric) RETURNS SETOF record
+CREATE OR REPLACE FUNCTION test_all_scans(query text, OUT how text, OUT row_count bigint, OUT digest numeric) RETURNS SETOF record
 LANGUAGE plpgsql AS $$
 BEGIN
 	FOREACH how IN ARRAY ARRAY['seq', 'index', 'indexonly', 'bitmap', 'parallel'] LOOP
@@ -52,3 +51,5 @@ BEGIN
 	END LOOP;
 END
 $$;
+RESET client_min_messages;
+\set ECHO all
