@@ -73,6 +73,16 @@ vdb_rowset_subtract(VdbRowSet set, const VdbRowSet other)
 		set[w] &= ~other[w];
 }
 
+/* Is every row of the set in the other one? */
+static inline bool
+vdb_rowset_within(const VdbRowSet set, const VdbRowSet other)
+{
+	for (int w = 0; w < VDB_ROWSET_WORDS; w++)
+		if ((set[w] & ~other[w]) != 0)
+			return false;
+	return true;
+}
+
 /* Count the rows. */
 static inline int
 vdb_rowset_count(const VdbRowSet set)

@@ -37,6 +37,7 @@
 static void
 add_stub(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 {
+	Assert(block->nstubs < VDB_LB_ROWS);
 	if (block->stubs == NULL)
 		block->stubs = MemoryContextAlloc(mover->context, sizeof(VdbStub) * VDB_LB_ROWS);
 	vdb_version_to_stub(version, mover->incarnation, &block->stubs[block->nstubs++]);
@@ -92,6 +93,8 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	Size		bytes;
 
 	vdb_batch_version(batch, i, &version);
+	Assert(version.row == vdb_row_make(vdb_mover_lb(mover, block->index), index));
+	Assert(!vdb_rowset_has(block->present, index));
 	if (version.place == VDB_PLACE_SCM && version.wide)
 		note_wide_run(mover, batch, i);
 	if (batch->deadness[i] == VDB_DEAD)
@@ -127,6 +130,7 @@ keep_blocks(VdbMover *mover, int n)
 {
 	int			kept = 0;
 
+	Assert(n > 0 && n < mover->nblocks);
 	for (int s = 0; s < mover->nsegments; s++)
 	{
 		bool		inside = false;
@@ -145,6 +149,7 @@ keep_blocks(VdbMover *mover, int n)
 static bool
 may_end_before(const VdbMover *mover, int i)
 {
+	Assert(i > 0 && i < mover->nblocks);
 	return mover->blocks[i].kind != VDB_EXTENT_SEGMENT ||
 		mover->blocks[i - 1].kind != VDB_EXTENT_SEGMENT ||
 		mover->blocks[i].ref != mover->blocks[i - 1].ref;
@@ -181,6 +186,7 @@ build_stripe(VdbMover *mover)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	vdb_batch_free(batch);
+	Assert(mover->rows_from_scm <= mover->rows_written);
 	return writer;
 }
 
@@ -190,6 +196,8 @@ build_stripe(VdbMover *mover)
 bool
 vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
 {
+	Assert(vdb_rowset_within(block->gone, block->present));
+	Assert(block->nstubs <= vdb_rowset_count(block->present));
 	block->overlay_block = VDB_BLOCK_NONE;
 	block->overlay_offset = 0;
 	block->stale = false;
@@ -271,6 +279,7 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 {
 	VdbStripeMeta *meta = &mover->built.meta;
 
+	Assert(mover->meta_block == VDB_BLOCK_NONE);
 	if (mover->rows_written == 0)
 	{
 		vdb_stripe_writer_abort(writer);
@@ -282,6 +291,7 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	vdb_stripe_writer_finish(writer, &mover->built);
 	VDB_STOP_POINT("migrate-after-stripe");
 	return_pages(mover);
+	Assert(meta->nrows == mover->rows_written && meta->nlbs == mover->nblocks);
 	meta->incarnation = mover->incarnation;
 	meta->written_at = GetCurrentTimestamp();
 	if (mover->unsettled)

@@ -94,6 +94,7 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 	VdbVersion	version;
 	bool		reaped;
 
+	Assert(VDB_BLOCK_LOCKED(&mover->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		if (!vdb_rows_version(&mover->ref, &facts->extent, lb, (uint8) i, &version, &reaped))
@@ -121,9 +122,11 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 	StripeFacts *stripe = NULL;
 	int			i;
 
+	Assert(VDB_BLOCK_LOCKED(&mover->ref, extent->lb));
 	for (i = 0; i < survey->nstripes; i++)
 		if (survey->stripes[i].place.meta == extent->ref)
 			break;
+	Assert(i < VDB_RANGE_LBS);
 	stripe = &survey->stripes[i];
 	if (i == survey->nstripes)
 	{
@@ -210,6 +213,7 @@ judge_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 	bool		unsettled = (stripe->flags & VDB_STRIPE_UNSETTLED) != 0;
 	bool		thinned = stripe->overlay || stripe->place.blocks < stripe->nlbs;
 
+	Assert(number >= 0 && number < survey->nstripes);
 	if (unsettled && (xid_running(stripe->min_xmin) || xid_running(stripe->max_xmin)))
 	{
 		stripe->in_progress = true;
@@ -231,6 +235,7 @@ judge_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 static void
 settle_stripe(VdbMover *mover, StripeFacts *stripe)
 {
+	Assert((stripe->flags & VDB_STRIPE_UNSETTLED) && !stripe->in_progress && !stripe->aborted);
 	/* no crash may take back a commit that we have relied upon */
 	XLogFlush(vdb_wal_end());
 	VDB_STOP_POINT("migrate-before-resolve");
@@ -262,6 +267,8 @@ add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 {
 	VdbMovingBlock *block = &mover->blocks[mover->nblocks++];
 
+	Assert(mover->nblocks <= VDB_RANGE_LBS);
+	Assert(facts->extent.kind == VDB_EXTENT_SEGMENT || facts->extent.kind == VDB_EXTENT_STRIPE);
 	memset(block, 0, sizeof(VdbMovingBlock));
 	block->index = index;
 	block->kind = facts->extent.kind;
@@ -352,6 +359,7 @@ choose_stripe(VdbMover *mover, Survey *survey, int number)
 
 	if (mover->nstripes >= VDB_SWITCH_METAS)
 		return false;
+	Assert(!stripe->chosen);
 	stripe->chosen = true;
 	mover->stripes[mover->nstripes++] = stripe->place;
 	for (int i = 0; i < survey->end; i++)
@@ -416,6 +424,17 @@ compare_blocks(const void *a, const void *b)
 	return (int) ((const VdbMovingBlock *) a)->index - (int) ((const VdbMovingBlock *) b)->index;
 }
 
+/* Each block moves once, in rising order; and something that moves is freed with them. */
+static void
+assert_choice(const VdbMover *mover)
+{
+#ifdef USE_ASSERT_CHECKING
+	Assert((mover->nblocks > 0) == (mover->nsegments + mover->nstripes > 0));
+	for (int i = 1; i < mover->nblocks; i++)
+		Assert(mover->blocks[i].index > mover->blocks[i - 1].index);
+#endif
+}
+
 /*
  * Fill the mover's blocks, segments and stripes, blocks in rising order; none
  * if nothing is to move.  Settles stripes on the way (mover->nsettled).
@@ -428,6 +447,7 @@ vdb_mover_choose(VdbMover *mover)
 	Survey	   *survey;
 	uint32		rows = 0;
 
+	Assert(mover->nblocks == 0 && mover->nsegments == 0 && mover->nstripes == 0);
 	if (first >= limit)
 		return;
 	survey = palloc(sizeof(Survey));
@@ -448,5 +468,6 @@ vdb_mover_choose(VdbMover *mover)
 			choose_merges(mover, survey, rows);
 	}
 	qsort(mover->blocks, mover->nblocks, sizeof(VdbMovingBlock), compare_blocks);
+	assert_choice(mover);
 	pfree(survey);
 }

@@ -187,6 +187,7 @@ debug_run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_P
 	PG_FINALLY();
 	{
 		nesting--;
+		Assert(nesting >= 0);
 	}
 	PG_END_TRY();
 }
@@ -216,6 +217,7 @@ debug_finish(QueryDesc *query)
 	PG_FINALLY();
 	{
 		nesting--;
+		Assert(nesting >= 0);
 	}
 	PG_END_TRY();
 }
@@ -252,6 +254,7 @@ debug_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	PG_FINALLY();
 	{
 		nesting--;
+		Assert(nesting >= 0);
 	}
 	PG_END_TRY();
 	if (counts)

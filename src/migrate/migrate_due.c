@@ -50,6 +50,7 @@ is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance,
 	TransactionId max_xmin = InvalidTransactionId;
 	bool		unsettled = false;
 
+	Assert(i >= 0 && i < glance->nstripes);
 	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)

@@ -199,6 +199,7 @@ free_if_ownerless(void *arg)
 {
 	Candidate  *candidate = arg;
 
+	Assert(!candidate->freed);
 	if (!is_dropped(&candidate->key) && !is_orphan(&candidate->ref, &candidate->key))
 		return;
 	vdb_map_table_drop(&candidate->ref);

@@ -63,6 +63,7 @@ start_worker(Oid db, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
 
+	Assert(OidIsValid(db));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
@@ -179,6 +180,7 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 {
 	int			nap = Max(vdb_migrate_after_ms / 2, VDB_LAUNCHER_NAP_MS);
 
+	Assert(LWLockHeldByMe(vdb_shared->pools_lock));
 	if (!OidIsValid(pool->db) || pool->worker_pid != 0)
 		return false;
 	if (pool->leave_until != 0 && now < pool->leave_until)
@@ -228,6 +230,7 @@ start_due_workers(TimestampTz *last)
 		due[ndue++] = vdb_shared->pools[i].db;
 	}
 	LWLockRelease(vdb_shared->pools_lock);
+	Assert(ndue <= vdb_shared->max_pools);
 	for (int i = 0; i < ndue; i++)
 		(void) start_worker(due[i], NULL);
 	pfree(due);

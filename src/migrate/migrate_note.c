@@ -23,6 +23,7 @@
 static VdbFailureNote *
 find_note(VdbPoolShared *shared, const VdbTableRef *ref)
 {
+	Assert(LWLockHeldByMe(vdb_shared->pools_lock));
 	for (int i = 0; i < VDB_FAILURE_NOTES; i++)
 	{
 		VdbFailureNote *note = &shared->failures[i];
@@ -40,6 +41,7 @@ oldest_note(VdbPoolShared *shared)
 {
 	VdbFailureNote *oldest = &shared->failures[0];
 
+	Assert(LWLockHeldByMeInMode(vdb_shared->pools_lock, LW_EXCLUSIVE));
 	for (int i = 1; i < VDB_FAILURE_NOTES; i++)
 		if (shared->failures[i].reported_at < oldest->reported_at)
 			oldest = &shared->failures[i];

@@ -55,6 +55,7 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 	VdbWideRef	wide;
 	bool		reaped;
 
+	Assert(VDB_BLOCK_LOCKED(marks->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &reaped) || !version.wide)
@@ -130,6 +131,7 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 	PageMarks	marks = {.ref = ref, .last_meta = VDB_BLOCK_NONE};
 	uint64		until;
 
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	(void) vdb_table_migration_lock(rel, true);
 	marks.npages = vdb_pages_count(rel);
 	if (marks.npages > 1)
@@ -162,6 +164,7 @@ vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref)
 		return 0;
 	npages = vdb_pages_count(rel);
 	left = vdb_map_cut_free_pages(ref, npages, true);
+	Assert(left <= npages);
 	VDB_STOP_POINT("migrate-before-cut");
 	if (left < npages)
 		RelationTruncate(rel, left);

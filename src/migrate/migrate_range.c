@@ -30,6 +30,7 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -85,6 +86,7 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	VdbRowSet	gone = {0};
 	VdbLogicalBlock lb = vdb_mover_lb(mover, block->index);
 
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&mover->ref, lb));
 	for (int i = vdb_rowset_next(block->present, 0); i < VDB_LB_ROWS;
 		 i = vdb_rowset_next(block->present, i + 1))
 	{
@@ -114,6 +116,7 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 		pfree(block->stubs);
 	block->stubs = stubs;
 	block->nstubs = nstubs;
+	Assert(vdb_rowset_within(block->gone, gone));
 	memcpy(block->gone, gone, sizeof(gone));
 }
 
@@ -158,6 +161,7 @@ compare_all(VdbMover *mover)
 static void
 free_unit(VdbMover *mover, VdbMovingBlock *block, VdbBlock unit_block, uint16 unit_offset)
 {
+	Assert(!VDB_BLOCK_LOCKED(&mover->ref, vdb_mover_lb(mover, block->index)));
 	if (unit_block != VDB_BLOCK_NONE)
 		vdb_overlay_release(&mover->ref, vdb_mover_lb(mover, block->index),
 							unit_block, unit_offset);
@@ -172,7 +176,10 @@ note_old_units(VdbMover *mover)
 		VdbMovingBlock *block = &mover->blocks[b];
 		VdbExtent	extent;
 
+		Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&mover->ref, vdb_mover_lb(mover, block->index)));
 		vdb_map_lookup(&mover->ref, vdb_mover_lb(mover, block->index), &extent);
+		/* the migration lock has kept it where it was chosen; and its unit is built */
+		Assert(extent.kind == block->kind && extent.ref == block->ref && !block->stale);
 		block->old_overlay_block = extent.overlay_block;
 		block->old_overlay_offset = extent.overlay_offset;
 	}
@@ -190,6 +197,7 @@ find_whole_stripes(VdbMover *mover)
 		for (int b = 0; b < mover->nblocks; b++)
 			moving += mover->blocks[b].kind == VDB_EXTENT_STRIPE &&
 				mover->blocks[b].ref == stripe->meta;
+		Assert(moving <= stripe->blocks);
 		stripe->whole = moving == stripe->blocks;
 	}
 }
@@ -309,6 +317,7 @@ free_old_pages(VdbMover *mover, bool switched)
 			runs[n++] = (VdbFreeRun) {mover->stripes[s].first_page, mover->stripes[s].npages, now};
 	if (!switched && mover->built.meta.npages > 0)
 		runs[n++] = (VdbFreeRun) {mover->built.meta.first_page, mover->built.meta.npages, now};
+	Assert(n <= mover->nwide_runs + VDB_SWITCH_METAS);
 	vdb_map_add_free_pages(&mover->ref, runs, n, vdb_pages_removable, mover->rel);
 	pfree(runs);
 }
@@ -384,6 +393,7 @@ mark_visible(VdbMover *mover)
 	if (mover->meta_block == VDB_BLOCK_NONE ||
 		(mover->built.meta.flags & VDB_STRIPE_FROZEN) == 0)
 		return;
+	Assert(!mover->unsettled);
 	VDB_STOP_POINT("migrate-before-visible");
 	clean = indexes_clean(mover);
 	for (int b = 0; b < mover->nblocks; b++)
@@ -457,6 +467,7 @@ vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 	MemoryContext old;
 	bool		done;
 
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	/* a subtransaction that fails takes it along */
 	context = AllocSetContextCreate(CurTransactionContext, "vdb migrate range",
 									ALLOCSET_DEFAULT_SIZES);

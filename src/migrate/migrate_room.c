@@ -89,6 +89,7 @@ try_other(OtherWork *work, VdbTryWork function)
 {
 	ErrorData  *volatile error = NULL;
 
+	Assert((work->ref == NULL) == (work->key == NULL));
 	if (!vdb_can_try())
 	{
 		function(work);
@@ -277,6 +278,7 @@ give_up(VdbPool *pool)
 	OtherWork	work = {.pool = pool, .ref = &ref, .key = &key};
 	bool		past_end = false;
 
+	Assert(stuck.since != 0);
 	for (uint32 slot = 0; !past_end; slot++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -331,6 +333,7 @@ make_room(Relation rel)
 	VdbMigrateResult result = {0};
 	bool		freed;
 
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	VDB_STOP_POINT("make-room");
 	vdb_scm_tell_of_growth(pool);
 	pg_atomic_fetch_add_u64(&shared->counters.waits, 1);

@@ -32,6 +32,7 @@ keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
 {
 	char	   *image = palloc(VDB_ROW_COPY_BYTES(version->len));
 
+	Assert(version->wide && wide->n < VDB_LB_ROWS);
 	vdb_rows_copy(&mover->ref, version, image);
 	wide->versions[wide->n] = *version;
 	wide->images[wide->n++] = image;
@@ -41,6 +42,7 @@ keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
 static bool
 check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
 {
+	Assert(VDB_BLOCK_LOCKED(&mover->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion	version;
@@ -88,6 +90,7 @@ vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)
 	VdbRowDamage damage;
 	bool		sound = true;
 
+	Assert(nlbs > 0 && nlbs <= VDB_SEGMENT_BLOCKS);
 	for (int i = 0; i < nlbs && sound; i++)
 		sound = block_sound(mover, first_lb + i, wide, &damage);
 	pfree(wide);

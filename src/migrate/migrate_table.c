@@ -116,6 +116,7 @@ bool
 vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int flags, bool wait,
 				 VdbMigrateResult *result)
 {
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	if (pass->ranges == 0)
 		pass->ranges = (vdb_map_limit(ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
 	for (; pass->next < pass->ranges; pass->next++)

@@ -35,6 +35,7 @@ static object_access_hook_type previous_access = NULL;
 static void
 ask_for_worker(VdbPoolShared *shared)
 {
+	Assert(LWLockHeldByMe(vdb_shared->pools_lock));
 	if (pg_atomic_exchange_u32(&shared->worker_wanted, 1) == 0 &&
 		vdb_shared->launcher_latch != NULL)
 		SetLatch(vdb_shared->launcher_latch);
@@ -70,6 +71,7 @@ transaction_over(void *arg)
 {
 	bool		wake = dropped;
 
+	Assert(armed);
 	armed = made = dropped = false;
 	if (wake)
 		vdb_migrate_wake_database(MyDatabaseId);
@@ -108,6 +110,7 @@ vdb_migrate_storage_dropped(void)
 static void
 transaction_ended(XactEvent event, void *arg)
 {
+	Assert(armed || !(made || dropped));
 	if (event == XACT_EVENT_ABORT)
 		dropped = dropped || made;
 }

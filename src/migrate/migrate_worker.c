@@ -101,6 +101,7 @@ move_next(WorkerTask *task, Relation rel)
 	MemoryContext old;
 	bool		more;
 
+	Assert(task->seen && task->begun);
 	snprintf(activity, sizeof(activity), "migrating %s", RelationGetRelationName(rel));
 	pgstat_report_activity(STATE_RUNNING, activity);
 	old = MemoryContextSwitchTo(task_context);
@@ -123,6 +124,7 @@ work_on_table(VdbPool *pool, WorkerTask *task)
 	bool		busy;
 	bool		more;
 
+	Assert(worker_pool == vdb_pool_shared(pool));
 	if (!vdb_map_table_by_slot(pool, task->slot, &ref, &key, &task->past_end) ||
 		task->past_end || key.backend != -1)
 		return false;
@@ -149,6 +151,7 @@ work_on_table(VdbPool *pool, WorkerTask *task)
 static void
 end_failed(WorkerTask *task)
 {
+	Assert(task->seen && InterruptHoldoffCount > 0);
 	work_waiting = true;
 	if (vdb_migrate_note(worker_pool, &task->ref, true))
 		EmitErrorReport();
@@ -163,6 +166,7 @@ work_safely(WorkerTask *task)
 {
 	volatile bool more = false;
 
+	Assert(!IsTransactionState());
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PG_TRY();
@@ -210,6 +214,7 @@ pause_after_move(void)
 	TimestampTz begin = GetCurrentTimestamp();
 	long		left;
 
+	Assert(!IsTransactionState());
 	VDB_STOP_POINT("worker-paused");
 	for (;;)
 	{
@@ -281,6 +286,7 @@ claim_pool(Oid db)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		mine = false;
 
+	Assert(worker_pool == NULL);
 	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < vdb_shared->npools; i++)
 	{

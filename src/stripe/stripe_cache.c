@@ -496,12 +496,13 @@ const VdbVectorPart *
 vdb_cache_vector(VdbVectorAsk *ask)
 {
 	VdbStripe  *stripe = ask->stripe;
-	uint32		number = vdb_index_vector_no(&stripe->index, ask->at.chunk, ask->at.attno - 1, ask->at.vec);
+	const VdbVectorAddress *at = &ask->at;
+	uint32		number = vdb_index_vector_no(&stripe->index, at->chunk, at->attno - 1, at->vec);
 	uint32	   *asked;
 
 	Assert(stripe->refcount > 0);
 	make_arrays(stripe);
-	asked = &stripe->asked[ask->at.attno - 1];
+	asked = &stripe->asked[at->attno - 1];
 	ask->frame_borrowed = ask->frame_missing = false;
 	ask->vector = stripe->cached[number];
 	if (ask->vector == NULL && !ask->own && *asked != number + 1)

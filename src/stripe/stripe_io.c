@@ -426,7 +426,8 @@ vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 	VdbZone    *zones = palloc(Max(header->zones_bytes, 1));
 	uint32		crc;
 
-	vdb_pages_read(rel, index->address.first_page, header->index_bytes, header->zones_bytes, (char *) zones);
+	vdb_pages_read(rel, index->address.first_page, header->index_bytes, header->zones_bytes,
+				   (char *) zones);
 	crc = vdb_crc32c(zones, header->zones_bytes);
 	if (crc != header->zones_crc)
 		vdb_stripe_damaged(rel, index->address,

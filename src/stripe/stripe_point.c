@@ -245,7 +245,8 @@ vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector
 }
 
 void
-vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context, VdbPointVector *out)
+vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context,
+					 VdbPointVector *out)
 {
 	uint64		offset;
 	const VdbStripeVector *vector = vdb_vector_find(at, &offset);

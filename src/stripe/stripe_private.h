@@ -98,7 +98,7 @@ extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeade
 
 /* ---- one vector from flash (stripe_io.c) ---- */
 
-/* Which vector: column attno (from 1) of a chunk of a stripe of rel, and the number in the chunk. */
+/* Which vector: column attno (from 1) of a chunk of a stripe of rel, and its number in there. */
 typedef struct VdbVectorAddress
 {
 	const VdbStripeIndex *index;
