@@ -228,12 +228,6 @@ vdb_groups_first(const VdbGroups *groups)
 	return groups->first;
 }
 
-uint64
-vdb_groups_count(const VdbGroups *groups)
-{
-	return groups->count;
-}
-
 /* ---- by value ---- */
 
 static inline uint32

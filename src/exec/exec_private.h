@@ -232,7 +232,6 @@ extern int	vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limi
 extern VdbGroup *vdb_groups_only(VdbGroups *groups);
 
 extern VdbGroup *vdb_groups_first(const VdbGroups *groups);
-extern uint64 vdb_groups_count(const VdbGroups *groups);
 extern char *vdb_group_states(const VdbGroups *groups, VdbGroup *group);
 extern Datum vdb_group_value(const VdbGroups *groups, VdbGroup *group, int column, bool *isnull);
 

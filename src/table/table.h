@@ -199,11 +199,12 @@ typedef struct VdbBatch
 	VdbStripe  *stripe;				/* flash; released at the next read */
 	VdbBlock	meta_block;			/* flash */
 	uint32		pos[VDB_LB_ROWS];	/* flash */
-	HeapTupleData tuples[VDB_LB_ROWS];	/* SCM: t_data points into 'arena' (or a palloc'd wide tuple) */
+	HeapTupleData tuples[VDB_LB_ROWS];	/* SCM: t_data points into 'arena' */
+	VdbRowSet	unwanted;			/* SCM: rows, by place in index[], that the snapshot doesn't see; emptied once
+									 * conflicts were looked for */
 	uint8		deadness[VDB_LB_ROWS];	/* VdbDeadness, when asked */
 	char	   *arena;
 	Size		arena_size;
-	MemoryContext context;			/* wide tuples, reset at each read */
 	VdbOverlayView *overlay;		/* of the LB, when flash */
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
@@ -253,9 +254,6 @@ extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot
  * SERIALIZABLE.
  */
 extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const uint64 rows[4]);
-
-/* Row i as a heap tuple, SCM rows only; see there for how long. */
-extern HeapTuple vdb_batch_tuple(VdbBatch *batch, int i);
 
 /* The header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);

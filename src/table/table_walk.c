@@ -37,8 +37,6 @@ vdb_batch_create(Relation rel)
 	batch->arena = palloc(batch->arena_size);
 	batch->overlay = palloc(sizeof(VdbOverlayView));
 	batch->versions = palloc(sizeof(VdbVersion) * VDB_LB_ROWS);
-	batch->context = AllocSetContextCreate(CurrentMemoryContext, "vdb batch",
-										   ALLOCSET_DEFAULT_SIZES);
 	batch->match_page = InvalidBlockNumber;
 	return batch;
 }
@@ -62,7 +60,6 @@ vdb_batch_free(VdbBatch *batch)
 	if (batch->ref.pool != NULL && batch->rows_judged > 0)
 		pg_atomic_fetch_add_u64(&vdb_pool_shared(batch->ref.pool)->counters.rows_judged,
 								batch->rows_judged);
-	MemoryContextDelete(batch->context);
 	if (batch->chunk_match != NULL)
 	{
 		pfree(batch->chunk_match);
@@ -153,6 +150,7 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 	Size		used = 0;
 
 	batch->place = VDB_PLACE_SCM;
+	vdb_rowset_fill(batch->unwanted, false);
 	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
@@ -166,11 +164,9 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 		wanted = judge(batch, req, version, &deadness);
 		if (version->hdr.t_infomask != version->seen_infomask)
 			vdb_table_hint(&batch->ref, version);
-		if (req->serializable)
-		{
-			/* unwanted ones are kept too, for the check after unlocking */
-			version->len |= wanted ? 0 : VDB_ROW_WIDE;
-		}
+		/* for the check after unlocking, unwanted ones are kept too */
+		if (!wanted && req->serializable)
+			vdb_rowset_add(batch->unwanted, batch->nrows);
 		else if (!wanted)
 			continue;
 
@@ -214,7 +210,7 @@ compact_unwanted(VdbBatch *batch)
 
 	for (int i = 0; i < batch->nrows; i++)
 	{
-		if (batch->versions[i].len & VDB_ROW_WIDE)
+		if (vdb_rowset_has(batch->unwanted, i))
 			continue;
 		batch_move(batch, kept, i);
 		kept++;
@@ -241,7 +237,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 	if (req->serializable)
 	{
 		for (int i = 0; i < batch->nrows; i++)
-			vdb_conflict_out(batch->rel, !(batch->versions[i].len & VDB_ROW_WIDE),
+			vdb_conflict_out(batch->rel, !vdb_rowset_has(batch->unwanted, i),
 							 &batch->versions[i], req->snapshot);
 		compact_unwanted(batch);
 	}
@@ -518,7 +514,6 @@ read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 		elog(ERROR, "a block of table \"%s\" cannot be read by a snapshot of type %d",
 			 RelationGetRelationName(batch->rel), (int) req->snapshot->snapshot_type);
 	batch_drop_stripe(batch);
-	MemoryContextReset(batch->context);
 	batch->nrows = 0;
 	batch->lb = lb;
 	batch->plain = false;
@@ -572,29 +567,6 @@ vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version)
 								vdb_row_make(batch->lb, batch->index[i]), batch->pos[i]);
 	else
 		*version = batch->versions[i];
-}
-
-/*
- * Row i as a whole heap tuple, SCM rows only.  Valid until the next call for a
- * wide row, or the next read: one wide row at a time is in memory.
- */
-HeapTuple
-vdb_batch_tuple(VdbBatch *batch, int i)
-{
-	HeapTuple	tuple = &batch->tuples[i];
-	MemoryContext old;
-	HeapTuple	whole;
-
-	Assert(i >= 0 && i < batch->nrows && batch->place == VDB_PLACE_SCM);
-	if (likely(!batch->versions[i].wide))
-		return tuple;
-	MemoryContextReset(batch->context);
-	old = MemoryContextSwitchTo(batch->context);
-	whole = vdb_rows_complete_wide(batch->rel, (char *) tuple->t_data, batch->versions[i].len);
-	MemoryContextSwitchTo(old);
-	whole->t_self = tuple->t_self;
-	whole->t_tableOid = tuple->t_tableOid;
-	return whole;
 }
 
 void
