@@ -19,49 +19,37 @@ extern const TableAmRoutine vdb_pool_routine;	/* access method 'vdb_pool', for v
 
 /* ---- scans (am_scan.c) ---- */
 
-typedef struct VdbScan
+typedef struct VdbScanDescData
 {
 	TableScanDescData base;
-	VdbBatch   *batch;
-	int64		lb;					/* current logical block: -1 before the first, limit after the last */
-	int64		start;				/* first and limit of the walk: TID range scans narrow them */
-	int64		limit;
-	int			row;				/* index in the batch of the row last returned */
-	bool		loaded;				/* the batch holds lb */
-	bool		of_now;				/* vdb_snapshot_of_now: its rows are judged one by one */
-	int64		unit_end;			/* parallel: end of the run of blocks in hand */
-	uint16		first_index;		/* TID range: bounds inside the first and last block */
-	uint16		last_index;
-	VdbLogicalBlock range_first;
-	VdbLogicalBlock range_last;
-	bool		ranged;
-} VdbScan;
+	VdbCursor	cursor;
+	bool		ranged;				/* a scan of a range of TIDs: its bounds inside of */
+	VdbLogicalBlock range_first;	/* its first block, */
+	VdbLogicalBlock range_last;		/* and of its last */
+	uint16		first_index;
+	uint16		end_index;			/* exclusive */
+} VdbScanDescData;
+
+typedef VdbScanDescData *VdbScanDesc;
 
 typedef struct VdbParallelScan
 {
 	ParallelTableScanDescData base;
-	pg_atomic_uint64 next;			/* next logical block to hand out */
-	uint64		limit;
-	uint32		unit;				/* logical blocks handed out at a time */
+	VdbSharedCursor cursor;
 } VdbParallelScan;
 
-extern TableScanDesc vdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
-									ParallelTableScanDesc pscan, uint32 flags);
-extern void vdb_scan_end(TableScanDesc sscan);
-extern void vdb_scan_rescan(TableScanDesc sscan, ScanKey key, bool set_params, bool allow_strat,
-							bool allow_sync, bool allow_pagemode);
-extern bool vdb_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
-extern void vdb_scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid);
-extern bool vdb_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction,
-										  TupleTableSlot *slot);
+extern TableScanDesc vdb_beginscan(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
+								   ParallelTableScanDesc pscan, uint32 flags);
+extern void vdb_endscan(TableScanDesc sscan);
+extern void vdb_rescan(TableScanDesc sscan, ScanKey key, bool set_params, bool allow_strat,
+					   bool allow_sync, bool allow_pagemode);
+extern bool vdb_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
+extern void vdb_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid);
+extern bool vdb_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction,
+									 TupleTableSlot *slot);
 extern Size vdb_parallelscan_estimate(Relation rel);
 extern Size vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void vdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
-
-extern VdbBatch *vdb_scan_batch(VdbScan *scan);
-
-/* The next block of a forward walk (own or shared with other workers), or -1. */
-extern int64 vdb_scan_next_block(VdbScan *scan);
 
 /* ---- bitmap, sample, ANALYZE (am_block.c) ---- */
 

@@ -76,33 +76,38 @@ lock_rows(Relation rel, const VdbBitmapBlock *named, Snapshot snapshot)
 bool
 vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 {
-	VdbScan    *scan = (VdbScan *) sscan;
-	VdbBatch   *batch = vdb_scan_batch(scan);
+	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
 	uint64		rows[VDB_LB_ROWS / 64] = {0};
 
-	scan->row = -1;
-	scan->loaded = false;
+	Assert(cursor->caller_locks);
+	/* a parallel worker's comes after the scan has begun */
+	cursor->snapshot = sscan->rs_snapshot;
+	vdb_cursor_go(cursor, named->block);
 	if (named->block >= block_limit(sscan->rs_rd))
 		return false;
 	lock_rows(sscan->rs_rd, named, sscan->rs_snapshot);
+	if (named->noffsets < 0)
+		return vdb_cursor_read(cursor) > 0;
 	for (int i = 0; i < named->noffsets; i++)
 		add_row(rows, named->offsets[i]);
-	if (named->noffsets < 0)
-		vdb_batch_read(batch, named->block, sscan->rs_snapshot, InvalidTransactionId, false);
-	else
-		vdb_batch_read_rows(batch, named->block, sscan->rs_snapshot, rows);
-	scan->loaded = batch->nrows > 0;
-	return scan->loaded;
+	return vdb_cursor_read_rows(cursor, rows) > 0;
+}
+
+/* The next row of the block, all of whose rows that were read are wanted. */
+static bool
+next_read_row(VdbCursor *cursor, TupleTableSlot *slot)
+{
+	if (!cursor->loaded || cursor->row + 1 >= cursor->batch->nrows)
+		return false;
+	cursor->row++;
+	return vdb_cursor_slot(cursor, slot);
 }
 
 bool
 vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 {
-	VdbScan    *scan = (VdbScan *) sscan;
-
-	if (!scan->loaded || scan->row + 1 >= scan->batch->nrows)
+	if (!next_read_row(&((VdbScanDesc) sscan)->cursor, slot))
 		return false;
-	vdb_batch_slot(scan->batch, ++scan->row, slot);
 	pgstat_count_heap_fetch(sscan->rs_rd);
 	return true;
 }
@@ -121,97 +126,91 @@ chosen_beforehand(const SampleScanState *state)
 	return plan->tablesample->tsmhandler == F_BERNOULLI;
 }
 
+/* Read the rows of the block that the method chooses, without asking it again. */
 static void
-read_chosen(VdbScan *scan, SampleScanState *state)
+read_chosen(VdbCursor *cursor, SampleScanState *state)
 {
 	uint64		rows[VDB_LB_ROWS / 64] = {0};
 	OffsetNumber offset;
 
 	for (;;)
 	{
-		offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) scan->lb, VDB_LB_ROWS);
+		offset = state->tsmroutine->NextSampleTuple(state, vdb_cursor_lb(cursor), VDB_LB_ROWS);
 		if (!OffsetNumberIsValid(offset))
 			break;
 		add_row(rows, offset);
 	}
-	vdb_batch_read_rows(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb,
-						scan->base.rs_snapshot, rows);
+	(void) vdb_cursor_read_rows(cursor, rows);
+}
+
+/* Move to the next block that the method chooses, or to the next one; false at the end. */
+static bool
+next_sample_block(VdbCursor *cursor, SampleScanState *state)
+{
+	BlockNumber block;
+
+	if (cursor->limit == 0)
+		return false;
+	if (state->tsmroutine->NextSampleBlock == NULL)
+		return vdb_cursor_next(cursor);
+	block = state->tsmroutine->NextSampleBlock(state, (BlockNumber) cursor->limit);
+	if (!BlockNumberIsValid(block))
+		return false;
+	vdb_cursor_go(cursor, block);
+	return true;
 }
 
 bool
 vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
 {
-	VdbScan    *scan = (VdbScan *) sscan;
-	TsmRoutine *tsm = state->tsmroutine;
+	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
 
-	scan->loaded = false;
-	if (scan->limit == 0)
-		return false;
-	if (tsm->NextSampleBlock)
-	{
-		BlockNumber block = tsm->NextSampleBlock(state, (BlockNumber) scan->limit);
-
-		if (!BlockNumberIsValid(block))
-			return false;
-		scan->lb = block;
-	}
-	else if (vdb_scan_next_block(scan) < 0)
+	cursor->loaded = false;
+	if (!next_sample_block(cursor, state))
 		return false;
 	if (chosen_beforehand(state))
-		read_chosen(scan, state);
+		read_chosen(cursor, state);
 	else
-		vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, sscan->rs_snapshot,
-					   InvalidTransactionId, false);
-	scan->loaded = true;
-	scan->row = -1;
+		(void) vdb_cursor_read(cursor);
 	return true;
 }
 
-/* The next row of a block all of whose rows that were read are wanted. */
+/* The next row of a block whose rows the method chooses one by one. */
 static bool
-next_chosen(VdbScan *scan, TupleTableSlot *slot)
+next_sampled_row(VdbCursor *cursor, SampleScanState *state, TupleTableSlot *slot)
 {
-	if (scan->row + 1 >= scan->batch->nrows)
-	{
-		ExecClearTuple(slot);
-		return false;
-	}
-	vdb_batch_slot(scan->batch, ++scan->row, slot);
-	pgstat_count_heap_getnext(scan->base.rs_rd);
-	return true;
-}
-
-bool
-vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleTableSlot *slot)
-{
-	VdbScan    *scan = (VdbScan *) sscan;
-	VdbBatch   *batch = scan->batch;
-	TsmRoutine *tsm = state->tsmroutine;
+	const VdbBatch *batch = cursor->batch;
 	OffsetNumber max_offset = batch->nrows > 0 ? batch->index[batch->nrows - 1] + 1 : 0;
 
-	if (chosen_beforehand(state))
-		return next_chosen(scan, slot);
 	for (;;)
 	{
 		OffsetNumber offset;
 
 		CHECK_FOR_INTERRUPTS();
-		offset = tsm->NextSampleTuple(state, (BlockNumber) scan->lb, max_offset);
+		offset = state->tsmroutine->NextSampleTuple(state, vdb_cursor_lb(cursor), max_offset);
 		if (!OffsetNumberIsValid(offset))
-		{
-			ExecClearTuple(slot);
 			return false;
-		}
 		/* offsets rise within a block, and so do the batch's rows */
-		while (scan->row + 1 < batch->nrows && batch->index[scan->row + 1] + 1 < offset)
-			scan->row++;
-		if (scan->row + 1 < batch->nrows && batch->index[scan->row + 1] + 1 == offset)
-		{
-			vdb_batch_slot(batch, ++scan->row, slot);
-			pgstat_count_heap_getnext(sscan->rs_rd);
-			return true;
-		}
+		while (cursor->row + 1 < batch->nrows && batch->index[cursor->row + 1] + 1 < offset)
+			cursor->row++;
+		if (cursor->row + 1 < batch->nrows && batch->index[cursor->row + 1] + 1 == offset)
+			return next_read_row(cursor, slot);
 	}
+}
+
+bool
+vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleTableSlot *slot)
+{
+	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
+	bool		found;
+
+	found = chosen_beforehand(state) ? next_read_row(cursor, slot) :
+		next_sampled_row(cursor, state, slot);
+	if (found)
+		pgstat_count_heap_getnext(sscan->rs_rd);
+	else
+		ExecClearTuple(slot);
+	return found;
 }
 
 /* ---- ANALYZE ---- */
@@ -233,40 +232,26 @@ analyze_blocks(Relation rel)
 bool
 vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno)
 {
-	VdbScan    *scan = (VdbScan *) sscan;
+	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
 	int64		blocks = analyze_blocks(sscan->rs_rd);
+	int64		limit;
 
 	if (blocks == 0 || (int64) blockno >= blocks)
 		return false;
-	/* the share's logical blocks: [start, limit) */
-	scan->start = scan->limit = 0;
-	scan->limit = block_limit(sscan->rs_rd);
-	scan->start = (int64) blockno * scan->limit / blocks;
-	scan->limit = ((int64) blockno + 1) * scan->limit / blocks;
-	scan->lb = scan->start - 1;
-	scan->loaded = false;
-	return true;
-}
-
-static bool
-analyze_load(VdbScan *scan, TransactionId oldest_xmin)
-{
-	if (scan->lb + 1 >= scan->limit)
-		return false;
-	scan->lb++;
-	vdb_batch_read(vdb_scan_batch(scan), (VdbLogicalBlock) scan->lb, NULL, oldest_xmin, true);
-	scan->loaded = true;
-	scan->row = -1;
+	/* the share's logical blocks */
+	vdb_cursor_start(cursor, NULL);
+	limit = cursor->limit;
+	vdb_cursor_bound(cursor, (int64) blockno * limit / blocks, ((int64) blockno + 1) * limit / blocks);
 	return true;
 }
 
 /* Count the row; is it one to sample? */
 static bool
-analyze_row(VdbScan *scan, double *liverows, double *deadrows)
+analyze_row(const VdbCursor *cursor, double *liverows, double *deadrows)
 {
 	VdbVersion	version;
 
-	switch (scan->batch->deadness[scan->row])
+	switch (cursor->batch->deadness[cursor->row])
 	{
 		case VDB_LIVE:
 			*liverows += 1;
@@ -276,14 +261,14 @@ analyze_row(VdbScan *scan, double *liverows, double *deadrows)
 			*deadrows += 1;
 			return false;
 		case VDB_INSERT_IN_PROGRESS:
-			vdb_batch_version(scan->batch, scan->row, &version);
+			vdb_batch_version(cursor->batch, cursor->row, &version);
 			if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(&version.hdr)))
 				return false;
 			*liverows += 1;
 			return true;
 		default:
 			/* deleted by a transaction in progress: live, unless it is ours */
-			vdb_batch_version(scan->batch, scan->row, &version);
+			vdb_batch_version(cursor->batch, cursor->row, &version);
 			if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(&version.hdr)))
 			{
 				*deadrows += 1;
@@ -298,22 +283,13 @@ bool
 vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 					   double *deadrows, TupleTableSlot *slot)
 {
-	VdbScan    *scan = (VdbScan *) sscan;
+	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
 
-	for (;;)
+	vdb_cursor_take_versions(cursor, oldest_xmin, true);
+	while (vdb_cursor_move(cursor, true))
 	{
-		if (!scan->loaded && !analyze_load(scan, oldest_xmin))
-			break;
-		if (++scan->row >= scan->batch->nrows)
-		{
-			scan->loaded = false;
-			continue;
-		}
-		if (analyze_row(scan, liverows, deadrows))
-		{
-			vdb_batch_slot(scan->batch, scan->row, slot);
-			return true;
-		}
+		if (analyze_row(cursor, liverows, deadrows))
+			return vdb_cursor_slot(cursor, slot);
 	}
 	ExecClearTuple(slot);
 	return false;

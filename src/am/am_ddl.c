@@ -149,9 +149,9 @@ typedef struct RewriteState
 {
 	Relation	old_rel;
 	Relation	new_rel;
-	TransactionId oldest_xmin;
 	TransactionId freeze_xid;
-	VdbBatch   *batch;
+	VdbCursor	cursor;				/* over the old table's versions, dead ones too */
+	VdbBatch   *batch;				/* the cursor's */
 	TupleTableSlot *slot;
 	Tuplesortstate *sort;
 	double		live;
@@ -238,22 +238,19 @@ rewrite_row(RewriteState *rs, int i)
 static void
 rewrite_in_row_order(RewriteState *rs)
 {
-	VdbScan    *walk = (VdbScan *) table_beginscan(rs->old_rel, SnapshotAny, 0, NULL);
-	int64		lb;
-
-	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, walk->limit);
-	while ((lb = vdb_scan_next_block(walk)) >= 0)
+	pgstat_count_heap_scan(rs->old_rel);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, rs->cursor.limit);
+	while (vdb_cursor_next(&rs->cursor))
 	{
-		vdb_batch_read(rs->batch, (VdbLogicalBlock) lb, NULL, rs->oldest_xmin, true);
+		(void) vdb_cursor_read(&rs->cursor);
 		for (int i = 0; i < rs->batch->nrows; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			rewrite_row(rs, i);
 		}
-		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, lb + 1);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, rs->cursor.lb + 1);
 		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, (int64) rs->live);
 	}
-	table_endscan((TableScanDesc) walk);
 }
 
 static void
@@ -268,7 +265,8 @@ rewrite_in_index_order(RewriteState *rs, Relation index)
 		VdbRowNumber row = vdb_tid_to_row(tid);
 
 		CHECK_FOR_INTERRUPTS();
-		vdb_batch_read(rs->batch, vdb_row_lb(row), NULL, rs->oldest_xmin, true);
+		vdb_cursor_go(&rs->cursor, vdb_row_lb(row));
+		(void) vdb_cursor_read(&rs->cursor);
 		for (int i = 0; i < rs->batch->nrows; i++)
 			if (rs->batch->index[i] == vdb_row_index(row))
 				rewrite_row(rs, i);
@@ -309,9 +307,11 @@ vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool us
 
 	rs.old_rel = old_rel;
 	rs.new_rel = new_rel;
-	rs.oldest_xmin = oldest_xmin;
 	rs.freeze_xid = *xid_cutoff;
-	rs.batch = vdb_batch_create(old_rel);
+	vdb_cursor_init(&rs.cursor, old_rel, NULL);
+	vdb_cursor_take_versions(&rs.cursor, oldest_xmin, true);
+	vdb_cursor_start(&rs.cursor, NULL);
+	rs.batch = vdb_cursor_batch(&rs.cursor);
 	vdb_batch_set_check(rs.batch);
 	rs.slot = table_slot_create(old_rel, NULL);
 	if (use_sort && index != NULL)
@@ -329,7 +329,7 @@ vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool us
 		rewrite_sorted(&rs);
 
 	ExecDropSingleTupleTableSlot(rs.slot);
-	vdb_batch_free(rs.batch);
+	vdb_cursor_end(&rs.cursor);
 	*num_tuples = rs.live - rs.recently_dead;
 	*tups_vacuumed = rs.removed;
 	*tups_recently_dead = rs.recently_dead;

@@ -46,7 +46,7 @@ tid_valid(TableScanDesc sscan, ItemPointer tid)
 {
 	VdbRowNumber row = vdb_tid_to_row(tid);
 
-	return row != VDB_ROW_NONE && (int64) vdb_row_lb(row) < ((VdbScan *) sscan)->limit;
+	return row != VDB_ROW_NONE && (int64) vdb_row_lb(row) < ((VdbScanDesc) sscan)->cursor.limit;
 }
 
 /* Follow the chain of versions to the newest one that the snapshot sees. */
@@ -174,12 +174,12 @@ const TableAmRoutine vdb_am_routine = {
 	.type = T_TableAmRoutine,
 	.slot_callbacks = slot_callbacks,
 
-	.scan_begin = vdb_scan_begin,
-	.scan_end = vdb_scan_end,
-	.scan_rescan = vdb_scan_rescan,
-	.scan_getnextslot = vdb_scan_getnextslot,
-	.scan_set_tidrange = vdb_scan_set_tidrange,
-	.scan_getnextslot_tidrange = vdb_scan_getnextslot_tidrange,
+	.scan_begin = vdb_beginscan,
+	.scan_end = vdb_endscan,
+	.scan_rescan = vdb_rescan,
+	.scan_getnextslot = vdb_getnextslot,
+	.scan_set_tidrange = vdb_set_tidrange,
+	.scan_getnextslot_tidrange = vdb_getnextslot_tidrange,
 
 	.parallelscan_estimate = vdb_parallelscan_estimate,
 	.parallelscan_initialize = vdb_parallelscan_initialize,

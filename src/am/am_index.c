@@ -146,8 +146,8 @@ typedef struct BuildState
 	bool		checking_uniqueness;
 	bool		anyvisible;
 	Snapshot	snapshot;			/* NULL: index every version that is not dead */
-	TransactionId oldest_xmin;
-	VdbBatch   *batch;
+	VdbCursor  *cursor;				/* of the scan */
+	VdbBatch   *batch;				/* the cursor's */
 	TupleTableSlot *slot;
 	ExprContext *econtext;
 	ExprState  *predicate;
@@ -216,6 +216,19 @@ judge_version(BuildState *bs, int i, TransactionId *wait_for)
 	}
 }
 
+/* Form the entry of row i; false: the index's predicate leaves the row out. */
+static bool
+form_entry(BuildState *bs, int i, Datum *values, bool *isnull)
+{
+	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
+	vdb_batch_slot(bs->batch, i, bs->slot);
+	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
+		return false;
+	FormIndexDatum(bs->info, bs->slot, bs->econtext->ecxt_estate, values, isnull);
+	return true;
+}
+
+/* Give the entry of row i to the index that is being built. */
 static void
 index_row(BuildState *bs, int i, bool alive)
 {
@@ -223,24 +236,21 @@ index_row(BuildState *bs, int i, bool alive)
 	bool		isnull[INDEX_MAX_KEYS];
 	ItemPointerData tid;
 
-	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
-	vdb_batch_slot(bs->batch, i, bs->slot);
-	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
+	if (!form_entry(bs, i, values, isnull))
 		return;
-	FormIndexDatum(bs->info, bs->slot, bs->econtext->ecxt_estate, values, isnull);
 	tid = bs->slot->tts_tid;
 	bs->callback(bs->index, &tid, values, isnull, alive, bs->callback_state);
 }
 
 /* Index one logical block, waiting for in-progress writers where uniqueness needs it. */
 static void
-index_block(BuildState *bs, VdbLogicalBlock lb)
+index_block(BuildState *bs)
 {
 	int			done = 0;			/* rows with index below this are done */
 	TransactionId wait_for;
 
 retry:
-	vdb_batch_read(bs->batch, lb, bs->snapshot, bs->oldest_xmin, false);
+	(void) vdb_cursor_read(bs->cursor);
 	for (int i = 0; i < bs->batch->nrows; i++)
 	{
 		BuildVerdict verdict;
@@ -259,12 +269,12 @@ retry:
 	}
 }
 
+/* Prepare to form entries of the rows that the scan reads.  *bs is zeroed, but for what the caller has set. */
 static void
-build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info)
+build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info, TableScanDesc scan)
 {
 	EState	   *estate = CreateExecutorState();
 
-	memset(bs, 0, sizeof(BuildState));
 	bs->table = table;
 	bs->index = index;
 	bs->info = info;
@@ -273,15 +283,16 @@ build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info)
 	bs->econtext = GetPerTupleExprContext(estate);
 	bs->econtext->ecxt_scantuple = bs->slot;
 	bs->predicate = ExecPrepareQual(info->ii_Predicate, estate);
-	bs->batch = vdb_batch_create(table);
+	bs->cursor = &((VdbScanDesc) scan)->cursor;
+	bs->batch = vdb_cursor_batch(bs->cursor);
 }
 
+/* Before the scan ends, whose batch the slot points into. */
 static void
 build_end(BuildState *bs)
 {
 	ExecDropSingleTupleTableSlot(bs->slot);
 	FreeExecutorState(bs->econtext->ecxt_estate);
-	vdb_batch_free(bs->batch);
 	/* these may have been pointing to the now-gone estate */
 	bs->info->ii_ExpressionsState = NIL;
 	bs->info->ii_PredicateState = NULL;
@@ -293,12 +304,10 @@ vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *inf
 						   BlockNumber start_blockno, BlockNumber numblocks,
 						   IndexBuildCallback callback, void *state, TableScanDesc scan)
 {
-	BuildState	bs;
-	VdbScan    *walk;
+	BuildState	bs = {0};
+	VdbCursor  *cursor;
 	bool		own_snapshot = false;
-	int64		lb;
 
-	build_begin(&bs, table, index, info);
 	bs.anyvisible = anyvisible;
 	bs.callback = callback;
 	bs.callback_state = state;
@@ -315,28 +324,25 @@ vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *inf
 	}
 	else if (scan->rs_snapshot->snapshot_type != SNAPSHOT_ANY)
 		bs.snapshot = scan->rs_snapshot;
+	build_begin(&bs, table, index, info, scan);
+	cursor = bs.cursor;
 	if (bs.snapshot == NULL)
-		bs.oldest_xmin = GetOldestNonRemovableTransactionId(table);
-
-	walk = (VdbScan *) scan;
+		vdb_cursor_take_versions(cursor, GetOldestNonRemovableTransactionId(table), false);
 	if (start_blockno != 0 || numblocks != InvalidBlockNumber)
-	{
-		walk->start = Min((int64) start_blockno, walk->limit);
-		if (numblocks != InvalidBlockNumber)
-			walk->limit = Min((int64) start_blockno + numblocks, walk->limit);
-	}
+		vdb_cursor_bound(cursor, start_blockno,
+						 numblocks == InvalidBlockNumber ? cursor->limit : (int64) start_blockno + numblocks);
 	if (progress)
-		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, walk->limit);
-	while ((lb = vdb_scan_next_block(walk)) >= 0)
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, cursor->limit);
+	while (vdb_cursor_next(cursor))
 	{
-		index_block(&bs, (VdbLogicalBlock) lb);
+		index_block(&bs);
 		if (progress)
-			pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, lb + 1);
+			pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, cursor->lb + 1);
 	}
+	build_end(&bs);
 	table_endscan(scan);
 	if (own_snapshot)
 		UnregisterSnapshot(bs.snapshot);
-	build_end(&bs);
 	return bs.reltuples;
 }
 
@@ -379,6 +385,7 @@ already_indexed(IndexedTids *tids, int64 encoded)
 	return !tids->done && tids->current == encoded;
 }
 
+/* Insert the entry of row i, which the index lacks. */
 static void
 insert_missing(BuildState *bs, int i)
 {
@@ -386,11 +393,8 @@ insert_missing(BuildState *bs, int i)
 	bool		isnull[INDEX_MAX_KEYS];
 	ItemPointerData tid;
 
-	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
-	vdb_batch_slot(bs->batch, i, bs->slot);
-	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
+	if (!form_entry(bs, i, values, isnull))
 		return;
-	FormIndexDatum(bs->info, bs->slot, bs->econtext->ecxt_estate, values, isnull);
 	tid = bs->slot->tts_tid;
 	index_insert(bs->index, values, isnull, &tid, bs->table,
 				 bs->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, bs->info);
@@ -401,31 +405,30 @@ void
 vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
 						Snapshot snapshot, struct ValidateIndexState *state)
 {
-	BuildState	bs;
-	VdbScan    *walk;
+	BuildState	bs = {0};
+	TableScanDesc scan;
 	IndexedTids tids = {.sort = state->tuplesort, .current = -1};
-	int64		lb;
 
-	build_begin(&bs, table, index, info);
-	walk = (VdbScan *) table_beginscan_strat(table, snapshot, 0, NULL, true, false);
-	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, walk->limit);
-	while ((lb = vdb_scan_next_block(walk)) >= 0)
+	scan = table_beginscan_strat(table, snapshot, 0, NULL, true, false);
+	build_begin(&bs, table, index, info, scan);
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, bs.cursor->limit);
+	while (vdb_cursor_next(bs.cursor))
 	{
-		vdb_batch_read(bs.batch, (VdbLogicalBlock) lb, snapshot, InvalidTransactionId, false);
+		(void) vdb_cursor_read(bs.cursor);
 		for (int i = 0; i < bs.batch->nrows; i++)
 		{
 			ItemPointerData tid;
 
 			CHECK_FOR_INTERRUPTS();
 			state->htups += 1;
-			vdb_row_to_tid(vdb_row_make((VdbLogicalBlock) lb, bs.batch->index[i]), &tid);
+			vdb_row_to_tid(vdb_row_make(bs.batch->lb, bs.batch->index[i]), &tid);
 			if (already_indexed(&tids, itemptr_encode(&tid)))
 				continue;
 			insert_missing(&bs, i);
 			state->tups_inserted += 1;
 		}
-		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, lb + 1);
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, bs.cursor->lb + 1);
 	}
-	table_endscan((TableScanDesc) walk);
 	build_end(&bs);
+	table_endscan(scan);
 }

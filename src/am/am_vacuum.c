@@ -52,7 +52,8 @@ typedef struct VacuumState
 {
 	Relation	rel;
 	VdbTableRef ref;
-	VdbBatch   *batch;
+	VdbCursor	cursor;
+	VdbBatch   *batch;				/* the cursor's */
 	TransactionId oldest_xmin;
 	MultiXactId oldest_multi;
 	TransactionId freeze_limit;
@@ -549,7 +550,7 @@ needs_freezing(VacuumState *vs, const VdbVersion *version)
 }
 
 static void
-vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
+vacuum_block(VacuumState *vs)
 {
 	uint64		dead[4] = {0};
 	uint64		freeze[4] = {0};
@@ -558,7 +559,7 @@ vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
 	VdbBatch   *batch = vs->batch;
 
 	vdb_vacuum_delay_point();
-	vdb_batch_read(batch, lb, NULL, vs->oldest_xmin, true);
+	(void) vdb_cursor_read(&vs->cursor);
 	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
 		freeze_stripe(vs);
 	for (int i = 0; i < batch->nrows; i++)
@@ -587,7 +588,7 @@ vacuum_block(VacuumState *vs, VdbLogicalBlock lb)
 		nfreeze++;
 	}
 	if (nfreeze > 0)
-		freeze_rows(vs, lb, freeze);
+		freeze_rows(vs, batch->lb, freeze);
 	if (ndead > 0)
 		reap_rows(vs, dead, ndead);
 }
@@ -686,18 +687,18 @@ stripe_was_met(uint32 stripe_id, void *arg)
 static void
 mark_visible(VacuumState *vs)
 {
-	VdbLogicalBlock limit = vdb_map_limit(&vs->ref);
-	VdbLogicalBlock lb = 0;
 	Buffer		buffer = InvalidBuffer;
 
 	VDB_STOP_POINT("vacuum-before-visible");
 	if (!vs->indexes_cleaned || vs->nstripes == 0)
 		return;
 	qsort(vs->stripes, vs->nstripes, sizeof(uint32), compare_ids);
-	for (; (lb = vdb_map_next_lb(&vs->ref, lb)) < limit; lb++)
+	vdb_cursor_start(&vs->cursor, NULL);
+	while (vdb_cursor_next(&vs->cursor))
 	{
 		vdb_vacuum_delay_point();
-		(void) vdb_table_mark_visible(vs->rel, &vs->ref, lb, stripe_was_met, vs, &buffer);
+		(void) vdb_table_mark_visible(vs->rel, &vs->ref, vdb_cursor_lb(&vs->cursor),
+									  stripe_was_met, vs, &buffer);
 	}
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
@@ -733,42 +734,47 @@ report(VacuumState *vs, VacuumParams *params, TimestampTz started, TransactionId
 					   vs->pages_cut, (long long) vs->index_entries, vs->oldest_xmin, new_frozen)));
 }
 
+/*
+ * The range that the cursor has come to, from its first block on.  The migration lock is held: while
+ * a stripe of the range is being built, what is frozen here would be carried over with its old ids.
+ */
+static void
+vacuum_range(VacuumState *vs)
+{
+	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
+	int64		reaped = vs->reaped;
+
+	while (vdb_migrate_range(vs->rel, &vs->ref, range,
+							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
+		CHECK_FOR_INTERRUPTS();
+	do
+		vacuum_block(vs);
+	while (vdb_cursor_next_in_range(&vs->cursor));
+	settle_stripes(vs);
+	/* segments that have lost their last row now */
+	while (vs->reaped > reaped &&
+		   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
+		CHECK_FOR_INTERRUPTS();
+}
+
 static void
 walk_table(VacuumState *vs)
 {
-	VdbLogicalBlock limit = vdb_map_limit(&vs->ref);
-	VdbLogicalBlock lb = 0;
+	VdbCursor  *cursor = &vs->cursor;
 
+	vdb_cursor_start(cursor, NULL);
+	vs->batch = vdb_cursor_batch(cursor);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
-	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, limit);
-	vs->batch = vdb_batch_create(vs->rel);
-	while ((lb = vdb_map_next_lb(&vs->ref, lb)) < limit)
+	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, cursor->limit);
+	while (vdb_cursor_next_range(cursor))
 	{
-		uint64		next_range = ((uint64) vdb_lb_range(lb) + 1) * VDB_RANGE_LBS;
-		VdbLogicalBlock range = vdb_lb_range(lb);
-		int64		reaped = vs->reaped;
-		VdbLogicalBlock end = (VdbLogicalBlock) Min((uint64) limit, next_range);
-
-		/*
-		 * Not while a stripe of this range is being built: what is frozen
-		 * here would be carried over with its old ids.
-		 */
 		vdb_table_migration_lock(vs->rel, true);
-		while (vdb_migrate_range(vs->rel, &vs->ref, vdb_lb_range(lb),
-								 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
-			CHECK_FOR_INTERRUPTS();
-		for (; lb < end; lb++)
-			vacuum_block(vs, lb);
-		settle_stripes(vs);
-		/* segments that have lost their last row now */
-		while (vs->reaped > reaped &&
-			   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
-			CHECK_FOR_INTERRUPTS();
+		vacuum_range(vs);
 		vdb_table_migration_unlock(vs->rel);
-		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, lb);
-		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, lb);
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, cursor->lb + 1);
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, cursor->lb + 1);
 	}
-	vdb_batch_free(vs->batch);
+	vdb_cursor_end(cursor);
 }
 
 void
@@ -797,6 +803,8 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	 */
 	XLogFlush(vdb_wal_end());
 
+	vdb_cursor_init(&vs.cursor, rel, NULL);
+	vdb_cursor_take_versions(&vs.cursor, vs.oldest_xmin, true);
 	if (vdb_table_open(rel, false, &vs.ref))
 	{
 		blocks = (BlockNumber) vdb_map_limit(&vs.ref);

@@ -23,9 +23,7 @@
 /* What the processes of a parallel scan share. */
 typedef struct VdbSharedScan
 {
-	pg_atomic_uint64 next;
-	uint64		limit;
-	uint32		unit;
+	VdbSharedCursor cursor;
 	pg_atomic_uint64 stripes;
 	pg_atomic_uint64 chunks;
 	pg_atomic_uint64 pruned;
@@ -56,17 +54,13 @@ typedef enum VdbJudged
 typedef struct VdbScanState
 {
 	CustomScanState css;
-	VdbBatch   *batch;
+	VdbCursor	cursor;				/* its row: in slices, the first that is not taken yet */
+	VdbBatch   *batch;				/* the cursor's */
 	VdbPruner  *pruner;
 	int			ncolumns;
 	VdbColumnValues *columns;
 	int			max_attno;
 	bool		started;
-	int64		lb;
-	int64		limit;
-	int64		unit_end;
-	int			row;				/* in the batch; slices: first row not yet taken */
-	bool		loaded;
 	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
 	uint32		decoded_to;
 	bool		decoded;
@@ -93,7 +87,6 @@ typedef struct VdbScanState
 extern VdbScanState *vdb_scan_state(PlanState *node);	/* the node must be one of our scans */
 extern void vdb_scan_by_slices(VdbScanState *scan); /* this is how it will be read; while it begins */
 extern void vdb_scan_start(VdbScanState *scan);
-extern bool vdb_slice_next_block(VdbScanState *scan);
 
 /*
  * exec_slice.c.  Read the next slice and filter it: number of rows left, 0 only at the end.  Datums by reference are good

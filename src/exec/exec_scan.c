@@ -17,17 +17,14 @@
 #include "commands/explain.h"
 #include "executor/execdebug.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
-#include "storage/predicate.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "exec/exec.h"
 #include "exec/exec_private.h"
-
-/* Logical blocks a parallel worker takes at a time: a chunk's worth in a large table. */
-#define VDB_PARALLEL_UNIT	32
 
 static void begin_scan(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *exec_scan(CustomScanState *node);
@@ -116,13 +113,62 @@ accept_any_slot(CustomScanState *node)
 	ps->qual = ExecInitQual(plan->plan.qual, ps);
 }
 
+/* Before the cursor reads a block: what lies in the batch goes, and the pruner may know more. */
+static void
+before_read(void *arg)
+{
+	VdbScanState *state = (VdbScanState *) arg;
+
+	ExecClearTuple(state->heap_slot);
+	state->decoded = false;
+	if (state->pruner != NULL &&
+		vdb_pruner_refresh(state->pruner, state->css.ss.ps.ps_ExprContext))
+		vdb_batch_ask_again(state->batch);
+}
+
+/* Let the cursor prefetch the columns of the filter, which every row is asked for; all, without one. */
+static void
+begin_prefetch(VdbScanState *state)
+{
+	Scan	   *plan = (Scan *) state->css.ss.ps.plan;
+	int		   *columns = palloc(sizeof(int) * Max(state->ncolumns, 1));
+	int			ncolumns = 0;
+	Bitmapset  *filtered = NULL;
+
+	pull_varattnos((Node *) plan->plan.qual, plan->scanrelid, &filtered);
+	for (int c = 0; c < state->ncolumns; c++)
+	{
+		int			attno = state->columns[c].attno;
+
+		if (plan->plan.qual == NIL ||
+			bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, filtered))
+			columns[ncolumns++] = attno;
+	}
+	vdb_cursor_prefetch(&state->cursor, columns, ncolumns);
+	bms_free(filtered);
+	pfree(columns);
+}
+
+/* Make the cursor over the rows that the statement's snapshot sees. */
+static void
+begin_cursor(VdbScanState *state)
+{
+	EState	   *estate = state->css.ss.ps.state;
+
+	vdb_cursor_init(&state->cursor, state->css.ss.ss_currentRelation, estate->es_snapshot);
+	Assert(!state->cursor.of_now);
+	state->cursor.before_read = before_read;
+	state->cursor.before_arg = state;
+	state->batch = vdb_cursor_batch(&state->cursor);
+	begin_prefetch(state);
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
 	VdbScanState *state = (VdbScanState *) node;
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 	Relation	rel = node->ss.ss_currentRelation;
-
 	List	   *places = (List *) lsecond(plan->custom_private);
 
 	state->context = CurrentMemoryContext;
@@ -133,7 +179,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		state->pruner = vdb_pruner_create(plan->scan.plan.qual, places, rel, plan->scan.scanrelid,
 										  &node->ss.ps);
 	state->heap_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &vdb_slot_ops);
-	state->batch = vdb_batch_create(rel);
+	begin_cursor(state);
 	/* backward steps, and EvalPlanQual's rows, go row by row */
 	if (estate->es_epq_active == NULL && !(eflags & EXEC_FLAG_BACKWARD))
 		vdb_scan_by_slices(state);
@@ -168,15 +214,7 @@ end_scan(CustomScanState *node)
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	free_holds(state);
 	ExecDropSingleTupleTableSlot(state->heap_slot);
-	vdb_batch_free(state->batch);
-}
-
-static int64
-table_limit(Relation rel)
-{
-	VdbTableRef ref;
-
-	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
+	vdb_cursor_end(&state->cursor);
 }
 
 /* First call, and first call after a rescan. */
@@ -184,12 +222,10 @@ void
 vdb_scan_start(VdbScanState *state)
 {
 	CustomScanState *node = &state->css;
-	Relation	rel = node->ss.ss_currentRelation;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 
-	PredicateLockRelation(rel, node->ss.ps.state->es_snapshot);
-	pgstat_count_heap_scan(rel);
-	state->limit = state->shared != NULL ? (int64) state->shared->limit : table_limit(rel);
+	pgstat_count_heap_scan(node->ss.ss_currentRelation);
+	vdb_cursor_start(&state->cursor, state->shared != NULL ? &state->shared->cursor : NULL);
 	if (state->pruner != NULL)
 	{
 		int			ncolumns;
@@ -199,9 +235,6 @@ vdb_scan_start(VdbScanState *state)
 		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner, columns, ncolumns);
 	}
 	state->judged = VDB_NO_ROW_YET;
-	state->lb = -1;
-	state->unit_end = 0;
-	state->loaded = false;
 	state->decoded = false;
 	state->nrows = state->current = 0;
 	vdb_filter_rescan(state->filter);
@@ -218,97 +251,6 @@ rescan(CustomScanState *node)
 	state->started = false;
 	state->nrows = state->current = 0;	/* of the slice that was being read */
 	ExecScanReScan(&node->ss);
-}
-
-/* ---- walking ---- */
-
-static bool
-next_block_forward(VdbScanState *state)
-{
-	VdbTableRef ref;
-
-	if (state->shared != NULL)
-	{
-		VdbSharedScan *shared = state->shared;
-
-		if (state->lb + 1 < state->unit_end)
-		{
-			state->lb++;
-			return true;
-		}
-		state->lb = (int64) pg_atomic_fetch_add_u64(&shared->next, shared->unit);
-		state->unit_end = Min(state->lb + (int64) shared->unit, state->limit);
-		return state->lb < state->limit;
-	}
-	if (state->lb >= state->limit)
-		return false;
-	state->lb++;
-	if (state->lb < state->limit && vdb_table_open(state->batch->rel, false, &ref))
-		state->lb = (int64) vdb_map_next_lb(&ref, (VdbLogicalBlock) state->lb);
-	state->lb = Min(state->lb, state->limit);
-	return state->lb < state->limit;
-}
-
-static bool
-next_block_backward(VdbScanState *state)
-{
-	if (state->lb > state->limit)
-		state->lb = state->limit;
-	if (state->lb < 0)
-		return false;
-	state->lb--;
-	return state->lb >= 0;
-}
-
-/* Read the block that the walk has come to. */
-static void
-read_block(VdbScanState *state)
-{
-	ExecClearTuple(state->heap_slot);
-	state->decoded = false;
-	if (state->pruner != NULL &&
-		vdb_pruner_refresh(state->pruner, state->css.ss.ps.ps_ExprContext))
-		vdb_batch_ask_again(state->batch);
-	vdb_batch_read(state->batch, (VdbLogicalBlock) state->lb,
-				   state->css.ss.ps.state->es_snapshot, InvalidTransactionId, false);
-	state->loaded = true;
-}
-
-/* For slices: the next block with rows in it, none of them taken; false at the end. */
-bool
-vdb_slice_next_block(VdbScanState *state)
-{
-	do
-	{
-		if (!next_block_forward(state))
-		{
-			state->loaded = false;
-			return false;
-		}
-		read_block(state);
-	} while (state->batch->nrows == 0);
-	state->row = 0;
-	return true;
-}
-
-/* Move one row; false at the end. */
-static bool
-move(VdbScanState *state, bool forward)
-{
-	for (;;)
-	{
-		if (state->loaded)
-		{
-			state->row += forward ? 1 : -1;
-			if (state->row >= 0 && state->row < state->batch->nrows)
-				return true;
-			state->loaded = false;
-		}
-		if (!(forward ? next_block_forward(state) : next_block_backward(state)))
-			return false;
-		read_block(state);
-		state->row = forward ? -1 : state->batch->nrows;
-	}
 }
 
 /* ---- values ---- */
@@ -345,7 +287,7 @@ decode_around(VdbScanState *state, uint32 pos)
 static void
 fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 {
-	uint32		pos = state->batch->pos[state->row];
+	uint32		pos = state->batch->pos[state->cursor.row];
 	uint32		at;
 
 	if (!state->decoded || pos < state->decoded_from || pos >= state->decoded_to)
@@ -370,7 +312,7 @@ fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
 {
 	TupleTableSlot *heap = state->heap_slot;
 
-	vdb_batch_slot(state->batch, state->row, heap);
+	(void) vdb_cursor_slot(&state->cursor, heap);
 	if (state->max_attno > 0)
 		slot_getsomeattrs(heap, state->max_attno);
 	for (int c = 0; c < state->ncolumns; c++)
@@ -406,14 +348,14 @@ next_row(ScanState *node)
 	if (unlikely(state->judged == VDB_ROW_GIVEN))
 		note_judged(state);
 	ExecClearTuple(slot);
-	if (!move(state, forward))
+	if (!vdb_cursor_move(&state->cursor, forward))
 		return slot;
 	if (state->batch->place == VDB_PLACE_SCM)
 		fill_from_scm(state, slot);
 	else
 		fill_from_stripe(state, slot);
 	ExecStoreVirtualTuple(slot);
-	vdb_row_to_tid(vdb_row_make(state->batch->lb, state->batch->index[state->row]),
+	vdb_row_to_tid(vdb_row_make(state->batch->lb, state->batch->index[state->cursor.row]),
 				   &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(node->ss_currentRelation);
 	if (state->judged == VDB_NO_ROW_YET)
@@ -472,11 +414,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	VdbSharedScan *shared = (VdbSharedScan *) coordinate;
 
 	memset(shared, 0, sizeof(VdbSharedScan));
-	/* SSI: who inserts past the limit finds this lock */
-	PredicateLockRelation(node->ss.ss_currentRelation, node->ss.ps.state->es_snapshot);
-	shared->limit = (uint64) table_limit(node->ss.ss_currentRelation);
-	shared->unit = (uint32) Min(Max(shared->limit / 64, 1), VDB_PARALLEL_UNIT);
-	pg_atomic_init_u64(&shared->next, 0);
+	vdb_cursor_share(&shared->cursor, node->ss.ss_currentRelation, node->ss.ps.state->es_snapshot);
 	pg_atomic_init_u64(&shared->stripes, 0);
 	pg_atomic_init_u64(&shared->chunks, 0);
 	pg_atomic_init_u64(&shared->pruned, 0);
@@ -488,8 +426,10 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 static void
 reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
-	((VdbScanState *) node)->shared = (VdbSharedScan *) coordinate;
-	pg_atomic_write_u64(&((VdbSharedScan *) coordinate)->next, 0);
+	VdbSharedScan *shared = (VdbSharedScan *) coordinate;
+
+	((VdbScanState *) node)->shared = shared;
+	vdb_cursor_share_again(&shared->cursor);
 }
 
 static void

@@ -75,21 +75,17 @@ vdb_slice_column(VdbScanState *scan, int attno)
 static void
 take_striped(VdbScanState *scan)
 {
-	VdbBatch   *batch = scan->batch;
-	uint32		first = batch->pos[scan->row];
-	uint32		end = Min(vdb_stripe_vector_end(batch->stripe, first),
-						  batch->pos[batch->nrows - 1] + 1);
-	int			n = 0;
+	const uint32 *pos = scan->batch->pos + scan->cursor.row;
+	VdbCursorRun run;
 
-	Assert(end - first <= VDB_LB_ROWS);
-	for (; scan->row < batch->nrows && batch->pos[scan->row] < end; scan->row++, n++)
-	{
-		scan->at[n] = (uint16) (batch->pos[scan->row] - first);
-		scan->index[n] = batch->index[scan->row];
-	}
-	scan->nrows = n;
-	scan->decoded_from = first;
-	scan->decoded_to = end;
+	vdb_cursor_run(&scan->cursor, &run);
+	for (int i = 0; i < run.nrows; i++)
+		scan->at[i] = (uint16) (pos[i] - run.first);
+	memcpy(scan->index, scan->batch->index + scan->cursor.row, run.nrows);
+	scan->cursor.row += run.nrows;
+	scan->nrows = run.nrows;
+	scan->decoded_from = run.first;
+	scan->decoded_to = run.end;
 	set_ready(scan, false);
 }
 
@@ -105,10 +101,10 @@ take_scm(VdbScanState *scan)
 	bool		wide = false;
 	int			n = 0;
 
-	for (; scan->row < batch->nrows && !wide; scan->row++, n++)
+	for (; scan->cursor.row < batch->nrows && !wide; scan->cursor.row++, n++)
 	{
-		wide = batch->versions[scan->row].wide;
-		vdb_batch_slot(batch, scan->row, heap);
+		wide = batch->versions[scan->cursor.row].wide;
+		(void) vdb_cursor_slot(&scan->cursor, heap);
 		if (scan->max_attno > 0)
 			slot_getsomeattrs(heap, scan->max_attno);
 		for (int c = 0; c < scan->ncolumns; c++)
@@ -119,7 +115,7 @@ take_scm(VdbScanState *scan)
 			column->nulls[n] = heap->tts_isnull[column->attno - 1];
 		}
 		scan->at[n] = (uint16) n;
-		scan->index[n] = batch->index[scan->row];
+		scan->index[n] = batch->index[scan->cursor.row];
 	}
 	scan->nrows = n;
 	set_ready(scan, true);
@@ -165,7 +161,8 @@ load_slice(VdbScanState *scan)
 	{
 		int			n;
 
-		if ((!scan->loaded || scan->row >= scan->batch->nrows) && !vdb_slice_next_block(scan))
+		if ((!scan->cursor.loaded || scan->cursor.row >= scan->batch->nrows) &&
+			!vdb_cursor_next_rows(&scan->cursor))
 		{
 			scan->nrows = 0;
 			return false;

@@ -50,19 +50,14 @@ static uint64 ends_seen = 0;
 static bool
 promising(const VdbTableRef *ref, int flags)
 {
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	VdbLogicalBlock lb = 0;
+	VdbCursor	cursor;
 
-	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
+	vdb_cursor_init_blocks(&cursor, ref);
+	while (vdb_cursor_next_range(&cursor))
 	{
-		uint32		range = vdb_lb_range(lb);
-
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_migrate_promising(ref, range, flags))
+		if (vdb_migrate_promising(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags))
 			return true;
-		if (range == vdb_lb_range(VDB_MAX_LOGICAL_BLOCK))
-			break;
-		lb = (range + 1) * VDB_RANGE_LBS;
 	}
 	return false;
 }

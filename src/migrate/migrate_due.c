@@ -72,31 +72,27 @@ is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance,
 static void
 gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *unsettled)
 {
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	VdbLogicalBlock lb = 0;
+	VdbCursor	cursor;
 	VdbRangeGlance glance;
 
 	*unsettled = false;
-	while ((lb = vdb_map_next_lb(ref, lb)) < limit)
+	vdb_cursor_init_blocks(&cursor, ref);
+	while (vdb_cursor_next_range(&cursor))
 	{
-		uint32		range = vdb_lb_range(lb);
+		uint32		range = vdb_lb_range(vdb_cursor_lb(&cursor));
 
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_map_glance(ref, range, &glance))
+		if (!vdb_map_glance(ref, range, &glance))
+			continue;
+		figures->segments += glance.nsegments;
+		figures->ripe_ranges += is_ripe(ref, &glance) ? 1 : 0;
+		for (int i = 0; i < glance.nstripes; i++)
 		{
-			figures->segments += glance.nsegments;
-			figures->ripe_ranges += is_ripe(ref, &glance) ? 1 : 0;
-			for (int i = 0; i < glance.nstripes; i++)
-			{
-				bool		settles;
+			bool		settles;
 
-				*unsettled = is_unsettled(ref, range, &glance, i, &settles) || *unsettled;
-				figures->unsettled_stripes += settles ? 1 : 0;
-			}
+			*unsettled = is_unsettled(ref, range, &glance, i, &settles) || *unsettled;
+			figures->unsettled_stripes += settles ? 1 : 0;
 		}
-		if (range == vdb_lb_range(VDB_MAX_LOGICAL_BLOCK))
-			break;
-		lb = (range + 1) * VDB_RANGE_LBS;
 	}
 }
 

@@ -90,12 +90,13 @@ mark_block(PageMarks *marks, VdbLogicalBlock lb)
 static void
 mark_all(PageMarks *marks)
 {
-	VdbLogicalBlock lb = 0;
+	VdbCursor	cursor;
 
-	while ((lb = vdb_map_next_lb(marks->ref, lb)) < vdb_map_limit(marks->ref))
+	vdb_cursor_init_blocks(&cursor, marks->ref);
+	while (vdb_cursor_next(&cursor))
 	{
 		CHECK_FOR_INTERRUPTS();
-		mark_block(marks, lb++);
+		mark_block(marks, vdb_cursor_lb(&cursor));
 	}
 }
 

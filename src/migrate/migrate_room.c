@@ -224,9 +224,12 @@ static void
 count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 {
 	VdbBlock	last = VDB_BLOCK_NONE;
+	VdbCursor	cursor;
 
-	for (VdbLogicalBlock lb = 0; (lb = vdb_map_next_lb(ref, lb)) < vdb_map_limit(ref); lb++)
+	vdb_cursor_init_blocks(&cursor, ref);
+	while (vdb_cursor_next(&cursor))
 	{
+		VdbLogicalBlock lb = vdb_cursor_lb(&cursor);
 		VdbExtent	extent;
 
 		CHECK_FOR_INTERRUPTS();

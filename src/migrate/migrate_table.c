@@ -116,21 +116,20 @@ bool
 vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int flags, bool wait,
 				 VdbMigrateResult *result)
 {
+	VdbCursor	cursor;
+
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	if (pass->ranges == 0)
 		pass->ranges = (vdb_map_limit(ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
-	for (; pass->next < pass->ranges; pass->next++)
+	vdb_cursor_init_blocks(&cursor, ref);
+	vdb_cursor_bound(&cursor, (int64) pass->next * VDB_RANGE_LBS, (int64) pass->ranges * VDB_RANGE_LBS);
+	for (; vdb_cursor_next_range(&cursor); pass->next++)
 	{
-		VdbLogicalBlock lb = vdb_map_next_lb(ref, pass->next * VDB_RANGE_LBS);
-		RangeMove	move = {rel, ref, pass->next, flags, result, false};
+		RangeMove	move = {rel, ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags, result, false};
 		bool		locked;
 
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_lb_range(lb) > pass->next)
-		{
-			pass->next = vdb_lb_range(lb) - 1;
-			continue;
-		}
+		pass->next = move.range;
 		if (!vdb_migrate_promising(ref, pass->next, flags))
 			continue;
 		if (move_locked(&move, pass, wait, &locked))
@@ -138,6 +137,7 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 		if (!locked)
 			return false;
 	}
+	pass->next = pass->ranges;
 	return false;
 }
 

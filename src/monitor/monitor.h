@@ -91,9 +91,6 @@ typedef struct VdbSeenRange
  */
 extern void vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRange *seen);
 
-/* First range >= range that the table has, or false. */
-extern bool vdb_next_range(const VdbTableRef *ref, uint32 *range);
-
 /* A zone map's least or greatest value, in palloc'd memory; false: it has none, or none that can be a value of the column. */
 extern bool vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *value);
 

@@ -340,31 +340,28 @@ check_row(IndexCheck *check, VdbBatch *batch, int i)
 static void
 read_table(IndexCheck *check)
 {
-	VdbBatch   *batch = vdb_batch_create(check->rel);
-	MemoryContext old = MemoryContextSwitchTo(check->row_context);
-	VdbLogicalBlock lb = 0;
-	VdbTableRef ref;
+	VdbCursor	cursor;
+	MemoryContext old;
 
-	if (vdb_table_open(check->rel, false, &ref))
-		while ((lb = vdb_map_next_lb(&ref, lb)) < vdb_map_limit(&ref))
+	vdb_cursor_init(&cursor, check->rel, check->snapshot);
+	vdb_cursor_start(&cursor, NULL);
+	(void) vdb_cursor_batch(&cursor);
+	old = MemoryContextSwitchTo(check->row_context);
+	while (vdb_cursor_next_rows(&cursor))
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < cursor.batch->nrows; i++)
 		{
-			int			n;
-
-			CHECK_FOR_INTERRUPTS();
-			n = vdb_batch_read(batch, lb, check->snapshot, InvalidTransactionId, false);
-			for (int i = 0; i < n; i++)
-			{
-				check_row(check, batch, i);
-				ExecClearTuple(check->row_slot);
-				ResetPerTupleExprContext(check->estate);
-				MemoryContextReset(check->row_context);
-			}
-			lb++;
+			check_row(check, cursor.batch, i);
+			ExecClearTuple(check->row_slot);
+			ResetPerTupleExprContext(check->estate);
+			MemoryContextReset(check->row_context);
 		}
+	}
 	while (check->have_entry)	/* for doubles behind the last row */
 		next_entry(check);
 	MemoryContextSwitchTo(old);
-	vdb_batch_free(batch);
+	vdb_cursor_end(&cursor);
 }
 
 /* ---- one index ---- */

@@ -41,6 +41,7 @@ static void
 inspect(FunctionCallInfo fcinfo, VdbInspectRight right, bool with_zones, ShowRange show)
 {
 	Inspection	inspection;
+	VdbCursor	cursor;
 	MemoryContext context;
 	MemoryContext old;
 
@@ -54,9 +55,11 @@ inspect(FunctionCallInfo fcinfo, VdbInspectRight right, bool with_zones, ShowRan
 		context = AllocSetContextCreate(CurrentMemoryContext, "VDB inspection",
 										ALLOCSET_DEFAULT_SIZES);
 		old = MemoryContextSwitchTo(context);
-		for (uint32 range = 0; vdb_next_range(&inspection.ref, &range); range++)
+		vdb_cursor_init_blocks(&cursor, &inspection.ref);
+		while (vdb_cursor_next_range(&cursor))
 		{
-			vdb_see_range(&inspection.ref, range, with_zones, inspection.seen);
+			vdb_see_range(&inspection.ref, vdb_lb_range(vdb_cursor_lb(&cursor)), with_zones,
+						  inspection.seen);
 			show(&inspection);
 			MemoryContextReset(context);
 		}

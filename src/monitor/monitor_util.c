@@ -118,22 +118,6 @@ vdb_inspect_open(Oid relid, VdbInspectRight right)
 
 /* ---- walking ---- */
 
-bool
-vdb_next_range(const VdbTableRef *ref, uint32 *range)
-{
-	uint64		first = (uint64) *range * VDB_RANGE_LBS;
-	VdbLogicalBlock limit = vdb_map_limit(ref);
-	VdbLogicalBlock lb;
-
-	if (first >= limit)
-		return false;
-	lb = vdb_map_next_lb(ref, (VdbLogicalBlock) first);
-	if (lb >= limit)
-		return false;
-	*range = vdb_lb_range(lb);
-	return true;
-}
-
 /* The zone maps of a stripe that has them.  Row lock held. */
 static VdbZone *
 copy_zones(VdbPool *pool, const VdbStripeMeta *meta)

@@ -62,8 +62,10 @@ typedef struct Verify
 	VdbVersion *versions;
 	const VdbVersion *version;		/* the row at hand, and its image in the arena */
 	const char *image;
-	uint32		range;
-	VdbLogicalBlock lb;				/* the step at hand */
+	VdbCursor	cursor;				/* over the table's blocks */
+	bool		more;				/* it has come to a range */
+	uint32		range;				/* the step at hand */
+	VdbLogicalBlock lb;
 	const VdbSeenStripe *stripe;
 	char		place[PLACE_BYTES];
 	uint64		stripe_rows;		/* seen in all ranges */
@@ -435,20 +437,19 @@ verify_block(Verify *verify)
 		check_all_visible(verify, extent.kind, stripe);
 }
 
-/* From verify->lb to the end of the range. */
+/* From the block that the cursor is at to the end of the range. */
 static void
 verify_blocks(void *arg)
 {
 	Verify	   *verify = arg;
-	uint64		end = Min((uint64) vdb_map_limit(&verify->ref),
-						  ((uint64) verify->range + 1) * VDB_RANGE_LBS);
 
-	for (; verify->lb < end; verify->lb++)
+	do
 	{
 		CHECK_FOR_INTERRUPTS();
+		verify->lb = vdb_cursor_lb(&verify->cursor);
 		set_block_place(verify, verify->lb);
 		verify_block(verify);
-	}
+	} while (vdb_cursor_next_in_range(&verify->cursor));
 }
 
 /* ---- stripes ---- */
@@ -631,18 +632,16 @@ see_range(void *arg)
 static void
 verify_range(Verify *verify)
 {
-	uint64		end = ((uint64) verify->range + 1) * VDB_RANGE_LBS;
-
 	snprintf(verify->place, PLACE_BYTES, "range %u", verify->range);
 	verify->seen->nstripes = verify->seen->nsegments = 0;
 	(void) vdb_verify_try(verify->findings, verify->place, see_range, verify);
 	for (int i = 0; i < verify->seen->nstripes; i++)
 		verify_stripe(verify, &verify->seen->stripes[i]);
-	verify->lb = verify->range * VDB_RANGE_LBS;
-	while (verify->lb < Min(end, (uint64) vdb_map_limit(&verify->ref)) &&
-		   !vdb_findings_full(verify->findings))
-		if (!vdb_verify_try(verify->findings, verify->place, verify_blocks, verify))
-			verify->lb++;
+	/* a block that cannot be read is a finding, and those after it are looked at */
+	while (!vdb_findings_full(verify->findings))
+		if (vdb_verify_try(verify->findings, verify->place, verify_blocks, verify) ||
+			!vdb_cursor_next_in_range(&verify->cursor))
+			break;
 }
 
 static void
@@ -680,8 +679,7 @@ next_range(void *arg)
 {
 	Verify	   *verify = arg;
 
-	if (!vdb_next_range(&verify->ref, &verify->range))
-		verify->range = PG_UINT32_MAX;
+	verify->more = vdb_cursor_next_range(&verify->cursor);
 }
 
 static void
@@ -689,12 +687,13 @@ verify_ranges(Verify *verify)
 {
 	MemoryContext old = MemoryContextSwitchTo(verify->context);
 
-	for (verify->range = 0; !vdb_findings_full(verify->findings); verify->range++)
+	vdb_cursor_init_blocks(&verify->cursor, &verify->ref);
+	while (!vdb_findings_full(verify->findings))
 	{
 		strlcpy(verify->place, "map", PLACE_BYTES);
-		if (!vdb_verify_try(verify->findings, verify->place, next_range, verify) ||
-			verify->range == PG_UINT32_MAX)
+		if (!vdb_verify_try(verify->findings, verify->place, next_range, verify) || !verify->more)
 			break;
+		verify->range = vdb_lb_range(vdb_cursor_lb(&verify->cursor));
 		verify_range(verify);
 		MemoryContextReset(verify->context);
 	}

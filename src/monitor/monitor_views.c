@@ -117,10 +117,12 @@ count_table(const VdbTableRef *ref, TableFigures *figures)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table statistics",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	VdbCursor	cursor;
 
-	for (uint32 range = 0; vdb_next_range(ref, &range); range++)
+	vdb_cursor_init_blocks(&cursor, ref);
+	while (vdb_cursor_next_range(&cursor))
 	{
-		vdb_see_range(ref, range, false, seen);
+		vdb_see_range(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), false, seen);
 		for (int i = 0; i < seen->nsegments; i++)
 		{
 			figures->pool_rows += seen->segments[i].rows;
