@@ -46,12 +46,12 @@ block_limit(Relation rel)
 	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
 }
 
-/* The bits that vdb_batch_read_rows takes: no row has any other offset. */
+/* Add a row to what vdb_batch_read_rows takes: no row has any other offset. */
 static inline void
-add_row(uint64 rows[VDB_LB_ROWS / 64], OffsetNumber offset)
+add_row(VdbRowSet rows, OffsetNumber offset)
 {
 	if (offset >= 1 && offset <= VDB_LB_ROWS)
-		rows[(offset - 1) / 64] |= UINT64CONST(1) << ((offset - 1) % 64);
+		vdb_rowset_add(rows, offset - 1);
 }
 
 /* ---- bitmap scans ---- */
@@ -77,7 +77,7 @@ bool
 vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 {
 	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
-	uint64		rows[VDB_LB_ROWS / 64] = {0};
+	VdbRowSet	rows = {0};
 
 	Assert(cursor->caller_locks);
 	/* a parallel worker's comes after the scan has begun */
@@ -130,7 +130,7 @@ chosen_beforehand(const SampleScanState *state)
 static void
 read_chosen(VdbCursor *cursor, SampleScanState *state)
 {
-	uint64		rows[VDB_LB_ROWS / 64] = {0};
+	VdbRowSet	rows = {0};
 	OffsetNumber offset;
 
 	for (;;)

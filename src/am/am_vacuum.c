@@ -285,7 +285,7 @@ count_dead(VacuumState *vs, int64 more)
  * was dead to everyone stays so.
  */
 static void
-reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
+reap_rows(VacuumState *vs, const VdbRowSet dead, int ndead)
 {
 	VdbLogicalBlock lb = vs->batch->lb;
 	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
@@ -327,9 +327,8 @@ reap_rows(VacuumState *vs, const uint64 dead[4], int ndead)
 		vdb_overlay_gone(change, &vs->ref, &extent, dead);
 	else
 	{
-		for (int i = 0; i < VDB_LB_ROWS; i++)
-			if (dead[i >> 6] & (UINT64CONST(1) << (i & 63)))
-				vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
+		for (int i = vdb_rowset_next(dead, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(dead, i + 1))
+			vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
 	}
 	vdb_scm_change_end(change);
 	if (extent.kind == VDB_EXTENT_STRIPE)
@@ -381,7 +380,7 @@ freeze_stub(VacuumState *vs, VdbVersion *version, uint32 lock_no, uint32 incarna
 
 /* Drop striped rows' stubs; row lock held exclusive. */
 static void
-forget_stubs(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4], int nrows)
+forget_stubs(VacuumState *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 {
 	VdbExtent	extent;
 
@@ -392,12 +391,11 @@ forget_stubs(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4], int nrow
 		return;
 	}
 	/* no space for the overlay now: the next VACUUM will do it */
-	for (int i = 0; i < VDB_LB_ROWS; i++)
+	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
 	{
 		VdbVersion	version;
 
-		if ((rows[i >> 6] & (UINT64CONST(1) << (i & 63))) &&
-			vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+		if (vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
 			note_left_flash(vs, &version);
 	}
 }
@@ -407,27 +405,26 @@ forget_stubs(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4], int nrow
  * lock.  Those in SCM together, as each change flushes WAL.
  */
 static void
-freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const uint64 rows[4])
+freeze_rows(VacuumState *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 {
 	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
 	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
 	VdbScmChange *change = NULL;
-	uint64		forget[4] = {0};
+	VdbRowSet	forget = {0};
 	int			nforget = 0;
 
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
-	for (int i = 0; i < VDB_LB_ROWS; i++)
+	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
 	{
 		VdbVersion	version;
 
-		if (!(rows[i >> 6] & (UINT64CONST(1) << (i & 63))) ||
-			!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
 			continue;
 		if (version.place == VDB_PLACE_FLASH)
 		{
 			if (freeze_stub(vs, &version, lock_no, incarnation))
 			{
-				forget[i >> 6] |= UINT64CONST(1) << (i & 63);
+				vdb_rowset_add(forget, i);
 				nforget++;
 				continue;
 			}
@@ -505,12 +502,11 @@ static void
 freeze_stripe(VacuumState *vs)
 {
 	VdbLogicalBlock lb = vs->batch->lb;
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(vs->ref.slot, lb));
 	VdbExtent	extent;
 	VdbBlock	to_freeze = VDB_BLOCK_NONE;
 	uint32		stripe_id = 0;
 
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&vs->ref, lb, LW_SHARED);
 	vdb_map_lookup(&vs->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 	{
@@ -531,7 +527,7 @@ freeze_stripe(VacuumState *vs)
 		vs->last_stripe = meta->stripe_id;
 		vs->last_stripe_page = meta->first_page;
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(&vs->ref, lb);
 	if (to_freeze != VDB_BLOCK_NONE)
 	{
 		/* the migration lock keeps the stripe from being replaced */
@@ -552,8 +548,8 @@ needs_freezing(VacuumState *vs, const VdbVersion *version)
 static void
 vacuum_block(VacuumState *vs)
 {
-	uint64		dead[4] = {0};
-	uint64		freeze[4] = {0};
+	VdbRowSet	dead = {0};
+	VdbRowSet	freeze = {0};
 	int			ndead = 0;
 	int			nfreeze = 0;
 	VdbBatch   *batch = vs->batch;
@@ -568,7 +564,7 @@ vacuum_block(VacuumState *vs)
 
 		if (batch->deadness[i] == VDB_DEAD)
 		{
-			dead[batch->index[i] >> 6] |= UINT64CONST(1) << (batch->index[i] & 63);
+			vdb_rowset_add(dead, batch->index[i]);
 			ndead++;
 			continue;
 		}
@@ -584,7 +580,7 @@ vacuum_block(VacuumState *vs)
 			note_left_flash(vs, &version);
 			continue;
 		}
-		freeze[batch->index[i] >> 6] |= UINT64CONST(1) << (batch->index[i] & 63);
+		vdb_rowset_add(freeze, batch->index[i]);
 		nfreeze++;
 	}
 	if (nfreeze > 0)

@@ -59,12 +59,11 @@ typedef struct ChunkSample
 static bool
 copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 	VdbExtent	extent;
 	VdbMetaDamage damage;
 	bool		copied = false;
 
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 	{
@@ -75,7 +74,7 @@ copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 		if (copied)
 			(void) vdb_zone_set_read(&sample->zones, ref->pool, extent.ref, meta, &damage);
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, lb);
 	return copied;
 }
 

@@ -17,7 +17,6 @@
 #include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -181,13 +180,10 @@ see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zon
 	vdb_overlay_read(ref, extent, view);
 	if (!view->any)
 		return;
-	for (int i = 0; i < 4; i++)
-		stripe->gone += pg_popcount64(view->gone[i]);
+	stripe->gone += vdb_rowset_count(view->gone);
 	for (int i = 0; i < view->nstubs; i++)
 	{
-		uint8		index = view->stubs[i].index;
-
-		if ((view->gone[index / 64] & (UINT64CONST(1) << (index % 64))) == 0)
+		if (!vdb_rowset_has(view->gone, view->stubs[i].index))
 			stripe->stubs++;
 	}
 }
@@ -236,17 +232,16 @@ vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRang
 	seen->nstripes = seen->nsegments = 0;
 	for (VdbLogicalBlock lb = first; lb < limit; lb++)
 	{
-		LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 		VdbExtent	extent;
 
 		CHECK_FOR_INTERRUPTS();
-		LWLockAcquire(lock, LW_SHARED);
+		vdb_lock_block(ref, lb, LW_SHARED);
 		vdb_map_lookup(ref, lb, &extent);
 		if (extent.kind == VDB_EXTENT_SEGMENT)
 			see_segment_block(ref, &extent, seen);
 		else if (extent.kind == VDB_EXTENT_STRIPE)
 			see_striped_block(ref, &extent, with_zones, view, seen);
-		LWLockRelease(lock);
+		vdb_unlock_block(ref, lb);
 	}
 	pfree(view);
 }

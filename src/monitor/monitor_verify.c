@@ -23,7 +23,6 @@
 #include "access/relation.h"
 #include "access/transam.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
@@ -306,7 +305,7 @@ check_stubs(Verify *verify, const VdbSeenStripe *seen)
 	const VdbStripeMeta *meta = seen->meta;
 	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
 	uint32		first_pos;
-	uint64		present[4];
+	VdbRowSet	present;
 
 	if (!vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
 		ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"), meta->stripe_id);
@@ -315,7 +314,7 @@ check_stubs(Verify *verify, const VdbSeenStripe *seen)
 		{
 			const VdbStub *stub = &verify->view->stubs[i];
 
-			if ((present[stub->index / 64] & (UINT64CONST(1) << (stub->index % 64))) == 0)
+			if (!vdb_rowset_has(present, stub->index))
 				ERROR_AT_PLACE(verify, _("a delta record changes row %u, which stripe %u does not have"),
 							   stub->index, meta->stripe_id);
 			if (!(stub->flags & VDB_STUB_MOVED) && stub->next_lb >= vdb_map_limit(&verify->ref))
@@ -334,12 +333,15 @@ rows_left(Verify *verify, const VdbSeenStripe *seen)
 	const VdbStripeMeta *meta = seen->meta;
 	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
 	uint32		first_pos;
-	uint64		present[4];
+	VdbRowSet	present;
 	int			n = 0;
 
 	if (vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
-		for (int i = 0; i < 4; i++)
-			n += pg_popcount64(present[i] & (verify->view->any ? ~verify->view->gone[i] : PG_UINT64_MAX));
+	{
+		if (verify->view->any)
+			vdb_rowset_subtract(present, verify->view->gone);
+		n = vdb_rowset_count(present);
+	}
 	vdb_stripe_release(stripe);
 	return n;
 }
@@ -406,7 +408,6 @@ seen_stripe(const Verify *verify, VdbBlock meta_block)
 static void
 verify_block(Verify *verify)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(verify->ref.slot, verify->lb));
 	const VdbSeenStripe *stripe = NULL;
 	VdbExtent	extent;
 	Buffer		buffer = InvalidBuffer;
@@ -415,7 +416,7 @@ verify_block(Verify *verify)
 
 	verify->view->any = false;
 	(void) vdb_visible_glance(verify->rel, verify->lb, &buffer);
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&verify->ref, verify->lb, LW_SHARED);
 	vdb_map_lookup(&verify->ref, verify->lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		nrows = copy_rows(verify, &extent);
@@ -426,7 +427,7 @@ verify_block(Verify *verify)
 			vdb_overlay_read(&verify->ref, &extent, verify->view);
 	}
 	visible = BufferIsValid(buffer) && vdb_visible_test(verify->lb, buffer);
-	LWLockRelease(lock);
+	vdb_unlock_block(&verify->ref, verify->lb);
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	check_rows(verify, nrows);

@@ -251,10 +251,10 @@ extern void vdb_batch_set_check(VdbBatch *batch);
 extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, TransactionId oldest_xmin, bool keep_dead);
 
 /*
- * The same of some rows of the block only: bit i % 64 of rows[i / 64] is that of row i.  No other row is looked at, nor does it count for
+ * The same of some rows of the block only.  No other row is looked at, nor does it count for
  * SERIALIZABLE.
  */
-extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const uint64 rows[4]);
+extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const VdbRowSet rows);
 
 /* The header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);

@@ -23,7 +23,6 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 
 #include "base/vdb_stop_point.h"
 #include "table/table.h"
@@ -119,12 +118,11 @@ typedef enum SlotFound
 static SlotFound
 look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8 index)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(counter->ref->slot, lb));
 	VdbExtent	extent;
 	VdbVersion	version;
 	SlotFound	found = SLOT_NO_ROW;
 
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(counter->ref, lb, LW_SHARED);
 	vdb_map_lookup(counter->ref, lb, &extent);
 	if (extent.kind != VDB_EXTENT_SEGMENT || extent.ref != segment)
 		found = SLOT_MOVED;
@@ -133,7 +131,7 @@ look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8
 		found = is_live(counter, &version.hdr) ? SLOT_LIVE : SLOT_DEAD;
 		vdb_rows_hint(counter->ref, &version);
 	}
-	LWLockRelease(lock);
+	vdb_unlock_block(counter->ref, lb);
 	return found;
 }
 
@@ -193,26 +191,24 @@ count_segments(Counter *counter)
 static int
 dead_rows(Counter *counter, VdbLogicalBlock lb)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(counter->ref->slot, lb));
 	VdbOverlayView *view = &counter->view;
 	VdbExtent	extent;
-	int			dead = 0;
+	int			dead;
 
 	view->any = false;
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(counter->ref, lb, LW_SHARED);
 	vdb_map_lookup(counter->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 		vdb_overlay_read(counter->ref, &extent, view);
-	LWLockRelease(lock);
+	vdb_unlock_block(counter->ref, lb);
 	if (!view->any)
 		return 0;
-	for (int i = 0; i < lengthof(view->gone); i++)
-		dead += pg_popcount64(view->gone[i]);
+	dead = vdb_rowset_count(view->gone);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion	version;
 
-		if (view->stub_at[i] < 0 || (view->gone[i / 64] >> (i % 64)) & 1)
+		if (view->stub_at[i] < 0 || vdb_rowset_has(view->gone, i))
 			continue;
 		memset(&version, 0, sizeof(version));
 		version.hdr.t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;

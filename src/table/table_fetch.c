@@ -199,17 +199,16 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 	 bool want_dead, FetchState *fs)
 {
 	VdbLogicalBlock lb = vdb_row_lb(row);
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 
 	fs->found = fs->visible = fs->dead = fs->has_stub = false;
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &fs->version.extent);
 	fs->striped = fs->version.extent.kind == VDB_EXTENT_STRIPE;
 	if (fs->version.extent.kind == VDB_EXTENT_SEGMENT)
 		fetch_scm(rel, ref, row, snapshot, want_dead, fs);
 	else if (fs->striped)
 		note_striped(ref, row, fs);
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, lb);
 }
 
 /*
@@ -300,16 +299,14 @@ vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot)
 	VdbTableRef ref;
 	VdbVersion	version;
 	VdbRowNumber row = vdb_tid_to_row(tid);
-	LWLock	   *lock;
 	bool		visible;
 
 	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
 		return false;
-	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, vdb_row_lb(row)));
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&ref, vdb_row_lb(row), LW_SHARED);
 	visible = vdb_table_version(rel, &ref, row, &version) &&
 		vdb_row_visible(&version.hdr, tid, RelationGetRelid(rel), snapshot);
-	LWLockRelease(lock);
+	vdb_unlock_block(&ref, vdb_row_lb(row));
 	return visible;
 }
 
@@ -317,15 +314,13 @@ bool
 vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version)
 {
 	VdbTableRef ref;
-	LWLock	   *lock;
 	bool		found;
 
 	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
 		return false;
-	lock = vdb_row_lock(vdb_row_lock_no(ref.slot, vdb_row_lb(row)));
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&ref, vdb_row_lb(row), LW_SHARED);
 	found = vdb_table_version(rel, &ref, row, version);
-	LWLockRelease(lock);
+	vdb_unlock_block(&ref, vdb_row_lb(row));
 	return found;
 }
 
@@ -333,14 +328,12 @@ bool
 vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
 {
 	VdbVersion	version;
-	LWLock	   *lock;
 	bool		found;
 
 	if (row == VDB_ROW_NONE)
 		return false;
-	lock = vdb_row_lock(vdb_row_lock_no(ref->slot, vdb_row_lb(row)));
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(ref, vdb_row_lb(row), LW_SHARED);
 	found = vdb_table_version(rel, ref, row, &version);
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, vdb_row_lb(row));
 	return found;
 }

@@ -112,7 +112,7 @@ vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVer
 	VdbLogicalBlock lb = vdb_row_lb(row);
 	bool		reaped;
 
-	Assert(LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no(ref->slot, lb))));
+	Assert(VDB_BLOCK_LOCKED(ref, lb));
 	if (row == VDB_ROW_NONE || lb >= vdb_map_limit(ref))
 		return false;
 	vdb_map_lookup(ref, lb, &version->extent);

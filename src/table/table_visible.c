@@ -54,16 +54,15 @@ bool
 vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
 					   VdbStripeCleaned cleaned, void *arg, Buffer *buffer)
 {
-	LWLock	   *lock = vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
 	bool		visible;
 
 	vdb_visible_pin(rel, lb, buffer);
 	if (vdb_visible_test(lb, *buffer))
 		return true;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
+	vdb_lock_block(ref, lb, LW_EXCLUSIVE);
 	visible = block_all_visible(ref, lb, cleaned, arg);
 	if (visible)
 		vdb_visible_set(rel, lb, *buffer);
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, lb);
 	return visible;
 }

@@ -104,24 +104,14 @@ typedef struct ReadRequest
 	TransactionId oldest_xmin;
 	bool		keep_dead;
 	bool		serializable;
-	const uint64 *only;				/* NULL, or the bits of the rows asked for: [4] */
+	const uint64 *only;				/* NULL, or a VdbRowSet: the rows asked for */
 } ReadRequest;
 
 /* The first row from i on that is asked for; VDB_LB_ROWS: none. */
 static inline int
 next_asked(const ReadRequest *req, int i)
 {
-	if (likely(req->only == NULL))
-		return i;
-	while (i < VDB_LB_ROWS)
-	{
-		uint64		bits = req->only[i / 64] >> (i % 64);
-
-		if (bits != 0)
-			return i + pg_rightmost_one_pos64(bits);
-		i = (i / 64 + 1) * 64;
-	}
-	return VDB_LB_ROWS;
+	return likely(req->only == NULL) ? i : vdb_rowset_next(req->only, i);
 }
 
 /* Is the version wanted?  Fills deadness when there is no snapshot. */
@@ -387,25 +377,14 @@ chunk_wanted(VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 	return cursor->wanted;
 }
 
-/* How many rows are present in front of row i. */
-static uint32
-rows_before(const uint64 present[4], int i)
-{
-	uint32		n = pg_popcount64(present[i / 64] & ((UINT64CONST(1) << (i % 64)) - 1));
-
-	for (int word = 0; word < i / 64; word++)
-		n += pg_popcount64(present[word]);
-	return n;
-}
-
 /* Rows of a striped block all of whose rows are plain and visible. */
 static void
-take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const uint64 present[4])
+take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbRowSet present)
 {
 	uint32		pos = first_pos;
 	ChunkCursor cursor = {0, false};
 
-	for (int word = 0; word < 4; word++)
+	for (int word = 0; word < VDB_ROWSET_WORDS; word++)
 	{
 		uint64		bits = present[word] & (req->only != NULL ? req->only[word] : ~UINT64CONST(0));
 
@@ -415,7 +394,7 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const uint
 
 			bits &= bits - 1;
 			if (req->only != NULL)
-				pos = first_pos + rows_before(present, word * 64 + bit);
+				pos = first_pos + vdb_rowset_rank(present, word * 64 + bit);
 			if (chunk_wanted(batch, &cursor, pos))
 			{
 				batch->index[batch->nrows] = (uint8) (word * 64 + bit);
@@ -431,7 +410,7 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const uint
 /* The general case: each row's header is made up and judged. */
 static void
 take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
-			const VdbExtent *extent, uint32 first_pos, const uint64 present[4])
+			const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
 {
 	const VdbOverlayView *overlay = batch->overlay;
 	uint32		pos = first_pos;
@@ -440,15 +419,14 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
-		uint64		mask = UINT64CONST(1) << (i & 63);
 		bool		wanted;
 		uint8		deadness = 0;
 		uint32		this_pos;
 
-		if (!(present[i >> 6] & mask))
+		if (!vdb_rowset_has(present, i))
 			continue;
-		this_pos = req->only != NULL ? first_pos + rows_before(present, i) : pos++;
-		if (overlay->any && (overlay->gone[i >> 6] & mask))
+		this_pos = req->only != NULL ? first_pos + vdb_rowset_rank(present, i) : pos++;
+		if (overlay->any && vdb_rowset_has(overlay->gone, i))
 			continue;
 		if (!chunk_wanted(batch, &cursor, this_pos))
 			continue;
@@ -475,7 +453,7 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 			  const VdbExtent *extent)
 {
 	uint32		first_pos;
-	uint64		present[4];
+	VdbRowSet	present;
 
 	if (place->damaged >= ERROR || (place->damaged != 0 && !batch->warned))
 	{
@@ -507,7 +485,6 @@ read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 {
 	VdbExtent	extent;
 	StripePlace place = {0};
-	LWLock	   *lock;
 
 	CHECK_FOR_INTERRUPTS();
 	if (req->snapshot != NULL && unlikely(vdb_snapshot_of_now(req->snapshot)))
@@ -523,14 +500,13 @@ read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 	req->serializable = req->snapshot != NULL &&
 		CheckForSerializableConflictOutNeeded(batch->rel, req->snapshot);
 
-	lock = vdb_row_lock(vdb_row_lock_no(batch->ref.slot, lb));
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(&batch->ref, lb, LW_SHARED);
 	vdb_map_lookup(&batch->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		read_segment(batch, req, &extent);
 	else if (extent.kind == VDB_EXTENT_STRIPE)
 		note_stripe(batch, &extent, &place);
-	LWLockRelease(lock);
+	vdb_unlock_block(&batch->ref, lb);
 
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		finish_segment(batch, req);
@@ -549,7 +525,7 @@ vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
 }
 
 int
-vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const uint64 rows[4])
+vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const VdbRowSet rows)
 {
 	ReadRequest req = {snapshot, InvalidTransactionId, false, false, rows};
 
