@@ -78,7 +78,7 @@ extern bool vdb_incarnation_survived(VdbPool *pool, uint32 incarnation);
  */
 extern void vdb_scm_tend_ends(void);
 
-/* ---- allocation (scm_alloc.c) ---- */
+/* ---- allocation (scm_alloc.c, scm_marks.c, scm_grow.c) ---- */
 
 /*
  * Reserve up to 'want' segments / one block.  Reserved space is volatile: the
@@ -108,7 +108,7 @@ extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
  */
 extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved);
 
-/* ---- logged changes (scm_change.c) ---- */
+/* ---- logged changes (scm_change.c; vdb_scm_change_begin: scm_incarnation.c) ---- */
 
 #define VDB_CHANGE_MAX_BLOCKS	33
 #define VDB_CHANGE_FLUSH		0x01	/* structural: WAL is flushed before the bytes are applied */

@@ -92,19 +92,16 @@ static VdbScmChange *workspaces[2] = {NULL, NULL};
 
 /* ---- gathering ---- */
 
+/*
+ * Begin a change, without asking whether this run's incarnation has begun.  There is
+ * one of each kind of workspace at a time.
+ */
 VdbScmChange *
-vdb_scm_change_begin(VdbPool *pool, int flags)
+vdb_change_open(VdbPool *pool, int flags)
 {
 	int			which = (flags & VDB_CHANGE_INTERNAL) ? 1 : 0;
 	VdbScmChange *change;
 
-	if (which == 0)
-	{
-		Assert(!RecoveryInProgress());
-		/* Whoever stores must do so under this run's incarnation. */
-		if (unlikely(!pool->shared->incarnation_begun))
-			(void) vdb_incarnation_current(pool);
-	}
 	if (workspaces[which] == NULL)
 		workspaces[which] = MemoryContextAllocZero(TopMemoryContext, sizeof(VdbScmChange));
 	change = workspaces[which];

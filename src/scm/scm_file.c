@@ -101,6 +101,26 @@ vdb_file_unmap(char *base)
 		elog(WARNING, "could not unmap the pool: %m");
 }
 
+/* Map one file of the pool.  ERROR: I/O, or the file is missing. */
+void
+vdb_pool_map_file(VdbPool *pool, uint32 file)
+{
+	char		path[MAXPGPATH];
+	bool		is_pmem;
+	int			fd;
+
+	Assert(CritSectionCount == 0);
+	vdb_file_path(&pool->rnode, file, path);
+	fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	pool->files[file] = vdb_file_map(fd, path, &is_pmem);
+	CloseTransientFile(fd);
+	pool->is_pmem = file == 0 ? is_pmem : (pool->is_pmem && is_pmem);
+}
+
 /* Allocate [0, bytes) for real; 0 or an errno. */
 static int
 allocate(int fd, off_t bytes)

@@ -121,7 +121,7 @@ begin_next(VdbPool *pool)
 	uint32		ended = pool->header->incarnation;
 	uint32		next = ended + 1;
 	uint32		start = pool->header->ring_start;
-	VdbScmChange *change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
+	VdbScmChange *change = vdb_change_open(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
 	uint64		begin = GetXLogInsertRecPtr();
 	FullTransactionId limit;
 	uint64		ended_limit;
@@ -181,6 +181,18 @@ vdb_incarnation_current(VdbPool *pool)
 	return shared->incarnation;
 }
 
+/* See scm.h.  Whatever is stored must be stored under this run's incarnation. */
+VdbScmChange *
+vdb_scm_change_begin(VdbPool *pool, int flags)
+{
+	Assert(!RecoveryInProgress());
+	Assert((flags & VDB_CHANGE_INTERNAL) == 0);
+	if (unlikely(!pool->shared->incarnation_begun))
+		(void) vdb_incarnation_current(pool);
+	return vdb_change_open(pool, flags);
+}
+
+/* See scm.h. */
 bool
 vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
 {

@@ -45,6 +45,7 @@ extern int	vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create);
 extern int64 vdb_file_bytes(const RelFileLocator *rnode, uint32 file);
 extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo);
 extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
+extern void vdb_pool_map_file(VdbPool *pool, uint32 file);
 
 /* ---- scm_ends.c ---- */
 extern void vdb_ends_init(void);
@@ -55,9 +56,7 @@ extern bool vdb_ends_reach(XLogRecPtr begin);
 extern XLogRecPtr vdb_ends_known_since(void);
 extern void vdb_ends_require_written(void);
 
-/* ---- scm_pool.c ---- */
-
-extern void vdb_pool_map_file(VdbPool *pool, uint32 file);
+/* ---- where blocks are mapped ---- */
 
 /* As vdb_pool_block, but for writing and without a look at the pool's size. */
 static inline char *
@@ -79,7 +78,7 @@ vdb_pool_total_segments(VdbPool *pool)
 	return *(volatile const uint32 *) &pool->header->total_segments;
 }
 
-/* ---- scm_alloc.c ---- */
+/* ---- scm_marks.c ---- */
 
 static inline VdbBlock
 vdb_segment_block(uint32 segment_no)
@@ -108,10 +107,16 @@ typedef struct VdbUnit
 	bool		segment;
 } VdbUnit;
 
+extern void vdb_mark_reserved(VdbPool *pool, VdbUnit unit, bool reserved);
+extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
 extern void vdb_alloc_hold(VdbPool *pool, const VdbUnit *units, int nunits);
 extern void vdb_alloc_settle(VdbPool *pool, const VdbUnit *units, int nunits);
 extern void vdb_alloc_release(VdbPool *pool, const VdbUnit *units, int nunits);
 extern void vdb_alloc_recount(VdbPool *pool, bool clear_reservations);
+
+/* ---- scm_grow.c ---- */
+
+extern bool vdb_pool_grow(VdbPool *pool);
 extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to);
 
 /* ---- scm_change.c ---- */
@@ -120,6 +125,7 @@ extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to
 
 #define VDB_CHANGE_INTERNAL		0x80	/* second workspace: nested in a caller's change */
 
+extern VdbScmChange *vdb_change_open(VdbPool *pool, int flags);
 extern void vdb_change_extend(VdbScmChange *change, uint32 nblocks);
 extern void vdb_change_format_map(VdbScmChange *change, VdbBlock map_block);
 extern void vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value);

@@ -59,28 +59,6 @@ static VdbPool *current_pool = NULL;
 static bool current_valid = false;	/* no invalidation since it was looked at */
 static LocalTransactionId current_lxid = InvalidLocalTransactionId;	/* holds the lock */
 
-/* ---- mapping ---- */
-
-/* Map one file of the pool.  ERROR: I/O, or the file is missing. */
-void
-vdb_pool_map_file(VdbPool *pool, uint32 file)
-{
-	char		path[MAXPGPATH];
-	bool		is_pmem;
-	int			fd;
-
-	Assert(CritSectionCount == 0);
-	vdb_file_path(&pool->rnode, file, path);
-	fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\": %m", path)));
-	pool->files[file] = vdb_file_map(fd, path, &is_pmem);
-	CloseTransientFile(fd);
-	pool->is_pmem = file == 0 ? is_pmem : (pool->is_pmem && is_pmem);
-}
-
 static VdbPool *
 make_view(const RelFileLocator *rnode, Oid relid)
 {
@@ -565,7 +543,7 @@ format_pool(VdbPool *pool)
 	vdb_pool_map_file(pool, 0);
 	pool->header = (const VdbPoolHeader *) (pool->files[0] + VDB_POOL_BLOCK_HEADER);
 	fill_header(&header, &pool->rnode);
-	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
+	change = vdb_change_open(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
 	vdb_change_extend(change, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS));
 	vdb_alloc_format_groups(change, 0, VDB_POOL_INITIAL_SEGMENTS);
 	vdb_change_header(change, VDB_PHASE_STORE, 0, &header, sizeof(header));
