@@ -42,7 +42,7 @@ BEGIN
 		lines := lines || line || E'\n';
 	END LOOP;
 	IF lines !~ 'VdbAggregate' THEN RETURN 'by core'; END IF;
-	RETURN 'vectorized ' || coalesce(substring(lines FROM 'by Vector: (\d+)'), '?') || ', called ' || coalesce(substring(lines FROM 'by Row: (\d+)'), '?');
+	RETURN 'vectorized ' || coalesce(substring(lines FROM 'Vectorized Aggregates: (\d+)'), '?') || ', called ' || coalesce(substring(lines FROM 'Row-by-Row Aggregates: (\d+)'), '?');
 END $$;
 CREATE FUNCTION ag_same(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
