@@ -42,8 +42,6 @@
 #include "pages/pages.h"
 #include "rows/rows_private.h"
 
-#define VDB_LB_NONE				PG_UINT32_MAX
-
 /* One claim takes at most this part of the segments that the pool can still give. */
 #define VDB_CLAIM_SHARE			16
 
@@ -58,7 +56,7 @@ typedef struct VdbPendingClaim
 	int			nentered;			/* of these, have an entry */
 	VdbBlock	segments[VDB_CLAIM_MAX];
 	int			handles[VDB_CLAIM_MAX];
-	VdbLogicalBlock first_lbs[VDB_CLAIM_MAX];	/* VDB_LB_NONE until it is being claimed */
+	VdbLogicalBlock first_lbs[VDB_CLAIM_MAX];
 } VdbPendingClaim;
 
 /* What the format callback needs. */
@@ -139,9 +137,9 @@ blank_segments(const VdbTableRef *ref, const VdbBlock *segments, int nsegments)
 }
 
 /*
- * Give up the pending segments from 'first' on.  No locks are held.  After an
- * error, one that was given a logical block may belong to the table or not: it is
- * closed only, since unreserving space that is in use would be the worse mistake.
+ * Give up the pending segments from 'first' on.  No locks are held.  After an error, a segment
+ * that was given a logical block may belong to the table or not; unreserving it does nothing
+ * if it does.
  */
 static void
 drop_pending(int first)
@@ -150,8 +148,7 @@ drop_pending(int first)
 	{
 		if (i < vdb_pending.nentered)
 			vdb_open_close(vdb_pending.handles[i]);
-		if (vdb_pending.first_lbs[i] == VDB_LB_NONE)
-			vdb_scm_unreserve_segment(vdb_pending.pool, vdb_pending.segments[i]);
+		vdb_scm_unreserve_segment(vdb_pending.pool, vdb_pending.segments[i]);
 	}
 	vdb_pending.nsegments = 0;
 	vdb_pending.nentered = 0;
@@ -192,8 +189,6 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 
 	pending->pool = ref->pool;
 	pending->nentered = 0;
-	for (int i = 0; i < want; i++)
-		pending->first_lbs[i] = VDB_LB_NONE;
 	pending->nsegments = vdb_scm_reserve_segments(ref->pool, want, false, pending->segments);
 	if (pending->nsegments == 0)
 		return false;

@@ -99,6 +99,10 @@ extern uint32 vdb_scm_group_of(VdbBlock block);
  */
 extern void vdb_scm_tell_of_growth(VdbPool *pool);
 
+/*
+ * Give back what was reserved and is not wanted.  Nothing happens if a change has put it to use.  Takes the allocation
+ * lock.  What a failing transaction or subtransaction leaves reserved is given back at its end in any case.
+ */
 extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
 extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 

@@ -7,8 +7,8 @@
  * and becomes used by the logged change that publishes it; a change that
  * frees it ends with vdb_alloc_release.  So the lock is never held across
  * the caller's WAL, and a crash in between only leaves marks, which the next
- * incarnation clears.  Who reserves and then fails must give it back; what is
- * forgotten stays lost until then.
+ * incarnation clears.  Code that reserves and then fails may give it back; what
+ * it leaves is given back when the (sub)transaction ends (scm_marks.c).
  *
  * Locks: the pool allocation lock, the last in the order.
  *
@@ -73,9 +73,11 @@ room_for(VdbPool *pool, uint32 want, bool urgent)
 
 /* ---- reserve ---- */
 
+/* Take the allocation lock, ready to reserve 'want' units. */
 static void
-lock_for_reserving(VdbPool *pool)
+lock_for_reserving(VdbPool *pool, int want)
 {
+	vdb_reserved_expect(pool, want);
 	if (unlikely(!pool->shared->incarnation_begun))
 		(void) vdb_incarnation_current(pool);
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
@@ -98,7 +100,7 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 	int			n = 0;
 
 	Assert(want > 0);
-	lock_for_reserving(pool);
+	lock_for_reserving(pool, want);
 	room = room_for(pool, want, urgent);
 	while (n < room)
 	{
@@ -109,7 +111,7 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 			break;
 		unit.block = vdb_segment_block(no);
 		unit.segment = true;
-		vdb_mark_reserved(pool, unit, true);
+		vdb_alloc_reserve(pool, unit);
 		segments[n++] = unit.block;
 	}
 	vdb_marks_add_used(pool->shared, n);
@@ -129,7 +131,7 @@ take_block(VdbPool *pool, uint32 no)
 
 	unit.block = vdb_segment_block(no) + Max(at, 0);
 	unit.segment = false;
-	vdb_mark_reserved(pool, unit, true);
+	vdb_alloc_reserve(pool, unit);
 	return unit.block;
 }
 
@@ -140,7 +142,7 @@ vdb_scm_reserve_block(VdbPool *pool, bool urgent)
 	VdbBlock	block = VDB_BLOCK_NONE;
 	uint32		no;
 
-	lock_for_reserving(pool);
+	lock_for_reserving(pool, 1);
 	no = find_segment(pool, shared->block_hint, vdb_words_find_room);
 	if (no == NO_SEGMENT && room_for(pool, 1, urgent) > 0)
 	{

@@ -107,7 +107,17 @@ typedef struct VdbUnit
 	bool		segment;
 } VdbUnit;
 
-extern void vdb_mark_reserved(VdbPool *pool, VdbUnit unit, bool reserved);
+extern void vdb_marks_init(void);
+
+/* Make room in the list of this process's reservations for 'more'.  Before the allocation lock. */
+extern void vdb_reserved_expect(VdbPool *pool, int more);
+
+/* Forget what was reserved in a pool whose view is about to be freed. */
+extern void vdb_reserved_forget(const VdbPool *pool);
+
+/* Reserve a free unit.  Allocation lock held, vdb_reserved_expect called. */
+extern void vdb_alloc_reserve(VdbPool *pool, VdbUnit unit);
+extern void vdb_alloc_unreserve(VdbPool *pool, VdbUnit unit);
 extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
 extern void vdb_alloc_hold(VdbPool *pool, const VdbUnit *units, int nunits);
 extern void vdb_alloc_settle(VdbPool *pool, const VdbUnit *units, int nunits);

@@ -12,18 +12,142 @@
  * used_segments counts the segments that are not wholly free (in use,
  * reserved, metadata).
  *
+ * A process remembers the units that it has reserved until a change puts them to
+ * use or they are given back.  What is left when its (sub)transaction ends is
+ * given back then: so code that fails between a reservation and its change loses
+ * nothing, whatever lies between.
+ *
  * Locks: the pool allocation lock, the last in the order.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "utils/memutils.h"
+
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
-/* Set or clear the volatile mark of a unit.  Lock held, exclusive. */
+#define RESERVED_FIRST		64		/* first allocation of the list */
+
+/* A unit that this process reserved, and the nesting level of the transaction in which it did. */
+typedef struct ReservedUnit
+{
+	VdbUnit		unit;
+	int			level;
+} ReservedUnit;
+
+/* All units that this process has reserved and neither used nor given back.  They are of one pool. */
+static VdbPool *reserved_pool = NULL;
+static ReservedUnit *reserved_units = NULL;
+static int	nreserved = 0;
+static int	reserved_capacity = 0;
+
+/* ---- what this process has reserved ---- */
+
+/* See scm_internal.h. */
 void
-vdb_mark_reserved(VdbPool *pool, VdbUnit unit, bool reserved)
+vdb_reserved_expect(VdbPool *pool, int more)
+{
+	int			want = nreserved + more;
+
+	Assert(nreserved == 0 || reserved_pool == pool);
+	reserved_pool = pool;
+	if (want <= reserved_capacity)
+		return;
+	want = Max(want, Max(RESERVED_FIRST, 2 * reserved_capacity));
+	reserved_units = reserved_units == NULL ?
+		MemoryContextAlloc(TopMemoryContext, want * sizeof(ReservedUnit)) :
+		repalloc(reserved_units, want * sizeof(ReservedUnit));
+	reserved_capacity = want;
+}
+
+/* Note a reservation, for which vdb_reserved_expect has made room. */
+static void
+reserved_add(VdbUnit unit)
+{
+	Assert(nreserved < reserved_capacity);
+	reserved_units[nreserved].unit = unit;
+	reserved_units[nreserved].level = GetCurrentTransactionNestLevel();
+	nreserved++;
+}
+
+/* Strike a unit off the list.  False: this process does not have it reserved. */
+static bool
+reserved_remove(VdbUnit unit)
+{
+	for (int i = nreserved - 1; i >= 0; i--)
+	{
+		if (reserved_units[i].unit.block != unit.block ||
+			reserved_units[i].unit.segment != unit.segment)
+			continue;
+		reserved_units[i] = reserved_units[--nreserved];
+		return true;
+	}
+	return false;
+}
+
+/* See scm_internal.h. */
+void
+vdb_reserved_forget(const VdbPool *pool)
+{
+	if (reserved_pool != pool)
+		return;
+	reserved_pool = NULL;
+	nreserved = 0;
+}
+
+/* Give back all that was reserved in transactions nested at least so deep.  No lock is held. */
+static void
+reserved_give_back(int level)
+{
+	for (int i = nreserved - 1; i >= 0; i--)
+	{
+		if (reserved_units[i].level >= level)
+			vdb_alloc_unreserve(reserved_pool, reserved_units[i].unit);
+	}
+}
+
+/* Callback of the end of transactions. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE)
+		return;
+	reserved_give_back(0);
+	Assert(nreserved == 0);
+}
+
+/* Callback of the end of subtransactions.  What a committed one reserved becomes its parent's. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		reserved_give_back(level);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = 0; i < nreserved; i++)
+			reserved_units[i].level = Min(reserved_units[i].level, level - 1);
+	}
+}
+
+/* Register the callbacks that give back what was reserved.  Called once, from _PG_init. */
+void
+vdb_marks_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}
+
+/* ---- marks ---- */
+
+/* Set or clear the volatile mark of a unit.  Lock held, exclusive. */
+static void
+mark_reserved(VdbPool *pool, VdbUnit unit, bool reserved)
 {
 	uint32		segment_no = unit.block / VDB_SEGMENT_BLOCKS;
 	VdbGroupMap *map = vdb_group_map(pool, segment_no);
@@ -66,7 +190,7 @@ release_one(VdbPool *pool, VdbUnit unit)
 	VdbPoolShared *shared = pool->shared;
 	uint32		no = unit.block / VDB_SEGMENT_BLOCKS;
 
-	vdb_mark_reserved(pool, unit, false);
+	mark_reserved(pool, unit, false);
 	if (segment_is_free(pool, no))
 	{
 		shared->alloc_hint = Min(shared->alloc_hint, no);
@@ -83,8 +207,17 @@ vdb_alloc_hold(VdbPool *pool, const VdbUnit *units, int nunits)
 {
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nunits; i++)
-		vdb_mark_reserved(pool, units[i], true);
+		mark_reserved(pool, units[i], true);
 	LWLockRelease(pool->alloc_lock);
+}
+
+/* See scm_internal.h.  The mark tells others; the list is for this process. */
+void
+vdb_alloc_reserve(VdbPool *pool, VdbUnit unit)
+{
+	Assert(LWLockHeldByMeInMode(pool->alloc_lock, LW_EXCLUSIVE));
+	mark_reserved(pool, unit, true);
+	reserved_add(unit);
 }
 
 /* A change has put these units to use: their reservation is over. */
@@ -93,8 +226,10 @@ vdb_alloc_settle(VdbPool *pool, const VdbUnit *units, int nunits)
 {
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nunits; i++)
-		vdb_mark_reserved(pool, units[i], false);
+		mark_reserved(pool, units[i], false);
 	LWLockRelease(pool->alloc_lock);
+	for (int i = 0; i < nunits; i++)
+		(void) reserved_remove(units[i]);
 }
 
 /* Units freed by a change, or no longer wanted, can be had again. */
@@ -111,20 +246,29 @@ vdb_alloc_release(VdbPool *pool, const VdbUnit *units, int nunits)
 		ConditionVariableBroadcast(&pool->shared->space_cv);
 }
 
+/*
+ * Give back one unit that this process has reserved.  Nothing happens if it has not, or no
+ * longer: a change may have put the unit to use before the error that brings the caller here.
+ */
+void
+vdb_alloc_unreserve(VdbPool *pool, VdbUnit unit)
+{
+	if (reserved_remove(unit))
+		vdb_alloc_release(pool, &unit, 1);
+}
+
+/* See scm.h. */
 void
 vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 {
-	VdbUnit		unit = {segment, true};
-
-	vdb_alloc_release(pool, &unit, 1);
+	vdb_alloc_unreserve(pool, (VdbUnit) {segment, true});
 }
 
+/* See scm.h. */
 void
 vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 {
-	VdbUnit		unit = {block, false};
-
-	vdb_alloc_release(pool, &unit, 1);
+	vdb_alloc_unreserve(pool, (VdbUnit) {block, false});
 }
 
 /* See scm.h.  No lock: two bytes, each read once. */

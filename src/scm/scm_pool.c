@@ -90,7 +90,10 @@ forget_current(void)
 	current_valid = false;
 	current_lxid = InvalidLocalTransactionId;
 	if (pool != NULL)
+	{
+		vdb_reserved_forget(pool);
 		free_view(pool);
+	}
 }
 
 /* ---- checks of what the medium says ---- */

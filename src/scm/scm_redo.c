@@ -426,5 +426,6 @@ vdb_scm_init(void)
 {
 	vdb_persist_init();
 	vdb_ends_init();
+	vdb_marks_init();
 	vdb_register_rmgr(VDB_RMGR_ID, &manager);
 }

@@ -442,6 +442,12 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 void
 vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 {
+	/* nothing, if a claim has put it to use */
+	for (VdbLogicalBlock lb = 0; lb < pool->next_lb; lb++)
+	{
+		if (pool->lb_segment[lb] == segment)
+			return;
+	}
 	pool->nreserved--;
 	pool->free_segments++;
 }
