@@ -1,0 +1,163 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_freeze.c
+ *	  The rules of freezing: headers in, headers out.
+ *
+ * Nothing is read or stored here, and no lock is taken.  What the rules depend on is asked of clog
+ * and pg_multixact; test/unit answers in their place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/multixact.h"
+#include "access/transam.h"
+
+#include "am/am_freeze.h"
+
+/* The oldest transaction in a multixact, lockers and those that have ended too; invalid if there is none. */
+static TransactionId
+oldest_member(MultiXactId multi)
+{
+	MultiXactMember *members;
+	TransactionId oldest = InvalidTransactionId;
+	/* not 'lockers only': those that have ended would not be told */
+	int			nmembers = GetMultiXactIdMembers(multi, &members, false, false);
+
+	for (int i = 0; i < nmembers; i++)
+		if (!TransactionIdIsValid(oldest) || TransactionIdPrecedes(members[i].xid, oldest))
+			oldest = members[i].xid;
+	if (nmembers > 0)
+		pfree(members);
+	return oldest;
+}
+
+/* Remove the xmax: the version is the last of its row. */
+static void
+clear_xmax(HeapTupleHeader hdr, VdbRowNumber row)
+{
+	HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
+	hdr->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);
+	hdr->t_infomask |= HEAP_XMAX_INVALID;
+	hdr->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	vdb_row_to_tid(row, &hdr->t_ctid);
+}
+
+/*
+ * Is a multixact too old, or one of its members?  The id of a finished member that stays would,
+ * half of all ids later, look like one to come, and its lock like one that is held.
+ */
+static bool
+multi_is_old(const VdbFreezeLimits *limits, MultiXactId multi, TransactionId limit)
+{
+	TransactionId member;
+
+	if (!MultiXactIdIsValid(multi))
+		return false;
+	if (MultiXactIdPrecedes(multi, limits->multi_cutoff))
+		return true;			/* its members may not be stored any more */
+	member = oldest_member(multi);
+	return TransactionIdIsNormal(member) && TransactionIdPrecedes(member, limit);
+}
+
+/* An old multixact of a version that is not dead: nothing, or its updater alone. */
+static bool
+freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
+{
+	MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
+	TransactionId updater;
+
+	if (!multi_is_old(limits, multi, limit) ||
+		MultiXactIdIsRunning(multi, HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask)))
+		return false;
+	updater = vdb_row_only_locked(hdr) ? InvalidTransactionId : HeapTupleGetUpdateXid(hdr);
+	if (TransactionIdIsValid(updater) && TransactionIdDidCommit(updater))
+	{
+		HeapTupleHeaderSetXmax(hdr, updater);
+		hdr->t_infomask &= ~HEAP_XMAX_BITS;
+	}
+	else
+		clear_xmax(hdr, row);
+	return true;
+}
+
+/*
+ * A plain xmax older than the limit, of a version that is not dead: a finished
+ * locker, or an aborted deleter.
+ */
+static bool
+freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
+{
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
+
+	if (hdr->t_infomask & HEAP_XMAX_INVALID)
+	{
+		/* void or aborted: forget the id when it gets old */
+		if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
+		{
+			if (!multi_is_old(limits, xmax, limit))
+				return false;
+		}
+		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
+			return false;
+	}
+	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
+		return false;
+	else if (!vdb_row_only_locked(hdr) && TransactionIdDidCommit(xmax))
+		return false;			/* deleted, but someone may see it: cannot be older than the limit */
+	clear_xmax(hdr, row);
+	return true;
+}
+
+/* See am_freeze.h. */
+bool
+vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
+{
+	HeapTupleHeader hdr = &version->hdr;
+	bool		changed = false;
+	/* a stub that says nothing takes room in SCM: it need not get old first */
+	TransactionId xmax_limit = version->place == VDB_PLACE_FLASH ? limits->oldest_xmin :
+		limits->freeze_limit;
+
+	Assert(!TransactionIdPrecedes(limits->oldest_xmin, limits->freeze_limit));
+	if (!HeapTupleHeaderXminFrozen(hdr) && HeapTupleHeaderXminCommitted(hdr) &&
+		version->place == VDB_PLACE_SCM &&
+		TransactionIdPrecedes(HeapTupleHeaderGetRawXmin(hdr), limits->freeze_limit))
+	{
+		hdr->t_infomask |= HEAP_XMIN_FROZEN;
+		changed = true;
+	}
+	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) && !(hdr->t_infomask & HEAP_XMAX_INVALID))
+		return freeze_multi(limits, hdr, version->row, xmax_limit) || changed;
+	return freeze_xmax(limits, hdr, version->row, xmax_limit) || changed;
+}
+
+/* Lower *oldest to the id, if it is one of a transaction. */
+static void
+note_xid(TransactionId xid, TransactionId *oldest)
+{
+	if (TransactionIdIsNormal(xid) && TransactionIdPrecedes(xid, *oldest))
+		*oldest = xid;
+}
+
+/* See am_freeze.h. */
+void
+vdb_freeze_note_left(VdbOldestLeft *left, const VdbVersion *version)
+{
+	const HeapTupleHeaderData *hdr = &version->hdr;
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
+
+	if (version->place == VDB_PLACE_SCM &&
+		!HeapTupleHeaderXminFrozen(hdr) && !HeapTupleHeaderXminInvalid(hdr))
+		note_xid(HeapTupleHeaderGetRawXmin(hdr), &left->xid);
+	/* an xmax that is only hinted to be invalid counts: a standby may not know the hint */
+	if ((hdr->t_infomask & HEAP_XMAX_IS_MULTI) == 0)
+	{
+		note_xid(xmax, &left->xid);
+		return;
+	}
+	note_xid(oldest_member(xmax), &left->xid);
+	if (MultiXactIdIsValid(xmax) && MultiXactIdPrecedes(xmax, left->multi))
+		left->multi = xmax;
+}

@@ -1,0 +1,369 @@
+/*-------------------------------------------------------------------------
+ *
+ * am_vacuum_block.c
+ *	  VACUUM of one logical block: dead versions removed, old ids frozen.
+ *
+ * The block is read under its lock, shared.  What has to be changed is looked at again under the
+ * exclusive lock: by then the block may have moved to a stripe, or a row been locked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "commands/vacuum.h"
+
+#include "am/am_vacuum.h"
+#include "base/vdb_wal.h"
+
+/* The batch's dead rows stay for now, and so do their ids. */
+static void
+note_not_reaped(VdbVacuum *vs)
+{
+	vs->reap_failed = true;
+	for (int i = 0; i < vs->batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		if (vs->batch->deadness[i] != VDB_DEAD)
+			continue;
+		vdb_batch_version(vs->batch, i, &version);
+		vdb_freeze_note_left(&vs->left, &version);
+	}
+}
+
+/* See am_vacuum.h. */
+void
+vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
+{
+	VdbScmChange *change;
+	VdbTableDelta delta = {.dead_rows = more};
+	int			flags = 0;
+
+	(void) vdb_incarnation_current(vs->ref.pool);
+	if (more < 0)
+	{
+		/* that the indexes are clean must not be durable before it is so; flushed here, it takes no time under the lock */
+		XLogRecPtr	cleaned = vdb_wal_end();
+
+		XLogFlush(cleaned);
+		flags = VDB_CHANGE_FLUSH;
+	}
+	LWLockAcquire(vdb_map_lock(vs->ref.slot), LW_EXCLUSIVE);
+	change = vdb_scm_change_begin(vs->ref.pool, flags);
+	vdb_map_table_count(change, &vs->ref, &delta);
+	vdb_scm_change_end(change);
+	LWLockRelease(vdb_map_lock(vs->ref.slot));
+}
+
+/*
+ * The rows of the batch with these fates, taken off: under the exclusive lock,
+ * as the block may have moved to a stripe since it was read.  A version that
+ * was dead to everyone stays so.
+ */
+static void
+reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
+{
+	VdbLogicalBlock lb = vs->batch->lb;
+	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	VdbExtent	extent;
+	VdbScmChange *change;
+	TransactionId latest = InvalidTransactionId;
+	/* what outlived its lost record would never reach a standby, which may forget why the rows are dead */
+	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
+
+	for (int i = 0; i < vs->batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		vdb_batch_version(vs->batch, i, &version);
+		if (vs->batch->deadness[i] == VDB_DEAD)
+			vdb_version_raise_removed(&version.hdr, &latest);
+	}
+
+	/* counted first: a VACUUM that ends before the indexes' turn leaves the next one to know */
+	vdb_vacuum_count_dead(vs, ndead);
+	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE && !vdb_overlay_prepare(&vs->ref, lb, &extent, 0))
+	{
+		/* no space for the overlay now: the next VACUUM will do it */
+		LWLockRelease(vdb_row_lock(lock_no));
+		note_not_reaped(vs);
+		return;
+	}
+	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
+	{
+		LWLockRelease(vdb_row_lock(lock_no));
+		return;
+	}
+	change = vdb_scm_change_begin(vs->ref.pool, flags);
+	vdb_scm_change_row_lock(change, lock_no);
+	vdb_scm_change_conflict(change, latest);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		vdb_overlay_gone(change, &vs->ref, &extent, dead);
+	else
+	{
+		for (int i = vdb_rowset_next(dead, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(dead, i + 1))
+			vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
+	}
+	vdb_scm_change_end(change);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		vdb_overlay_shrink(&vs->ref, &extent);
+	LWLockRelease(vdb_row_lock(lock_no));
+	vs->reaped += ndead;
+}
+
+/*
+ * A change that freezes.  Flushed: were the record lost and the bytes not, a standby
+ * would never hear of it, and keep ids that clog and multixacts lose.
+ */
+static VdbScmChange *
+begin_freezing(VdbVacuum *vs, uint32 lock_no)
+{
+	VdbScmChange *change;
+
+	change = vdb_scm_change_begin(vs->ref.pool,
+								  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
+	vdb_scm_change_row_lock(change, lock_no);
+	return change;
+}
+
+/*
+ * An old xmax of a striped row.  Row lock held exclusive.  True: its stub as a whole can go, which
+ * is the caller's to do.
+ */
+static bool
+freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
+{
+	HeapTupleHeaderData before = version->hdr;
+	VdbScmChange *change;
+
+	if (!vdb_freeze_version(&vs->limits, version))
+		return false;
+	if (version->hdr.t_infomask & HEAP_XMAX_INVALID)
+		return true;
+	if (!vdb_table_prepare_xmax(&vs->ref, version))
+	{
+		version->hdr = before;	/* no space for the overlay now: the next VACUUM will do it */
+		return false;
+	}
+	change = begin_freezing(vs, lock_no);
+	vdb_table_set_xmax(change, &vs->ref, version, incarnation);
+	vdb_scm_change_end(change);
+	vs->frozen++;
+	return false;
+}
+
+/* Drop striped rows' stubs; row lock held exclusive. */
+static void
+forget_stubs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
+{
+	VdbExtent	extent;
+
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (vdb_overlay_forget(&vs->ref, &extent, rows))
+	{
+		vs->frozen += nrows;
+		return;
+	}
+	/* no space for the overlay now: the next VACUUM will do it */
+	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
+	{
+		VdbVersion	version;
+
+		if (vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+			vdb_freeze_note_left(&vs->left, &version);
+	}
+}
+
+/*
+ * Freeze versions of one logical block in place; re-read under the exclusive
+ * lock.  Those in SCM together, as each change flushes WAL.
+ */
+static void
+freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
+{
+	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
+	VdbScmChange *change = NULL;
+	VdbRowSet	forget = {0};
+	int			nforget = 0;
+
+	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
+	{
+		VdbVersion	version;
+
+		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+			continue;
+		if (version.place == VDB_PLACE_FLASH)
+		{
+			if (freeze_stub(vs, &version, lock_no, incarnation))
+			{
+				vdb_rowset_add(forget, i);
+				nforget++;
+				continue;
+			}
+		}
+		else if (vdb_freeze_version(&vs->limits, &version))
+		{
+			if (change == NULL)
+				change = begin_freezing(vs, lock_no);
+			/* a standby's older snapshots must not come to see what is now frozen */
+			if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
+				vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
+			vdb_rows_set_header(change, &vs->ref, &version);
+			vs->frozen++;
+		}
+		vdb_freeze_note_left(&vs->left, &version);
+	}
+	if (change != NULL)
+		vdb_scm_change_end(change);
+	if (nforget > 0)
+		forget_stubs(vs, lb, forget, nforget);
+	LWLockRelease(vdb_row_lock(lock_no));
+}
+
+/*
+ * A stripe with xmins that had not committed when it was written; all of them have
+ * ended by now.  Once the aborted ones' rows are reaped it can be frozen, too.
+ */
+static void
+note_unsettled(VdbVacuum *vs, VdbBlock meta_block)
+{
+	for (int i = 0; i < vs->nunsettled; i++)
+		if (vs->unsettled[i] == meta_block)
+			return;
+	Assert(vs->nunsettled < VDB_RANGE_LBS);
+	vs->unsettled[vs->nunsettled++] = meta_block;
+}
+
+/* See am_vacuum.h. */
+void
+vdb_vacuum_settle_stripes(VdbVacuum *vs)
+{
+	for (int i = 0; i < vs->nunsettled; i++)
+	{
+		TransactionId min_xmin = vdb_map_meta(vs->ref.pool, vs->unsettled[i])->min_xmin;
+
+		if (!vs->reap_failed)
+		{
+			vdb_map_freeze_stripe(&vs->ref, vs->unsettled[i]);
+			vs->stripes_frozen++;
+		}
+		else if (TransactionIdIsNormal(min_xmin) && TransactionIdPrecedes(min_xmin, vs->left.xid))
+			vs->left.xid = min_xmin;
+	}
+	vs->nunsettled = 0;
+	vs->reap_failed = false;
+}
+
+/* Remember a stripe of the range, 0 for none; no lightweight lock held. */
+static void
+note_stripe(VdbVacuum *vs, uint32 stripe_id)
+{
+	if (stripe_id == 0 || (vs->nstripes > 0 && vs->stripes[vs->nstripes - 1] == stripe_id))
+		return;
+	if (vs->nstripes == vs->max_stripes)
+	{
+		vs->max_stripes = Max(256, vs->max_stripes * 2);
+		vs->stripes = vs->stripes == NULL ? palloc(vs->max_stripes * sizeof(uint32)) :
+			repalloc_huge(vs->stripes, (Size) vs->max_stripes * sizeof(uint32));
+	}
+	vs->stripes[vs->nstripes++] = stripe_id;
+}
+
+/* Stripes freeze as a whole, without rewriting, once everybody sees their rows. */
+static void
+freeze_stripe(VdbVacuum *vs)
+{
+	VdbLogicalBlock lb = vs->batch->lb;
+	VdbExtent	extent;
+	VdbBlock	to_freeze = VDB_BLOCK_NONE;
+	uint32		stripe_id = 0;
+
+	vdb_lock_block(&vs->ref, lb, LW_SHARED);
+	vdb_map_lookup(&vs->ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+	{
+		const VdbStripeMeta *meta = vdb_map_meta(vs->ref.pool, extent.ref);
+
+		if (meta->stripe_id == vs->last_stripe && meta->first_page == vs->last_stripe_page)
+			;					/* seen already */
+		else if (!(meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) &&
+				 TransactionIdPrecedes(meta->max_xmin, vs->limits.oldest_xmin))
+			to_freeze = extent.ref;
+		else if (!(meta->flags & VDB_STRIPE_FROZEN) &&
+				 TransactionIdPrecedes(meta->max_xmin, vs->limits.oldest_xmin))
+			note_unsettled(vs, extent.ref);
+		else if (!(meta->flags & VDB_STRIPE_FROZEN) && TransactionIdIsNormal(meta->min_xmin) &&
+				 TransactionIdPrecedes(meta->min_xmin, vs->left.xid))
+			vs->left.xid = meta->min_xmin;
+		stripe_id = meta->stripe_id;
+		vs->last_stripe = meta->stripe_id;
+		vs->last_stripe_page = meta->first_page;
+	}
+	vdb_unlock_block(&vs->ref, lb);
+	if (to_freeze != VDB_BLOCK_NONE)
+	{
+		/* the migration lock keeps the stripe from being replaced */
+		vdb_map_freeze_stripe(&vs->ref, to_freeze);
+		vs->stripes_frozen++;
+	}
+	note_stripe(vs, stripe_id);
+}
+
+static bool
+needs_freezing(VdbVacuum *vs, const VdbVersion *version)
+{
+	VdbVersion	copy = *version;
+
+	return vdb_freeze_version(&vs->limits, &copy);
+}
+
+/* See am_vacuum.h. */
+void
+vdb_vacuum_block(VdbVacuum *vs)
+{
+	VdbRowSet	dead = {0};
+	VdbRowSet	freeze = {0};
+	int			ndead = 0;
+	int			nfreeze = 0;
+	VdbBatch   *batch = vs->batch;
+
+	vdb_vacuum_delay_point();
+	(void) vdb_cursor_read(&vs->cursor);
+	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
+		freeze_stripe(vs);
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		VdbVersion	version;
+
+		if (batch->deadness[i] == VDB_DEAD)
+		{
+			vdb_rowset_add(dead, batch->index[i]);
+			ndead++;
+			continue;
+		}
+		if (batch->deadness[i] == VDB_RECENTLY_DEAD)
+			vs->recently_dead += 1;
+		else if (batch->deadness[i] != VDB_INSERT_IN_PROGRESS)
+			vs->live += 1;
+		if (batch->plain)
+			continue;
+		vdb_batch_version(batch, i, &version);
+		if (!needs_freezing(vs, &version))
+		{
+			vdb_freeze_note_left(&vs->left, &version);
+			continue;
+		}
+		vdb_rowset_add(freeze, batch->index[i]);
+		nfreeze++;
+	}
+	if (nfreeze > 0)
+		freeze_rows(vs, batch->lb, freeze);
+	if (ndead > 0)
+		reap_rows(vs, dead, ndead);
+}
