@@ -143,7 +143,10 @@ extern void vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent
 /* First logical block never handed out. */
 extern VdbLogicalBlock vdb_map_limit(const VdbTableRef *ref);
 
-/* First lb >= lb whose range exists (skips holes of the tree), or the limit. */
+/* Return the first range from *range on that the tree has, in *range.  False: there is none. */
+extern bool vdb_map_next_range(const VdbTableRef *ref, uint32 *range);
+
+/* Return the first logical block from lb on that has rows; or the limit. */
 extern VdbLogicalBlock vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb);
 
 /* ---- claim and switch (map_change.c) ---- */

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "map/map_internal.h"
 
 /*
@@ -126,25 +128,67 @@ next_range_below(const VdbTableRef *ref, VdbBlock block, uint32 height,
 	return PG_UINT64_MAX;
 }
 
-/* First lb >= the given one whose range exists, or the limit. */
-VdbLogicalBlock
-vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb)
+/* See map.h. */
+bool
+vdb_map_next_range(const VdbTableRef *ref, uint32 *range)
 {
 	VdbLogicalBlock limit = vdb_map_limit(ref);
-	uint32		range = vdb_lb_range(lb);
 	VdbBlock	root;
 	uint32		height = 0;
 	uint64		found;
 
-	if (lb >= limit || vdb_map_range_block(ref, range) != VDB_BLOCK_NONE)
-		return Min(lb, limit);
+	if ((uint64) *range * VDB_RANGE_LBS >= limit)
+		return false;
+	if (vdb_map_range_block(ref, *range) != VDB_BLOCK_NONE)
+		return true;
 	root = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
 	if (root == VDB_BLOCK_NONE)
-		return limit;
+		return false;
 	if (!vdb_map_is_range(ref->pool, root))
 		height = vdb_map_inner(ref, root, 0)->height;
-	found = next_range_below(ref, root, height, 0, range);
-	if (found > vdb_lb_range(limit))
-		return limit;
-	return Min(limit, (VdbLogicalBlock) found * VDB_RANGE_LBS);
+	found = next_range_below(ref, root, height, 0, *range);
+	if (found > (limit - 1) / VDB_RANGE_LBS)
+		return false;
+	*range = (uint32) found;
+	return true;
+}
+
+/*
+ * Return the first logical block of a range, from number 'index' on, that has rows; its number,
+ * or VDB_RANGE_LBS.  One whose entry is of no known kind counts: looking it up raises.
+ */
+static int
+next_in_range(const VdbTableRef *ref, uint32 range, int index)
+{
+	const VdbRangeNode *node = vdb_map_range(ref, vdb_map_range_block(ref, range), range);
+
+	for (; index < VDB_RANGE_LBS; index++)
+	{
+		uint8		kind = *(const volatile uint8 *) &node->entries[index].kind;
+
+		if (kind != VDB_EXTENT_NONE && kind != VDB_EXTENT_GONE)
+			break;
+	}
+	return index;
+}
+
+/*
+ * See map.h.  Entries are read without their locks: the kind is one byte, no row is found in a
+ * block once its kind is 'gone', and blocks below the limit got theirs before the limit rose.
+ */
+VdbLogicalBlock
+vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb)
+{
+	VdbLogicalBlock limit = vdb_map_limit(ref);
+
+	for (uint32 range = vdb_lb_range(lb); vdb_map_next_range(ref, &range); range++)
+	{
+		int			index = range == vdb_lb_range(lb) ? vdb_lb_index(lb) : 0;
+
+		CHECK_FOR_INTERRUPTS();
+		index = next_in_range(ref, range, index);
+		if (index < VDB_RANGE_LBS)
+			return Min(range * VDB_RANGE_LBS + index, limit);
+	}
+	return limit;
 }

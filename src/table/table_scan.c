@@ -4,8 +4,9 @@
  *	  The cursor over a table's logical blocks: every walk over a table is one of these.
  *
  * A cursor stands at a logical block, and at a row of the batch that it has read of this block.
- * It moves both ways, one block or one row at a time, or from range to range.  Blocks that the
- * map has no range for are skipped.
+ * It moves both ways, one block or one row at a time, or from range to range.  Blocks
+ * without rows are skipped, as far as the map's range nodes tell; a walk by ranges stops at each
+ * range that the map has a node for.
  *
  * The limit.  A cursor over rows does not pass the limit that the table had when it started:
  * rows beyond it belong to transactions that its snapshot does not see.  SERIALIZABLE has to know
@@ -219,7 +220,7 @@ next_shared(VdbCursor *cursor)
 	return false;
 }
 
-/* Move to the first block from lb on that the map has a range for. */
+/* Move to the first block from lb on that has rows, as far as the map's range nodes tell. */
 static bool
 move_to(VdbCursor *cursor, int64 lb)
 {
@@ -227,6 +228,25 @@ move_to(VdbCursor *cursor, int64 lb)
 
 	if (lb < limit && find_table(cursor))
 		lb = Max(lb, (int64) vdb_map_next_lb(&cursor->ref, (VdbLogicalBlock) lb));
+	cursor->lb = Min(lb, limit);
+	return cursor->lb < limit;
+}
+
+/* Move to the first block from lb on whose range the map has a node for, whether it has rows or not. */
+static bool
+move_to_range(VdbCursor *cursor, int64 lb)
+{
+	int64		limit = current_limit(cursor);
+	uint32		range;
+
+	if (lb < limit && find_table(cursor))
+	{
+		range = vdb_lb_range((VdbLogicalBlock) lb);
+		if (!vdb_map_next_range(&cursor->ref, &range))
+			lb = limit;
+		else
+			lb = Max(lb, (int64) range * VDB_RANGE_LBS);
+	}
 	cursor->lb = Min(lb, limit);
 	return cursor->lb < limit;
 }
@@ -275,7 +295,7 @@ vdb_cursor_next_range(VdbCursor *cursor)
 		lb = cursor->start;
 	else
 		lb = (lb / VDB_RANGE_LBS + 1) * VDB_RANGE_LBS;
-	return move_to(cursor, lb);
+	return move_to_range(cursor, lb);
 }
 
 /* See table.h. */

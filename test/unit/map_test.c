@@ -702,6 +702,41 @@ test_counts(void)
 	UNIT_CHECK(vdb_map_table_entry(&ref)->last_migration == 99, "time");
 }
 
+/* What has lost all its rows is skipped, also where whole ranges did; so is what never had any. */
+static void
+test_gone(void)
+{
+	VdbTableRef ref;
+	uint8		indexes[VDB_RANGE_LBS];
+	uint32		range = 0;
+
+	for (int i = 0; i < VDB_RANGE_LBS; i++)
+		indexes[i] = i;
+	pool = mock_create();
+	ref = make_table(1, 0);
+	while (vdb_map_limit(&ref) < 4 * VDB_RANGE_LBS)
+		claim(&ref, 8, 8, NULL, NULL);
+	UNIT_CHECK(vdb_map_next_lb(&ref, 300) == 300, "rows");
+
+	switch_lbs(&ref, 0, indexes, 8, VDB_BLOCK_NONE, true);
+	UNIT_CHECK(vdb_map_next_lb(&ref, 0) == 8, "part of a range: %u", vdb_map_next_lb(&ref, 0));
+	for (range = 1; range < 3; range++)
+		for (int i = 0; i < VDB_RANGE_LBS; i += 64)
+			switch_lbs(&ref, range, indexes + i, 64, VDB_BLOCK_NONE, true);
+	UNIT_CHECK(vdb_map_next_lb(&ref, 255) == 255, "the last before");
+	UNIT_CHECK(vdb_map_next_lb(&ref, 256) == 3 * 256, "two ranges: %u", vdb_map_next_lb(&ref, 256));
+	UNIT_CHECK(vdb_map_next_lb(&ref, 400) == 3 * 256, "from within: %u", vdb_map_next_lb(&ref, 400));
+	range = 1;
+	UNIT_CHECK(vdb_map_next_range(&ref, &range) && range == 1, "the node is there: %u", range);
+	range = 4;
+	UNIT_CHECK(!vdb_map_next_range(&ref, &range), "the limit");
+
+	for (int i = 0; i < VDB_RANGE_LBS; i += 64)
+		switch_lbs(&ref, 3, indexes + i, 64, VDB_BLOCK_NONE, true);
+	UNIT_CHECK(vdb_map_next_lb(&ref, 256) == vdb_map_limit(&ref), "nothing is left");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+}
+
 int
 main(void)
 {
@@ -713,6 +748,7 @@ main(void)
 	unit_run("metas and switches", test_metas);
 	unit_run("checksums of metas and zone maps", test_checksums);
 	unit_run("counters", test_counts);
+	unit_run("blocks without rows are skipped", test_gone);
 	unit_run("damage is reported", test_damage);
 	unit_run("drop with crashes", test_drop_crashes);
 	unit_run("reset with crashes", test_reset_crashes);
