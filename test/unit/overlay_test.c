@@ -1001,12 +1001,65 @@ test_crashes(void)
 	printf("# %d crashes\n", ncrashes);
 }
 
+/* Row sets against arrays of bools. */
+static void
+test_row_sets(void)
+{
+	for (int round = 0; round < 200; round++)
+	{
+		VdbRowSet	a = {0};
+		VdbRowSet	b = {0};
+		VdbRowSet	all;
+		bool		in_a[VDB_LB_ROWS] = {false};
+		bool		in_b[VDB_LB_ROWS] = {false};
+		int			n = (int) unit_random_below(VDB_LB_ROWS + 1);
+		int			next = VDB_LB_ROWS;
+		int			rank = 0;
+		int			left = 0;
+
+		UNIT_CHECK(vdb_rowset_is_empty(a) && vdb_rowset_next(a, 0) == VDB_LB_ROWS, "empty");
+		for (int i = 0; i < n; i++)
+		{
+			int			row = (int) unit_random_below(VDB_LB_ROWS);
+			int			other = (int) unit_random_below(VDB_LB_ROWS);
+
+			vdb_rowset_add(a, row);
+			vdb_rowset_add(b, other);
+			in_a[row] = in_b[other] = true;
+		}
+		UNIT_CHECK(vdb_rowset_next(a, VDB_LB_ROWS) == VDB_LB_ROWS, "past the end");
+		for (int row = VDB_LB_ROWS - 1; row >= 0; row--)
+		{
+			next = in_a[row] ? row : next;
+			left += in_a[row] && !in_b[row];
+			UNIT_CHECK(vdb_rowset_next(a, row) == next, "next of %d", row);
+		}
+		for (int row = 0; row < VDB_LB_ROWS; row++)
+		{
+			UNIT_CHECK(vdb_rowset_has(a, row) == in_a[row], "row %d", row);
+			UNIT_CHECK(vdb_rowset_rank(a, row) == rank, "rank of %d", row);
+			rank += in_a[row];
+		}
+		UNIT_CHECK(vdb_rowset_count(a) == rank && vdb_rowset_is_empty(a) == (rank == 0), "count");
+		UNIT_CHECK(vdb_rowset_within(a, b) == (left == 0), "within");
+		memcpy(all, a, sizeof(all));
+		vdb_rowset_unite(all, b);
+		UNIT_CHECK(vdb_rowset_within(a, all) && vdb_rowset_within(b, all) &&
+				   vdb_rowset_count(all) == vdb_rowset_count(b) + left, "unite");
+		vdb_rowset_subtract(all, b);
+		UNIT_CHECK(vdb_rowset_count(all) == left && vdb_rowset_within(all, a), "subtract");
+		vdb_rowset_fill(all, true);
+		UNIT_CHECK(vdb_rowset_count(all) == VDB_LB_ROWS && vdb_rowset_within(a, all), "all");
+	}
+}
+
 int
 main(int argc, char **argv)
 {
 	if (argc > 1)
 		histories = atoi(argv[1]);
 	shim_init();
+	unit_run("sets of rows", test_row_sets);
 	unit_run("units and stubs in sectors", test_layout);
 	unit_run("stubs, growth, replacement, gone rows", test_basic);
 	unit_run("slabs come and go", test_slabs);
