@@ -114,7 +114,8 @@ static inline const VdbInnerNode *
 vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
 {
 	static const char *const what = "inner map node";
-	const VdbInnerNode *node = vdb_map_check_head(ref, block, VDB_INNER_MAGIC, VDB_MAP_VERSION, what);
+	const VdbInnerNode *node =
+		vdb_map_check_head(ref, block, VDB_INNER_MAGIC, VDB_MAP_VERSION, what);
 
 	if (height != 0 && unlikely(node->height != height))
 		vdb_map_damaged(block, what, "height", height, node->height);
@@ -128,7 +129,8 @@ static inline const VdbRangeNode *
 vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
 {
 	static const char *const what = "map range node";
-	const VdbRangeNode *node = vdb_map_check_head(ref, block, VDB_RANGE_MAGIC, VDB_MAP_VERSION, what);
+	const VdbRangeNode *node =
+		vdb_map_check_head(ref, block, VDB_RANGE_MAGIC, VDB_MAP_VERSION, what);
 
 	if (unlikely(node->range != range))
 		vdb_map_damaged(block, what, "range", range, node->range);

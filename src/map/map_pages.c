@@ -62,7 +62,8 @@ free_pages(const VdbTableRef *ref)
 
 	if (block == VDB_BLOCK_NONE)
 		return NULL;
-	pages = vdb_map_check_head(ref, block, VDB_FREE_PAGES_MAGIC, VDB_FREE_PAGES_VERSION, "free pages");
+	pages = vdb_map_check_head(ref, block, VDB_FREE_PAGES_MAGIC, VDB_FREE_PAGES_VERSION,
+							   "free pages");
 	if (pages->nruns > VDB_FREE_RUNS)
 		vdb_map_damaged(block, "free pages", "runs", VDB_FREE_RUNS, pages->nruns);
 	return pages;

@@ -63,7 +63,8 @@ extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, ui
  * Mark rows gone, which also hides their stubs, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
  * (logged tables): the deleting transaction's commit must be durable before the bit is.
  */
-extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbRowSet gone);
+extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+							 const VdbRowSet gone);
 
 /*
  * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and gone bits: logged, referred to by nobody yet
