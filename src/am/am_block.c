@@ -115,8 +115,8 @@ vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 /* ---- TABLESAMPLE ---- */
 
 /*
- * BERNOULLI chooses each row by a hash of its place: so the choice can be made before the block is read.  Others
- * may choose by what they got so far.
+ * BERNOULLI chooses each row by a hash of its place: so the choice can be made before the block
+ * is read.  Others may choose by what they got so far.
  */
 static bool
 chosen_beforehand(const SampleScanState *state)
@@ -241,7 +241,8 @@ vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno)
 	/* the share's logical blocks */
 	vdb_cursor_start(cursor, NULL);
 	limit = cursor->limit;
-	vdb_cursor_bound(cursor, (int64) blockno * limit / blocks, ((int64) blockno + 1) * limit / blocks);
+	vdb_cursor_bound(cursor, (int64) blockno * limit / blocks,
+					 ((int64) blockno + 1) * limit / blocks);
 	return true;
 }
 

@@ -16,7 +16,10 @@
 
 #include "am/am_freeze.h"
 
-/* The oldest transaction in a multixact, lockers and those that have ended too; invalid if there is none. */
+/*
+ * The oldest transaction in a multixact, lockers and those that have ended too; invalid if there
+ * is none.
+ */
 static TransactionId
 oldest_member(MultiXactId multi)
 {
@@ -63,7 +66,8 @@ multi_is_old(const VdbFreezeLimits *limits, MultiXactId multi, TransactionId lim
 
 /* An old multixact of a version that is not dead: nothing, or its updater alone. */
 static bool
-freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
+freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row,
+			 TransactionId limit)
 {
 	MultiXactId multi = HeapTupleHeaderGetRawXmax(hdr);
 	TransactionId updater;
@@ -87,7 +91,8 @@ freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber ro
  * locker, or an aborted deleter.
  */
 static bool
-freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row, TransactionId limit)
+freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row,
+			TransactionId limit)
 {
 	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
 
@@ -105,7 +110,7 @@ freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row
 	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
 		return false;
 	else if (!vdb_row_only_locked(hdr) && TransactionIdDidCommit(xmax))
-		return false;			/* deleted, but someone may see it: cannot be older than the limit */
+		return false;			/* deleted, but someone may see it */
 	clear_xmax(hdr, row);
 	return true;
 }

@@ -269,7 +269,10 @@ retry:
 	}
 }
 
-/* Prepare to form entries of the rows that the scan reads.  *bs is zeroed, but for what the caller has set. */
+/*
+ * Prepare to form entries of the rows that the scan reads.  *bs is zeroed, but for what the
+ * caller has set.
+ */
 static void
 build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info, TableScanDesc scan)
 {
@@ -328,9 +331,10 @@ vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *inf
 	cursor = bs.cursor;
 	if (bs.snapshot == NULL)
 		vdb_cursor_take_versions(cursor, GetOldestNonRemovableTransactionId(table), false);
-	if (start_blockno != 0 || numblocks != InvalidBlockNumber)
-		vdb_cursor_bound(cursor, start_blockno,
-						 numblocks == InvalidBlockNumber ? cursor->limit : (int64) start_blockno + numblocks);
+	if (numblocks != InvalidBlockNumber)
+		vdb_cursor_bound(cursor, start_blockno, (int64) start_blockno + numblocks);
+	else if (start_blockno != 0)
+		vdb_cursor_bound(cursor, start_blockno, cursor->limit);
 	if (progress)
 		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, cursor->limit);
 	while (vdb_cursor_next(cursor))

@@ -17,10 +17,16 @@
 
 #include "am/am.h"
 
-/* Scans that read all rows, and for SERIALIZABLE lock the relation; others lock rows as they read them. */
+/*
+ * Scans that read all rows, and for SERIALIZABLE lock the relation; others lock rows as they read
+ * them.
+ */
 #define VDB_SCANS_OF_ALL	(SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN | SO_TYPE_TIDRANGESCAN)
 
-/* Stand before the first row of the table as it is now, or as the leader of a parallel scan saw it. */
+/*
+ * Stand before the first row of the table as it is now, or as the leader of a parallel scan saw
+ * it.
+ */
 static void
 start_over(VdbScanDesc scan)
 {

@@ -124,7 +124,10 @@ compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y ? 1 : 0;
 }
 
-/* Rows that the stripe lacks were counted as dead before the indexes were cleaned.  Called under a row lock. */
+/*
+ * Rows that the stripe lacks were counted as dead before the indexes were cleaned.  Called under
+ * a row lock.
+ */
 static bool
 stripe_was_met(uint32 stripe_id, void *arg)
 {
@@ -185,12 +188,14 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
 					   (long long) vs->moved.stripes_settled, (long long) vs->moved.stripes_freed,
 					   (long long) vs->moved.segments_freed,
-					   vs->pages_cut, (long long) vs->index_entries, vs->limits.oldest_xmin, new_frozen)));
+					   vs->pages_cut, (long long) vs->index_entries,
+					   vs->limits.oldest_xmin, new_frozen)));
 }
 
 /*
- * The range that the cursor has come to, from its first block on.  The migration lock is held: while
- * a stripe of the range is being built, what is frozen here would be carried over with its old ids.
+ * The range that the cursor has come to, from its first block on.  The migration lock is held:
+ * while a stripe of the range is being built, what is frozen here would be carried over with its
+ * old ids.
  */
 static void
 vacuum_range(VdbVacuum *vs)
@@ -276,7 +281,8 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 		mark_visible(&vs);
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
-	vdb_update_relstats(rel, blocks, vs.live, vdb_visible_count(rel), has_indexes, vs.left.xid, vs.left.multi);
+	vdb_update_relstats(rel, blocks, vs.live, vdb_visible_count(rel), has_indexes,
+						vs.left.xid, vs.left.multi);
 	vdb_report_vacuum(rel, (PgStat_Counter) vs.live, (PgStat_Counter) vs.recently_dead, started);
 	report(&vs, params, started, vs.left.xid);
 	pgstat_progress_end_command();

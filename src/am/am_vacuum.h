@@ -29,7 +29,7 @@ typedef struct VdbVacuum
 	int64		index_entries;
 	BlockNumber pages_cut;
 	VdbMigrateResult moved;			/* stripes settled, rewritten, freed */
-	uint32	   *stripes;			/* ids of those that were met, and so switched to, before the indexes' turn */
+	uint32	   *stripes;			/* ids of those met before the indexes' turn */
 	uint32		nstripes;
 	uint32		max_stripes;
 	bool		indexes_cleaned;	/* no entry is left whose row was gone then */
@@ -42,15 +42,22 @@ typedef struct VdbVacuum
 } VdbVacuum;
 
 /*
- * am_vacuum_block.c.  Vacuum the logical block that the cursor is at: remove dead versions, freeze the others and the stripe that
- * the block lies in.  The migration lock is held; takes block locks, one at a time.
+ * am_vacuum_block.c.  Vacuum the logical block that the cursor is at: remove dead versions,
+ * freeze the others and the stripe that the block lies in.  The migration lock is held; takes
+ * block locks, one at a time.
  */
 extern void vdb_vacuum_block(VdbVacuum *vs);
 
-/* At the end of a range, whose migration lock is still held: freeze the stripes whose last aborted rows were removed. */
+/*
+ * At the end of a range, whose migration lock is still held: freeze the stripes whose last
+ * aborted rows were removed.
+ */
 extern void vdb_vacuum_settle_stripes(VdbVacuum *vs);
 
-/* Count row numbers without rows that indexes may still point to; may be negative.  No lightweight lock held; may flush WAL. */
+/*
+ * Count row numbers without rows that indexes may still point to; may be negative.  No
+ * lightweight lock held; may flush WAL.
+ */
 extern void vdb_vacuum_count_dead(VdbVacuum *vs, int64 more);
 
 #endif							/* VDB_AM_VACUUM_H */

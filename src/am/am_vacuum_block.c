@@ -44,7 +44,10 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	(void) vdb_incarnation_current(vs->ref.pool);
 	if (more < 0)
 	{
-		/* that the indexes are clean must not be durable before it is so; flushed here, it takes no time under the lock */
+		/*
+		 * that the indexes are clean must not be durable before it is so; flushed here, it takes
+		 * no time under the lock
+		 */
 		XLogRecPtr	cleaned = vdb_wal_end();
 
 		XLogFlush(cleaned);
@@ -70,7 +73,10 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	VdbExtent	extent;
 	VdbScmChange *change;
 	TransactionId latest = InvalidTransactionId;
-	/* what outlived its lost record would never reach a standby, which may forget why the rows are dead */
+	/*
+	 * what outlived its lost record would never reach a standby, which may forget why the rows
+	 * are dead
+	 */
 	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
 
 	for (int i = 0; i < vs->batch->nrows; i++)

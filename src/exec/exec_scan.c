@@ -126,7 +126,10 @@ before_read(void *arg)
 		vdb_batch_ask_again(state->batch);
 }
 
-/* Let the cursor prefetch the columns of the filter, which every row is asked for; all, without one. */
+/*
+ * Let the cursor prefetch the columns of the filter, which every row is asked for; all, without
+ * one.
+ */
 static void
 begin_prefetch(VdbScanState *state)
 {
@@ -325,8 +328,8 @@ fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
 }
 
 /*
- * Row by row, core applies the filter: when it comes for the next row it has looked at the first clause, at least, of the one
- * before.
+ * Row by row, core applies the filter: when it comes for the next row it has looked at the first
+ * clause, at least, of the one before.
  */
 static void
 note_judged(VdbScanState *state)

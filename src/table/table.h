@@ -276,8 +276,8 @@ typedef struct VdbSharedCursor
 #define VDB_CURSOR_TO_THE_END	PG_INT64_MAX
 
 /*
- * A place in a table, and the way from it to the next: table_scan.c tells the whole.  The fields are for
- * reading, but for those that a caller may set before vdb_cursor_start.
+ * A place in a table, and the way from it to the next: table_scan.c tells the whole.  The fields
+ * are for reading, but for those that a caller may set before vdb_cursor_start.
  */
 typedef struct VdbCursor
 {
@@ -287,10 +287,10 @@ typedef struct VdbCursor
 	TransactionId oldest_xmin;		/* versions: as vdb_batch_read */
 	bool		keep_dead;
 	bool		of_now;				/* the snapshot is asked about each row by itself */
-	bool		caller_locks;		/* set by the caller: it locks what it reads, for SERIALIZABLE */
+	bool		caller_locks;		/* set by the caller, who locks what is read */
 	bool		started;			/* locked, and the limit read */
 	bool		loaded;				/* the batch holds the rows of lb */
-	int64		lb;					/* where it stands: -1 before the first, the limit after the last */
+	int64		lb;					/* where it stands; -1: before all; limit: after all */
 	int64		start;				/* its blocks: [start, limit) */
 	int64		limit;
 	int64		run_end;			/* parallel: end of the run in hand */
@@ -298,14 +298,15 @@ typedef struct VdbCursor
 	VdbSharedCursor *shared;		/* NULL: the cursor is one process's */
 	VdbBatch   *batch;				/* NULL until a block is read */
 	struct VdbLookAhead *ahead;	/* NULL: nothing is prefetched */
-	void		(*before_read) (void *arg); /* set by the caller: called before a block is read; no lock held */
+	void		(*before_read) (void *arg); /* set by the caller: comes before a block is read */
 	void	   *before_arg;
 	MemoryContext context;			/* of the batch */
 } VdbCursor;
 
 /*
- * A cursor over the rows that a snapshot sees (NULL: to be followed by vdb_cursor_take_versions).  Memory comes from the context
- * that is current here, and is freed by vdb_cursor_end.  vdb_cursor_start comes before the first block.
+ * A cursor over the rows that a snapshot sees (NULL: to be followed by vdb_cursor_take_versions).
+ * Memory comes from the context that is current here, and is freed by vdb_cursor_end.
+ * vdb_cursor_start comes before the first block.
  */
 extern void vdb_cursor_init(VdbCursor *cursor, Relation rel, Snapshot snapshot);
 extern void vdb_cursor_end(VdbCursor *cursor);
@@ -313,16 +314,23 @@ extern void vdb_cursor_end(VdbCursor *cursor);
 /* From now on it reads versions, as vdb_batch_read does without a snapshot. */
 extern void vdb_cursor_take_versions(VdbCursor *cursor, TransactionId oldest_xmin, bool keep_dead);
 
-/* A cursor over the blocks of a table alone, up to its current end: it reads no rows, and holds nothing.  The table stays in use. */
+/*
+ * A cursor over the blocks of a table alone, up to its current end: it reads no rows, and holds
+ * nothing.  The table stays in use.
+ */
 extern void vdb_cursor_init_blocks(VdbCursor *cursor, const VdbTableRef *ref);
 
 /*
- * Start it, or start it over: before the first block, with the limit that the table has now, or that of 'shared'.  For SERIALIZABLE
- * takes the relation's predicate lock first, unless the caller locks.
+ * Start it, or start it over: before the first block, with the limit that the table has now, or
+ * that of 'shared'.  For SERIALIZABLE takes the relation's predicate lock first, unless the
+ * caller locks.
  */
 extern void vdb_cursor_start(VdbCursor *cursor, VdbSharedCursor *shared);
 
-/* Fill in what the processes of a parallel scan share, by the leader.  Takes the predicate lock, as vdb_cursor_start. */
+/*
+ * Fill in what the processes of a parallel scan share, by the leader.  Takes the predicate lock,
+ * as vdb_cursor_start.
+ */
 extern void vdb_cursor_share(VdbSharedCursor *shared, Relation rel, Snapshot snapshot);
 
 /* Hand out from the beginning again. */
@@ -332,7 +340,9 @@ vdb_cursor_share_again(VdbSharedCursor *shared)
 	pg_atomic_write_u64(&shared->next, 0);
 }
 
-/* Only blocks of [start, limit) from now on, of those that it would visit; it stands before them. */
+/*
+ * Only blocks of [start, limit) from now on, of those that it would visit; it stands before them.
+ */
 extern void vdb_cursor_bound(VdbCursor *cursor, int64 start, int64 limit);
 
 /* The block at which it stands. */
@@ -344,8 +354,9 @@ vdb_cursor_lb(const VdbCursor *cursor)
 }
 
 /*
- * Move to the next block, or the one before; false at that end.  To the first block of a range after the one at which it stands;
- * within the range, false at its end.  To a block by its number, which may lie outside of the bounds.
+ * Move to the next block, or the one before; false at that end.  To the first block of a range
+ * after the one at which it stands; within the range, false at its end.  To a block by its
+ * number, which may lie outside of the bounds.
  */
 extern bool vdb_cursor_next(VdbCursor *cursor);
 extern bool vdb_cursor_previous(VdbCursor *cursor);
@@ -356,7 +367,10 @@ extern void vdb_cursor_go(VdbCursor *cursor, VdbLogicalBlock lb);
 /* Its batch, which lives until vdb_cursor_end. */
 extern VdbBatch *vdb_cursor_batch(VdbCursor *cursor);
 
-/* Read the block at which it stands, all of it or some rows (vdb_batch_read_rows); it stands before the first row.  Number of rows. */
+/*
+ * Read the block at which it stands, all of it or some rows (vdb_batch_read_rows); it stands
+ * before the first row.  Number of rows.
+ */
 extern int	vdb_cursor_read(VdbCursor *cursor);
 extern int	vdb_cursor_read_rows(VdbCursor *cursor, const uint64 rows[4]);
 
@@ -377,7 +391,10 @@ vdb_cursor_move(VdbCursor *cursor, bool forward)
 	return true;
 }
 
-/* Put the row at which it stands into a slot (as vdb_batch_slot).  False: a snapshot of now does not see it. */
+/*
+ * Put the row at which it stands into a slot (as vdb_batch_slot).  False: a snapshot of now does
+ * not see it.
+ */
 extern bool vdb_cursor_slot_of_now(VdbCursor *cursor, TupleTableSlot *slot);
 
 static inline bool
@@ -390,7 +407,10 @@ vdb_cursor_slot(VdbCursor *cursor, TupleTableSlot *slot)
 	return true;
 }
 
-/* Rows of a striped block from the one at which a cursor stands, all of one vector: their number, and positions [first, end). */
+/*
+ * Rows of a striped block from the one at which a cursor stands, all of one vector: their number,
+ * and positions [first, end).
+ */
 typedef struct VdbCursorRun
 {
 	int			nrows;				/* no more than positions: some may not be visible */
@@ -400,7 +420,10 @@ typedef struct VdbCursorRun
 
 extern void vdb_cursor_run(const VdbCursor *cursor, VdbCursorRun *run);
 
-/* Columns (numbers) that are read of every row: prefetch them, chunk by chunk, if effective_io_concurrency allows it. */
+/*
+ * Columns (numbers) that are read of every row: prefetch them, chunk by chunk, if
+ * effective_io_concurrency allows it.
+ */
 extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolumns);
 
 /* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */

@@ -428,7 +428,8 @@ look_ahead(VdbCursor *cursor)
 	VdbBatch   *batch = cursor->batch;
 	VdbLookAhead *ahead = cursor->ahead;
 	uint32		last = batch->pos[batch->nrows - 1];
-	bool		same = ahead->first_page == batch->match_page && ahead->stripe_id == batch->match_stripe;
+	bool		same = ahead->first_page == batch->match_page &&
+	ahead->stripe_id == batch->match_stripe;
 	int			chunk;
 	int			next;
 
@@ -531,7 +532,10 @@ block_has_grown(VdbCursor *cursor)
 	return cursor->row-- < batch->nrows;
 }
 
-/* Move to the next row with what that takes: the end of a block is passed, or blocks without rows. */
+/*
+ * Move to the next row with what that takes: the end of a block is passed, or blocks without
+ * rows.
+ */
 bool
 vdb_cursor_move_on(VdbCursor *cursor, bool forward)
 {

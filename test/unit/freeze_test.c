@@ -22,6 +22,9 @@
 
 #define ROW				vdb_row_make(7, 3)
 
+#define LOCKED			MultiXactStatusForKeyShare
+#define UPDATED			MultiXactStatusNoKeyUpdate
+
 static MultiXactMember members[4];
 static int	nmembers;
 static bool multi_asked;
@@ -39,7 +42,8 @@ set_members(const TransactionId *pairs)
 }
 
 int
-GetMultiXactIdMembers(MultiXactId multi, MultiXactMember **copy, bool from_pgupgrade, bool only_lock)
+GetMultiXactIdMembers(MultiXactId multi, MultiXactMember **copy, bool from_pgupgrade,
+					  bool only_lock)
 {
 	multi_asked = true;
 	if (nmembers == 0)
@@ -199,11 +203,11 @@ freeze_multi(VdbVersion *v, MultiXactId multi, uint16 flags, const TransactionId
 static void
 test_multi(void)
 {
-	const TransactionId lockers[] = {490, MultiXactStatusForShare, 600, MultiXactStatusForShare, 0};
-	const TransactionId young[] = {600, MultiXactStatusForShare, 0};
-	const TransactionId running[] = {490, MultiXactStatusForShare, RUNNING, MultiXactStatusForShare, 0};
-	const TransactionId updated[] = {491, MultiXactStatusForKeyShare, 600, MultiXactStatusNoKeyUpdate, 0};
-	const TransactionId aborted[] = {491, MultiXactStatusForKeyShare, 601, MultiXactStatusNoKeyUpdate, 0};
+	const TransactionId lockers[] = {490, LOCKED, 600, LOCKED, 0};
+	const TransactionId young[] = {600, LOCKED, 0};
+	const TransactionId running[] = {490, LOCKED, RUNNING, LOCKED, 0};
+	const TransactionId updated[] = {491, LOCKED, 600, UPDATED, 0};
+	const TransactionId aborted[] = {491, LOCKED, 601, UPDATED, 0};
 	const TransactionId none[] = {0};
 	VdbVersion	v;
 
@@ -211,19 +215,22 @@ test_multi(void)
 			   "an old member, all have ended");
 	UNIT_CHECK(!freeze_multi(&v, 60, HEAP_XMAX_LOCK_ONLY, young), "neither it nor a member is old");
 	UNIT_CHECK(!freeze_multi(&v, 60, HEAP_XMAX_LOCK_ONLY, running), "a member is running");
-	UNIT_CHECK(freeze_multi(&v, 40, HEAP_XMAX_LOCK_ONLY, young) && has_no_xmax(&v), "itself is old");
+	UNIT_CHECK(freeze_multi(&v, 40, HEAP_XMAX_LOCK_ONLY, young) && has_no_xmax(&v),
+			   "itself is old");
 	UNIT_CHECK(freeze_multi(&v, 60, 0, updated), "an updater that has committed");
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&v.hdr) == 600 && (v.hdr.t_infomask & HEAP_XMAX_BITS) == 0,
 			   "... stays alone");
-	UNIT_CHECK(vdb_tid_to_row(&v.hdr.t_ctid) == vdb_row_make(9, 9), "... and so does the next version");
+	UNIT_CHECK(vdb_tid_to_row(&v.hdr.t_ctid) == vdb_row_make(9, 9),
+			   "... and so does the next version");
 	UNIT_CHECK(freeze_multi(&v, 60, 0, aborted) && has_no_xmax(&v), "an updater that has not");
 	UNIT_CHECK(!freeze_multi(&v, 60, HEAP_XMAX_LOCK_ONLY, none), "one without members, not old");
-	UNIT_CHECK(freeze_multi(&v, 60, HEAP_XMAX_INVALID | HEAP_XMAX_LOCK_ONLY, lockers) && has_no_xmax(&v),
+	UNIT_CHECK(freeze_multi(&v, 60, HEAP_XMAX_INVALID | HEAP_XMAX_LOCK_ONLY, lockers) &&
+			   has_no_xmax(&v),
 			   "hinted to be invalid, with an old member");
 	UNIT_CHECK(!freeze_multi(&v, 60, HEAP_XMAX_INVALID | HEAP_XMAX_LOCK_ONLY, young),
 			   "hinted to be invalid, without one");
 	(void) freeze_multi(&v, 40, HEAP_XMAX_INVALID | HEAP_XMAX_LOCK_ONLY, lockers);
-	UNIT_CHECK(!multi_asked, "the members of one before the cutoff may not be stored: not asked for");
+	UNIT_CHECK(!multi_asked, "members of one before the cutoff may be lost: not asked for");
 }
 
 /* What is left of a version, from OLDEST_XMIN and multixact 100 down. */
@@ -239,7 +246,7 @@ left_of(const VdbVersion *version)
 static void
 test_left(void)
 {
-	const TransactionId pairs[] = {490, MultiXactStatusForShare, 300, MultiXactStatusForShare, 0};
+	const TransactionId pairs[] = {490, LOCKED, 300, LOCKED, 0};
 	VdbVersion	v = make_version(VDB_PLACE_SCM, 700, 0, HEAP_XMIN_COMMITTED);
 
 	UNIT_CHECK(left_of(&v).xid == 700, "xmin");
@@ -257,7 +264,8 @@ test_left(void)
 	UNIT_CHECK(left_of(&v).xid == 800, "an xmax counts that is hinted to be invalid");
 	set_members(pairs);
 	v = make_version(VDB_PLACE_SCM, 900, 70, HEAP_XMIN_COMMITTED | HEAP_XMAX_IS_MULTI);
-	UNIT_CHECK(left_of(&v).xid == 300 && left_of(&v).multi == 70, "a multixact, and its oldest member");
+	UNIT_CHECK(left_of(&v).xid == 300 && left_of(&v).multi == 70,
+			   "a multixact, and its oldest member");
 }
 
 /* What was frozen says nothing any more that must be kept: freezing and noting agree. */
@@ -269,7 +277,7 @@ test_agree(void)
 	{
 		static const uint16 flags[] = {0, HEAP_XMAX_LOCK_ONLY, HEAP_XMAX_INVALID};
 		TransactionId xmin = 100 + (TransactionId) unit_random_below(1200);
-		TransactionId xmax = unit_random_below(3) == 0 ? 0 : 100 + (TransactionId) unit_random_below(1200);
+		TransactionId xmax = 100 + (TransactionId) unit_random_below(1200);
 		uint8		place = unit_random_below(2) == 0 ? VDB_PLACE_SCM : VDB_PLACE_FLASH;
 		uint16		flag = flags[unit_random_below(3)];
 		VdbVersion	v = make_version(place, xmin, xmax, HEAP_XMIN_COMMITTED | flag);
@@ -278,7 +286,8 @@ test_agree(void)
 		(void) vdb_freeze_version(&limits, &v);
 		if (deleted)
 			continue;			/* dead to all, if it is as old: not a version to freeze */
-		if (!UNIT_CHECK(left_of(&v).xid >= FREEZE_LIMIT, "xmin %u, xmax %u, flags %x", xmin, xmax, flag) ||
+		if (!UNIT_CHECK(left_of(&v).xid >= FREEZE_LIMIT,
+						"xmin %u, xmax %u, flags %x", xmin, xmax, flag) ||
 			!UNIT_CHECK(!vdb_freeze_version(&limits, &v), "once is enough"))
 			break;
 	}

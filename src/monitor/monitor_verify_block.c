@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_verify_block.c
+ *	  vdb.verify: one logical block, its row versions, and what its bit in the visibility map says.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "monitor/monitor_verify.h"
+#include "pages/pages.h"
+
+/* ---- row versions in segments ---- */
+
+/* Next transaction id that will be given out: stored ones are older. */
+static void
+check_xid(VdbVerify *verify, const VdbVersion *version, const char *which, TransactionId xid)
+{
+	if (!TransactionIdIsNormal(xid))
+		return;
+	if (TransactionIdFollowsOrEquals(xid, ReadNextTransactionId()))
+		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which is in the future"),
+					   vdb_row_index(version->row), which, xid);
+	else if (TransactionIdIsNormal(verify->relfrozenxid) &&
+			 TransactionIdPrecedes(xid, verify->relfrozenxid))
+		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which precedes relfrozenxid %u"),
+					   vdb_row_index(version->row), which, xid, verify->relfrozenxid);
+}
+
+static void
+check_header(VdbVerify *verify, const VdbVersion *version)
+{
+	const HeapTupleHeaderData *hdr = &version->hdr;
+	VdbRowNumber next;
+
+	/* a speculative insertion that was taken back has none, and says so */
+	if (!TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)) && !HeapTupleHeaderXminInvalid(hdr))
+		VDB_ERROR_AT_PLACE(verify, _("row %u has no xmin"), vdb_row_index(version->row));
+	if (!HeapTupleHeaderXminInvalid(hdr))
+		check_xid(verify, version, "xmin", HeapTupleHeaderGetXmin(hdr));
+	if (!(hdr->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
+		check_xid(verify, version, "xmax", HeapTupleHeaderGetRawXmax(hdr));
+
+	if (HeapTupleHeaderIsSpeculative(hdr) || HeapTupleHeaderIndicatesMovedPartitions(hdr))
+		return;
+	next = vdb_tid_to_row(&hdr->t_ctid);
+	if (next == VDB_ROW_NONE || vdb_row_lb(next) >= vdb_map_limit(&verify->ref))
+		VDB_ERROR_AT_PLACE(verify, _("row %u refers to a next version (%u,%u) that was never stored"),
+					   vdb_row_index(version->row), ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
+					   ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
+}
+
+/*
+ * Bytes that a value at 'at' takes, at most 'room'; 0: it doesn't fit, or
+ * can't be a value of that kind.
+ */
+static Size
+value_bytes(Form_pg_attribute att, const char *at, Size room)
+{
+	Size		bytes;
+
+	if (att->attlen > 0)
+		return att->attlen <= room ? att->attlen : 0;
+	if (room == 0)
+		return 0;
+	if (att->attlen == -2)
+	{
+		const char *end = memchr(at, '\0', room);
+
+		return end == NULL ? 0 : (Size) (end - at) + 1;
+	}
+	if (VARATT_IS_EXTERNAL(at))
+		return 0;				/* vdb tables have no TOAST table */
+	if (!VARATT_IS_1B(at) && room < VARHDRSZ)
+		return 0;
+	bytes = VARSIZE_ANY(at);
+	if (bytes < (VARATT_IS_1B(at) ? VARHDRSZ_SHORT : VARHDRSZ))
+		return 0;
+	return bytes <= room ? bytes : 0;
+}
+
+/* Do all attributes of a tuple lie inside it?  It has t_hoff bytes at least. */
+static void
+check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tuple, uint32 len)
+{
+	TupleDesc	desc = RelationGetDescr(verify->rel);
+	int			natts = HeapTupleHeaderGetNatts(tuple);
+	bool		nulls = (tuple->t_infomask & HEAP_HASNULL) != 0;
+	const char *data = (const char *) tuple + tuple->t_hoff;
+	Size		size = len - tuple->t_hoff;
+	Size		off = 0;
+
+	if (natts > desc->natts)
+	{
+		VDB_ERROR_AT_PLACE(verify, _("row %u has %d attributes, the table has %d"), index, natts, desc->natts);
+		return;
+	}
+	if (tuple->t_hoff < SizeofHeapTupleHeader + (nulls ? BITMAPLEN(natts) : 0))
+	{
+		VDB_ERROR_AT_PLACE(verify, _("row %u has no room for its null bitmap"), index);
+		return;
+	}
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Size		bytes;
+
+		if (nulls && att_isnull(i, tuple->t_bits))
+			continue;
+		if (att->attlen == -1)
+			off = off < size ? att_align_pointer(off, att->attalign, -1, data + off) : off;
+		else
+			off = att_align_nominal(off, att->attalign);
+		bytes = off < size ? value_bytes(att, data + off, size - off) : 0;
+		if (bytes == 0)
+		{
+			VDB_ERROR_AT_PLACE(verify, _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
+						   index, i + 1, off, size);
+			return;
+		}
+		off += bytes;
+	}
+}
+
+/* Copy the row versions of a block to the arena; returns how many.  Row lock held. */
+static int
+copy_rows(VdbVerify *verify, const VdbExtent *extent)
+{
+	int			n = 0;
+	Size		used = 0;
+
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+	{
+		VdbVersion *version = &verify->versions[n];
+		bool		reaped;
+
+		if (!vdb_rows_version(&verify->ref, extent, verify->lb, (uint8) i, version, &reaped))
+			continue;
+		if (used + VDB_ROW_COPY_BYTES(version->len) > VDB_SEGMENT_BYTES)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("rows of the segment in pool block %u overlap", extent->ref)));
+		vdb_rows_copy(&verify->ref, version, verify->arena + used);
+		used += VDB_ROW_COPY_BYTES(version->len);
+		n++;
+	}
+	return n;
+}
+
+/* Do two rows share bytes?  Reports the first pair. */
+static void
+check_overlaps(VdbVerify *verify, int n)
+{
+	for (int i = 1; i < n; i++)
+	{
+		const VdbVersion *a = &verify->versions[i];
+
+		for (int j = 0; j < i; j++)
+		{
+			const VdbVersion *b = &verify->versions[j];
+
+			if (a->block == b->block &&
+				a->offset < b->offset + VDB_ROW_EXTRA_BYTES + b->len &&
+				b->offset < a->offset + VDB_ROW_EXTRA_BYTES + a->len)
+			{
+				VDB_ERROR_AT_PLACE(verify, _("rows %u and %u overlap in pool block %u"),
+							   vdb_row_index(b->row), vdb_row_index(a->row), a->block);
+				return;
+			}
+		}
+	}
+}
+
+/* A wide row whose part in the segment is sound. */
+static void
+check_wide(void *arg)
+{
+	VdbVerify  *verify = arg;
+	HeapTuple	tuple = vdb_rows_complete_wide(verify->rel, verify->image, verify->version->len);
+
+	check_attributes(verify, vdb_row_index(verify->version->row), tuple->t_data, tuple->t_len);
+	pfree(tuple);
+}
+
+/* In a subtransaction of its own: damage is then that row's, and the others are looked at. */
+static void
+try_wide(VdbVerify *verify)
+{
+	snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "logical block %u, row %u", verify->lb,
+			 vdb_row_index(verify->version->row));
+	(void) vdb_verify_try(verify->findings, verify->place, check_wide, verify);
+	vdb_verify_place_block(verify, verify->lb);
+}
+
+static void
+check_rows(VdbVerify *verify, int n)
+{
+	char	   *image = verify->arena;
+
+	check_overlaps(verify, n);
+	for (int i = 0; i < n; i++)
+	{
+		const VdbVersion *version = &verify->versions[i];
+		VdbRowDamage damage;
+
+		check_header(verify, version);
+		verify->version = version;
+		verify->image = image;
+		if (vdb_rows_may_lack_data(&version->hdr))
+			 /* nothing to read */ ;
+		else if (vdb_rows_damaged(version, image, &damage))
+			VDB_ERROR_AT_PLACE(verify, _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
+						   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
+		else if (version->wide)
+			try_wide(verify);
+		else
+			check_attributes(verify, vdb_row_index(version->row),
+							 (HeapTupleHeader) image, version->len);
+		image += VDB_ROW_COPY_BYTES(version->len);
+	}
+}
+
+/* ---- striped rows of one block ---- */
+
+/* Stubs of a striped block: each of a row that is there. */
+static void
+check_stubs(VdbVerify *verify, const VdbSeenStripe *seen)
+{
+	const VdbStripeMeta *meta = seen->meta;
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
+	uint32		first_pos;
+	VdbRowSet	present;
+
+	if (!vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
+		VDB_ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"), meta->stripe_id);
+	else
+		for (int i = 0; verify->view->any && i < verify->view->nstubs; i++)
+		{
+			const VdbStub *stub = &verify->view->stubs[i];
+
+			if (!vdb_rowset_has(present, stub->index))
+				VDB_ERROR_AT_PLACE(verify, _("a delta record changes row %u, which stripe %u does not have"),
+							   stub->index, meta->stripe_id);
+			if (!(stub->flags & VDB_STUB_MOVED) && stub->next_lb >= vdb_map_limit(&verify->ref))
+				VDB_ERROR_AT_PLACE(verify, _("row %u refers to a next version in logical block %u, which was never handed out"),
+							   stub->index, stub->next_lb);
+		}
+	vdb_stripe_release(stripe);
+}
+
+/* ---- the visibility map ---- */
+
+/* Rows of the block that the stripe has and the overlay left. */
+static int
+rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
+{
+	const VdbStripeMeta *meta = seen->meta;
+	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
+	uint32		first_pos;
+	VdbRowSet	present;
+	int			n = 0;
+
+	if (vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
+	{
+		if (verify->view->any)
+			vdb_rowset_subtract(present, verify->view->gone);
+		n = vdb_rowset_count(present);
+	}
+	vdb_stripe_release(stripe);
+	return n;
+}
+
+/*
+ * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's stub, which
+ * keeps a block from being marked, may stand in a marked one: a crash can lose the record of the
+ * delete together with that of the clearing before it, and leave the stub.  What has a multixact
+ * was flushed.
+ */
+static bool
+any_deleted(const VdbOverlayView *view)
+{
+	for (int i = 0; view->any && i < view->nstubs; i++)
+	{
+		const VdbStub *stub = &view->stubs[i];
+
+		if ((stub->infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(stub->infomask))
+			continue;
+		if ((stub->infomask & HEAP_XMAX_IS_MULTI) || TransactionIdIsInProgress(stub->xmax) ||
+			TransactionIdDidCommit(stub->xmax))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A block whose bit is set: index-only scans take every row of it for visible, so
+ * ours must be.  Kind and overlay were read with the bit, under the row lock.
+ * 'seen' is NULL if the stripe is younger than our look at the range.
+ */
+static void
+check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
+{
+	VdbBatch   *batch;
+	int			visible;
+	int			left;
+
+	if (kind == VDB_EXTENT_GONE)
+		return;					/* it had no row when its bit was set */
+	if (kind != VDB_EXTENT_STRIPE)
+		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but not in a stripe"));
+	else if (any_deleted(verify->view))
+		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but rows of it were deleted or updated"));
+	if (seen == NULL)
+		return;
+	batch = vdb_batch_create(verify->rel);
+	visible = vdb_batch_read(batch, verify->lb, GetActiveSnapshot(), InvalidTransactionId, false);
+	left = rows_left(verify, seen);
+	if (visible != left)
+		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
+					   visible, left);
+	vdb_batch_free(batch);
+}
+
+static const VdbSeenStripe *
+seen_stripe(const VdbVerify *verify, VdbBlock meta_block)
+{
+	for (int i = 0; i < verify->seen->nstripes; i++)
+		if (verify->seen->stripes[i].meta_block == meta_block)
+			return &verify->seen->stripes[i];
+	return NULL;
+}
+
+/* See monitor_verify.h. */
+void
+vdb_verify_block(VdbVerify *verify)
+{
+	const VdbSeenStripe *stripe = NULL;
+	VdbExtent	extent;
+	Buffer		buffer = InvalidBuffer;
+	bool		visible;
+	int			nrows = 0;
+
+	verify->view->any = false;
+	(void) vdb_visible_glance(verify->rel, verify->lb, &buffer);
+	vdb_lock_block(&verify->ref, verify->lb, LW_SHARED);
+	vdb_map_lookup(&verify->ref, verify->lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		nrows = copy_rows(verify, &extent);
+	else if (extent.kind == VDB_EXTENT_STRIPE)
+	{
+		stripe = seen_stripe(verify, extent.ref);
+		if (extent.overlay_block != VDB_BLOCK_NONE)
+			vdb_overlay_read(&verify->ref, &extent, verify->view);
+	}
+	visible = BufferIsValid(buffer) && vdb_visible_test(verify->lb, buffer);
+	vdb_unlock_block(&verify->ref, verify->lb);
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
+	check_rows(verify, nrows);
+	/* one that appeared since the range was looked at is checked by the next verification */
+	if (stripe != NULL)
+		check_stubs(verify, stripe);
+	if (visible)
+		check_all_visible(verify, extent.kind, stripe);
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * monitor_verify_stripe.c
+ *	  vdb.verify: one stripe, its bytes on flash, and what the pool says of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
+
+#include "monitor/monitor_verify.h"
+
+static void
+compare_figure(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
+{
+	if (pool != flash)
+		VDB_ERROR_AT_PLACE(verify, _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
+					   what, pool, flash);
+}
+
+/* The meta in the pool, and its zone maps, against what stands on flash. */
+static void
+compare_meta(void *arg)
+{
+	VdbVerify  *verify = arg;
+	const VdbSeenStripe *seen = verify->stripe;
+	const VdbStripeMeta *meta = seen->meta;
+	VdbStripeBuilt built;
+
+	vdb_stripe_describe(verify->rel, vdb_stripe_address(meta), &built);
+	compare_figure(verify, "rows", meta->nrows, built.meta.nrows);
+	compare_figure(verify, "chunks", meta->nchunks, built.meta.nchunks);
+	compare_figure(verify, "columns", meta->ncolumns, built.meta.ncolumns);
+	compare_figure(verify, "logical blocks", meta->nlbs, built.meta.nlbs);
+	compare_figure(verify, "row bytes", meta->row_bytes, built.meta.row_bytes);
+	compare_figure(verify, "bytes", meta->stripe_bytes, built.meta.stripe_bytes);
+	for (int i = 0; i < Min(meta->nchunks, (int) lengthof(meta->chunk_rows)); i++)
+		compare_figure(verify, psprintf("rows of chunk %d", i), meta->chunk_rows[i],
+					   built.meta.chunk_rows[i]);
+	if (seen->zones == NULL || meta->nchunks != built.meta.nchunks ||
+		meta->ncolumns != built.meta.ncolumns)
+		return;
+	for (int i = 0; i < (int) meta->nchunks * meta->ncolumns; i++)
+		if (memcmp(&seen->zones[i], &built.zones[i], sizeof(VdbZone)) != 0)
+			VDB_ERROR_AT_PLACE(verify, _("zone map of chunk %d, column %d, differs from the one on flash"),
+						   i / meta->ncolumns, i % meta->ncolumns + 1);
+}
+
+/* How to compare a column's values as its zone maps do; false: can't be checked. */
+static bool
+zone_order(const VdbZone *zone, Form_pg_attribute att, FmgrInfo *cmp)
+{
+	TypeCacheEntry *type;
+
+	if (att->attisdropped || !(zone->flags & VDB_ZONE_HAS_MINMAX))
+		return false;
+	type = lookup_type_cache(getBaseType(att->atttypid), TYPECACHE_CMP_PROC);
+	if (!OidIsValid(zone->cmp_proc) || type->cmp_proc != zone->cmp_proc ||
+		zone->cmp_proc >= FirstNormalObjectId)
+		return false;
+	fmgr_info(zone->cmp_proc, cmp);
+	return true;
+}
+
+/* All values of a chunk's column lie between the zone map's bounds. */
+static void
+check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const VdbZone *zone)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(verify->rel), attno - 1);
+	Datum	   *values;
+	bool	   *nulls;
+	VdbVectorHold hold = {0};
+	FmgrInfo	cmp;
+	Datum		min;
+	Datum		max;
+	uint32		end = vdb_stripe_chunk_start(stripe, chunk + 1);
+	uint32		next;
+
+	if (!zone_order(zone, att, &cmp))
+		return;
+	if (!vdb_zone_bound(att, zone, false, &min) || !vdb_zone_bound(att, zone, true, &max))
+	{
+		VDB_ERROR_AT_PLACE(verify, _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
+					   chunk, NameStr(att->attname));
+		return;
+	}
+	values = palloc(VDB_VECTOR_ROWS * sizeof(Datum));
+	nulls = palloc(VDB_VECTOR_ROWS * sizeof(bool));
+	for (uint32 pos = vdb_stripe_chunk_start(stripe, chunk); pos < end; pos = next)
+	{
+		CHECK_FOR_INTERRUPTS();
+		next = vdb_stripe_vector_end(stripe, pos);
+		vdb_stripe_decode(stripe, verify->rel, attno, pos, (int) (next - pos), values, nulls, &hold);
+		for (uint32 i = 0; i < next - pos; i++)
+		{
+			if (nulls[i] ||
+				(DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], min)) >= 0 &&
+				 DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], max)) <= 0))
+				continue;
+			VDB_ERROR_AT_PLACE(verify, _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
+						   chunk, NameStr(att->attname), pos + i);
+			next = end;
+			break;
+		}
+	}
+	vdb_stripe_hold_free(&hold);
+	pfree(values);
+	pfree(nulls);
+}
+
+static void
+check_zones(void *arg)
+{
+	VdbVerify  *verify = arg;
+	const VdbSeenStripe *seen = verify->stripe;
+	const VdbStripeMeta *meta = seen->meta;
+	VdbStripe  *stripe;
+	int			ncolumns = Min(meta->ncolumns, RelationGetDescr(verify->rel)->natts);
+
+	if (seen->zones == NULL)
+		return;
+	stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
+	if (vdb_stripe_nchunks(stripe) == meta->nchunks && vdb_stripe_ncolumns(stripe) == meta->ncolumns)
+		for (int chunk = 0; chunk < meta->nchunks; chunk++)
+			for (int attno = 1; attno <= ncolumns; attno++)
+				check_zone(verify, stripe, chunk, attno,
+						   &seen->zones[(Size) chunk * meta->ncolumns + attno - 1]);
+	vdb_stripe_release(stripe);
+}
+
+typedef struct StripeDamage
+{
+	VdbVerify  *verify;
+	bool		any;
+} StripeDamage;
+
+static void
+stripe_damaged(void *arg, const char *message)
+{
+	StripeDamage *damage = arg;
+
+	damage->any = true;
+	VDB_ERROR_AT_PLACE(damage->verify, "%s", message);
+}
+
+static void
+note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
+{
+	if (verify->nruns == verify->max_runs)
+	{
+		verify->max_runs *= 2;
+		verify->runs = repalloc(verify->runs, verify->max_runs * sizeof(VdbVerifyRun));
+	}
+	verify->runs[verify->nruns].first = meta->first_page;
+	verify->runs[verify->nruns].npages = meta->npages;
+	verify->runs[verify->nruns++].stripe_id = meta->stripe_id;
+}
+
+/* See monitor_verify.h. */
+void
+vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
+{
+	const VdbStripeMeta *meta = seen->meta;
+	StripeDamage damage = {verify, false};
+
+	CHECK_FOR_INTERRUPTS();
+	verify->stripe = seen;
+	verify->stripes++;
+	verify->stripe_rows += meta->nrows;
+	note_pages(verify, meta);
+	snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id, meta->first_page);
+	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
+	if (damage.any)
+		return;
+	if (vdb_verify_try(verify->findings, verify->place, compare_meta, verify))
+		(void) vdb_verify_try(verify->findings, verify->place, check_zones, verify);
+}
