@@ -74,7 +74,7 @@ extern bool vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_ma
 
 /* ---- costs (exec_cost.c) ---- */
 
-extern double vdb_scan_fraction(Relation rel, Index varno, List *clauses);
+extern double vdb_cost_fraction(Relation rel, Index varno, List *clauses);
 
 /*
  * Make the paths of indexes anew, with the cost of fetching rows from stripes.  False: there is nothing to charge, and the paths are what core

@@ -336,7 +336,9 @@ next_slice(VdbAggScanState *state)
 		ExecReScan(child);
 	if (child->instrument)
 		InstrStartNode(child->instrument);
-	n = vdb_scan_next_slice(state->scan);
+	if (!state->scan->started)
+		vdb_scan_start(state->scan);
+	n = vdb_slice_next(state->scan);
 	if (child->instrument)
 		InstrStopNode(child->instrument, n);
 	return n;

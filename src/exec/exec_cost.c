@@ -105,7 +105,7 @@ all_places(List *clauses)
  * prune: 0 to 1.  Rows in SCM are always read.
  */
 double
-vdb_scan_fraction(Relation rel, Index varno, List *clauses)
+vdb_cost_fraction(Relation rel, Index varno, List *clauses)
 {
 	VdbTableRef ref;
 	ChunkSample sample = {0};

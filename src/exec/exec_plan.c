@@ -234,7 +234,7 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		if (choice.custom)
 		{
 			choice.prunable = prunable_clauses(rel);
-			choice.fraction = vdb_scan_fraction(relation, rel->relid,
+			choice.fraction = vdb_cost_fraction(relation, rel->relid,
 												constant_clauses(choice.prunable, rel->relid));
 		}
 		add_scan_paths(root, rel, &choice);

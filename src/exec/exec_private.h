@@ -89,15 +89,15 @@ extern void vdb_scan_by_slices(VdbScanState *scan); /* this is how it will be re
 extern void vdb_scan_start(VdbScanState *scan);
 
 /*
- * exec_slice.c.  Read the next slice and filter it: number of rows left, 0 only at the end.  Datums by reference are good
+ * exec_slice.c.  Read the next slice of a scan that has started, and filter it: number of rows left, 0 only at the end.  Datums by reference are good
  * until the next call.  May do I/O; no lock held.
  */
-extern int	vdb_scan_next_slice(VdbScanState *scan);
+extern int	vdb_slice_next(VdbScanState *scan);
 
 /* The next row that passes the filter, in the scan's slot; NULL at the end.  Clauses that aren't loops are evaluated no sooner. */
-extern TupleTableSlot *vdb_scan_next_row(VdbScanState *scan);
+extern TupleTableSlot *vdb_slice_next_row(VdbScanState *scan);
 
-/* Make the column's arrays hold the slice; needed after vdb_scan_next_slice for no column. */
+/* Make the column's arrays hold the slice; needed after vdb_slice_next for no column. */
 extern void vdb_slice_need(VdbScanState *scan, int column);
 
 /*

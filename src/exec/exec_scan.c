@@ -380,8 +380,11 @@ next_projected(VdbScanState *state)
 {
 	PlanState  *ps = &state->css.ss.ps;
 	ExprContext *econtext = ps->ps_ExprContext;
-	TupleTableSlot *slot = vdb_scan_next_row(state);
+	TupleTableSlot *slot;
 
+	if (!state->started)
+		vdb_scan_start(state);
+	slot = vdb_slice_next_row(state);
 	if (slot == NULL)
 		return ExecClearTuple(ps->ps_ProjInfo != NULL ? ps->ps_ResultTupleSlot :
 							  state->css.ss.ss_ScanTupleSlot);

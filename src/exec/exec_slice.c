@@ -155,8 +155,7 @@ vdb_slice_slot(VdbScanState *scan, int i)
 static bool
 load_slice(VdbScanState *scan)
 {
-	if (!scan->started)
-		vdb_scan_start(scan);
+	Assert(scan->sliced && scan->started);
 	do
 	{
 		int			n;
@@ -182,7 +181,7 @@ load_slice(VdbScanState *scan)
 }
 
 int
-vdb_scan_next_slice(VdbScanState *scan)
+vdb_slice_next(VdbScanState *scan)
 {
 	while (load_slice(scan))
 	{
@@ -206,7 +205,7 @@ vdb_scan_next_slice(VdbScanState *scan)
 }
 
 TupleTableSlot *
-vdb_scan_next_row(VdbScanState *scan)
+vdb_slice_next_row(VdbScanState *scan)
 {
 	for (;;)
 	{

@@ -354,12 +354,11 @@ vdb_cursor_lb(const VdbCursor *cursor)
 }
 
 /*
- * Move to the next block, or the one before; false at that end.  To the first block of a range
+ * Move to the next block; false at the end.  To the first block of a range
  * after the one at which it stands; within the range, false at its end.  To a block by its
  * number, which may lie outside of the bounds.
  */
 extern bool vdb_cursor_next(VdbCursor *cursor);
-extern bool vdb_cursor_previous(VdbCursor *cursor);
 extern bool vdb_cursor_next_range(VdbCursor *cursor);
 extern bool vdb_cursor_next_in_range(VdbCursor *cursor);
 extern void vdb_cursor_go(VdbCursor *cursor, VdbLogicalBlock lb);

@@ -35,44 +35,6 @@ typedef struct NewRow
 	VdbRowPlace place;
 } NewRow;
 
-/* ---- a full pool ---- */
-
-static VdbMakeRoom make_room_callback = NULL;
-
-void
-vdb_table_set_make_room(VdbMakeRoom make_room)
-{
-	make_room_callback = make_room;
-}
-
-/*
- * The pool is full.  Returns when there may be room again; the caller tries
- * again.  No LWLock may be held; can be interrupted.  ERROR if nothing moves rows
- * out of the pool.
- */
-void
-vdb_table_make_room(Relation rel)
-{
-	Assert(InterruptHoldoffCount == 0);
-	CHECK_FOR_INTERRUPTS();
-	if (make_room_callback == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("the pool is full"),
-				 errdetail("There is no space for rows of table \"%s\", and no migration.",
-						   RelationGetRelationName(rel)),
-				 errhint("Raise vdb.scm_size.")));
-	make_room_callback(rel);
-}
-
-/* Reserve a place for a row, however long that takes.  No LWLock may be held. */
-void
-vdb_reserve_place(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place)
-{
-	while (!vdb_rows_reserve(rel, ref, tuple, place))
-		vdb_table_make_room(rel);
-}
-
 /* ---- inserting ---- */
 
 /*

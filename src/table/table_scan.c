@@ -264,9 +264,9 @@ vdb_cursor_next(VdbCursor *cursor)
 	return move_to(cursor, Max(cursor->lb + 1, cursor->start));
 }
 
-/* See table.h. */
-bool
-vdb_cursor_previous(VdbCursor *cursor)
+/* Move to the block before; false at the beginning. */
+static bool
+move_back(VdbCursor *cursor)
 {
 	Assert(cursor->started && cursor->shared == NULL);
 	cursor->loaded = false;
@@ -549,7 +549,7 @@ vdb_cursor_move_on(VdbCursor *cursor, bool forward)
 			if (cursor->of_now && forward && block_has_grown(cursor))
 				continue;
 		}
-		if (!(forward ? vdb_cursor_next(cursor) : vdb_cursor_previous(cursor)))
+		if (!(forward ? vdb_cursor_next(cursor) : move_back(cursor)))
 			return false;
 		(void) vdb_cursor_read(cursor);
 		cursor->row = forward ? -1 : cursor->batch->nrows;
