@@ -182,6 +182,7 @@ next_sampled_row(VdbCursor *cursor, SampleScanState *state, TupleTableSlot *slot
 	const VdbBatch *batch = cursor->batch;
 	OffsetNumber max_offset = batch->nrows > 0 ? batch->index[batch->nrows - 1] + 1 : 0;
 
+	Assert(cursor->loaded && batch->lb == vdb_cursor_lb(cursor));
 	for (;;)
 	{
 		OffsetNumber offset;
@@ -252,6 +253,7 @@ analyze_row(const VdbCursor *cursor, double *liverows, double *deadrows)
 {
 	VdbVersion	version;
 
+	Assert(cursor->snapshot == NULL && cursor->keep_dead);
 	switch (cursor->batch->deadness[cursor->row])
 	{
 		case VDB_LIVE:

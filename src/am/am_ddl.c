@@ -214,6 +214,7 @@ rewrite_row(RewriteState *rs, int i)
 {
 	HeapTuple	tuple;
 
+	Assert(i >= 0 && i < rs->batch->nrows);
 	switch (rs->batch->deadness[i])
 	{
 		case VDB_DEAD:

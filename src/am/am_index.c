@@ -220,6 +220,7 @@ judge_version(BuildState *bs, int i, TransactionId *wait_for)
 static bool
 form_entry(BuildState *bs, int i, Datum *values, bool *isnull)
 {
+	Assert(i >= 0 && i < bs->batch->nrows);
 	MemoryContextReset(bs->econtext->ecxt_per_tuple_memory);
 	vdb_batch_slot(bs->batch, i, bs->slot);
 	if (bs->predicate != NULL && !ExecQual(bs->predicate, bs->econtext))
@@ -239,6 +240,7 @@ index_row(BuildState *bs, int i, bool alive)
 	if (!form_entry(bs, i, values, isnull))
 		return;
 	tid = bs->slot->tts_tid;
+	Assert(ItemPointerIsValid(&tid));
 	bs->callback(bs->index, &tid, values, isnull, alive, bs->callback_state);
 }
 
@@ -278,6 +280,7 @@ build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info, Tab
 {
 	EState	   *estate = CreateExecutorState();
 
+	Assert(bs->slot == NULL && scan->rs_rd == table);
 	bs->table = table;
 	bs->index = index;
 	bs->info = info;
@@ -400,6 +403,7 @@ insert_missing(BuildState *bs, int i)
 	if (!form_entry(bs, i, values, isnull))
 		return;
 	tid = bs->slot->tts_tid;
+	Assert(ItemPointerIsValid(&tid));
 	index_insert(bs->index, values, isnull, &tid, bs->table,
 				 bs->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, bs->info);
 	bs->reltuples += 1;

@@ -203,6 +203,7 @@ vacuum_range(VdbVacuum *vs)
 	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
 	int64		reaped = vs->reaped;
 
+	Assert(vs->nunsettled == 0 && !vs->reap_failed);
 	while (vdb_migrate_range(vs->rel, &vs->ref, range,
 							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();

@@ -21,6 +21,7 @@
 static void
 note_not_reaped(VdbVacuum *vs)
 {
+	Assert(vs->batch->nrows > 0);
 	vs->reap_failed = true;
 	for (int i = 0; i < vs->batch->nrows; i++)
 	{
@@ -41,6 +42,7 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	VdbTableDelta delta = {.dead_rows = more};
 	int			flags = 0;
 
+	Assert(!LWLockHeldByMe(vdb_map_lock(vs->ref.slot)));
 	(void) vdb_incarnation_current(vs->ref.pool);
 	if (more < 0)
 	{
@@ -79,6 +81,8 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	 */
 	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
 
+	Assert(ndead > 0 && ndead <= VDB_LB_ROWS);
+	Assert(!LWLockHeldByMe(vdb_row_lock(lock_no)));
 	for (int i = 0; i < vs->batch->nrows; i++)
 	{
 		VdbVersion	version;
@@ -146,6 +150,8 @@ freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnati
 	HeapTupleHeaderData before = version->hdr;
 	VdbScmChange *change;
 
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(lock_no), LW_EXCLUSIVE));
+	Assert(version->place == VDB_PLACE_FLASH);
 	if (!vdb_freeze_version(&vs->limits, version))
 		return false;
 	if (version->hdr.t_infomask & HEAP_XMAX_INVALID)
@@ -168,6 +174,8 @@ forget_stubs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 {
 	VdbExtent	extent;
 
+	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(vs->ref.slot, lb)), LW_EXCLUSIVE));
+	Assert(nrows > 0 && nrows <= VDB_LB_ROWS);
 	vdb_map_lookup(&vs->ref, lb, &extent);
 	if (vdb_overlay_forget(&vs->ref, &extent, rows))
 	{
@@ -197,6 +205,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 	VdbRowSet	forget = {0};
 	int			nforget = 0;
 
+	Assert(!LWLockHeldByMe(vdb_row_lock(lock_no)));
 	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
 	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
 	{
@@ -270,6 +279,7 @@ vdb_vacuum_settle_stripes(VdbVacuum *vs)
 static void
 note_stripe(VdbVacuum *vs, uint32 stripe_id)
 {
+	Assert(vs->nstripes <= vs->max_stripes);
 	if (stripe_id == 0 || (vs->nstripes > 0 && vs->stripes[vs->nstripes - 1] == stripe_id))
 		return;
 	if (vs->nstripes == vs->max_stripes)
@@ -341,6 +351,8 @@ vdb_vacuum_block(VdbVacuum *vs)
 
 	vdb_vacuum_delay_point();
 	(void) vdb_cursor_read(&vs->cursor);
+	Assert(batch->lb == vdb_cursor_lb(&vs->cursor));
+	Assert(ndead == 0 && nfreeze == 0);
 	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
 		freeze_stripe(vs);
 	for (int i = 0; i < batch->nrows; i++)

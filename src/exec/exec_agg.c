@@ -350,6 +350,8 @@ evaluate_input(VdbAggScanState *state, int input, int at, ExprContext *econtext)
 	bool		isnull;
 	Datum		value;
 
+	Assert(at >= 0 && at < VDB_LB_ROWS);
+	Assert(input >= 0 && input < state->ninputs);
 	if (state->exprs[input] == NULL)
 		return;
 	value = ExecEvalExprSwitchContext(state->exprs[input], econtext, &isnull);

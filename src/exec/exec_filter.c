@@ -618,6 +618,7 @@ clause_passes(VdbScanState *scan, RowClause *clause, int i)
 bool
 vdb_filter_row(VdbFilter *filter, int i)
 {
+	Assert(i >= 0 && i < filter->scan->nrows);
 	for (int c = 0; c < filter->nrow; c++)
 	{
 		RowClause  *clause = &filter->row[c];

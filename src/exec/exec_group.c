@@ -457,6 +457,7 @@ vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limit, VdbGroup
 	bool		full = false;
 	int			i = 0;
 
+	Assert(n > 0 && n <= VDB_LB_ROWS);
 	Assert(n > 0 && n <= VDB_LB_ROWS && groups->inputs != NULL);
 	while (i < n && !full)
 	{

@@ -75,6 +75,7 @@ add_column(VdbScanState *state, int attno)
 {
 	VdbColumnValues *column = &state->columns[state->ncolumns++];
 
+	Assert(attno > 0 && attno > state->max_attno);
 	column->attno = attno;
 	column->values = palloc(sizeof(Datum) * VDB_LB_ROWS);
 	column->nulls = palloc(sizeof(bool) * VDB_LB_ROWS);
@@ -301,6 +302,7 @@ fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 		MemoryContextSwitchTo(old);
 	}
 	at = pos - state->decoded_from;
+	Assert(at < VDB_LB_ROWS);
 	for (int c = 0; c < state->ncolumns; c++)
 	{
 		VdbColumnValues *column = &state->columns[c];
@@ -419,6 +421,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	VdbScanState *state = (VdbScanState *) node;
 	VdbSharedScan *shared = (VdbSharedScan *) coordinate;
 
+	Assert(!IsParallelWorker());
 	memset(shared, 0, sizeof(VdbSharedScan));
 	vdb_cursor_share(&shared->cursor, node->ss.ss_currentRelation, node->ss.ps.state->es_snapshot);
 	pg_atomic_init_u64(&shared->stripes, 0);

@@ -29,6 +29,8 @@ decode_column(VdbScanState *scan, VdbColumnValues *column)
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
 	Assert(batch->place != VDB_PLACE_SCM);
+	Assert(scan->decoded_from < scan->decoded_to);
+	Assert(!column->ready);
 	vdb_stripe_decode(batch->stripe, batch->rel, column->attno, scan->decoded_from,
 					  (int) (scan->decoded_to - scan->decoded_from),
 					  column->values, column->nulls, &column->hold);
@@ -79,6 +81,7 @@ take_striped(VdbScanState *scan)
 	VdbCursorRun run;
 
 	vdb_cursor_run(&scan->cursor, &run);
+	Assert(run.nrows > 0 && run.nrows <= run.end - run.first);
 	for (int i = 0; i < run.nrows; i++)
 		scan->at[i] = (uint16) (pos[i] - run.first);
 	memcpy(scan->index, scan->batch->index + scan->cursor.row, run.nrows);
@@ -128,6 +131,7 @@ vdb_slice_fill(VdbScanState *scan, int i, const int *columns, int ncolumns)
 	TupleTableSlot *slot = scan->css.ss.ss_ScanTupleSlot;
 	int			at = scan->at[i];
 
+	Assert(i >= 0 && i < VDB_LB_ROWS && at < VDB_LB_ROWS);
 	ExecClearTuple(slot);
 	for (int c = 0; c < ncolumns; c++)
 	{

@@ -136,6 +136,8 @@ copy_rows(VdbVerify *verify, const VdbExtent *extent)
 	int			n = 0;
 	Size		used = 0;
 
+	Assert(LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no(verify->ref.slot, verify->lb))));
+	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion *version = &verify->versions[n];
@@ -204,6 +206,7 @@ check_rows(VdbVerify *verify, int n)
 {
 	char	   *image = verify->arena;
 
+	Assert(n >= 0 && n <= VDB_LB_ROWS);
 	check_overlaps(verify, n);
 	for (int i = 0; i < n; i++)
 	{

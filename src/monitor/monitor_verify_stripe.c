@@ -151,6 +151,7 @@ stripe_damaged(void *arg, const char *message)
 static void
 note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
 {
+	Assert(verify->nruns <= verify->max_runs);
 	if (verify->nruns == verify->max_runs)
 	{
 		verify->max_runs *= 2;
