@@ -38,7 +38,7 @@ vdb_table_make_room(Relation rel)
 				 errmsg("the write buffer is full"),
 				 errdetail("There is no space for rows of table \"%s\", and no migration.",
 						   RelationGetRelationName(rel)),
-				 errhint("Increase \"vdb.scm_size\".")));
+				 errhint("Raise vdb.scm_size.")));
 	make_room_callback(rel);
 }
 
