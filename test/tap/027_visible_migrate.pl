@@ -82,14 +82,15 @@ verify_ok($node, 'old');
 # a crash, and a delete, between the switch and the bit
 for my $point (qw(migrate-after-switch migrate-before-visible))
 {
-	fresh($point);
-	like(error_of($node, "SET vdb.stop_action = 'crash';\nSET vdb.stop_point = '$point';\nCALL test_migrate('$point')"),
+	(my $table = $point) =~ tr/-/_/;
+	fresh($table);
+	like(error_of($node, "SET vdb.stop_action = 'crash';\nSET vdb.stop_point = '$point';\nCALL test_migrate('$table')"),
 		qr/server closed the connection/, "$point: reached");
 	select(undef, undef, undef, 0.5);	# for the postmaster to notice
 	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or fail('the server restarts');
-	is(fetches($node, $point), '2000', "$point: a crash leaves rows to look up");
-	finds($node, $point, '2000 2001000', "$point: all are there");
-	verify_ok($node, $point);
+	is(fetches($node, $table), '2000', "$point: a crash leaves rows to look up");
+	finds($node, $table, '2000 2001000', "$point: all are there");
+	verify_ok($node, $table);
 }
 fresh('d');
 my $holder = start_session($node);
