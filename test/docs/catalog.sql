@@ -1,6 +1,11 @@
 -- What check.py compares the documents with: lines 'kind|name|...'.
 SELECT 'setting', name, CASE WHEN boot_val = '' THEN '''''' WHEN unit IS NULL THEN boot_val ELSE current_setting(name) END
 	FROM pg_settings WHERE name LIKE 'vdb.%' AND source = 'default';
+SELECT 'range', name, CASE context WHEN 'sighup' THEN 'reload' WHEN 'postmaster' THEN 'restart' WHEN 'user' THEN 'session' ELSE context END,
+	CASE vartype WHEN 'bool' THEN 'on, off' WHEN 'enum' THEN array_to_string(enumvals, ', ') WHEN 'string' THEN 'text'
+		WHEN 'integer' THEN min_val || CASE max_val WHEN '2147483647' THEN coalesce(' ' || unit, '') || ' or more'
+			ELSE ' to ' || max_val || coalesce(' ' || unit, '') END END
+	FROM pg_settings WHERE name LIKE 'vdb.%';
 SELECT 'not_in_sample', name FROM pg_settings WHERE name LIKE 'vdb.%' AND 'NOT_IN_SAMPLE' = ANY (pg_settings_get_flags(name));
 SELECT 'column', 'vdb.' || c.relname || '.' || a.attname
 	FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

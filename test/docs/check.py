@@ -158,6 +158,17 @@ def check_settings():
         if shown != value:
             wrong.append('%s: the default is "%s", docs/reference.md shows "%s"' % (name, value, shown))
     verdict('defaults in docs/reference.md are right', wrong)
+    wrong = []
+    for line in catalog('range'):
+        name, who, values = line.split('|')[1:4]
+        row = re.search(r'^\| `%s` \| `[^`]*` \| ([^|]*) \| ([^|]*) \|' % re.escape(name), reference, re.M)
+        if row and row.groups() != (who, values):
+            wrong.append('%s: set by %s, %s; docs/reference.md shows %s, %s' % (name, who, values, *row.groups()))
+    verdict('who sets a setting, its range and unit are right in docs/reference.md', wrong)
+    shown = dict(re.findall(r'^\| `(vdb\.\w+)` \| `?([^|`]*?)`? \|', read('README.md'), re.M))
+    verdict('defaults in README.md are right',
+            ['%s: the default is "%s", README.md shows "%s"' % (*line.split('|')[1:3], shown[line.split('|')[1]])
+             for line in catalog('setting') if shown.get(line.split('|')[1], line.split('|')[2]) != line.split('|')[2]])
     apart = set(re.findall(r'^\| `(vdb\.\w+)` \|', sections(reference).get('For emergencies and tests', ''), re.M))
     marked = {line.split('|')[1] for line in catalog('not_in_sample')}
     verdict('settings that no user sets are marked, and stand apart in docs/reference.md',
