@@ -13,7 +13,7 @@
  * changed by this backend, or VDB_SIZE_KEPT_US have passed, in which others may have
  * changed rows without a sign of it.
  *
- * No locks but the map lock, shared, for the list of free pages, and row locks, shared, one at
+ * No locks but the map lock, shared, for the list of free pages, and block locks, shared, one at
  * a time, for judging rows: all else is read as a hint.
  *
  *-------------------------------------------------------------------------

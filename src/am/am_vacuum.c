@@ -16,7 +16,7 @@
  * 5. Advance relfrozenxid to the oldest id that is left.
  *
  * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a
- * range; one row lock at a time.
+ * range; one block lock at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -126,7 +126,7 @@ compare_ids(const void *a, const void *b)
 
 /*
  * Rows that the stripe lacks were counted as dead before the indexes were cleaned.  Called under
- * a row lock.
+ * a block lock.
  */
 static bool
 stripe_was_met(uint32 stripe_id, void *arg)

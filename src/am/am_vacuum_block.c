@@ -71,7 +71,7 @@ static void
 reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 {
 	VdbLogicalBlock lb = vs->batch->lb;
-	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
 	VdbExtent	extent;
 	VdbScmChange *change;
 	TransactionId latest = InvalidTransactionId;
@@ -82,7 +82,7 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
 
 	Assert(ndead > 0 && ndead <= VDB_LB_ROWS);
-	Assert(!LWLockHeldByMe(vdb_row_lock(lock_no)));
+	Assert(!LWLockHeldByMe(vdb_block_lock(lock_no)));
 	for (int i = 0; i < vs->batch->nrows; i++)
 	{
 		VdbVersion	version;
@@ -94,22 +94,22 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 
 	/* counted first: a VACUUM that ends before the indexes' turn leaves the next one to know */
 	vdb_vacuum_count_dead(vs, ndead);
-	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	LWLockAcquire(vdb_block_lock(lock_no), LW_EXCLUSIVE);
 	vdb_map_lookup(&vs->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE && !vdb_overlay_prepare(&vs->ref, lb, &extent, 0))
 	{
 		/* no space for the overlay now: the next VACUUM will do it */
-		LWLockRelease(vdb_row_lock(lock_no));
+		LWLockRelease(vdb_block_lock(lock_no));
 		note_not_reaped(vs);
 		return;
 	}
 	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
 	{
-		LWLockRelease(vdb_row_lock(lock_no));
+		LWLockRelease(vdb_block_lock(lock_no));
 		return;
 	}
 	change = vdb_scm_change_begin(vs->ref.pool, flags);
-	vdb_scm_change_row_lock(change, lock_no);
+	vdb_scm_change_block_lock(change, lock_no);
 	vdb_scm_change_conflict(change, latest);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 		vdb_overlay_gone(change, &vs->ref, &extent, dead);
@@ -121,7 +121,7 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	vdb_scm_change_end(change);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 		vdb_overlay_shrink(&vs->ref, &extent);
-	LWLockRelease(vdb_row_lock(lock_no));
+	LWLockRelease(vdb_block_lock(lock_no));
 	vs->reaped += ndead;
 }
 
@@ -136,12 +136,12 @@ begin_freezing(VdbVacuum *vs, uint32 lock_no)
 
 	change = vdb_scm_change_begin(vs->ref.pool,
 								  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
-	vdb_scm_change_row_lock(change, lock_no);
+	vdb_scm_change_block_lock(change, lock_no);
 	return change;
 }
 
 /*
- * An old xmax of a striped row.  Row lock held exclusive.  True: its stub as a whole can go, which
+ * An old xmax of a striped row.  Block lock held exclusive.  True: its stub as a whole can go, which
  * is the caller's to do.
  */
 static bool
@@ -150,7 +150,7 @@ freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnati
 	HeapTupleHeaderData before = version->hdr;
 	VdbScmChange *change;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(lock_no), LW_EXCLUSIVE));
+	Assert(LWLockHeldByMeInMode(vdb_block_lock(lock_no), LW_EXCLUSIVE));
 	Assert(version->place == VDB_PLACE_FLASH);
 	if (!vdb_freeze_version(&vs->limits, version))
 		return false;
@@ -168,13 +168,13 @@ freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnati
 	return false;
 }
 
-/* Drop striped rows' stubs; row lock held exclusive. */
+/* Drop striped rows' stubs; block lock held exclusive. */
 static void
 forget_stubs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 {
 	VdbExtent	extent;
 
-	Assert(LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no(vs->ref.slot, lb)), LW_EXCLUSIVE));
+	Assert(LWLockHeldByMeInMode(vdb_block_lock(vdb_block_lock_no(vs->ref.slot, lb)), LW_EXCLUSIVE));
 	Assert(nrows > 0 && nrows <= VDB_LB_ROWS);
 	vdb_map_lookup(&vs->ref, lb, &extent);
 	if (vdb_overlay_forget(&vs->ref, &extent, rows))
@@ -199,14 +199,14 @@ forget_stubs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 static void
 freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 {
-	uint32		lock_no = vdb_row_lock_no(vs->ref.slot, lb);
+	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
 	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
 	VdbScmChange *change = NULL;
 	VdbRowSet	forget = {0};
 	int			nforget = 0;
 
-	Assert(!LWLockHeldByMe(vdb_row_lock(lock_no)));
-	LWLockAcquire(vdb_row_lock(lock_no), LW_EXCLUSIVE);
+	Assert(!LWLockHeldByMe(vdb_block_lock(lock_no)));
+	LWLockAcquire(vdb_block_lock(lock_no), LW_EXCLUSIVE);
 	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
 	{
 		VdbVersion	version;
@@ -238,7 +238,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 		vdb_scm_change_end(change);
 	if (nforget > 0)
 		forget_stubs(vs, lb, forget, nforget);
-	LWLockRelease(vdb_row_lock(lock_no));
+	LWLockRelease(vdb_block_lock(lock_no));
 }
 
 /*

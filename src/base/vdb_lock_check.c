@@ -30,7 +30,7 @@ emit_log(ErrorData *edata)
 {
 	if (edata->elevel < ERROR && vdb_shared != NULL && vdb_shared->pools_lock != NULL)
 	{
-		Assert(!any_held(vdb_shared->row_locks, VDB_ROW_LOCKS));
+		Assert(!any_held(vdb_shared->block_locks, VDB_BLOCK_LOCKS));
 		Assert(!any_held(vdb_shared->map_locks, VDB_MAP_LOCKS));
 		Assert(!any_held(vdb_shared->open_locks, VDB_OPEN_LOCKS));
 		Assert(!any_held(vdb_shared->cache_locks, VDB_CACHE_LOCKS));

@@ -79,7 +79,7 @@ request_hook(void)
 	RequestAddinShmemSpace(MAXALIGN(shared_size()));
 	for (int i = 0; i < nregistered; i++)
 		RequestAddinShmemSpace(MAXALIGN(registered[i].size));
-	RequestNamedLWLockTranche("vdb_blocks", VDB_ROW_LOCKS);
+	RequestNamedLWLockTranche("vdb_blocks", VDB_BLOCK_LOCKS);
 	RequestNamedLWLockTranche("vdb_map", VDB_MAP_LOCKS);
 	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
 	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
@@ -150,15 +150,15 @@ init_shared(void)
 	vdb_shared->run_id = make_run_id();
 	pg_atomic_init_u32(&vdb_shared->scm_size_mb, (uint32) vdb_scm_size_mb);
 
-	vdb_shared->row_locks = GetNamedLWLockTranche("vdb_blocks");
+	vdb_shared->block_locks = GetNamedLWLockTranche("vdb_blocks");
 	vdb_shared->map_locks = GetNamedLWLockTranche("vdb_map");
 	vdb_shared->open_locks = GetNamedLWLockTranche("vdb_open");
 	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
 	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
 	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
 	vdb_shared->ends_lock = &GetNamedLWLockTranche("vdb_ends")->lock;
-	for (int i = 0; i < VDB_ROW_LOCKS; i++)
-		pg_atomic_init_u64(&vdb_shared->row_changes[i], 0);
+	for (int i = 0; i < VDB_BLOCK_LOCKS; i++)
+		pg_atomic_init_u64(&vdb_shared->block_changes[i], 0);
 	for (int i = 0; i < vdb_shared->max_pools; i++)
 		init_pool_slot(&vdb_shared->pools[i]);
 }

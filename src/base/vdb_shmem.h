@@ -21,7 +21,7 @@
 #include "base/vdb_compat.h"
 #include "base/vdb_types.h"
 
-#define VDB_ROW_LOCKS		128
+#define VDB_BLOCK_LOCKS		128
 #define VDB_MAP_LOCKS		64
 #define VDB_OPEN_LOCKS		16
 #define VDB_CACHE_LOCKS		64
@@ -89,9 +89,9 @@ typedef struct VdbShared
 	bool		recovered;			/* this run began with recovery */
 	uint64		run_id;				/* random, one per server run; never 0 */
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */
-	LWLockPadded *row_locks;
+	LWLockPadded *block_locks;
 	LWLockPadded *map_locks;
-	pg_atomic_uint64 row_changes[VDB_ROW_LOCKS];	/* changes that listed the row lock; by its holder */
+	pg_atomic_uint64 block_changes[VDB_BLOCK_LOCKS];	/* changes that listed the block lock; by its holder */
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* max_pools of them */
@@ -131,17 +131,17 @@ extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShme
 /* ERROR with the line to add to postgresql.conf, unless preloaded. */
 extern void vdb_require_preload(void);
 
-/* Which row lock guards this logical block of this table (pool slot and lb). */
+/* Which block lock guards this logical block of this table (pool slot and lb). */
 static inline uint32
-vdb_row_lock_no(uint32 table_slot, VdbLogicalBlock lb)
+vdb_block_lock_no(uint32 table_slot, VdbLogicalBlock lb)
 {
-	return (table_slot * 0x9E3779B1u + lb) % VDB_ROW_LOCKS;
+	return (table_slot * 0x9E3779B1u + lb) % VDB_BLOCK_LOCKS;
 }
 
 static inline LWLock *
-vdb_row_lock(uint32 lock_no)
+vdb_block_lock(uint32 lock_no)
 {
-	return &vdb_shared->row_locks[lock_no].lock;
+	return &vdb_shared->block_locks[lock_no].lock;
 }
 
 static inline LWLock *

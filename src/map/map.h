@@ -107,23 +107,23 @@ extern void vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, co
 static inline void
 vdb_lock_block(const VdbTableRef *ref, VdbLogicalBlock lb, LWLockMode mode)
 {
-	LWLockAcquire(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)), mode);
+	LWLockAcquire(vdb_block_lock(vdb_block_lock_no(ref->slot, lb)), mode);
 }
 
 /* Release it. */
 static inline void
 vdb_unlock_block(const VdbTableRef *ref, VdbLogicalBlock lb)
 {
-	LWLockRelease(vdb_row_lock(vdb_row_lock_no(ref->slot, lb)));
+	LWLockRelease(vdb_block_lock(vdb_block_lock_no(ref->slot, lb)));
 }
 
 /* Does this process hold it, in any mode; or exclusive?  For assertions. */
 #define VDB_BLOCK_LOCKED(ref, lb) \
-	LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no((ref)->slot, lb)))
+	LWLockHeldByMe(vdb_block_lock(vdb_block_lock_no((ref)->slot, lb)))
 #define VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb) \
-	LWLockHeldByMeInMode(vdb_row_lock(vdb_row_lock_no((ref)->slot, lb)), LW_EXCLUSIVE)
+	LWLockHeldByMeInMode(vdb_block_lock(vdb_block_lock_no((ref)->slot, lb)), LW_EXCLUSIVE)
 
-/* ---- look-up (map_lookup.c).  Caller holds the LB's row lock, either mode. ---- */
+/* ---- look-up (map_lookup.c).  Caller holds the LB's block lock, either mode. ---- */
 
 typedef struct VdbExtent
 {
@@ -186,7 +186,7 @@ extern void vdb_map_sweep(const VdbTableRef *ref);
 
 /*
  * Switch entries: within 'change', make each listed LB of one range point to the stripe (or GONE when meta is none).
- * Overlay addresses are given per LB (none: 0; the arrays may be NULL).  Caller holds all their row locks exclusive (they are added to the change here)
+ * Overlay addresses are given per LB (none: 0; the arrays may be NULL).  Caller holds all their block locks exclusive (they are added to the change here)
  * and the table's map lock exclusive until the change has ended.  The change must be VDB_CHANGE_FLUSH; at most one switch a change.
  * Takes the new meta off the pending list, and puts old metas there whose last LB this was: call vdb_map_free_meta for these afterwards
  * (segments, and units of the overlay, are the caller's to free).
@@ -195,11 +195,11 @@ extern void vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 
 						   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
 						   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets);
 
-/* Point an LB to (another) overlay unit, within a change (published: the address never tears); row lock held exclusive. */
+/* Point an LB to (another) overlay unit, within a change (published: the address never tears); block lock held exclusive. */
 extern void vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 								VdbBlock block, uint16 offset);
 
-/* Take all row locks of these LBs (ascending index), exclusive; and release.  ndistinct <= VDB_ROW_LOCKS. */
+/* Take all block locks of these LBs (ascending index), exclusive; and release.  ndistinct <= VDB_BLOCK_LOCKS. */
 extern void vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs);
 extern void vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs);
 
@@ -307,7 +307,7 @@ extern bool vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance 
 
 /*
  * Walk everything the table has in the pool and report what is wrong: 'message' is a translated clause, lb the first logical block
- * concerned (VDB_MAX_LOGICAL_BLOCK: the table as a whole).  Takes the map lock shared and the row locks of each range in turn.
+ * concerned (VDB_MAX_LOGICAL_BLOCK: the table as a whole).  Takes the map lock shared and the block locks of each range in turn.
  * Raises no error for damage.  Returns the number of findings.
  */
 typedef void (*VdbMapReport) (VdbLogicalBlock lb, const char *message, void *arg);

@@ -5,7 +5,7 @@
  *	  the allocation map.
  *
  * The tree is walked without the map lock (it only grows while the table is
- * in use), logical blocks under their row locks, one at a time, and the
+ * in use), logical blocks under their block locks, one at a time, and the
  * table's lists under the map lock.  So nothing that is referred to can be
  * freed while it is looked at, but what moves may be met twice or never.
  *

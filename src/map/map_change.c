@@ -349,14 +349,14 @@ write_entries(VdbScmChange *change, VdbBlock block, const VdbMapEntry *entries, 
 	}
 }
 
-/* Which row locks do these logical blocks have?  Sets needed[lock number]. */
+/* Which block locks do these logical blocks have?  Sets needed[lock number]. */
 static void
 collect_locks(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs,
-			  bool needed[VDB_ROW_LOCKS])
+			  bool needed[VDB_BLOCK_LOCKS])
 {
-	memset(needed, 0, VDB_ROW_LOCKS * sizeof(bool));
+	memset(needed, 0, VDB_BLOCK_LOCKS * sizeof(bool));
 	for (int i = 0; i < nlbs; i++)
-		needed[vdb_row_lock_no(ref->slot, range * VDB_RANGE_LBS + lb_indexes[i])] = true;
+		needed[vdb_block_lock_no(ref->slot, range * VDB_RANGE_LBS + lb_indexes[i])] = true;
 }
 
 /* See map.h. */
@@ -369,7 +369,7 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 	const VdbRangeNode *node;
 	VdbMapEntry entries[VDB_RANGE_LBS];
 	bool		changed[VDB_RANGE_LBS] = {false};
-	bool		needed[VDB_ROW_LOCKS];
+	bool		needed[VDB_BLOCK_LOCKS];
 	VdbBlock	removed[VDB_RANGE_LBS];
 	int			nremoved;
 
@@ -399,9 +399,9 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 	}
 
 	collect_locks(ref, range, lb_indexes, nlbs, needed);
-	for (uint32 no = 0; no < VDB_ROW_LOCKS; no++)
+	for (uint32 no = 0; no < VDB_BLOCK_LOCKS; no++)
 		if (needed[no])
-			vdb_scm_change_row_lock(change, no);
+			vdb_scm_change_block_lock(change, no);
 	write_entries(change, block, entries, changed);
 	nremoved = collect_removed(node->entries, entries, lb_indexes, nlbs, removed);
 	vdb_map_exchange_pending(change, ref, meta_block, removed, nremoved);
@@ -429,26 +429,26 @@ vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExten
 						   &address, sizeof(address));
 }
 
-/* Take all row locks of these logical blocks, exclusive, in the order of their numbers. */
+/* Take all block locks of these logical blocks, exclusive, in the order of their numbers. */
 void
 vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs)
 {
-	bool		needed[VDB_ROW_LOCKS];
+	bool		needed[VDB_BLOCK_LOCKS];
 
 	collect_locks(ref, range, lb_indexes, nlbs, needed);
-	for (uint32 no = 0; no < VDB_ROW_LOCKS; no++)
+	for (uint32 no = 0; no < VDB_BLOCK_LOCKS; no++)
 		if (needed[no])
-			LWLockAcquire(vdb_row_lock(no), LW_EXCLUSIVE);
+			LWLockAcquire(vdb_block_lock(no), LW_EXCLUSIVE);
 }
 
 /* Release what vdb_map_lock_lbs took. */
 void
 vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs)
 {
-	bool		needed[VDB_ROW_LOCKS];
+	bool		needed[VDB_BLOCK_LOCKS];
 
 	collect_locks(ref, range, lb_indexes, nlbs, needed);
-	for (uint32 no = VDB_ROW_LOCKS; no-- > 0;)
+	for (uint32 no = VDB_BLOCK_LOCKS; no-- > 0;)
 		if (needed[no])
-			LWLockRelease(vdb_row_lock(no));
+			LWLockRelease(vdb_block_lock(no));
 }

@@ -4,7 +4,7 @@
  *	  Verification of a table's map: reports damage instead of raising it.
  *
  * The tree is walked without the map lock (it only grows); at each range node
- * all row locks of its logical blocks are held shared, in ascending order, so
+ * all block locks of its logical blocks are held shared, in ascending order, so
  * that what its entries refer to can't be freed meanwhile.
  *
  *-------------------------------------------------------------------------
@@ -207,7 +207,7 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 	}
 }
 
-/* The range node in a block, under the row locks of its logical blocks. */
+/* The range node in a block, under the block locks of its logical blocks. */
 static void
 check_range(MapCheck *check, VdbBlock block, uint32 range)
 {
@@ -220,14 +220,14 @@ check_range(MapCheck *check, VdbBlock block, uint32 range)
 		finding(check, first, _("pool block %u is not the map node of range %u"), block, range);
 		return;
 	}
-	for (uint32 no = 0; no < VDB_ROW_LOCKS; no++)
-		LWLockAcquire(vdb_row_lock(no), LW_SHARED);
+	for (uint32 no = 0; no < VDB_BLOCK_LOCKS; no++)
+		LWLockAcquire(vdb_block_lock(no), LW_SHARED);
 	note_blocks(check, block, 1);
 	for (int i = 0; i < VDB_RANGE_LBS; i++)
 		check_entry(check, first + i, node->entries, i);
 	check_doubles(check, first);
-	for (uint32 no = VDB_ROW_LOCKS; no-- > 0;)
-		LWLockRelease(vdb_row_lock(no));
+	for (uint32 no = VDB_BLOCK_LOCKS; no-- > 0;)
+		LWLockRelease(vdb_block_lock(no));
 }
 
 /* A node and what is below it.  height -1: the root, of any height. */

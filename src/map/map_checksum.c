@@ -9,7 +9,7 @@
  * stored, in the same flushed change, so no crash leaves one without the other.
  *
  * A wrong zone map would lose rows silently, so a scan checks each block of them
- * before it is first used.  Blocks are checked under the row lock, where nothing must
+ * before it is first used.  Blocks are checked under the block lock, where nothing must
  * be raised: the reader notes the damage and answers 'no zone map', as if the
  * stripe had none.  That costs time and no answer, so its caller warns, once unlocked.
  * A damaged head can't be done without: its caller raises, once unlocked.

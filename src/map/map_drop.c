@@ -299,7 +299,7 @@ empty_all(const VdbTableRef *ref)
 
 /*
  * Finish an emptying that was begun (by us or by somebody who failed): the
- * entry is that of an empty table afterwards.  No map or row lock is held.
+ * entry is that of an empty table afterwards.  No map or block lock is held.
  */
 void
 vdb_map_finish_emptying(const VdbTableRef *ref)

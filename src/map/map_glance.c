@@ -4,7 +4,7 @@
  *	  What is in a range, as far as its node says: read without locks.
  *
  * Whoever looks for work must look at every range of every table.  Taking
- * 256 row locks for each would cost a core on a large table.  A node is never
+ * 256 block locks for each would cost a core on a large table.  A node is never
  * freed while its table is in use, so it may be read at any time; entries
  * that change meanwhile may be seen half old, half new.  So what is found is
  * only good for deciding where to look properly.

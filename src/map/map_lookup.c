@@ -7,7 +7,7 @@
  * and the root are published after what they point to, so readers descend
  * without the map lock.  A node says itself how high it stands; entry.height
  * is never looked at here, because it can't be read together with the root.
- * The map entry at the end is guarded by the row lock of its logical block.
+ * The map entry at the end is guarded by the block lock of its logical block.
  *
  * Whatever is read from a node is checked before it is used: its magic and
  * version, and that it belongs to this table, in this generation.
@@ -48,7 +48,7 @@ vdb_map_range_block(const VdbTableRef *ref, uint32 range)
 }
 
 /*
- * Where the rows of a logical block are.  Caller holds its row lock, either
+ * Where the rows of a logical block are.  Caller holds its block lock, either
  * mode; for a logical block never handed out the answer is VDB_EXTENT_NONE.
  * ERROR on damage.
  */

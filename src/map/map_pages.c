@@ -15,7 +15,7 @@
  * ended, finds unreferenced again is free.  (Rows may get their pages before
  * they are stored; only stripes are kept away by the migration lock.)
  *
- * Readers of stripes and wide rows copy the place under a row lock and read
+ * Readers of stripes and wide rows copy the place under a block lock and read
  * later, with a snapshot that is older than the run's 'freed' id.  The caller's
  * callback says whether such snapshots may live.  On a standby the record that
  * takes a run carries that id as a conflict: queries with snapshots as old

@@ -3,7 +3,7 @@
  * map_zone.c
  *	  Reading stripe metas and their zone maps.
  *
- * Pointers into the pool: valid while the caller holds the row lock of an LB
+ * Pointers into the pool: valid while the caller holds the block lock of an LB
  * whose entry refers to the meta (or knows otherwise that it can't be freed).
  *
  *-------------------------------------------------------------------------

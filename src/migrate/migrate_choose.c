@@ -14,7 +14,7 @@
  *	  must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
  *
- * Caller holds the migration lock, so no stripe comes or goes meanwhile.  Row
+ * Caller holds the migration lock, so no stripe comes or goes meanwhile.  Block
  * locks are taken shared, one at a time.
  *
  *-------------------------------------------------------------------------
@@ -87,7 +87,7 @@ header_settled(const VdbMover *mover, HeapTupleHeader hdr)
 	return !vdb_insert_in_progress(hdr, vdb_row_deadness(hdr, mover->oldest_xmin));
 }
 
-/* Are all rows of a segment's block settled?  Row lock held shared. */
+/* Are all rows of a segment's block settled?  Block lock held shared. */
 static void
 look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 {
@@ -112,7 +112,7 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 }
 
 /*
- * Take down what the stripe's meta says, once a stripe; *damaged: it isn't what was stored.  Row
+ * Take down what the stripe's meta says, once a stripe; *damaged: it isn't what was stored.  Block
  * lock held shared.
  */
 static int

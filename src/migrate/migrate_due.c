@@ -4,7 +4,7 @@
  *	  Which tables and ranges are due: figures for the policy.
  *
  * Ranges are looked at without locks (vdb_map_glance); a stripe's meta only
- * under a row lock of the stripe, and a segment's state under the lock of its
+ * under a block lock of the stripe, and a segment's state under the lock of its
  * table's open segments.  So a look costs some microseconds a range, and what
  * it finds is a hint: a move chooses under its own locks.
  *

@@ -8,7 +8,7 @@
  * and sweep: a bitmap of all pages that stripes and wide rows refer to,
  * against the list (map_pages.c says why that takes two rounds).
  *
- * Locks: the migration lock for the whole sweep, so that no stripe moves; row
+ * Locks: the migration lock for the whole sweep, so that no stripe moves; block
  * locks shared, one at a time.  Cutting takes AccessExclusiveLock if it is free.
  *
  *-------------------------------------------------------------------------
@@ -42,7 +42,7 @@ mark_run(PageMarks *marks, BlockNumber first, uint32 npages)
 		marks->used[page / 8] |= 1 << (page % 8);
 }
 
-/* The wide rows of a segment's block, dead ones too.  Row lock held shared. */
+/* The wide rows of a segment's block, dead ones too.  Block lock held shared. */
 static void
 mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 {

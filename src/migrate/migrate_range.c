@@ -11,7 +11,7 @@
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
  *	  to everyone are dropped; an xmax that still matters becomes a stub.
  * 3. Make stripe, overlay units and meta durable.  Still unseen.
- * 4. Take the row locks of the blocks, exclusive.  Where something was changed
+ * 4. Take the block locks of the blocks, exclusive.  Where something was changed
  *	  under a lock since step 1, compare its blocks' headers with what was
  *	  built; where one changed, unlock, rebuild that block's unit and try again
  *	  (the third time under the locks).
@@ -74,7 +74,7 @@ same_as_built(const VdbStub *built, const VdbVersion *now, uint32 incarnation)
 }
 
 /*
- * Re-read one block's headers, row lock held exclusive.  If anything changed
+ * Re-read one block's headers, block lock held exclusive.  If anything changed
  * since it was built, take down what its unit must say.
  */
 static void
@@ -121,20 +121,20 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 }
 
 /*
- * Remember how often something was changed under each row lock: before the rows
+ * Remember how often something was changed under each block lock: before the rows
  * are read, or while the locks that matter are held.
  */
 static void
 note_row_changes(VdbMover *mover)
 {
-	for (int i = 0; i < VDB_ROW_LOCKS; i++)
-		mover->row_changes[i] = pg_atomic_read_u64(&vdb_shared->row_changes[i]);
+	for (int i = 0; i < VDB_BLOCK_LOCKS; i++)
+		mover->block_changes[i] = pg_atomic_read_u64(&vdb_shared->block_changes[i]);
 	pg_memory_barrier();
 }
 
 /*
  * Compare where something may have changed.  Every change of a row version lists
- * its row lock (redo needs it, too; asserted where changes are made), so a lock
+ * its block lock (redo needs it, too; asserted where changes are made), so a lock
  * whose count stands still guards nothing new.
  */
 static bool
@@ -145,9 +145,9 @@ compare_all(VdbMover *mover)
 	for (int b = 0; b < mover->nblocks; b++)
 	{
 		VdbMovingBlock *block = &mover->blocks[b];
-		uint32		lock_no = vdb_row_lock_no(mover->ref.slot, vdb_mover_lb(mover, block->index));
+		uint32		lock_no = vdb_block_lock_no(mover->ref.slot, vdb_mover_lb(mover, block->index));
 
-		if (pg_atomic_read_u64(&vdb_shared->row_changes[lock_no]) != mover->row_changes[lock_no])
+		if (pg_atomic_read_u64(&vdb_shared->block_changes[lock_no]) != mover->block_changes[lock_no])
 			compare_block(mover, block);
 		stale = stale || block->stale;
 	}
@@ -167,7 +167,7 @@ free_unit(VdbMover *mover, VdbMovingBlock *block, VdbBlock unit_block, uint16 un
 							unit_block, unit_offset);
 }
 
-/* The units that the entries name now, under their row locks: one may have grown since it was first seen. */
+/* The units that the entries name now, under their block locks: one may have grown since it was first seen. */
 static void
 note_old_units(VdbMover *mover)
 {

@@ -9,7 +9,7 @@
  * each attempt, a look at its rows.  (Rows are checked once more when they are
  * copied for the stripe; there an error ends the attempt.)
  *
- * Row locks are taken shared, one at a time; data of wide rows is read after unlocking.
+ * Block locks are taken shared, one at a time; data of wide rows is read after unlocking.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@ keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
 	wide->images[wide->n++] = image;
 }
 
-/* Check what the segment has of a block's rows; false at the first that fails.  Row lock held shared. */
+/* Check what the segment has of a block's rows; false at the first that fails.  Block lock held shared. */
 static bool
 check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
 {

@@ -86,7 +86,7 @@ typedef struct VdbSeenRange
 } VdbSeenRange;
 
 /*
- * Walk the logical blocks of a range, holding the row lock of one at a time.  with_zones copies zone maps too.  Memory is taken from
+ * Walk the logical blocks of a range, holding the block lock of one at a time.  with_zones copies zone maps too.  Memory is taken from
  * CurrentMemoryContext.  ERRCODE_DATA_CORRUPTED at damage; what was seen before is in *seen.
  */
 extern void vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRange *seen);

@@ -4,7 +4,7 @@
  *	  What the views and the verifier share: rows of a result, opening a
  *	  table for inspection, walking a range.
  *
- * A walk holds the row lock of one logical block at a time, shared, and
+ * A walk holds the block lock of one logical block at a time, shared, and
  * copies what it needs, so it neither waits for migration nor holds it up.
  * What it sees of different logical blocks may be of different moments.
  *
@@ -117,7 +117,7 @@ vdb_inspect_open(Oid relid, VdbInspectRight right)
 
 /* ---- walking ---- */
 
-/* The zone maps of a stripe that has them.  Row lock held. */
+/* The zone maps of a stripe that has them.  Block lock held. */
 static VdbZone *
 copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 {
@@ -139,7 +139,7 @@ copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 	return zones;
 }
 
-/* The stripe's place in *seen, filled when it is new.  Row lock held. */
+/* The stripe's place in *seen, filled when it is new.  Block lock held. */
 static VdbSeenStripe *
 see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, VdbSeenRange *seen)
 {

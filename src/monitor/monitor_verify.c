@@ -11,7 +11,7 @@
  * 4. Its indexes (monitor_index.c).
  *
  * Each step runs in a subtransaction, so an error is a finding and the next
- * step goes on.  Locks: AccessShareLock on the table; row locks one at a
+ * step goes on.  Locks: AccessShareLock on the table; block locks one at a
  * time, shared, and only to copy: nobody waits for a verification.
  *
  * The table owner's rights are used: indexes may call the owner's functions.

@@ -129,14 +129,14 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 	}
 }
 
-/* Copy the row versions of a block to the arena; returns how many.  Row lock held. */
+/* Copy the row versions of a block to the arena; returns how many.  Block lock held. */
 static int
 copy_rows(VdbVerify *verify, const VdbExtent *extent)
 {
 	int			n = 0;
 	Size		used = 0;
 
-	Assert(LWLockHeldByMe(vdb_row_lock(vdb_row_lock_no(verify->ref.slot, verify->lb))));
+	Assert(LWLockHeldByMe(vdb_block_lock(vdb_block_lock_no(verify->ref.slot, verify->lb))));
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
@@ -304,7 +304,7 @@ any_deleted(const VdbOverlayView *view)
 
 /*
  * A block whose bit is set: index-only scans take every row of it for visible, so
- * ours must be.  Kind and overlay were read with the bit, under the row lock.
+ * ours must be.  Kind and overlay were read with the bit, under the block lock.
  * 'seen' is NULL if the stripe is younger than our look at the range.
  */
 static void

@@ -3,7 +3,7 @@
  * overlay.c
  *	  Reading and changing the overlay of one logical block.
  *
- * A unit belongs to one logical block and is guarded by its row lock: shared to
+ * A unit belongs to one logical block and is guarded by its block lock: shared to
  * read, exclusive to change.  The map entry holds its address.
  *
  * Stub changes aren't flushed, so after a crash any mix of their sectors may
@@ -101,7 +101,7 @@ sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
 	stub->next_index = stub->index;
 }
 
-/* See overlay.h.  Row lock held in either mode. */
+/* See overlay.h.  Block lock held in either mode. */
 void
 vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view)
 {
@@ -110,7 +110,7 @@ vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView
 		sanitize(ref, extent->lb, &view->stubs[i]);
 }
 
-/* See overlay.h.  Row lock held in either mode.  A row that is gone has no stub. */
+/* See overlay.h.  Block lock held in either mode.  A row that is gone has no stub. */
 bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 				bool *gone, VdbStub *stub)
@@ -191,7 +191,7 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
 
 /*
  * The class of the preceding LB's unit: who changes most rows of one LB likely
- * goes on with the next.  Looked at without its row lock: a wrong answer
+ * goes on with the next.  Looked at without its block lock: a wrong answer
  * costs room only.
  */
 static int
@@ -231,7 +231,7 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 /*
  * Let the LB have the image as its unit at the place instead of the old one (NULL: none), and
  * free that.  One change, flushed if there is anything to
- * lose.  Row lock and map lock held exclusive.
+ * lose.  Block lock and map lock held exclusive.
  */
 static void
 replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *old,
@@ -239,7 +239,7 @@ replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *ol
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 
-	vdb_scm_change_row_lock(change, vdb_row_lock_no(ref->slot, extent->lb));
+	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
 	write_unit(change, ref, place, image, nstubs);
 	if (old != NULL)
 		vdb_overlay_free(change, ref, extent->lb, extent->overlay_block, extent->overlay_offset);
@@ -252,7 +252,7 @@ replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *ol
 
 /*
  * Log the header and the address of a unit that an earlier server run took: as
- * far as we know, that record may have been lost.  Row lock held exclusive.
+ * far as we know, that record may have been lost.  Block lock held exclusive.
  */
 static void
 adopt_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit)
@@ -262,7 +262,7 @@ adopt_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
 	header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
-	vdb_scm_change_row_lock(change, vdb_row_lock_no(ref->slot, extent->lb));
+	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
 	vdb_scm_change_write(change, extent->overlay_block, extent->overlay_offset, &header, word);
 	vdb_scm_change_write(change, extent->overlay_block,
 						 extent->overlay_offset + word + UNIT_WORD_BYTES,
@@ -408,7 +408,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 	uint16		offset;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
+	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
 	Assert(!vdb_rowset_has(unit->gone, stub->index));
 	if (at < 0)
 		elog(ERROR, "block delta of logical block %u is full", extent->lb);
@@ -449,7 +449,7 @@ vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *
 	VdbRowSet	sum;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, extent->lb)));
+	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
 	memcpy(sum, unit->gone, sizeof(sum));
 	vdb_rowset_unite(sum, gone);
 	vdb_scm_change_write(change, extent->overlay_block,

@@ -3,7 +3,7 @@
  * overlay.h
  *	  Deletes, updates and locks of rows that live in stripes.
  *
- * All functions: the caller holds the LB's row lock (shared to read, exclusive to change).
+ * All functions: the caller holds the LB's block lock (shared to read, exclusive to change).
  *
  *-------------------------------------------------------------------------
  */
@@ -33,13 +33,13 @@ extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uin
 /*
  * Make sure that the LB has a unit with room for 'more' stubs (0: a unit).  Call it before every change that uses vdb_overlay_set, also
  * when the row has a stub already.  Before that change begins; structural work is done in logged changes of its own, so the caller's may be unlogged.
- * May flush WAL, and may replace *extent's overlay address.  Row lock held exclusive; takes the map lock.
+ * May flush WAL, and may replace *extent's overlay address.  Block lock held exclusive; takes the map lock.
  * False: pool full (release the lock, wait for space, look up again, retry).
  */
 extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more);
 
 /*
- * Move the LB's unit to a smaller place when few of its stubs still count (rows gone since).  Own flushed change; row lock held exclusive,
+ * Move the LB's unit to a smaller place when few of its stubs still count (rows gone since).  Own flushed change; block lock held exclusive,
  * takes the map lock.  May replace *extent's overlay address.
  */
 extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
@@ -56,7 +56,7 @@ extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const 
  */
 extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbStub *stub);
 
-/* Set hint bits of an existing stub (no WAL).  Row lock held in either mode. */
+/* Set hint bits of an existing stub (no WAL).  Block lock held in either mode. */
 extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or);
 
 /*
@@ -81,7 +81,7 @@ extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLo
 
 /*
  * Free a unit that no map entry refers to any more (after a switch), or never did (a build that wasn't used), and settle its block.
- * Own flushed changes; takes the LB's row lock and the map lock, of which the caller holds none.  Nothing happens if the address isn't
+ * Own flushed changes; takes the LB's block lock and the map lock, of which the caller holds none.  Nothing happens if the address isn't
  * one of a unit of this LB, or is referred to: somebody else freed it, and it was taken again.
  */
 extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset);

@@ -32,7 +32,7 @@ typedef struct LostUnits
 } LostUnits;
 
 /*
- * Does the map entry of the unit's LB lead to it?  Without the row lock the
+ * Does the map entry of the unit's LB lead to it?  Without the block lock the
  * answer may be old: ask again under it before acting.
  */
 static bool
@@ -65,7 +65,7 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostUnits *lost)
 	}
 }
 
-/* Is it still the unit that was collected?  Row lock held. */
+/* Is it still the unit that was collected?  Block lock held. */
 static bool
 is_still_lost(const VdbTableRef *ref, const LostUnit *lost)
 {

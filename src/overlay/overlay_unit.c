@@ -3,7 +3,7 @@
  * overlay_unit.c
  *	  What the stubs of a unit say: which one counts, where a new one goes.
  *
- * Nothing is stored here.  The caller holds the LB's row lock.
+ * Nothing is stored here.  The caller holds the LB's block lock.
  *
  * The last used stub that names a row counts for it.  A mass stub names several
  * rows of one window of VDB_MASS_ROWS, of which it says the same: that is what most

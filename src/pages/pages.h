@@ -103,10 +103,10 @@ extern void vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
 /* Is this a pin of the block's page? */
 extern bool vdb_visible_pinned(VdbLogicalBlock lb, Buffer buffer);
 
-/* On a pinned page, without I/O.  To be sure of a bit, hold the block's row lock in either mode. */
+/* On a pinned page, without I/O.  To be sure of a bit, hold the block's block lock in either mode. */
 extern bool vdb_visible_test(VdbLogicalBlock lb, Buffer buffer);
 
-/* Set or clear, and log it, unless it is so already.  Row lock held exclusive, page pinned.  No I/O, no error. */
+/* Set or clear, and log it, unless it is so already.  Block lock held exclusive, page pinned.  No I/O, no error. */
 extern void vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 extern void vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 

@@ -13,7 +13,7 @@
  * first record after a checkpoint carries the whole page, as ever.  The fork's
  * growth is not logged (core does it): redo makes a page that is missing.
  *
- * Locks: the caller holds the logical block's row lock, exclusive; the page's
+ * Locks: the caller holds the logical block's block lock, exclusive; the page's
  * content lock is taken here, for the change alone.  Pin beforehand: that may
  * read, extend the fork and wait.
  *
@@ -118,7 +118,7 @@ vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 void
 vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 {
-	/* whoever sets it has the row lock, too: what we read without the page's lock is true */
+	/* whoever sets it has the block lock, too: what we read without the page's lock is true */
 	if (vdb_visible_test(lb, buffer))
 		change_page(rel, buffer, VDB_VISIBLE_CLEAR, lb);
 }

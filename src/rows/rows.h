@@ -155,7 +155,7 @@ extern VdbSegmentState vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock s
 /* Header of a segment, checked (magic, table, generation, lb); ERRCODE_DATA_CORRUPTED otherwise. */
 extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb);
 
-/* ---- reading (rows_read.c).  Caller holds the LB's row lock, either mode. ---- */
+/* ---- reading (rows_read.c).  Caller holds the LB's block lock, either mode. ---- */
 
 /* Header of the row at index of the extent's LB; false: reaped (*reaped), or nothing there: never stored, or lost in a crash. */
 extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
@@ -217,7 +217,7 @@ typedef struct VdbRowDamage
  */
 extern bool vdb_rows_may_lack_data(const HeapTupleHeaderData *hdr);
 
-/* A version's tuple in the pool.  Caller holds the row lock while it looks. */
+/* A version's tuple in the pool.  Caller holds the block lock while it looks. */
 extern const char *vdb_rows_image(const VdbTableRef *ref, const VdbVersion *version);
 
 /* Does a row fail its checksum?  Then *damage is filled.  image: in the pool, or what vdb_rows_copy gave. */
@@ -229,7 +229,7 @@ extern bool vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const
 /* Say so, as ERRCODE_DATA_CORRUPTED. */
 extern void vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage *damage);
 
-/* ---- changing (rows_change.c).  Caller holds the LB's row lock exclusive. ---- */
+/* ---- changing (rows_change.c).  Caller holds the LB's block lock exclusive. ---- */
 
 /* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in SCM; xmax_incarnation is this run's. */
 extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation);

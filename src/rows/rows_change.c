@@ -3,7 +3,7 @@
  * rows_change.c
  *	  Changing row versions in the pool: new xmax, new header, reaped slot.
  *
- * The caller holds the logical block's row lock exclusive from reading the
+ * The caller holds the logical block's block lock exclusive from reading the
  * version until the change has ended.
  *
  * The header changes in three aligned words that can't be stored as one:
@@ -73,7 +73,7 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 	char		head[VDB_HEAD_BYTES];
 	char		flags[VDB_FLAGS_BYTES];
 
-	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, vdb_row_lb(version->row))));
+	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, vdb_row_lb(version->row))));
 	Assert(((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix)))->t_hoff == version->hdr.t_hoff);
 	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix))) ==
 		   HeapTupleHeaderGetNatts(&version->hdr));
@@ -146,7 +146,7 @@ vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *ext
 
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
-	Assert(vdb_scm_change_lists(change, vdb_row_lock_no(ref->slot, lb)));
+	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, lb)));
 
 	vdb_scm_change_publish(change, extent->ref,
 						   (uint16) (VDB_SEGMENT_SLOTS + slot_number * sizeof(uint16)),

@@ -5,7 +5,7 @@
  *
  * What the checksum covers is told in scm_row.h: all of a version that never
  * changes.  So it is computed once, when the row is put, and a check needs no
- * more than the row lock, shared, or a copy made under it.
+ * more than the block lock, shared, or a copy made under it.
  *
  * Who checks: vdb.verify; migration, before rows get a stripe's checksums; the
  * copy of a table (CLUSTER, VACUUM FULL), before they get new ones.  Plain reads

@@ -3,7 +3,7 @@
  * rows_read.c
  *	  Reading row versions from segments: checked, and cleaned of void ids.
  *
- * The caller holds the row lock of the logical block, in either mode, from
+ * The caller holds the block lock of the logical block, in either mode, from
  * looking up the extent to the last byte copied.  So the segment can't be
  * freed and no version can change, but two things do happen meanwhile: an
  * appender publishes slots, and other readers store hint bits.  A slot is

@@ -27,7 +27,7 @@
  * until then.  'Aborted' may be hinted always.
  *
  * No locks are taken but those of the server's transaction status look-ups;
- * callers may hold a row lock.
+ * callers may hold a block lock.
  *
  *-------------------------------------------------------------------------
  */

@@ -15,7 +15,7 @@
  * update that left the key alone, or (HEAP_KEYS_UPDATED) a change of key or a
  * delete.
  *
- * Functions that look at members may read multixact pages; a row lock may be
+ * Functions that look at members may read multixact pages; a block lock may be
  * held then.  Those that wait must be called without one.
  *
  *-------------------------------------------------------------------------

@@ -133,10 +133,10 @@ extern void vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 off
 extern void vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 								   const void *data, uint16 len);
 
-/* Redo takes this row lock (exclusive) around applying, for standby readers. */
-extern void vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no);
+/* Redo takes this block lock (exclusive) around applying, for standby readers. */
+extern void vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no);
 
-/* Is it listed?  Whatever changes row versions asserts this: migration counts on it (vdb_shared->row_changes). */
+/* Is it listed?  Whatever changes row versions asserts this: migration counts on it (vdb_shared->block_changes). */
 extern bool vdb_scm_change_lists(const VdbScmChange *change, uint32 lock_no);
 
 /* Redo resolves recovery conflicts with snapshots that may need what is removed. */

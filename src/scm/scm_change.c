@@ -78,14 +78,14 @@ struct VdbScmChange
 	int			nblocks;
 	int			last;			/* block found last */
 	int			nlocks;
-	uint16		locks[VDB_ROW_LOCKS];	/* ascending */
+	uint16		locks[VDB_BLOCK_LOCKS];	/* ascending */
 	TransactionId latest_removed;
 	uint32		extend_blocks;	/* 0: none */
 	UnitList	used;
 	UnitList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
 	char		main_data[sizeof(VdbChangeRecord) +
-						  VDB_ROW_LOCKS * sizeof(uint16) + sizeof(uint32)];
+						  VDB_BLOCK_LOCKS * sizeof(uint16) + sizeof(uint32)];
 };
 
 static VdbScmChange *workspaces[2] = {NULL, NULL};
@@ -272,18 +272,18 @@ vdb_change_extend(VdbScmChange *change, uint32 nblocks)
 }
 
 void
-vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no)
+vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no)
 {
 	int			at = change->nlocks;
 
 	Assert(change->open);
-	Assert(lock_no < VDB_ROW_LOCKS);
+	Assert(lock_no < VDB_BLOCK_LOCKS);
 	for (int i = 0; i < change->nlocks; i++)
 	{
 		if (change->locks[i] == lock_no)
 			return;
 	}
-	Assert(at < VDB_ROW_LOCKS);
+	Assert(at < VDB_BLOCK_LOCKS);
 	while (at > 0 && change->locks[at - 1] > lock_no)
 	{
 		change->locks[at] = change->locks[at - 1];
@@ -575,12 +575,12 @@ count_one(pg_atomic_uint64 *counter)
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
 
-/* For whoever wants to know whether anything changed under a row lock.  The caller holds those listed. */
+/* For whoever wants to know whether anything changed under a block lock.  The caller holds those listed. */
 static void
-count_row_changes(const VdbScmChange *change)
+count_block_changes(const VdbScmChange *change)
 {
 	for (int i = 0; i < change->nlocks; i++)
-		count_one(&vdb_shared->row_changes[change->locks[i]]);
+		count_one(&vdb_shared->block_changes[change->locks[i]]);
 }
 
 static void
@@ -631,7 +631,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	if (change->freed.n > 0)
 		vdb_alloc_release(change->pool, change->freed.units, change->freed.n);
 	RESUME_INTERRUPTS();
-	count_row_changes(change);
+	count_block_changes(change);
 	count_change(change);
 	return lsn;
 }

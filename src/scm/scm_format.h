@@ -82,7 +82,7 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  * WAL: resource manager VDB_RMGR_ID.  One record kind, in two variants by
  * xl_info (the variant equals the flag, and only serves tools):
  *
- * main data:	VdbChangeRecord, then nlocks uint16 row lock numbers, then, if
+ * main data:	VdbChangeRecord, then nlocks uint16 block lock numbers, then, if
  *				VDB_RECORD_EXTEND, uint32: blocks the file must have.
  * per block:	packed ranges.
  *

@@ -13,7 +13,7 @@
  * of the same recovery, so each record looks (fstat) before it touches a
  * mapping.
  *
- * In hot standby readers run meanwhile.  The record names the row locks that
+ * In hot standby readers run meanwhile.  The record names the block locks that
  * they use, and the newest removed transaction id; conflicts are resolved
  * before the locks are taken.
  *
@@ -61,7 +61,7 @@ typedef struct RedoFile
 typedef struct RedoChange
 {
 	VdbChangeRecord head;
-	uint16		locks[VDB_ROW_LOCKS];
+	uint16		locks[VDB_BLOCK_LOCKS];
 	uint32		extend_blocks;
 	int			nblocks;
 	RelFileLocator rnode;
@@ -190,7 +190,7 @@ parse_main_data(XLogReaderState *record, RedoChange *change)
 	memcpy(&change->head, from, sizeof(VdbChangeRecord));
 	if (change->head.version != VDB_RECORD_VERSION)
 		elog(PANIC, "pool record has unknown version %u", change->head.version);
-	if (change->head.nlocks > VDB_ROW_LOCKS)
+	if (change->head.nlocks > VDB_BLOCK_LOCKS)
 		elog(PANIC, "pool record names %u locks", change->head.nlocks);
 	want += change->head.nlocks * sizeof(uint16);
 	if (change->head.flags & VDB_RECORD_EXTEND)
@@ -269,15 +269,15 @@ apply_phases(RedoChange *change)
 	}
 }
 
-/* Apply under the row locks; they are in ascending order. */
+/* Apply under the block locks; they are in ascending order. */
 static void
 apply_locked(RedoChange *change)
 {
 	for (int i = 0; i < change->head.nlocks; i++)
-		LWLockAcquire(vdb_row_lock(change->locks[i]), LW_EXCLUSIVE);
+		LWLockAcquire(vdb_block_lock(change->locks[i]), LW_EXCLUSIVE);
 	apply_phases(change);
 	for (int i = change->head.nlocks - 1; i >= 0; i--)
-		LWLockRelease(vdb_row_lock(change->locks[i]));
+		LWLockRelease(vdb_block_lock(change->locks[i]));
 }
 
 static void

@@ -32,7 +32,7 @@ extern void vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey
 extern bool vdb_is_vdb(Relation rel);	/* does it use our access method? */
 extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler at _PG_init */
 
-/* ---- versions (table_version.c).  Caller holds the LB's row lock. ---- */
+/* ---- versions (table_version.c).  Caller holds the LB's block lock. ---- */
 
 /* Header of any row version, SCM or flash; false: there is no such row (never was, or gone). */
 extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version);
@@ -64,7 +64,7 @@ typedef struct VdbTableCount
 } VdbTableCount;
 
 /*
- * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes row locks, shared, one at a time.
+ * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes block locks, shared, one at a time.
  */
 extern void vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count);
 
@@ -118,7 +118,7 @@ vdb_snapshot_of_now(const SnapshotData *snapshot)
  */
 extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
 
-/* Does the snapshot see the version?  Judged under the row lock, whatever kind of snapshot it is; takes and releases the lock. */
+/* Does the snapshot see the version?  Judged under the block lock, whatever kind of snapshot it is; takes and releases the lock. */
 extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot);
 
 /*
@@ -160,7 +160,7 @@ extern void vdb_zone_set_init(VdbZoneSet *set, const int *columns, int ncolumns)
 extern void vdb_zone_set_free(VdbZoneSet *set);
 
 /*
- * Copy those of a stripe.  The meta is sound; caller: as for vdb_map_zone (a row lock).  False: a block of them has failed its checksum;
+ * Copy those of a stripe.  The meta is sound; caller: as for vdb_map_zone (a block lock).  False: a block of them has failed its checksum;
  * *damage is filled, and nothing is known of any chunk.
  */
 extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta,
@@ -458,7 +458,7 @@ extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot
 
 /* ---- the visibility map (table_visible.c) ---- */
 
-/* Did all indexes lose the entries of rows that this stripe does not have?  Called under a row lock: no error, no wait. */
+/* Did all indexes lose the entries of rows that this stripe does not have?  Called under a block lock: no error, no wait. */
 typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
 
 /*

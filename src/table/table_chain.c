@@ -89,7 +89,7 @@ is_chain_end(HeapTupleHeader hdr, const ItemPointerData *self)
 }
 
 /*
- * Lock one newer version, made by transaction 'maker'; row lock held on return
+ * Lock one newer version, made by transaction 'maker'; block lock held on return
  * unless the version is gone.  *last: nothing is left to be locked.
  */
 static TM_Result
@@ -138,7 +138,7 @@ lock_newer(VdbTarget *target, TransactionId maker, LockTupleMode mode, bool *las
 /*
  * The version 'prior' (its TID: self) is to be locked in 'mode' although it has been
  * updated: then the lock must hold for all newer versions, too, or someone could
- * delete the row by its latest one.  No row lock may be held.  TM_Ok, or
+ * delete the row by its latest one.  No block lock may be held.  TM_Ok, or
  * TM_Updated / TM_Deleted when a newer version has seen a committed change that
  * our lock would have prevented.
  */
@@ -258,7 +258,7 @@ chain_step(Relation rel, const ItemPointerData *tid, TransactionId maker, VdbVer
  * Follow the chain, waiting by the policy for whoever is changing versions of it.
  * TM_Ok: *tid is a version that may now be locked.  Otherwise TM_Deleted (no
  * version is left), TM_WouldBlock, or TM_SelfModified with *tmfd telling our command.  ERROR
- * if the row has moved to another partition.  No row lock may be held.
+ * if the row has moved to another partition.  No block lock may be held.
  */
 TM_Result
 vdb_chain_find_last(Relation rel, ItemPointer tid, CommandId cid, LockWaitPolicy policy,

@@ -13,7 +13,7 @@
  * How many rows are on flash the table's entry says; of those, the ones that
  * the overlay says are dead are taken off, by a sample of the blocks that have one.
  *
- * Locks: the row lock of a block, shared, while rows of it are judged.
+ * Locks: the block lock of a block, shared, while rows of it are judged.
  *
  *-------------------------------------------------------------------------
  */

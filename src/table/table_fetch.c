@@ -4,7 +4,7 @@
  *	  One row version by its row number.
  *
  * The location and, for rows in SCM, the row itself are taken under the
- * logical block's row lock; a striped row's columns are read after it, since
+ * logical block's block lock; a striped row's columns are read after it, since
  * stripes never change.
  *
  *-------------------------------------------------------------------------
@@ -193,7 +193,7 @@ store_result(Relation rel, FetchState *fs, VdbStripe *stripe, TupleTableSlot *sl
 	slot->tts_tableOid = RelationGetRelid(rel);
 }
 
-/* Find out where the row is, and take from there what needs the row lock. */
+/* Find out where the row is, and take from there what needs the block lock. */
 static void
 look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 	 bool want_dead, FetchState *fs)

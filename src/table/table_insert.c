@@ -5,7 +5,7 @@
  *
  * A new row goes to a place in a segment that this backend owns, reserved
  * before the change begins (reserving may claim a segment, which is a flushed
- * change of its own).  No row lock is needed: nobody looks at the row until its
+ * change of its own).  No block lock is needed: nobody looks at the row until its
  * slot is published, last in the same change.
  *
  *-------------------------------------------------------------------------
@@ -252,7 +252,7 @@ vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token
 		HeapTupleHeaderSetXmin(hdr, InvalidTransactionId);
 	}
 	change = vdb_scm_change_begin(target.ref.pool, vdb_row_change_flags(&target.ref));
-	vdb_scm_change_row_lock(change, target.lock_no);
+	vdb_scm_change_block_lock(change, target.lock_no);
 	vdb_rows_set_header(change, &target.ref, &target.version);
 	(void) vdb_scm_change_end(change);
 	vdb_target_unlock(&target);

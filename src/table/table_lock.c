@@ -17,7 +17,7 @@
  * KeyShare thus may go on a version that has been updated already.  Then all
  * newer versions are locked, too (table_chain.c).
  *
- * The judgment is made with the row lock held; only waiting and walking the
+ * The judgment is made with the block lock held; only waiting and walking the
  * chain are done without, and after them the version is judged afresh.
  *
  *-------------------------------------------------------------------------
@@ -56,10 +56,10 @@ typedef struct LockState
 /* What to do next with the version. */
 typedef enum LockStep
 {
-	LOCK_STORE,						/* row lock held: write our lock */
+	LOCK_STORE,						/* block lock held: write our lock */
 	LOCK_HELD,						/* we have it already */
 	LOCK_AGAIN,						/* judge afresh */
-	LOCK_FAILED						/* *result says why; row lock held, or the version gone */
+	LOCK_FAILED						/* *result says why; block lock held, or the version gone */
 } LockStep;
 
 /*
@@ -228,7 +228,7 @@ lock_after_wait(LockState *state, TM_Result *result)
 	return *result == TM_Ok ? LOCK_STORE : LOCK_FAILED;
 }
 
-/* Judge the version, row lock held; may wait. */
+/* Judge the version, block lock held; may wait. */
 static LockStep
 lock_step(LockState *state, TM_Result *result)
 {

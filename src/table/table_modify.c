@@ -10,7 +10,7 @@
  *
  * An update needs a weaker row lock when it leaves all key columns alone:
  * foreign key checks, which hold key-share locks, then don't get in its way.
- * The comparison and everything that takes space is done before the row lock;
+ * The comparison and everything that takes space is done before the block lock;
  * for this the old version's values are read without it, which is safe since the
  * values of a version never change.
  *
@@ -111,8 +111,8 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 }
 
 /*
- * Come to terms with the version.  TM_Ok: it is ours to change, row lock held, room
- * for the new xmax prepared.  Otherwise what stands against it, row lock held,
+ * Come to terms with the version.  TM_Ok: it is ours to change, block lock held, room
+ * for the new xmax prepared.  Otherwise what stands against it, block lock held,
  * unless the version is gone (TM_Deleted, unlocked).  *lockers_gone: none of
  * the present xmax's lockers lives.
  */
@@ -189,7 +189,7 @@ stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 }
 
 /*
- * Serializable transactions may have read the version.  Asked with the row lock held
+ * Serializable transactions may have read the version.  Asked with the block lock held
  * until our change is stored, so that no reader comes between: later ones
  * find our xmax.  Of an update's new version this says nothing, as that lies elsewhere:
  * vdb_conflict_in_stored is asked afterwards.

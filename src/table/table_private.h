@@ -7,12 +7,12 @@
  * The protocol, for one version:
  *
  *	vdb_target_init			everything that may write WAL or take other locks first
- *	vdb_target_lock			row lock exclusive; the version's header is copied
+ *	vdb_target_lock			block lock exclusive; the version's header is copied
  *	(judge)					may unlock, wait and lock again: then judge afresh
  *	vdb_target_prepare		room for the new xmax; may unlock: then judge afresh
  *	vdb_target_stamp_xmax	new xmax into the copied header; nothing stored yet
  *	vdb_target_store		one change
- *	vdb_target_unlock		row lock
+ *	vdb_target_unlock		block lock
  *	vdb_target_done			the place in the heavyweight queue
  *
  *-------------------------------------------------------------------------
@@ -30,9 +30,9 @@ typedef struct VdbTarget
 	VdbTableRef ref;
 	VdbRowNumber row;
 	ItemPointerData tid;			/* of the version */
-	uint32		lock_no;			/* its row lock */
+	uint32		lock_no;			/* its block lock */
 	uint32		incarnation;		/* this server run's */
-	bool		locked;				/* row lock held; version is good */
+	bool		locked;				/* block lock held; version is good */
 	bool		changed;			/* version.hdr is no longer what judging left */
 	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility map */
 	bool		queued;				/* heavyweight tuple lock held ... */

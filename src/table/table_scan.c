@@ -396,7 +396,7 @@ prefetch_next_stripe(const VdbCursor *cursor)
 
 	if (lb < 0)
 		return;
-	lock = vdb_row_lock(vdb_row_lock_no(ref->slot, (VdbLogicalBlock) lb));
+	lock = vdb_block_lock(vdb_block_lock_no(ref->slot, (VdbLogicalBlock) lb));
 	LWLockAcquire(lock, LW_SHARED);
 	vdb_map_lookup(ref, (VdbLogicalBlock) lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)

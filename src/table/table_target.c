@@ -3,7 +3,7 @@
  * table_target.c
  *	  One row version that is about to be changed: lock, re-read, store.
  *
- * Two locks guard a change of a version.  The row lock (an LWLock, shared by
+ * Two locks guard a change of a version.  The block lock (an LWLock, shared by
  * many logical blocks) is held exclusively from the moment the version is
  * judged until its new xmax is stored, so that nothing comes between.  It is
  * never held while waiting for a transaction.  Who must wait queues with a
@@ -11,7 +11,7 @@
  * change the version, and keeps that place through all of its re-judging.
  *
  * Whatever can flush WAL, take map or allocation locks or fail for want of
- * space happens before the change begins, some of it before the row lock.
+ * space happens before the change begins, some of it before the block lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,7 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	target->row = vdb_tid_to_row(tid);
 	if (target->row == VDB_ROW_NONE || !vdb_table_open(rel, false, &target->ref))
 		return false;
-	target->lock_no = vdb_row_lock_no(target->ref.slot, vdb_row_lb(target->row));
+	target->lock_no = vdb_block_lock_no(target->ref.slot, vdb_row_lb(target->row));
 	target->incarnation = vdb_incarnation_current(target->ref.pool);
 
 	/*
@@ -63,14 +63,14 @@ release_visible(VdbTarget *target)
 }
 
 /*
- * Take the row lock; of a block in a stripe with its page of the visibility map
+ * Take the block lock; of a block in a stripe with its page of the visibility map
  * pinned.  That its bit is clear must not be believed of a page that seems to be
  * missing, as VACUUM may just have made it.  Pinning may wait, hence not under the lock.
  */
 static void
 lock_and_pin(VdbTarget *target)
 {
-	LWLock	   *lock = vdb_row_lock(target->lock_no);
+	LWLock	   *lock = vdb_block_lock(target->lock_no);
 	VdbLogicalBlock lb = vdb_row_lb(target->row);
 
 	for (;;)
@@ -97,7 +97,7 @@ vdb_target_lock(VdbTarget *target)
 	lock_and_pin(target);
 	if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
 	{
-		LWLockRelease(vdb_row_lock(target->lock_no));
+		LWLockRelease(vdb_block_lock(target->lock_no));
 		release_visible(target);
 		return false;
 	}
@@ -106,14 +106,14 @@ vdb_target_lock(VdbTarget *target)
 	return true;
 }
 
-/* Give back the row lock; what judging has learned is stored as hint bits. */
+/* Give back the block lock; what judging has learned is stored as hint bits. */
 void
 vdb_target_unlock(VdbTarget *target)
 {
 	Assert(target->locked);
 	if (!target->changed)
 		vdb_table_hint(&target->ref, &target->version);
-	LWLockRelease(vdb_row_lock(target->lock_no));
+	LWLockRelease(vdb_block_lock(target->lock_no));
 	release_visible(target);
 	target->locked = false;
 }
@@ -130,7 +130,7 @@ vdb_row_not_available(Relation rel)
 
 /*
  * Take a place in the queue for the version, unless we have one already.  No
- * row lock may be held.  False: policy is to skip, and there is a queue.
+ * block lock may be held.  False: policy is to skip, and there is a queue.
  */
 bool
 vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy)
@@ -165,7 +165,7 @@ vdb_target_done(VdbTarget *target)
 
 /*
  * Wait for a transaction to end, by the policy.  False: policy is to skip, and it is
- * running.  No row lock may be held.
+ * running.  No block lock may be held.
  */
 bool
 vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
@@ -254,7 +254,7 @@ vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_
 		VDB_STOP_POINT("table-visible-cleared");
 	}
 	change = vdb_scm_change_begin(target->ref.pool, flags);
-	vdb_scm_change_row_lock(change, target->lock_no);
+	vdb_scm_change_block_lock(change, target->lock_no);
 	if (new_place != NULL)
 		vdb_rows_put(change, &target->ref, new_place, new_tuple);
 	vdb_table_set_xmax(change, &target->ref, &target->version, target->incarnation);

@@ -4,7 +4,7 @@
  *	  When may a logical block be marked all-visible?
  *
  * pages/README.md has the whole of it.  Here: look and set under the block's
- * row lock, exclusive, which every change of its rows holds too.
+ * block lock, exclusive, which every change of its rows holds too.
  *
  *-------------------------------------------------------------------------
  */

@@ -5,7 +5,7 @@
  *
  * A walk goes upward over logical blocks and asks the map at each.  All that
  * is needed from SCM (rows, or the overlay of a striped block) is copied under
- * the block's row lock, so a block is taken either wholly from its segment or
+ * the block's block lock, so a block is taken either wholly from its segment or
  * wholly from its stripe: a walk meets each row once, whatever migrates
  * meanwhile.  Stripes are read after the lock is released; they never change.
  *
@@ -133,7 +133,7 @@ judge(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *deadn
 	return visible;
 }
 
-/* Copy the wanted rows of a segment's block.  Row lock held shared. */
+/* Copy the wanted rows of a segment's block.  Block lock held shared. */
 static void
 read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 {
@@ -236,7 +236,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 	batch->rows_scm += batch->nrows;
 }
 
-/* Place of a stripe, copied under the row lock. */
+/* Place of a stripe, copied under the block lock. */
 typedef struct StripePlace
 {
 	VdbStripeAddress address;
@@ -251,7 +251,7 @@ typedef struct StripePlace
 } StripePlace;
 
 /*
- * Check the meta of a stripe not seen before, and copy its zone maps.  Row lock held shared: they
+ * Check the meta of a stripe not seen before, and copy its zone maps.  Block lock held shared: they
  * can't be freed meanwhile.  Damage is only noted; it is reported after unlocking.
  */
 static void

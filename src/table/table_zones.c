@@ -3,7 +3,7 @@
  * table_zones.c
  *	  Zone maps of some columns of a stripe, copied out of the pool.
  *
- * They may be freed as soon as the row lock is released, but comparing them
+ * They may be freed as soon as the block lock is released, but comparing them
  * calls functions of their types: these look into catalogs, open collations,
  * allocate, may warn and may fail.  So they are copied under the lock, and
  * compared after it.

@@ -89,9 +89,9 @@ make_striped(int nlbs)
 }
 
 static LWLock *
-row_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
+block_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
 {
-	return vdb_row_lock(vdb_row_lock_no(ref->slot, lb));
+	return vdb_block_lock(vdb_block_lock_no(ref->slot, lb));
 }
 
 /* Store a stub that names a next version.  False: the pool is full. */
@@ -104,7 +104,7 @@ touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionI
 	.xmax = xid,.next_lb = next_lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
 	bool		ok;
 
-	LWLockAcquire(row_lock(ref, lb), LW_EXCLUSIVE);
+	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
 	vdb_map_lookup(ref, lb, &extent);
 	ok = vdb_overlay_prepare(ref, lb, &extent, 1);
 	if (ok)
@@ -115,7 +115,7 @@ touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionI
 		vdb_overlay_set(change, ref, &extent, &stub);
 		vdb_scm_change_end(change);
 	}
-	LWLockRelease(row_lock(ref, lb));
+	LWLockRelease(block_lock(ref, lb));
 	return ok;
 }
 
@@ -133,7 +133,7 @@ make_gone(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 gone[4])
 	VdbScmChange *change;
 
 	(void) vdb_incarnation_current(ref->pool);
-	LWLockAcquire(row_lock(ref, lb), LW_EXCLUSIVE);
+	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
 	vdb_map_lookup(ref, lb, &extent);
 	if (vdb_overlay_prepare(ref, lb, &extent, 0))
 	{
@@ -141,7 +141,7 @@ make_gone(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 gone[4])
 		vdb_overlay_gone(change, ref, &extent, gone);
 		vdb_scm_change_end(change);
 	}
-	LWLockRelease(row_lock(ref, lb));
+	LWLockRelease(block_lock(ref, lb));
 }
 
 static bool
@@ -274,14 +274,14 @@ test_slabs(void)
 		VdbScmChange *change;
 		VdbBlock	block;
 
-		LWLockAcquire(row_lock(&ref, lb), LW_EXCLUSIVE);
+		LWLockAcquire(block_lock(&ref, lb), LW_EXCLUSIVE);
 		vdb_map_lookup(&ref, lb, &extent);
 		block = extent.overlay_block;
 		change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
 		vdb_overlay_free(change, &ref, lb, block, extent.overlay_offset);
 		vdb_map_set_overlay(change, &ref, &extent, VDB_BLOCK_NONE, 0);
 		vdb_scm_change_end(change);
-		LWLockRelease(row_lock(&ref, lb));
+		LWLockRelease(block_lock(&ref, lb));
 		vdb_overlay_settle(&ref, block);
 		UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 	}
@@ -427,10 +427,10 @@ test_mass(void)
 	make_gone(&ref, 3, rows);
 	UNIT_CHECK(!read_row(&ref, 3, 129, &gone, &stub) && gone, "gone");
 	check_row_xmax(&ref, 3, 128, 2000);
-	LWLockAcquire(row_lock(&ref, 4), LW_EXCLUSIVE);
+	LWLockAcquire(block_lock(&ref, 4), LW_EXCLUSIVE);
 	vdb_map_lookup(&ref, 4, &extent);
 	UNIT_CHECK(vdb_overlay_forget(&ref, &extent, rows), "forget");
-	LWLockRelease(row_lock(&ref, 4));
+	LWLockRelease(block_lock(&ref, 4));
 	UNIT_CHECK(!read_row(&ref, 4, 129, &gone, &stub) && !gone, "forgotten");
 	check_row_xmax(&ref, 4, 128, 2000);
 	check_row_xmax(&ref, 4, 130, 2000);
@@ -652,13 +652,13 @@ touch_row(Xact *xact, int row, const VdbStub *like)
 	xact->said[xact->nrows] = stub;
 	xact->deleted[xact->nrows++] = false;
 
-	LWLockAcquire(row_lock(&table, lb), LW_EXCLUSIVE);
+	LWLockAcquire(block_lock(&table, lb), LW_EXCLUSIVE);
 	vdb_map_lookup(&table, lb, &extent);
 	UNIT_CHECK(vdb_overlay_prepare(&table, lb, &extent, 1), "pool full");
 	change = vdb_scm_change_begin(pool, 0);
 	vdb_overlay_set(change, &table, &extent, &stub);
 	vdb_scm_change_end(change);
-	LWLockRelease(row_lock(&table, lb));
+	LWLockRelease(block_lock(&table, lb));
 	xact->deleted[xact->nrows - 1] = (stub.infomask & HEAP_XMAX_LOCK_ONLY) == 0;
 }
 

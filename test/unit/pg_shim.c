@@ -55,14 +55,14 @@ ExceptionalCondition(const char *conditionName, const char *errorType,
 
 /* ---- locks ---- */
 
-/* Position in the lock order: row locks by number, then any one map lock. */
+/* Position in the lock order: block locks by number, then any one map lock. */
 static int
 lock_rank(LWLock *lock)
 {
-	for (int i = 0; i < VDB_ROW_LOCKS; i++)
-		if (lock == &vdb_shared->row_locks[i].lock)
+	for (int i = 0; i < VDB_BLOCK_LOCKS; i++)
+		if (lock == &vdb_shared->block_locks[i].lock)
 			return i;
-	return VDB_ROW_LOCKS;
+	return VDB_BLOCK_LOCKS;
 }
 
 bool
@@ -291,6 +291,6 @@ void
 shim_init(void)
 {
 	vdb_shared = calloc(1, sizeof(VdbShared));
-	vdb_shared->row_locks = calloc(VDB_ROW_LOCKS, sizeof(LWLockPadded));
+	vdb_shared->block_locks = calloc(VDB_BLOCK_LOCKS, sizeof(LWLockPadded));
 	vdb_shared->map_locks = calloc(VDB_MAP_LOCKS, sizeof(LWLockPadded));
 }

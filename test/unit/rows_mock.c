@@ -362,7 +362,7 @@ mock_start(void)
 	{
 		vdb_shared = calloc(1, sizeof(VdbShared));
 		vdb_shared->open_locks = locks;
-		vdb_shared->row_locks = calloc(VDB_ROW_LOCKS, sizeof(LWLockPadded));
+		vdb_shared->block_locks = calloc(VDB_BLOCK_LOCKS, sizeof(LWLockPadded));
 		mock_pool.memory = malloc((Size) MOCK_SEGMENTS * VDB_SEGMENT_BYTES);
 		vdb_rows_init();
 	}

@@ -359,10 +359,10 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 }
 
 void
-vdb_scm_change_row_lock(VdbScmChange *change, uint32 lock_no)
+vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no)
 {
-	if (lock_no >= VDB_ROW_LOCKS)
-		fail("no such row lock", lock_no);
+	if (lock_no >= VDB_BLOCK_LOCKS)
+		fail("no such block lock", lock_no);
 }
 
 /* Changes here list what they like. */
