@@ -254,7 +254,7 @@ analyze_row(const VdbCursor *cursor, double *liverows, double *deadrows)
 	VdbVersion	version;
 
 	Assert(cursor->snapshot == NULL && cursor->keep_dead);
-	switch (cursor->batch->deadness[cursor->row])
+	switch (cursor->batch->htsv[cursor->row])
 	{
 		case VDB_LIVE:
 			*liverows += 1;

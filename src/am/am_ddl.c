@@ -160,7 +160,7 @@ typedef struct RewriteState
 } RewriteState;
 
 /*
- * The header a version gets in the new table: fates that can't change any
+ * The header a version gets in the new table: states that can't change any
  * more are settled, the rest is kept so that old snapshots see the same rows.
  */
 static void
@@ -215,7 +215,7 @@ rewrite_row(RewriteState *rs, int i)
 	HeapTuple	tuple;
 
 	Assert(i >= 0 && i < rs->batch->nrows);
-	switch (rs->batch->deadness[i])
+	switch (rs->batch->htsv[i])
 	{
 		case VDB_DEAD:
 			rs->removed += 1;

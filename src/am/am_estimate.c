@@ -14,7 +14,7 @@
  * changed rows without a sign of it.
  *
  * No locks but the map lock, shared, for the list of free pages, and block locks, shared, one at
- * a time, for judging rows: all else is read as a hint.
+ * a time, for checking rows: all else is read as a hint.
  *
  *-------------------------------------------------------------------------
  */

@@ -64,16 +64,16 @@ static bool
 is_dead_to_all(Relation rel, HeapTupleHeader hdr)
 {
 	TransactionId dead_after;
-	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+	VdbHtsvResult htsv = vdb_row_satisfies_vacuum_horizon(hdr, &dead_after);
 
-	return deadness == VDB_DEAD ||
-		(deadness == VDB_RECENTLY_DEAD &&
+	return htsv == VDB_DEAD ||
+		(htsv == VDB_RECENTLY_DEAD &&
 		 GlobalVisTestIsRemovableXid(GlobalVisTestFor(rel), dead_after));
 }
 
 /*
  * Is the version gone or dead to everyone?  Then *latest is raised to what a standby
- * must have forgotten.  What somebody has found dead (known) isn't judged again:
+ * must have forgotten.  What somebody has found dead (known) isn't checked again:
  * our horizon may be older than his.
  */
 static bool
@@ -157,15 +157,15 @@ typedef struct BuildState
 } BuildState;
 
 /* What to do with a version that is not known to be dead. */
-typedef enum BuildVerdict
+typedef enum BuildResult
 {
 	BUILD_ALIVE,
 	BUILD_NOT_ALIVE,				/* indexed, but not alive: unique checks ignore it */
 	BUILD_WAIT						/* its transaction must end first */
-} BuildVerdict;
+} BuildResult;
 
-static BuildVerdict
-judge_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for)
+static BuildResult
+check_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for)
 {
 	VdbVersion	version;
 	TransactionId xid;
@@ -194,23 +194,23 @@ judge_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for
 	return inserting ? BUILD_ALIVE : BUILD_NOT_ALIVE;
 }
 
-static BuildVerdict
-judge_version(BuildState *bs, int i, TransactionId *wait_for)
+static BuildResult
+check_version(BuildState *bs, int i, TransactionId *wait_for)
 {
 	if (bs->snapshot != NULL)
 	{
 		bs->reltuples += 1;
 		return BUILD_ALIVE;
 	}
-	switch (bs->batch->deadness[i])
+	switch (bs->batch->htsv[i])
 	{
 		case VDB_LIVE:
 			bs->reltuples += 1;
 			return BUILD_ALIVE;
 		case VDB_INSERT_IN_PROGRESS:
-			return judge_in_progress(bs, i, true, wait_for);
+			return check_in_progress(bs, i, true, wait_for);
 		case VDB_DELETE_IN_PROGRESS:
-			return judge_in_progress(bs, i, false, wait_for);
+			return check_in_progress(bs, i, false, wait_for);
 		default:
 			return BUILD_NOT_ALIVE;
 	}
@@ -255,19 +255,19 @@ retry:
 	(void) vdb_cursor_read(bs->cursor);
 	for (int i = 0; i < bs->batch->nrows; i++)
 	{
-		BuildVerdict verdict;
+		BuildResult	 result;
 
 		if (bs->batch->index[i] < done)
 			continue;
-		verdict = judge_version(bs, i, &wait_for);
-		if (verdict == BUILD_WAIT)
+		result = check_version(bs, i, &wait_for);
+		if (result == BUILD_WAIT)
 		{
 			XactLockTableWait(wait_for, bs->table, NULL, XLTW_InsertIndexUnique);
 			CHECK_FOR_INTERRUPTS();
 			goto retry;
 		}
 		done = bs->batch->index[i] + 1;
-		index_row(bs, i, verdict == BUILD_ALIVE);
+		index_row(bs, i, result == BUILD_ALIVE);
 	}
 }
 

@@ -27,7 +27,7 @@ note_not_reaped(VdbVacuum *vs)
 	{
 		VdbVersion	version;
 
-		if (vs->batch->deadness[i] != VDB_DEAD)
+		if (vs->batch->htsv[i] != VDB_DEAD)
 			continue;
 		vdb_batch_version(vs->batch, i, &version);
 		vdb_freeze_note_left(&vs->left, &version);
@@ -63,7 +63,7 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 }
 
 /*
- * The rows of the batch with these fates, taken off: under the exclusive lock,
+ * The rows of the batch with these states, taken off: under the exclusive lock,
  * as the block may have moved to a stripe since it was read.  A version that
  * was dead to everyone stays so.
  */
@@ -88,7 +88,7 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 		VdbVersion	version;
 
 		vdb_batch_version(vs->batch, i, &version);
-		if (vs->batch->deadness[i] == VDB_DEAD)
+		if (vs->batch->htsv[i] == VDB_DEAD)
 			vdb_version_raise_removed(&version.hdr, &latest);
 	}
 
@@ -359,15 +359,15 @@ vdb_vacuum_block(VdbVacuum *vs)
 	{
 		VdbVersion	version;
 
-		if (batch->deadness[i] == VDB_DEAD)
+		if (batch->htsv[i] == VDB_DEAD)
 		{
 			vdb_rowset_add(dead, batch->index[i]);
 			ndead++;
 			continue;
 		}
-		if (batch->deadness[i] == VDB_RECENTLY_DEAD)
+		if (batch->htsv[i] == VDB_RECENTLY_DEAD)
 			vs->recently_dead += 1;
-		else if (batch->deadness[i] != VDB_INSERT_IN_PROGRESS)
+		else if (batch->htsv[i] != VDB_INSERT_IN_PROGRESS)
 			vs->live += 1;
 		if (batch->plain)
 			continue;

@@ -93,7 +93,7 @@ init_counters(VdbPoolCounters *counters)
 {
 	pg_atomic_init_u64(&counters->rows_appended, 0);
 	pg_atomic_init_u64(&counters->bytes_appended, 0);
-	pg_atomic_init_u64(&counters->rows_judged, 0);
+	pg_atomic_init_u64(&counters->visibility_checks, 0);
 	pg_atomic_init_u64(&counters->rows_migrated, 0);
 	pg_atomic_init_u64(&counters->stripes_written, 0);
 	pg_atomic_init_u64(&counters->stripe_bytes_written, 0);

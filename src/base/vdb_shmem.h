@@ -31,7 +31,7 @@ typedef struct VdbPoolCounters
 {
 	pg_atomic_uint64 rows_appended;
 	pg_atomic_uint64 bytes_appended;
-	pg_atomic_uint64 rows_judged;
+	pg_atomic_uint64 visibility_checks;
 	pg_atomic_uint64 rows_migrated;
 	pg_atomic_uint64 stripes_written;
 	pg_atomic_uint64 stripe_bytes_written;

@@ -44,12 +44,12 @@ typedef struct VdbColumnValues
 typedef struct VdbFilter VdbFilter;
 
 /* Row by row: what is known of core's filter in this scan. */
-typedef enum VdbJudged
+typedef enum VdbRowProgress
 {
 	VDB_NO_ROW_YET,
 	VDB_ROW_GIVEN,					/* it has got the first row */
-	VDB_ROW_JUDGED					/* and has come for another */
-} VdbJudged;
+	VDB_ROW_CHECKED					/* and has come for another */
+} VdbRowProgress;
 
 typedef struct VdbScanState
 {
@@ -64,7 +64,7 @@ typedef struct VdbScanState
 	uint32		decoded_from;		/* positions [from, to) of the stripe are decoded */
 	uint32		decoded_to;
 	bool		decoded;
-	VdbJudged	judged;
+	VdbRowProgress checked;
 	TupleTableSlot *heap_slot;		/* rows from SCM */
 	bool		sliced;				/* rows are taken from slices */
 	VdbFilter  *filter;				/* slices; NULL: none */

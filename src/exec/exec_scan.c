@@ -238,7 +238,7 @@ vdb_scan_start(VdbScanState *state)
 		vdb_pruner_prepare(state->pruner, node->ss.ps.ps_ExprContext);
 		vdb_batch_set_prune(state->batch, vdb_pruner_match, state->pruner, columns, ncolumns);
 	}
-	state->judged = VDB_NO_ROW_YET;
+	state->checked = VDB_NO_ROW_YET;
 	state->decoded = false;
 	state->nrows = state->current = 0;
 	vdb_filter_rescan(state->filter);
@@ -334,11 +334,11 @@ fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
  * clause, at least, of the one before.
  */
 static void
-note_judged(VdbScanState *state)
+note_checked(VdbScanState *state)
 {
 	if (state->pruner != NULL)
 		(void) vdb_pruner_reached(state->pruner, 0, VDB_OUTCOME_UNKNOWN);
-	state->judged = VDB_ROW_JUDGED;
+	state->checked = VDB_ROW_CHECKED;
 }
 
 static TupleTableSlot *
@@ -350,8 +350,8 @@ next_row(ScanState *node)
 
 	if (!state->started)
 		vdb_scan_start(state);
-	if (unlikely(state->judged == VDB_ROW_GIVEN))
-		note_judged(state);
+	if (unlikely(state->checked == VDB_ROW_GIVEN))
+		note_checked(state);
 	ExecClearTuple(slot);
 	if (!vdb_cursor_move(&state->cursor, forward))
 		return slot;
@@ -363,8 +363,8 @@ next_row(ScanState *node)
 	vdb_row_to_tid(vdb_row_make(state->batch->lb, state->batch->index[state->cursor.row]),
 				   &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(node->ss_currentRelation);
-	if (state->judged == VDB_NO_ROW_YET)
-		state->judged = VDB_ROW_GIVEN;
+	if (state->checked == VDB_NO_ROW_YET)
+		state->checked = VDB_ROW_GIVEN;
 	pgstat_count_heap_getnext(node->ss_currentRelation);
 	return slot;
 }

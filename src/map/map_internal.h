@@ -151,16 +151,16 @@ extern uint32 vdb_map_zones_crc(uint32 stripe_id, uint32 number, const VdbZone *
 extern void vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside);
 
 /* map_table.c: what to do with a table whose own key is no longer used */
-typedef enum VdbDropVerdict
+typedef enum VdbDropResult
 {
 	VDB_DROP_LEFT,
 	VDB_DROP_HANDED,
 	VDB_DROP_FREE
-} VdbDropVerdict;
+} VdbDropResult;
 
 /* A block of the directory.  ERROR unless it is one. */
 extern const VdbDirectoryBlock *vdb_map_directory_block(VdbPool *pool, VdbBlock block);
-extern VdbDropVerdict vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
+extern VdbDropResult vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
 
 /* map_drop.c */
 extern void vdb_map_finish_emptying(const VdbTableRef *ref);

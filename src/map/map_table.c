@@ -17,7 +17,7 @@
  *
  * An entry, or an alias, whose storage was made by the transaction that made the entry names it as its
  * creator.  When a crash ends that transaction its files stay, as core's do, so that nothing tells that they belong to
- * nobody, but the creator's fate.  Once the creator is known to have committed the entry forgets it.
+ * nobody, but the creator's status.  Once the creator is known to have committed the entry forgets it.
  *
  * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
  * or release an entry, and to extend the chain.  Finding takes no lock: the
@@ -448,15 +448,15 @@ find_alias(const VdbTableRef *ref, VdbTableRef *alias)
  * alias, and has that one's key now (flushed; the alias itself is still there,
  * in *alias).  VDB_DROP_FREE: there is no alias.  Takes the directory lock.
  */
-VdbDropVerdict
+VdbDropResult
 vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 {
 	const VdbTableEntry *entry = vdb_map_table_entry(ref);
-	VdbDropVerdict verdict = VDB_DROP_FREE;
+	VdbDropResult  result = VDB_DROP_FREE;
 
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	if (!vdb_map_table_valid(ref) || entry->spc != ref->spc || entry->relnode != ref->relnode)
-		verdict = VDB_DROP_LEFT;
+		result = VDB_DROP_LEFT;
 	else if ((entry->flags & VDB_TABLE_ALIAS) == 0 && find_alias(ref, alias))
 	{
 		Oid			key[2] = {alias->spc, alias->relnode};
@@ -469,10 +469,10 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 		vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc),
 							   key, sizeof(key));
 		vdb_scm_change_end(change);
-		verdict = VDB_DROP_HANDED;
+		result = VDB_DROP_HANDED;
 	}
 	LWLockRelease(vdb_map_directory_lock());
-	return verdict;
+	return result;
 }
 
 /*

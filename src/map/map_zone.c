@@ -96,7 +96,7 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 /*
  * Take the mark 'unsettled' away: the caller found all the stripe's xmins
  * committed, and flushed their commits.  A standby has replayed these when it
- * meets this record, and its snapshots still judge each xmin by themselves: no
+ * meets this record, and its snapshots still check each xmin by themselves: no
  * conflict.  Flushed for the reason given above.  Takes the map lock.
  */
 void

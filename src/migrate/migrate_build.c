@@ -97,14 +97,14 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	Assert(!vdb_rowset_has(block->present, index));
 	if (version.place == VDB_PLACE_SCM && version.wide)
 		note_wide_run(mover, batch, i);
-	if (batch->deadness[i] == VDB_DEAD)
+	if (batch->htsv[i] == VDB_DEAD)
 	{
 		vdb_version_raise_removed(hdr, &mover->latest_removed);
 		mover->dropped++;
 		block->lacking = true;
 		return;
 	}
-	if (vdb_insert_in_progress(hdr, (VdbDeadness) batch->deadness[i]))
+	if (vdb_insert_in_progress(hdr, (VdbHtsvResult) batch->htsv[i]))
 		mover->unsettled = true;
 	xmin = HeapTupleHeaderXminFrozen(hdr) ? FrozenTransactionId : HeapTupleHeaderGetRawXmin(hdr);
 	vdb_batch_slot(batch, i, slot);

@@ -69,12 +69,12 @@ typedef struct Survey
  * transaction has both inserted and deleted counts as 'delete in progress'.
  */
 bool
-vdb_insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness)
+vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv)
 {
-	if (deadness == VDB_DELETE_IN_PROGRESS)
+	if (htsv == VDB_DELETE_IN_PROGRESS)
 		return !HeapTupleHeaderXminCommitted(hdr) &&
 			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(hdr));
-	return deadness == VDB_INSERT_IN_PROGRESS;
+	return htsv == VDB_INSERT_IN_PROGRESS;
 }
 
 static bool
@@ -84,7 +84,7 @@ header_settled(const VdbMover *mover, HeapTupleHeader hdr)
 		return false;			/* its owner will change the header in place */
 	if (mover->flags & VDB_MIGRATE_OWN)
 		return true;
-	return !vdb_insert_in_progress(hdr, vdb_row_deadness(hdr, mover->oldest_xmin));
+	return !vdb_insert_in_progress(hdr, vdb_row_satisfies_vacuum(hdr, mover->oldest_xmin));
 }
 
 /* Are all rows of a segment's block settled?  Block lock held shared. */
@@ -170,7 +170,7 @@ look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *f
 		vdb_map_report_damage(mover->rel, ERROR, &damage);
 }
 
-/* ---- judging stripes ---- */
+/* ---- visibility stripes ---- */
 
 static bool
 xid_running(TransactionId xid)
@@ -180,7 +180,7 @@ xid_running(TransactionId xid)
 
 /* Count what is left of one block of a stripe. */
 static void
-judge_batch(VdbBatch *batch, StripeFacts *stripe)
+survey_batch(VdbBatch *batch, StripeFacts *stripe)
 {
 	for (int i = 0; i < batch->nrows; i++)
 	{
@@ -188,9 +188,9 @@ judge_batch(VdbBatch *batch, StripeFacts *stripe)
 		TransactionId xmin;
 
 		vdb_batch_version(batch, i, &version);
-		if (vdb_insert_in_progress(&version.hdr, (VdbDeadness) batch->deadness[i]))
+		if (vdb_insert_in_progress(&version.hdr, (VdbHtsvResult) batch->htsv[i]))
 			stripe->in_progress = true;
-		if (batch->deadness[i] != VDB_DEAD)
+		if (batch->htsv[i] != VDB_DEAD)
 		{
 			stripe->left++;
 			continue;
@@ -207,7 +207,7 @@ judge_batch(VdbBatch *batch, StripeFacts *stripe)
  * read where that can be something new.
  */
 static void
-judge_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
+survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 {
 	StripeFacts *stripe = &survey->stripes[number];
 	bool		unsettled = (stripe->flags & VDB_STRIPE_UNSETTLED) != 0;
@@ -227,7 +227,7 @@ judge_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 		if (survey->blocks[i].stripe != number)
 			continue;
 		vdb_batch_read(batch, vdb_mover_lb(mover, (uint8) i), NULL, mover->oldest_xmin, true);
-		judge_batch(batch, stripe);
+		survey_batch(batch, stripe);
 	}
 }
 
@@ -245,7 +245,7 @@ settle_stripe(VdbMover *mover, StripeFacts *stripe)
 }
 
 static void
-judge_stripes(VdbMover *mover, Survey *survey)
+survey_stripes(VdbMover *mover, Survey *survey)
 {
 	VdbBatch   *batch = vdb_batch_create(mover->rel);
 
@@ -253,7 +253,7 @@ judge_stripes(VdbMover *mover, Survey *survey)
 	{
 		StripeFacts *stripe = &survey->stripes[s];
 
-		judge_stripe(mover, survey, s, batch);
+		survey_stripe(mover, survey, s, batch);
 		if ((stripe->flags & VDB_STRIPE_UNSETTLED) && !stripe->in_progress && !stripe->aborted)
 			settle_stripe(mover, stripe);
 	}
@@ -458,7 +458,7 @@ vdb_mover_choose(VdbMover *mover)
 		CHECK_FOR_INTERRUPTS();
 		look_at_block(mover, survey, first + i, &survey->blocks[i]);
 	}
-	judge_stripes(mover, survey);
+	survey_stripes(mover, survey);
 	if (!choose_gone(mover, survey))
 	{
 		if (!(mover->flags & VDB_MIGRATE_STRIPES))

@@ -125,34 +125,34 @@ file_gone(const VdbTableKey *key)
 }
 
 /* What has become of a transaction. */
-typedef enum Fate
+typedef enum CreatorStatus
 {
-	FATE_OPEN,						/* in progress, perhaps prepared */
-	FATE_COMMITTED,
-	FATE_ABORTED,					/* also by a crash */
-	FATE_UNKNOWN					/* so old that nobody can tell, or of another counter of ids */
-} Fate;
+	CREATOR_OPEN,					/* in progress, perhaps prepared */
+	CREATOR_COMMITTED,
+	CREATOR_ABORTED,				/* also by a crash */
+	CREATOR_UNKNOWN					/* so old that nobody can tell, or of another counter of ids */
+} CreatorStatus;
 
-static Fate
-fate_of(FullTransactionId full)
+static CreatorStatus
+creator_status(FullTransactionId full)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
 	TransactionId xid = XidFromFullTransactionId(full);
-	Fate		fate;
+	CreatorStatus status;
 
 	if (!FullTransactionIdPrecedes(full, next) ||
 		U64FromFullTransactionId(next) - U64FromFullTransactionId(full) > PG_INT32_MAX)
-		return FATE_UNKNOWN;
+		return CREATOR_UNKNOWN;
 	/* asked first: who ends is in the log of commits before it leaves */
 	if (TransactionIdIsInProgress(xid))
-		return FATE_OPEN;
+		return CREATOR_OPEN;
 	LWLockAcquire(XactTruncationLock, LW_SHARED);
 	if (TransactionIdPrecedes(xid, TransamVariables->oldestClogXid))
-		fate = FATE_UNKNOWN;
+		status = CREATOR_UNKNOWN;
 	else
-		fate = TransactionIdDidCommit(xid) ? FATE_COMMITTED : FATE_ABORTED;
+		status = TransactionIdDidCommit(xid) ? CREATOR_COMMITTED : CREATOR_ABORTED;
 	LWLockRelease(XactTruncationLock);
-	return fate;
+	return status;
 }
 
 /*
@@ -164,14 +164,14 @@ static bool
 is_orphan(const VdbTableRef *ref, const VdbTableKey *key)
 {
 	FullTransactionId creator = vdb_map_table_creator(ref);
-	Fate		fate;
+	CreatorStatus status;
 
 	if (!FullTransactionIdIsValid(creator))
 		return false;
-	fate = fate_of(creator);
-	if (fate == FATE_COMMITTED)
+	status = creator_status(creator);
+	if (status == CREATOR_COMMITTED)
 		vdb_map_table_committed(ref);
-	if (fate != FATE_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->run_limit))
+	if (status != CREATOR_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->run_limit))
 		return false;
 	/* it can't have one; but if it has, by whatever repair, that is what counts */
 	InvalidateCatalogSnapshot();

@@ -88,7 +88,7 @@ vdb_mover_lb(const VdbMover *mover, uint8 index)
 }
 
 /* migrate_choose.c: step 1 */
-extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbDeadness deadness);
+extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv);
 extern void vdb_mover_choose(VdbMover *mover);
 
 /* migrate_sound.c: are all rows of a segment what was stored? */

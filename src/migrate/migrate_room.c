@@ -5,7 +5,7 @@
  *
  * It doesn't fail because rows fill the pool.  Helping, it also moves rows of
  * transactions in progress (its own above all): they go to flash as a stripe
- * whose xmins are judged one by one.  So a transaction larger than the pool
+ * whose xmins are checked one by one.  So a transaction larger than the pool
  * makes its own way.
  *
  * What can't move is metadata: stripe metas, zone maps, overlays, map nodes.

@@ -51,7 +51,7 @@ check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRo
 		if (!vdb_rows_version(&mover->ref, extent, lb, (uint8) i, &version, &reaped))
 			continue;
 		/* dropped, not moved; and a crash may have taken its data */
-		if (vdb_row_deadness(&version.hdr, mover->oldest_xmin) == VDB_DEAD)
+		if (vdb_row_satisfies_vacuum(&version.hdr, mover->oldest_xmin) == VDB_DEAD)
 			continue;
 		if (vdb_rows_damaged(&version, vdb_rows_image(&mover->ref, &version), damage))
 			return false;

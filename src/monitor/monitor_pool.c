@@ -149,7 +149,7 @@ expected_state(uint8 referred, VdbBlock block)
 
 /* What is wrong with the block, as of this look. */
 static uint8
-judge(PoolCheck *check, VdbBlock block)
+suspicion(PoolCheck *check, VdbBlock block)
 {
 	uint8		state = check->before[block];
 	uint8		referred = check->referred[block];
@@ -181,7 +181,7 @@ look(PoolCheck *check, bool first)
 	walk_tables(check);
 	for (VdbBlock block = 0; block < check->total; block++)
 	{
-		uint8		suspect = judge(check, block);
+		uint8		suspect = suspicion(check, block);
 
 		check->suspect[block] = first ? suspect : check->suspect[block] & suspect;
 	}

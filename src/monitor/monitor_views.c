@@ -35,7 +35,7 @@ report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 		&counters->waits, &counters->helped, &counters->changes, &counters->flushes,
 		&counters->sync_requests, &counters->rows_appended, &counters->bytes_appended,
 		&counters->rows_migrated, &counters->stripes_written, &counters->stripe_bytes_written,
-		&counters->rows_judged
+		&counters->visibility_checks
 	};
 
 	for (int i = 0; i < (int) lengthof(shown); i++)

@@ -13,7 +13,7 @@
  *
  * That bit may survive the record that was to set it, as any store of a stub
  * may.  It then names a row more under the xmax for which the bit was set, and that
- * xmax never committed: all rows of a mass stub share the fate of
+ * xmax never committed: all rows of a mass stub share the status of
  * one (incarnation, xid), or of a multixact, whose records are flushed.
  *
  *-------------------------------------------------------------------------

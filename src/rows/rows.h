@@ -48,23 +48,23 @@ typedef struct VdbVersion
 extern bool vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Snapshot snapshot);
 extern TM_Result vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid);
 
-typedef enum VdbDeadness
+typedef enum VdbHtsvResult
 {
 	VDB_DEAD,						/* removable: dead to everyone */
 	VDB_LIVE,
 	VDB_RECENTLY_DEAD,
 	VDB_INSERT_IN_PROGRESS,
 	VDB_DELETE_IN_PROGRESS
-} VdbDeadness;
+} VdbHtsvResult;
 
 /* As HeapTupleSatisfiesVacuumHorizon: *dead_after is set for RECENTLY_DEAD. */
-extern VdbDeadness vdb_row_deadness_horizon(HeapTupleHeader hdr, TransactionId *dead_after);
+extern VdbHtsvResult vdb_row_satisfies_vacuum_horizon(HeapTupleHeader hdr, TransactionId *dead_after);
 /* As HeapTupleSatisfiesVacuum with a fixed horizon. */
-extern VdbDeadness vdb_row_deadness(HeapTupleHeader hdr, TransactionId oldest_xmin);
+extern VdbHtsvResult vdb_row_satisfies_vacuum(HeapTupleHeader hdr, TransactionId oldest_xmin);
 /* Dead to everyone without looking at clog beyond hint bits and own checks (for all_dead). */
-extern bool vdb_row_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest);
+extern bool vdb_row_is_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest);
 
-/* xmax is only a lock / its updating xid / its fate. */
+/* xmax is only a lock / its updating xid / its status. */
 extern bool vdb_row_only_locked(HeapTupleHeader hdr);
 
 /* ---- new xmax (rows_xmax.c): what heap calls compute_new_xmax_infomask and its relatives ---- */

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * rows_visibility.c
- *	  Who sees a row version: judgments on a copied header.
+ *	  Who sees a row version: visibility checks on a copied header.
  *
  *	vdb_row_visible				is it there for this snapshot (all types)?
  *	vdb_row_satisfies_update	may this command delete, update or lock it?
- *	vdb_row_deadness_horizon	does anybody still need it, and if so till when?
- *	vdb_row_deadness			same, answered for a given horizon
- *	vdb_row_surely_dead			cheap and pessimistic: hint bits only
+ *	vdb_row_satisfies_vacuum_horizon	does anybody still need it, and if so till when?
+ *	vdb_row_satisfies_vacuum			same, answered for a given horizon
+ *	vdb_row_is_surely_dead			cheap and pessimistic: hint bits only
  *	vdb_row_only_locked			has nobody (who counts) updated or deleted it?
  *
  * The rules are the server's own for heap tuples, stated once: a header is
- * reduced to the fate of its xmin (xmin_fate) and of the transaction that
- * updated or deleted it (updater_fate), and each judgment reads as a table
+ * reduced to the status of its xmin (xmin_status) and of the transaction that
+ * updated or deleted it (updater_status), and each visibility check reads as a table
  * over these two.
  *
  * Order of questions, for one transaction id: is it ours, is it running (for
@@ -43,17 +43,17 @@
 
 #include "rows/rows.h"
 
-typedef enum XidFate
+typedef enum VdbXidStatus
 {
 	XID_OURS,						/* this transaction or a live child of it */
 	XID_RUNNING,					/* somebody else's; MVCC: as the snapshot has it */
 	XID_COMMITTED,
 	XID_ABORTED						/* also: there is no such transaction */
-} XidFate;
+} VdbXidStatus;
 
 /* mvcc: the snapshot whose time counts, or NULL for now. */
-static XidFate
-xid_fate(TransactionId xid, Snapshot mvcc)
+static VdbXidStatus
+xid_status(TransactionId xid, Snapshot mvcc)
 {
 	if (TransactionIdIsCurrentTransactionId(xid))
 		return XID_OURS;
@@ -72,11 +72,11 @@ hint_committed(HeapTupleHeader hdr, uint16 bit, TransactionId xid)
 }
 
 /* Never XID_COMMITTED for what the snapshot takes as running. */
-static XidFate
-xmin_fate(HeapTupleHeader hdr, Snapshot mvcc)
+static VdbXidStatus
+xmin_status(HeapTupleHeader hdr, Snapshot mvcc)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
-	XidFate		fate;
+	VdbXidStatus status;
 
 	Assert(!(hdr->t_infomask & HEAP_MOVED));
 	if (HeapTupleHeaderXminCommitted(hdr))
@@ -89,12 +89,12 @@ xmin_fate(HeapTupleHeader hdr, Snapshot mvcc)
 	if (HeapTupleHeaderXminInvalid(hdr))
 		return XID_ABORTED;
 
-	fate = xid_fate(xmin, mvcc);
-	if (fate == XID_COMMITTED)
+	status = xid_status(xmin, mvcc);
+	if (status == XID_COMMITTED)
 		hint_committed(hdr, HEAP_XMIN_COMMITTED, xmin);
-	else if (fate == XID_ABORTED)
+	else if (status == XID_ABORTED)
 		hdr->t_infomask |= HEAP_XMIN_INVALID;
-	return fate;
+	return status;
 }
 
 /*
@@ -103,11 +103,11 @@ xmin_fate(HeapTupleHeader hdr, Snapshot mvcc)
  * only.  A multixact whose updater aborted may still have living lockers and
  * so gets no hint.
  */
-static XidFate
-updater_fate(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
+static VdbXidStatus
+updater_status(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
 {
 	uint16		mask = hdr->t_infomask;
-	XidFate		fate;
+	VdbXidStatus status;
 
 	*updater = InvalidTransactionId;
 	if ((mask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(mask))
@@ -116,7 +116,7 @@ updater_fate(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
 	{
 		*updater = HeapTupleGetUpdateXid(hdr);
 		Assert(TransactionIdIsValid(*updater));
-		return xid_fate(*updater, mvcc);
+		return xid_status(*updater, mvcc);
 	}
 
 	*updater = HeapTupleHeaderGetRawXmax(hdr);
@@ -126,12 +126,12 @@ updater_fate(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
 			return XID_RUNNING;
 		return XID_COMMITTED;
 	}
-	fate = xid_fate(*updater, mvcc);
-	if (fate == XID_COMMITTED)
+	status = xid_status(*updater, mvcc);
+	if (status == XID_COMMITTED)
 		hint_committed(hdr, HEAP_XMAX_COMMITTED, *updater);
-	else if (fate == XID_ABORTED)
+	else if (status == XID_ABORTED)
 		hdr->t_infomask |= HEAP_XMAX_INVALID;
-	return fate;
+	return status;
 }
 
 /*
@@ -171,7 +171,7 @@ visible_mvcc(HeapTupleHeader hdr, Snapshot snapshot)
 {
 	TransactionId updater;
 
-	switch (xmin_fate(hdr, snapshot))
+	switch (xmin_status(hdr, snapshot))
 	{
 		case XID_OURS:
 			if (HeapTupleHeaderGetCmin(hdr) >= snapshot->curcid)
@@ -183,7 +183,7 @@ visible_mvcc(HeapTupleHeader hdr, Snapshot snapshot)
 		case XID_COMMITTED:
 			break;
 	}
-	switch (updater_fate(hdr, snapshot, &updater))
+	switch (updater_status(hdr, snapshot, &updater))
 	{
 		case XID_OURS:
 			return HeapTupleHeaderGetCmax(hdr) >= snapshot->curcid;
@@ -200,13 +200,13 @@ visible_mvcc(HeapTupleHeader hdr, Snapshot snapshot)
 static bool
 visible_self(HeapTupleHeader hdr)
 {
-	XidFate		fate = xmin_fate(hdr, NULL);
+	VdbXidStatus status = xmin_status(hdr, NULL);
 	TransactionId updater;
 
-	if (fate == XID_RUNNING || fate == XID_ABORTED)
+	if (status == XID_RUNNING || status == XID_ABORTED)
 		return false;
-	fate = updater_fate(hdr, NULL, &updater);
-	return fate == XID_RUNNING || fate == XID_ABORTED;
+	status = updater_status(hdr, NULL, &updater);
+	return status == XID_RUNNING || status == XID_ABORTED;
 }
 
 /*
@@ -218,14 +218,14 @@ visible_self(HeapTupleHeader hdr)
 static bool
 visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
 {
-	XidFate		fate = xmin_fate(hdr, NULL);
+	VdbXidStatus status = xmin_status(hdr, NULL);
 	TransactionId updater;
 
 	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 	snapshot->speculativeToken = 0;
-	if (fate == XID_ABORTED)
+	if (status == XID_ABORTED)
 		return false;
-	if (fate == XID_RUNNING)
+	if (status == XID_RUNNING)
 	{
 		if (HeapTupleHeaderIsSpeculative(hdr))
 		{
@@ -235,10 +235,10 @@ visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
 		snapshot->xmin = HeapTupleHeaderGetRawXmin(hdr);
 		return true;
 	}
-	fate = updater_fate(hdr, NULL, &updater);
-	if (fate == XID_RUNNING)
+	status = updater_status(hdr, NULL, &updater);
+	if (status == XID_RUNNING)
 		snapshot->xmax = updater;
-	return fate == XID_RUNNING || fate == XID_ABORTED;
+	return status == XID_RUNNING || status == XID_ABORTED;
 }
 
 /* Whoever follows a pointer to the version may see it, unless it never was. */
@@ -255,11 +255,11 @@ static bool
 visible_non_vacuumable(HeapTupleHeader hdr, Snapshot snapshot)
 {
 	TransactionId dead_after;
-	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+	VdbHtsvResult htsv = vdb_row_satisfies_vacuum_horizon(hdr, &dead_after);
 
-	if (deadness == VDB_RECENTLY_DEAD)
+	if (htsv == VDB_RECENTLY_DEAD)
 		return !GlobalVisTestIsRemovableXid(snapshot->vistest, dead_after);
-	return deadness != VDB_DEAD;
+	return htsv != VDB_DEAD;
 }
 
 /*
@@ -347,13 +347,13 @@ satisfies_update_multi(HeapTupleHeader hdr, const ItemPointerData *self, Command
 TM_Result
 vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid)
 {
-	XidFate		fate = xmin_fate(hdr, NULL);
+	VdbXidStatus status = xmin_status(hdr, NULL);
 	TransactionId updater;
 
 	Assert(ItemPointerIsValid(self));
-	if (fate == XID_RUNNING || fate == XID_ABORTED)
+	if (status == XID_RUNNING || status == XID_ABORTED)
 		return TM_Invisible;
-	if (fate == XID_OURS && HeapTupleHeaderGetCmin(hdr) >= cid)
+	if (status == XID_OURS && HeapTupleHeaderGetCmin(hdr) >= cid)
 		return TM_Invisible;
 
 	if (hdr->t_infomask & HEAP_XMAX_INVALID)
@@ -363,7 +363,7 @@ vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, Comma
 	if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 		return satisfies_update_multi(hdr, self, cid);
 
-	switch (updater_fate(hdr, NULL, &updater))
+	switch (updater_status(hdr, NULL, &updater))
 	{
 		case XID_OURS:
 			return own_change(hdr, cid);
@@ -383,12 +383,12 @@ vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, Comma
  * An updater that has committed makes the version dead even while lockers of the
  * same multixact live: they hold the newer version, too.
  */
-static VdbDeadness
-deadness_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
+static VdbHtsvResult
+htsv_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
 {
 	TransactionId updater;
 
-	switch (updater_fate(hdr, NULL, &updater))
+	switch (updater_status(hdr, NULL, &updater))
 	{
 		case XID_OURS:
 		case XID_RUNNING:
@@ -406,25 +406,25 @@ deadness_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
 }
 
 /*
- * The version's fate for everybody.  VDB_RECENTLY_DEAD: it is dead for those
+ * The version's status for everybody.  VDB_RECENTLY_DEAD: it is dead for those
  * who see *dead_after as committed; otherwise *dead_after is invalid.  A
  * version that another transaction is inserting is 'insert in progress'
  * whatever else that one has done to it.
  */
-VdbDeadness
-vdb_row_deadness_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
+VdbHtsvResult
+vdb_row_satisfies_vacuum_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
 {
 	TransactionId updater;
 
 	*dead_after = InvalidTransactionId;
-	switch (xmin_fate(hdr, NULL))
+	switch (xmin_status(hdr, NULL))
 	{
 		case XID_ABORTED:
 			return VDB_DEAD;
 		case XID_RUNNING:
 			return VDB_INSERT_IN_PROGRESS;
 		case XID_OURS:
-			if (updater_fate(hdr, NULL, &updater) == XID_OURS)
+			if (updater_status(hdr, NULL, &updater) == XID_OURS)
 				return VDB_DELETE_IN_PROGRESS;
 			return VDB_INSERT_IN_PROGRESS;
 		case XID_COMMITTED:
@@ -438,28 +438,28 @@ vdb_row_deadness_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
 		(void) lockers_running(hdr);
 		return VDB_LIVE;
 	}
-	return deadness_by_updater(hdr, dead_after);
+	return htsv_by_updater(hdr, dead_after);
 }
 
-/* As vdb_row_deadness_horizon; dead if dead to all who have oldest_xmin or later. */
-VdbDeadness
-vdb_row_deadness(HeapTupleHeader hdr, TransactionId oldest_xmin)
+/* As vdb_row_satisfies_vacuum_horizon; dead if dead to all who have oldest_xmin or later. */
+VdbHtsvResult
+vdb_row_satisfies_vacuum(HeapTupleHeader hdr, TransactionId oldest_xmin)
 {
 	TransactionId dead_after;
-	VdbDeadness deadness = vdb_row_deadness_horizon(hdr, &dead_after);
+	VdbHtsvResult htsv = vdb_row_satisfies_vacuum_horizon(hdr, &dead_after);
 
-	Assert((deadness == VDB_RECENTLY_DEAD) == TransactionIdIsValid(dead_after));
-	if (deadness == VDB_RECENTLY_DEAD && TransactionIdPrecedes(dead_after, oldest_xmin))
+	Assert((htsv == VDB_RECENTLY_DEAD) == TransactionIdIsValid(dead_after));
+	if (htsv == VDB_RECENTLY_DEAD && TransactionIdPrecedes(dead_after, oldest_xmin))
 		return VDB_DEAD;
-	return deadness;
+	return htsv;
 }
 
 /*
- * Removable for certain, judged by hint bits alone: for versions that another
- * judgment has just found invisible, so that all hints are set which can be.
+ * Removable for certain, checked by hint bits alone: for versions that another
+ * visibility check has just found invisible, so that all hints are set which can be.
  */
 bool
-vdb_row_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)
+vdb_row_is_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)
 {
 	uint16		mask = hdr->t_infomask;
 
@@ -486,5 +486,5 @@ vdb_row_only_locked(HeapTupleHeader hdr)
 		return true;
 	if (!(mask & HEAP_XMAX_IS_MULTI))
 		return false;
-	return xid_fate(HeapTupleGetUpdateXid(hdr), NULL) == XID_ABORTED;
+	return xid_status(HeapTupleGetUpdateXid(hdr), NULL) == XID_ABORTED;
 }

@@ -202,7 +202,7 @@ xmax_to_keep(HeapTupleHeader hdr)
 		return locks_only ? KEEP_NOTHING : KEEP_XID;
 	if (TransactionIdIsInProgress(xmax))
 		return KEEP_XID;
-	/* it may have ended since the caller judged the version */
+	/* it may have ended since the caller checked the version */
 	return !locks_only && TransactionIdDidCommit(xmax) ? KEEP_XID : KEEP_NOTHING;
 }
 

@@ -20,7 +20,7 @@
  * applied and their sync requested.  A crash before 2 leaves nothing; between
  * 2 and 5 either the record survives, and redo writes the whole change again,
  * or it does not: then a structural change left nothing, and a row change may
- * have left bytes that carry only transaction ids whose fate is known.
+ * have left bytes that carry only transaction ids whose status is known.
  *
  * Space that the change frees is marked reserved before 1, so nobody can take
  * it while the change is half applied.  Marks change only under the allocation

@@ -22,7 +22,7 @@
  * the shared slot may be made anew (a re-created pool, rolled back).
  *
  * The ring keeps the last VDB_RING_ENTRIES incarnations.  An older one is
- * judged by the oldest kept: L rises with the incarnation, so an id at or
+ * checked by the oldest kept: L rises with the incarnation, so an id at or
  * past that L is void; others are taken as known.  Stored ids that old were
  * frozen or removed long before, unless the server restarted thousands of
  * times without a vacuum.

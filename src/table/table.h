@@ -118,11 +118,11 @@ vdb_snapshot_of_now(const SnapshotData *snapshot)
  */
 extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
 
-/* Does the snapshot see the version?  Judged under the block lock, whatever kind of snapshot it is; takes and releases the lock. */
+/* Does the snapshot see the version?  Checked under the block lock, whatever kind of snapshot it is; takes and releases the lock. */
 extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot);
 
 /*
- * Only the header, copied (takes and releases the lock).  What is judged by it later is true of the moment of copying only if its xmin
+ * Only the header, copied (takes and releases the lock).  What is checked by it later is true of the moment of copying only if its xmin
  * had ended by then: README.md, "The header and the moment".
  */
 extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
@@ -203,7 +203,7 @@ typedef struct VdbBatch
 	HeapTupleData tuples[VDB_LB_ROWS];	/* SCM: t_data points into 'arena' */
 	VdbRowSet	unwanted;			/* SCM: rows, by place in index[], that the snapshot doesn't see; emptied once
 									 * conflicts were looked for */
-	uint8		deadness[VDB_LB_ROWS];	/* VdbDeadness, when asked */
+	uint8		htsv[VDB_LB_ROWS];		/* VdbHtsvResult, when asked */
 	char	   *arena;
 	Size		arena_size;
 	VdbOverlayView *overlay;		/* of the LB, when flash */
@@ -228,7 +228,7 @@ typedef struct VdbBatch
 	uint64		chunks_pruned;
 	uint64		rows_scm;
 	uint64		rows_flash;
-	uint64		rows_judged;		/* asked whether they are seen: goes to the pool's counter at the end */
+	uint64		visibility_checks;	/* asked whether they are seen: goes to the pool's counter at the end */
 } VdbBatch;
 
 extern VdbBatch *vdb_batch_create(Relation rel);
@@ -244,7 +244,7 @@ extern void vdb_batch_ask_again(VdbBatch *batch);
 extern void vdb_batch_set_check(VdbBatch *batch);
 
 /*
- * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with deadness[]
+ * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with htsv[]
  * filled (index builds, ANALYZE, copying).  Returns nrows.  For SERIALIZABLE snapshots does conflict-out checks.
  * ERROR for a snapshot of now: read the block with SnapshotAny, then each row by vdb_table_fetch.
  */

@@ -35,7 +35,7 @@ typedef enum Obstacle
 } Obstacle;
 
 static Obstacle
-judge_holder(TransactionId xid, MultiXactStatus status, LockTupleMode mode)
+check_holder(TransactionId xid, MultiXactStatus status, LockTupleMode mode)
 {
 	bool		conflict = DoLockModesConflict(vdb_lock_mode_heavy(vdb_status_lock_mode(status)),
 											   vdb_lock_mode_heavy(mode));
@@ -64,14 +64,14 @@ find_obstacle(HeapTupleHeader hdr, LockTupleMode mode, TransactionId *holder)
 	if (mask & HEAP_XMAX_INVALID)
 		return OBSTACLE_NONE;
 	if (!(mask & HEAP_XMAX_IS_MULTI))
-		return judge_holder(xmax, vdb_xmax_status(hdr), mode);
+		return check_holder(xmax, vdb_xmax_status(hdr), mode);
 
 	Assert(!HEAP_LOCKED_UPGRADED(mask));
 	nmembers = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(mask));
 	for (int i = 0; i < nmembers && obstacle == OBSTACLE_NONE; i++)
 	{
 		*holder = members[i].xid;
-		obstacle = judge_holder(members[i].xid, members[i].status, mode);
+		obstacle = check_holder(members[i].xid, members[i].status, mode);
 	}
 	if (nmembers > 0)
 		pfree(members);
@@ -204,7 +204,7 @@ typedef enum ChainStep
 } ChainStep;
 
 static ChainStep
-judge_live(Relation rel, HeapTupleHeader hdr, const ItemPointerData *tid, Snapshot dirty,
+check_live(Relation rel, HeapTupleHeader hdr, const ItemPointerData *tid, Snapshot dirty,
 		   CommandId cid, LockWaitPolicy policy, TM_FailureData *tmfd, TM_Result *result)
 {
 	TransactionId xmin = HeapTupleHeaderGetXmin(hdr);
@@ -245,7 +245,7 @@ chain_step(Relation rel, const ItemPointerData *tid, TransactionId maker, VdbVer
 	if (!TransactionIdEquals(HeapTupleHeaderGetXmin(hdr), maker))
 		return CHAIN_STOP;
 	if (vdb_row_visible(hdr, tid, RelationGetRelid(rel), &dirty))
-		return judge_live(rel, hdr, tid, &dirty, cid, policy, tmfd, result);
+		return check_live(rel, hdr, tid, &dirty, cid, policy, tmfd, result);
 
 	/* changed by us or by someone who has committed */
 	if (ItemPointerEquals(unconstify(ItemPointerData *, tid), &hdr->t_ctid))

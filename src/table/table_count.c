@@ -7,13 +7,13 @@
  * else the newest ones, in which most of what is in SCM lies, and some all over
  * the older ones that stand for the others.  Of the segments that these name a
  * sample is counted, spread over all of them: segments are claimed ahead, so
- * the newest may well be empty.  Of each some rows are judged, so that versions
+ * the newest may well be empty.  Of each some rows are checked, so that versions
  * that are dead, and not yet taken off, don't count.
  *
  * How many rows are on flash the table's entry says; of those, the ones that
  * the overlay says are dead are taken off, by a sample of the blocks that have one.
  *
- * Locks: the block lock of a block, shared, while rows of it are judged.
+ * Locks: the block lock of a block, shared, while rows of it are checked.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,8 +35,8 @@
 #define VDB_COUNT_SEGMENTS		32
 #define VDB_COUNT_OVERLAYS		16
 
-/* Rows judged in the segments of the newest ranges, and of the older ones. */
-#define VDB_COUNT_JUDGED		256
+/* Rows checked in the segments of the newest ranges, and of the older ones. */
+#define VDB_COUNT_CHECKED		256
 
 /* The newest ranges, or the older ones, as far as they were looked at. */
 typedef struct Stratum
@@ -74,7 +74,7 @@ spread(uint32 i, uint32 n, uint32 total)
 	return low + murmurhash32(i ^ murmurhash32(total)) % (high - low);
 }
 
-/* ---- judging ---- */
+/* ---- visibility ---- */
 
 /* Does clog know of this id?  Damage must not keep a query from being planned. */
 static bool
@@ -94,7 +94,7 @@ is_live(const Counter *counter, HeapTupleHeader hdr)
 	if (!may_ask(counter, HeapTupleHeaderGetRawXmin(hdr)) ||
 		!may_ask(counter, HeapTupleHeaderGetRawXmax(hdr)))
 		return true;
-	switch (vdb_row_deadness(hdr, FirstNormalTransactionId))
+	switch (vdb_row_satisfies_vacuum(hdr, FirstNormalTransactionId))
 	{
 		case VDB_LIVE:
 		case VDB_INSERT_IN_PROGRESS:
@@ -136,7 +136,7 @@ look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8
 }
 
 /*
- * The live rows of a segment, judging 'most' of them at most.  Migration may have moved it since the
+ * The live rows of a segment, checking 'most' of them at most.  Migration may have moved it since the
  * map named it: its bytes are still there, but its rows are counted on flash then.  *share: what is left.
  */
 static double
@@ -144,7 +144,7 @@ live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 m
 {
 	uint32		looks = Min(use->slots, most);
 	uint32		found[SLOT_LIVE + 1] = {0};
-	uint32		judged;
+	uint32		checked;
 
 	for (uint32 i = 0; i < looks; i++)
 	{
@@ -153,11 +153,11 @@ live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 m
 		found[look_at_slot(counter, segment, use->first_lb + slot / VDB_LB_ROWS,
 						   (uint8) (slot % VDB_LB_ROWS))]++;
 	}
-	judged = found[SLOT_LIVE] + found[SLOT_DEAD];
+	checked = found[SLOT_LIVE] + found[SLOT_DEAD];
 	*share = looks > 0 ? 1 - (double) found[SLOT_MOVED] / looks : 1;
 	counter->count->exact = counter->count->exact && *share == 1 &&
-		(judged == 0 || found[SLOT_LIVE] == judged || judged == use->rows);
-	return use->rows * *share * (judged == 0 ? 1 : (double) found[SLOT_LIVE] / judged);
+		(checked == 0 || found[SLOT_LIVE] == checked || checked == use->rows);
+	return use->rows * *share * (checked == 0 ? 1 : (double) found[SLOT_LIVE] / checked);
 }
 
 /* ---- counting ---- */
@@ -181,7 +181,7 @@ count_segments(Counter *counter)
 		if (!vdb_rows_segment_use(counter->ref, segment, &use))
 			continue;
 		counter->count->scm_rows += scale *
-			live_rows(counter, segment, &use, VDB_COUNT_JUDGED / looks, &share);
+			live_rows(counter, segment, &use, VDB_COUNT_CHECKED / looks, &share);
 		counter->count->versions += scale * share * use.rows;
 		counter->count->scm_blocks += scale * share * use.blocks;
 	}

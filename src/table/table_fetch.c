@@ -25,7 +25,7 @@
 /*
  * Tell SSI what reading this version means.  The rules are those of
  * HeapCheckForSerializableConflictOut: which transaction wrote what we did (or
- * did not) see, by the version's fate.
+ * did not) see, by the version's status.
  */
 void
 vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snapshot)
@@ -35,7 +35,7 @@ vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snaps
 
 	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
 		return;
-	switch (vdb_row_deadness(hdr, TransactionXmin))
+	switch (vdb_row_satisfies_vacuum(hdr, TransactionXmin))
 	{
 		case VDB_LIVE:
 			if (visible)
@@ -109,7 +109,7 @@ typedef struct FetchState
 static bool
 is_surely_dead(Relation rel, HeapTupleHeader hdr)
 {
-	return vdb_row_surely_dead(hdr, GlobalVisTestFor(rel));
+	return vdb_row_is_surely_dead(hdr, GlobalVisTestFor(rel));
 }
 
 /* SCM row: everything happens under the lock. */
@@ -149,7 +149,7 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 }
 
 static VdbStripe *
-judge_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 			  bool want_dead, FetchState *fs)
 {
 	VdbStripe  *stripe = vdb_stripe_open(rel, fs->address);
@@ -232,12 +232,12 @@ stub_may_be_early(const FetchState *fs, Snapshot snapshot)
 }
 
 /*
- * The row as the snapshot judges it; the stripe is returned if it lies in one.  A striped row
- * is judged after unlocking.  Where its stub may have been taken too early, one more
+ * The row as the snapshot checks it; the stripe is returned if it lies in one.  A striped row
+ * is checked after unlocking.  Where its stub may have been taken too early, one more
  * look is enough: xmin has committed by now (or is ours).  README.md, "The header and the moment".
  */
 static VdbStripe *
-look_and_judge(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+look_and_check(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 			   bool want_dead, FetchState *fs)
 {
 	VdbStripe  *stripe = NULL;
@@ -245,12 +245,12 @@ look_and_judge(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot 
 	look(rel, ref, row, snapshot, want_dead, fs);
 	VDB_STOP_POINT("table-fetch-looked");
 	if (fs->found && fs->striped)
-		stripe = judge_striped(rel, ref, row, snapshot, want_dead, fs);
+		stripe = check_striped(rel, ref, row, snapshot, want_dead, fs);
 	if (!stub_may_be_early(fs, snapshot))
 		return stripe;
 	vdb_stripe_release(stripe);
 	look(rel, ref, row, snapshot, want_dead, fs);
-	return fs->found ? judge_striped(rel, ref, row, snapshot, want_dead, fs) : NULL;
+	return fs->found ? check_striped(rel, ref, row, snapshot, want_dead, fs) : NULL;
 }
 
 bool
@@ -281,7 +281,7 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 	vdb_row_to_tid(row, &tid);
 	PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 
-	stripe = look_and_judge(rel, &ref, row, snapshot, all_dead != NULL, &fs);
+	stripe = look_and_check(rel, &ref, row, snapshot, all_dead != NULL, &fs);
 	if (fs.found)
 		vdb_conflict_out(rel, fs.visible, &fs.version, snapshot);
 	if (fs.visible)

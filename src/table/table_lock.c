@@ -17,8 +17,8 @@
  * KeyShare thus may go on a version that has been updated already.  Then all
  * newer versions are locked, too (table_chain.c).
  *
- * The judgment is made with the block lock held; only waiting and walking the
- * chain are done without, and after them the version is judged afresh.
+ * The visibility check is made with the block lock held; only waiting and walking the
+ * chain are done without, and after them the version is checked afresh.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,7 +58,7 @@ typedef enum LockStep
 {
 	LOCK_STORE,						/* block lock held: write our lock */
 	LOCK_HELD,						/* we have it already */
-	LOCK_AGAIN,						/* judge afresh */
+	LOCK_AGAIN,						/* check afresh */
 	LOCK_FAILED						/* *result says why; block lock held, or the version gone */
 } LockStep;
 
@@ -198,7 +198,7 @@ wait_for_holder(LockState *state, const HeapTupleHeaderData *before)
 /*
  * Somebody is in the way: wait, lock successors as asked, and read the version
  * again.  The end of a single transaction tells all, so that the version is
- * judged afresh then; a multixact's members need not all have ended.
+ * checked afresh then; a multixact's members need not all have ended.
  */
 static LockStep
 lock_after_wait(LockState *state, TM_Result *result)
@@ -224,11 +224,11 @@ lock_after_wait(LockState *state, TM_Result *result)
 		return LOCK_FAILED;
 	if (!(before.t_infomask & HEAP_XMAX_IS_MULTI) || vdb_target_xmax_changed(target, &before))
 		return LOCK_AGAIN;
-	*result = vdb_target_verdict(target);
+	*result = vdb_target_satisfies_update(target);
 	return *result == TM_Ok ? LOCK_STORE : LOCK_FAILED;
 }
 
-/* Judge the version, block lock held; may wait. */
+/* Check the version, block lock held; may wait. */
 static LockStep
 lock_step(LockState *state, TM_Result *result)
 {

@@ -75,7 +75,7 @@ in_the_way(HeapTupleHeader hdr, LockTupleMode mode, bool *own_member)
 
 /*
  * Wait for who is in the way, with the row unlocked meanwhile, and read the version
- * again.  False: judge afresh, as the xmax is another by now, or was a
+ * again.  False: check afresh, as the xmax is another by now, or was a
  * transaction by itself whose end tells all, or the version is gone (then it is
  * unlocked).  True: the same multixact, without members in our way;
  * *lockers_gone: and without any others.
@@ -143,7 +143,7 @@ settle(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 			if (in_the_way(hdr, request->mode, &own_member) &&
 				!wait_and_reread(target, request, own_member, lockers_gone))
 				continue;
-			result = vdb_target_verdict(target);
+			result = vdb_target_satisfies_update(target);
 		}
 		if (result == TM_Ok && request->crosscheck != InvalidSnapshot &&
 			!vdb_row_visible(hdr, &target->tid, RelationGetRelid(target->rel),

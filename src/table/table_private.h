@@ -8,8 +8,8 @@
  *
  *	vdb_target_init			everything that may write WAL or take other locks first
  *	vdb_target_lock			block lock exclusive; the version's header is copied
- *	(judge)					may unlock, wait and lock again: then judge afresh
- *	vdb_target_prepare		room for the new xmax; may unlock: then judge afresh
+ *	(check)					may unlock, wait and lock again: then check afresh
+ *	vdb_target_prepare		room for the new xmax; may unlock: then check afresh
  *	vdb_target_stamp_xmax	new xmax into the copied header; nothing stored yet
  *	vdb_target_store		one change
  *	vdb_target_unlock		block lock
@@ -33,7 +33,7 @@ typedef struct VdbTarget
 	uint32		lock_no;			/* its block lock */
 	uint32		incarnation;		/* this server run's */
 	bool		locked;				/* block lock held; version is good */
-	bool		changed;			/* version.hdr is no longer what judging left */
+	bool		changed;			/* version.hdr is no longer what checking left */
 	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility map */
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
@@ -50,7 +50,7 @@ extern bool vdb_target_prepare(VdbTarget *target);
 extern void vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update);
 extern void vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_tuple);
 extern bool vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before);
-extern TM_Result vdb_target_verdict(VdbTarget *target);
+extern TM_Result vdb_target_satisfies_update(VdbTarget *target);
 extern void vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd);
 pg_noreturn extern void vdb_row_not_available(Relation rel);
 extern bool vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,

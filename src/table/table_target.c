@@ -5,10 +5,10 @@
  *
  * Two locks guard a change of a version.  The block lock (an LWLock, shared by
  * many logical blocks) is held exclusively from the moment the version is
- * judged until its new xmax is stored, so that nothing comes between.  It is
+ * checked until its new xmax is stored, so that nothing comes between.  It is
  * never held while waiting for a transaction.  Who must wait queues with a
  * heavyweight lock on the TID instead: the first in the queue is the next to
- * change the version, and keeps that place through all of its re-judging.
+ * change the version, and keeps that place through all of its checks.
  *
  * Whatever can flush WAL, take map or allocation locks or fail for want of
  * space happens before the change begins, some of it before the block lock.
@@ -106,7 +106,7 @@ vdb_target_lock(VdbTarget *target)
 	return true;
 }
 
-/* Give back the block lock; what judging has learned is stored as hint bits. */
+/* Give back the block lock; what checking has learned is stored as hint bits. */
 void
 vdb_target_unlock(VdbTarget *target)
 {
@@ -185,7 +185,7 @@ vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
 
 /*
  * See that there is room for a new xmax.  False (and unlocked): there was none, we
- * have waited for space; lock and judge again.  May flush WAL.
+ * have waited for space; lock and check again.  May flush WAL.
  */
 bool
 vdb_target_prepare(VdbTarget *target)
@@ -278,7 +278,7 @@ vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *befo
  * never were in our way: what is it now?
  */
 TM_Result
-vdb_target_verdict(VdbTarget *target)
+vdb_target_satisfies_update(VdbTarget *target)
 {
 	Assert(target->locked && !target->changed);
 	if (vdb_row_only_locked(&target->version.hdr))

@@ -19,7 +19,7 @@ extern void vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub);
 extern HeapTuple vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced);
 extern void vdb_slot_stamp(TupleTableSlot *slot, const HeapTupleHeaderData *hdr);
 
-/* SSI: what a reader that judged 'visible' must report about this version. */
+/* SSI: what a reader that checked 'visible' must report about this version. */
 extern void vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snapshot);
 
 #endif							/* VDB_TABLE_VERSION_H */

@@ -57,9 +57,9 @@ void
 vdb_batch_free(VdbBatch *batch)
 {
 	batch_drop_stripe(batch);
-	if (batch->ref.pool != NULL && batch->rows_judged > 0)
-		pg_atomic_fetch_add_u64(&vdb_pool_shared(batch->ref.pool)->counters.rows_judged,
-								batch->rows_judged);
+	if (batch->ref.pool != NULL && batch->visibility_checks > 0)
+		pg_atomic_fetch_add_u64(&vdb_pool_shared(batch->ref.pool)->counters.visibility_checks,
+								batch->visibility_checks);
 	if (batch->chunk_match != NULL)
 	{
 		pfree(batch->chunk_match);
@@ -114,18 +114,18 @@ next_asked(const ReadRequest *req, int i)
 	return likely(req->only == NULL) ? i : vdb_rowset_next(req->only, i);
 }
 
-/* Is the version wanted?  Fills deadness when there is no snapshot. */
+/* Is the version wanted?  Fills htsv when there is no snapshot. */
 static bool
-judge(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *deadness)
+satisfies(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *htsv)
 {
 	ItemPointerData tid;
 	bool		visible;
 
-	batch->rows_judged++;
+	batch->visibility_checks++;
 	if (req->snapshot == NULL)
 	{
-		*deadness = (uint8) vdb_row_deadness(&version->hdr, req->oldest_xmin);
-		return req->keep_dead || *deadness != VDB_DEAD;
+		*htsv = (uint8) vdb_row_satisfies_vacuum(&version->hdr, req->oldest_xmin);
+		return req->keep_dead || *htsv != VDB_DEAD;
 	}
 	vdb_row_to_tid(version->row, &tid);
 	visible = vdb_row_visible(&version->hdr, &tid, RelationGetRelid(batch->rel),
@@ -147,11 +147,11 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 		bool		reaped;
 		bool		wanted;
 		HeapTuple	tuple;
-		uint8		deadness = 0;
+		uint8		htsv = 0;
 
 		if (!vdb_rows_version(&batch->ref, extent, batch->lb, (uint8) i, version, &reaped))
 			continue;
-		wanted = judge(batch, req, version, &deadness);
+		wanted = satisfies(batch, req, version, &htsv);
 		if (version->hdr.t_infomask != version->seen_infomask)
 			vdb_table_hint(&batch->ref, version);
 		/* for the check after unlocking, unwanted ones are kept too */
@@ -162,7 +162,7 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 
 		tuple = &batch->tuples[batch->nrows];
 		batch->index[batch->nrows] = (uint8) i;
-		batch->deadness[batch->nrows] = deadness;
+		batch->htsv[batch->nrows] = htsv;
 		tuple->t_len = VDB_ROW_LEN(version->len);
 		tuple->t_tableOid = RelationGetRelid(batch->rel);
 		vdb_row_to_tid(version->row, &tuple->t_self);
@@ -184,7 +184,7 @@ batch_move(VdbBatch *batch, int to, int from)
 	if (to == from)
 		return;
 	batch->index[to] = batch->index[from];
-	batch->deadness[to] = batch->deadness[from];
+	batch->htsv[to] = batch->htsv[from];
 	batch->pos[to] = batch->pos[from];
 	if (!batch->plain)
 		batch->versions[to] = batch->versions[from];
@@ -215,7 +215,7 @@ check_rows(VdbBatch *batch, const ReadRequest *req)
 	VdbRowDamage damage;
 
 	for (int i = 0; i < batch->nrows; i++)
-		if ((req->snapshot != NULL || batch->deadness[i] != VDB_DEAD) &&
+		if ((req->snapshot != NULL || batch->htsv[i] != VDB_DEAD) &&
 			vdb_rows_damaged(&batch->versions[i], (char *) batch->tuples[i].t_data, &damage))
 			vdb_rows_report_damage(batch->rel, ERROR, &damage);
 }
@@ -399,7 +399,7 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbR
 			{
 				batch->index[batch->nrows] = (uint8) (word * 64 + bit);
 				batch->pos[batch->nrows] = pos;
-				batch->deadness[batch->nrows] = VDB_LIVE;
+				batch->htsv[batch->nrows] = VDB_LIVE;
 				batch->nrows++;
 			}
 			pos++;
@@ -407,10 +407,10 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbR
 	}
 }
 
-/* The general case: each row's header is made up and judged. */
+/* The general case: each row's header is made up and checked. */
 static void
-take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
-			const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
+take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
+			 const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
 {
 	const VdbOverlayView *overlay = batch->overlay;
 	uint32		pos = first_pos;
@@ -420,7 +420,7 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
 		bool		wanted;
-		uint8		deadness = 0;
+		uint8		htsv = 0;
 		uint32		this_pos;
 
 		if (!vdb_rowset_has(present, i))
@@ -435,14 +435,14 @@ take_judged(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		version->extent = *extent;
 		if (overlay->any && overlay->stub_at[i] >= 0)
 			vdb_version_apply_stub(version, &overlay->stubs[overlay->stub_at[i]]);
-		wanted = judge(batch, req, version, &deadness);
+		wanted = satisfies(batch, req, version, &htsv);
 		if (req->serializable)
 			vdb_conflict_out(batch->rel, wanted, version, req->snapshot);
 		if (!wanted)
 			continue;
 		batch->index[batch->nrows] = (uint8) i;
 		batch->pos[batch->nrows] = this_pos;
-		batch->deadness[batch->nrows] = deadness;
+		batch->htsv[batch->nrows] = htsv;
 		batch->nrows++;
 	}
 }
@@ -475,7 +475,7 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		take_plain(batch, req, first_pos, present);
 	}
 	else
-		take_judged(batch, req, place, extent, first_pos, present);
+		take_checked(batch, req, place, extent, first_pos, present);
 	batch->rows_flash += batch->nrows;
 }
 
