@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * am_vacuum.c
- *	  VACUUM: reap dead versions, clean indexes, freeze.
+ *	  VACUUM: remove dead versions, clean indexes, freeze.
  *
  * 1. Range by range: stripes that need it are settled or rewritten (migrate/);
- *	  then each logical block.  Versions dead to everyone are reaped: from then
+ *	  then each logical block.  Versions dead to everyone are removed: from then
  *	  on there is no row with that number.  Old ids of the others are frozen.
  *	  Segments without rows go back to the pool.
- * 2. If rows were reaped since the indexes were last cleaned (by VACUUM or by
+ * 2. If rows were removed since the indexes were last cleaned (by VACUUM or by
  *	  migration, which drops dead rows too), bulk-delete from every index what
  *	  points to no row.  Row numbers are never reused, so nothing needs to be
  *	  remembered between the two steps, and a crash between them costs nothing.
@@ -184,7 +184,7 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 					   "Stripes frozen: %lld, resolved: %lld, rewritten or freed: %lld. Segments freed: %lld. "
 					   "Pages cut off: %u. Index entries removed: %lld. "
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
-					   (long long) (vs->reaped + vs->moved.rows_dropped), vs->live, vs->recently_dead,
+					   (long long) (vs->removed + vs->moved.rows_dropped), vs->live, vs->recently_dead,
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
 					   (long long) vs->moved.stripes_settled, (long long) vs->moved.stripes_freed,
 					   (long long) vs->moved.segments_freed,
@@ -201,9 +201,9 @@ static void
 vacuum_range(VdbVacuum *vs)
 {
 	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
-	int64		reaped = vs->reaped;
+	int64		removed = vs->removed;
 
-	Assert(vs->nunsettled == 0 && !vs->reap_failed);
+	Assert(vs->nunsettled == 0 && !vs->remove_failed);
 	while (vdb_migrate_range(vs->rel, &vs->ref, range,
 							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
@@ -212,7 +212,7 @@ vacuum_range(VdbVacuum *vs)
 	while (vdb_cursor_next_in_range(&vs->cursor));
 	vdb_vacuum_settle_stripes(vs);
 	/* segments that have lost their last row now */
-	while (vs->reaped > reaped &&
+	while (vs->removed > removed &&
 		   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
 }
@@ -258,7 +258,7 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 
 	/*
 	 * Every commit that may count as 'dead to everyone' is made durable now,
-	 * so that no reaped row can come back to life after a crash.
+	 * so that no removed row can come back to life after a crash.
 	 */
 	XLogFlush(vdb_wal_end());
 

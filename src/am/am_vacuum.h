@@ -23,7 +23,7 @@ typedef struct VdbVacuum
 	VdbOldestLeft left;
 	double		live;
 	double		recently_dead;
-	int64		reaped;
+	int64		removed;
 	int64		frozen;
 	int64		stripes_frozen;
 	int64		index_entries;
@@ -37,7 +37,7 @@ typedef struct VdbVacuum
 	BlockNumber last_stripe_page;
 	VdbBlock	unsettled[VDB_RANGE_LBS];	/* metas of the range's stripes that can be settled */
 	int			nunsettled;
-	bool		reap_failed;		/* dead rows of the range stay */
+	bool		remove_failed;		/* dead rows of the range stay */
 	int			elevel;
 } VdbVacuum;
 

@@ -19,10 +19,10 @@
 
 /* The batch's dead rows stay for now, and so do their ids. */
 static void
-note_not_reaped(VdbVacuum *vs)
+note_not_removed(VdbVacuum *vs)
 {
 	Assert(vs->batch->nrows > 0);
-	vs->reap_failed = true;
+	vs->remove_failed = true;
 	for (int i = 0; i < vs->batch->nrows; i++)
 	{
 		VdbVersion	version;
@@ -68,7 +68,7 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
  * was dead to everyone stays so.
  */
 static void
-reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
+remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 {
 	VdbLogicalBlock lb = vs->batch->lb;
 	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
@@ -100,7 +100,7 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	{
 		/* no space for the overlay now: the next VACUUM will do it */
 		LWLockRelease(vdb_block_lock(lock_no));
-		note_not_reaped(vs);
+		note_not_removed(vs);
 		return;
 	}
 	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
@@ -112,17 +112,17 @@ reap_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	vdb_scm_change_block_lock(change, lock_no);
 	vdb_scm_change_conflict(change, latest);
 	if (extent.kind == VDB_EXTENT_STRIPE)
-		vdb_overlay_gone(change, &vs->ref, &extent, dead);
+		vdb_overlay_mark_deleted(change, &vs->ref, &extent, dead);
 	else
 	{
 		for (int i = vdb_rowset_next(dead, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(dead, i + 1))
-			vdb_rows_reap(change, &vs->ref, &extent, lb, (uint8) i);
+			vdb_rows_remove(change, &vs->ref, &extent, lb, (uint8) i);
 	}
 	vdb_scm_change_end(change);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 		vdb_overlay_shrink(&vs->ref, &extent);
 	LWLockRelease(vdb_block_lock(lock_no));
-	vs->reaped += ndead;
+	vs->removed += ndead;
 }
 
 /*
@@ -243,7 +243,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 
 /*
  * A stripe with xmins that had not committed when it was written; all of them have
- * ended by now.  Once the aborted ones' rows are reaped it can be frozen, too.
+ * ended by now.  Once the aborted ones' rows are removed it can be frozen, too.
  */
 static void
 note_unsettled(VdbVacuum *vs, VdbBlock meta_block)
@@ -263,7 +263,7 @@ vdb_vacuum_settle_stripes(VdbVacuum *vs)
 	{
 		TransactionId min_xmin = vdb_map_meta(vs->ref.pool, vs->unsettled[i])->min_xmin;
 
-		if (!vs->reap_failed)
+		if (!vs->remove_failed)
 		{
 			vdb_map_freeze_stripe(&vs->ref, vs->unsettled[i]);
 			vs->stripes_frozen++;
@@ -272,7 +272,7 @@ vdb_vacuum_settle_stripes(VdbVacuum *vs)
 			vs->left.xid = min_xmin;
 	}
 	vs->nunsettled = 0;
-	vs->reap_failed = false;
+	vs->remove_failed = false;
 }
 
 /* Remember a stripe of the range, 0 for none; no lightweight lock held. */
@@ -383,5 +383,5 @@ vdb_vacuum_block(VdbVacuum *vs)
 	if (nfreeze > 0)
 		freeze_rows(vs, batch->lb, freeze);
 	if (ndead > 0)
-		reap_rows(vs, dead, ndead);
+		remove_rows(vs, dead, ndead);
 }

@@ -375,7 +375,7 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 
 	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
 	Assert(nlbs > 0 && nlbs <= VDB_RANGE_LBS);
-	Assert(kind == (meta_block == VDB_BLOCK_NONE ? VDB_EXTENT_GONE : VDB_EXTENT_STRIPE));
+	Assert(kind == (meta_block == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE));
 	if (block == VDB_BLOCK_NONE)
 		vdb_map_damaged(ref->entry_block, "map", "range", range, 0);
 	node = vdb_map_range(ref, block, range);

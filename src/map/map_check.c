@@ -175,7 +175,7 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 	switch (entry->kind)
 	{
 		case VDB_EXTENT_NONE:
-		case VDB_EXTENT_GONE:
+		case VDB_EXTENT_REMOVED:
 			if (entry->ref != VDB_BLOCK_NONE)
 				finding(check, lb, _("map entry without rows refers to pool block %u"), entry->ref);
 			break;

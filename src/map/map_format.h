@@ -47,7 +47,7 @@ typedef struct VdbTableEntry
 	VdbBlock	root;				/* of the radix tree, or VDB_BLOCK_NONE */
 	uint32		height;				/* 0: root is a range node */
 	uint32		next_stripe;		/* stripe ids are never reused */
-	uint64		dead_rows;			/* reaped since indexes were last cleaned */
+	uint64		dead_rows;			/* removed since indexes were last cleaned */
 	uint64		rows_migrated;
 	uint64		stripe_bytes;		/* bytes of stripes written, ever */
 	uint64		row_bytes;			/* bytes of rows migrated, ever */
@@ -146,7 +146,7 @@ StaticAssertDecl(sizeof(VdbInnerNode) == 16 + 4096, "inner node is 4112 bytes on
 #define VDB_EXTENT_NONE			0	/* handed out but nothing stored, or never handed out */
 #define VDB_EXTENT_SEGMENT		1
 #define VDB_EXTENT_STRIPE		2
-#define VDB_EXTENT_GONE			3	/* all of its rows are gone for ever */
+#define VDB_EXTENT_REMOVED			3	/* all of its rows are removed */
 
 typedef struct VdbMapEntry
 {

@@ -60,7 +60,7 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 			glance->stripe_lbs[glance->nstripes] = (uint8) i;
 			glance->stripes[glance->nstripes++] = entry.ref;
 		}
-		else if (entry.kind == VDB_EXTENT_GONE)
+		else if (entry.kind == VDB_EXTENT_REMOVED)
 			glance->thinned = true;
 	}
 	glance->thinned = glance->thinned || glance->noverlaid > 0;

@@ -69,8 +69,8 @@ vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
 		return;
 
 	entry = &vdb_map_range(ref, block, range)->entries[index];
-	if (entry->kind > VDB_EXTENT_GONE)
-		vdb_map_damaged(block, "map entry", "kind", VDB_EXTENT_GONE, entry->kind);
+	if (entry->kind > VDB_EXTENT_REMOVED)
+		vdb_map_damaged(block, "map entry", "kind", VDB_EXTENT_REMOVED, entry->kind);
 	if (entry->kind == VDB_EXTENT_SEGMENT && entry->first > index)
 		vdb_map_damaged(block, "map entry", "first", index, entry->first);
 	if ((entry->kind == VDB_EXTENT_SEGMENT || entry->kind == VDB_EXTENT_STRIPE) !=
@@ -166,7 +166,7 @@ next_in_range(const VdbTableRef *ref, uint32 range, int index)
 	{
 		uint8		kind = *(const volatile uint8 *) &node->entries[index].kind;
 
-		if (kind != VDB_EXTENT_NONE && kind != VDB_EXTENT_GONE)
+		if (kind != VDB_EXTENT_NONE && kind != VDB_EXTENT_REMOVED)
 			break;
 	}
 	return index;

@@ -196,15 +196,15 @@ build_stripe(VdbMover *mover)
 bool
 vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
 {
-	Assert(vdb_rowset_within(block->gone, block->present));
+	Assert(vdb_rowset_within(block->deleted, block->present));
 	Assert(block->nstubs <= vdb_rowset_count(block->present));
 	block->overlay_block = VDB_BLOCK_NONE;
 	block->overlay_offset = 0;
 	block->stale = false;
-	if (block->nstubs == 0 && vdb_rowset_is_empty(block->gone))
+	if (block->nstubs == 0 && vdb_rowset_is_empty(block->deleted))
 		return true;
 	return vdb_overlay_build(&mover->ref, vdb_mover_lb(mover, block->index),
-							 block->stubs, block->nstubs, block->gone,
+							 block->stubs, block->nstubs, block->deleted,
 							 &block->overlay_block, &block->overlay_offset);
 }
 

@@ -35,7 +35,7 @@ typedef struct BlockFacts
 {
 	VdbExtent	extent;
 	bool		settled;
-	bool		reaped;				/* a row of it was, in its segment */
+	bool		removed;			/* a row of it was, in its segment */
 	uint32		rows;
 	int			stripe;				/* index into Survey.stripes, or -1 */
 } BlockFacts;
@@ -92,14 +92,14 @@ static void
 look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 {
 	VdbVersion	version;
-	bool		reaped;
+	bool		removed;
 
 	Assert(VDB_BLOCK_LOCKED(&mover->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
-		if (!vdb_rows_version(&mover->ref, &facts->extent, lb, (uint8) i, &version, &reaped))
+		if (!vdb_rows_version(&mover->ref, &facts->extent, lb, (uint8) i, &version, &removed))
 		{
-			facts->reaped = facts->reaped || reaped;
+			facts->removed = facts->removed || removed;
 			continue;
 		}
 		facts->rows++;
@@ -276,7 +276,7 @@ add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 	block->old_overlay_block = facts->extent.overlay_block;
 	block->old_overlay_offset = facts->extent.overlay_offset;
 	/* which rows a stripe was written without, nobody has noted */
-	block->lacking = facts->reaped || facts->extent.kind == VDB_EXTENT_STRIPE;
+	block->lacking = facts->removed || facts->extent.kind == VDB_EXTENT_STRIPE;
 }
 
 /* Would freeing this segment touch one allocation map too many? */
@@ -382,7 +382,7 @@ worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
 
 /* Stripes without any row, perhaps segments too.  True if there are some. */
 static bool
-choose_gone(VdbMover *mover, Survey *survey)
+choose_removed(VdbMover *mover, Survey *survey)
 {
 	uint32		rows = 0;
 
@@ -459,7 +459,7 @@ vdb_mover_choose(VdbMover *mover)
 		look_at_block(mover, survey, first + i, &survey->blocks[i]);
 	}
 	survey_stripes(mover, survey);
-	if (!choose_gone(mover, survey))
+	if (!choose_removed(mover, survey))
 	{
 		if (!(mover->flags & VDB_MIGRATE_STRIPES))
 			choose_segments(mover, survey, &rows);

@@ -53,12 +53,12 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 	}			image;
 	VdbVersion	version;
 	VdbWideRef	wide;
-	bool		reaped;
+	bool		removed;
 
 	Assert(VDB_BLOCK_LOCKED(marks->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
-		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &reaped) || !version.wide)
+		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &removed) || !version.wide)
 			continue;
 		if (version.len > WIDE_IMAGE_BYTES - VDB_ROW_CRC_BYTES)
 			continue;			/* damaged: vdb.verify reports it */

@@ -24,7 +24,7 @@ typedef struct VdbMovingBlock
 	VdbBlock	old_overlay_block;
 	uint16		old_overlay_offset;
 	VdbRowSet	present;			/* rows that went into the stripe */
-	VdbRowSet	gone;				/* ... and were reaped since */
+	VdbRowSet	deleted;			/* ... and were removed since */
 	VdbStub    *stubs;
 	int			nstubs;
 	VdbBlock	overlay_block;		/* built for it */

@@ -83,7 +83,7 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	VdbVersion	version;
 	VdbStub    *stubs = NULL;
 	int			nstubs = 0;
-	VdbRowSet	gone = {0};
+	VdbRowSet	deleted = {0};
 	VdbLogicalBlock lb = vdb_mover_lb(mover, block->index);
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&mover->ref, lb));
@@ -92,8 +92,8 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	{
 		if (!vdb_table_version(mover->rel, &mover->ref, vdb_row_make(lb, (uint8) i), &version))
 		{
-			vdb_rowset_add(gone, i);
-			if (!vdb_rowset_has(block->gone, i))
+			vdb_rowset_add(deleted, i);
+			if (!vdb_rowset_has(block->deleted, i))
 				block->stale = true;
 			continue;
 		}
@@ -116,8 +116,8 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 		pfree(block->stubs);
 	block->stubs = stubs;
 	block->nstubs = nstubs;
-	Assert(vdb_rowset_within(block->gone, gone));
-	memcpy(block->gone, gone, sizeof(gone));
+	Assert(vdb_rowset_within(block->deleted, deleted));
+	memcpy(block->deleted, deleted, sizeof(deleted));
 }
 
 /*
@@ -241,7 +241,7 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 	LWLockAcquire(vdb_map_lock(mover->ref.slot), LW_EXCLUSIVE);
 	change = vdb_scm_change_begin(mover->ref.pool, VDB_CHANGE_FLUSH);
 	vdb_map_switch(change, &mover->ref, mover->range, indexes, mover->nblocks,
-				   mover->meta_block != VDB_BLOCK_NONE ? VDB_EXTENT_STRIPE : VDB_EXTENT_GONE,
+				   mover->meta_block != VDB_BLOCK_NONE ? VDB_EXTENT_STRIPE : VDB_EXTENT_REMOVED,
 				   mover->meta_block, overlay_blocks, overlay_offsets);
 	vdb_map_table_count(change, &mover->ref, &delta);
 	vdb_scm_change_conflict(change, mover->latest_removed);
@@ -360,7 +360,7 @@ block_full(const VdbMovingBlock *block)
 	VdbRowSet	rows;
 
 	memcpy(rows, block->present, sizeof(rows));
-	vdb_rowset_subtract(rows, block->gone);
+	vdb_rowset_subtract(rows, block->deleted);
 	return vdb_rowset_count(rows) == VDB_LB_ROWS;
 }
 
@@ -368,7 +368,7 @@ block_full(const VdbMovingBlock *block)
 static bool
 may_lack(const VdbMovingBlock *block)
 {
-	return (block->lacking || !vdb_rowset_is_empty(block->gone)) && !block_full(block);
+	return (block->lacking || !vdb_rowset_is_empty(block->deleted)) && !block_full(block);
 }
 
 /* Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its migration lock. */

@@ -46,9 +46,9 @@ check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRo
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion	version;
-		bool		reaped;
+		bool		removed;
 
-		if (!vdb_rows_version(&mover->ref, extent, lb, (uint8) i, &version, &reaped))
+		if (!vdb_rows_version(&mover->ref, extent, lb, (uint8) i, &version, &removed))
 			continue;
 		/* dropped, not moved; and a crash may have taken its data */
 		if (vdb_row_satisfies_vacuum(&version.hdr, mover->oldest_xmin) == VDB_DEAD)

@@ -62,7 +62,7 @@ typedef struct VdbSeenStripe
 	VdbStripeMeta *meta;			/* without continuations */
 	VdbZone    *zones;				/* nchunks * ncolumns, chunk-major, or NULL */
 	uint32		nlbs;				/* entries met */
-	uint32		gone;				/* gone bits */
+	uint32		deleted;			/* bits of the deletion bitmap */
 	uint32		stubs;				/* stubs of rows that aren't gone */
 } VdbSeenStripe;
 
@@ -73,7 +73,7 @@ typedef struct VdbSeenSegment
 	uint16		nslots;
 	uint32		incarnation;
 	uint32		rows;				/* slots with a row version */
-	uint32		reaped;
+	uint32		removed;
 } VdbSeenSegment;
 
 typedef struct VdbSeenRange

@@ -91,7 +91,7 @@ report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
 	vdb_report_int(report, 12, meta->stripe_bytes);
 	vdb_report_int(report, 13, meta->row_bytes);
 	vdb_report_set(report, 14, TimestampTzGetDatum(meta->written_at));
-	vdb_report_int(report, 15, stripe->gone);
+	vdb_report_int(report, 15, stripe->deleted);
 	vdb_report_int(report, 16, stripe->stubs);
 	vdb_report_row(report);
 }
@@ -215,7 +215,7 @@ show_segments(Inspection *inspection)
 		vdb_report_int(report, 1, segment->first_lb);
 		vdb_report_set(report, 2, Int32GetDatum(segment->nslots));
 		vdb_report_set(report, 3, Int32GetDatum((int32) segment->rows));
-		vdb_report_set(report, 4, Int32GetDatum((int32) segment->reaped));
+		vdb_report_set(report, 4, Int32GetDatum((int32) segment->removed));
 		vdb_report_int(report, 5, segment->incarnation);
 		vdb_report_text(report, 6,
 						segment_state_name(vdb_rows_segment_state(&inspection->ref, segment->block)));

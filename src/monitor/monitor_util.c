@@ -180,10 +180,10 @@ see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zon
 	vdb_overlay_read(ref, extent, view);
 	if (!view->any)
 		return;
-	stripe->gone += vdb_rowset_count(view->gone);
+	stripe->deleted += vdb_rowset_count(view->deleted);
 	for (int i = 0; i < view->nstubs; i++)
 	{
-		if (!vdb_rowset_has(view->gone, view->stubs[i].index))
+		if (!vdb_rowset_has(view->deleted, view->stubs[i].index))
 			stripe->stubs++;
 	}
 }
@@ -214,8 +214,8 @@ see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange 
 	{
 		uint16		slot = slots[i];
 
-		if (slot == VDB_SLOT_REAPED)
-			segment->reaped++;
+		if (slot == VDB_SLOT_REMOVED)
+			segment->removed++;
 		else if (slot != VDB_SLOT_EMPTY)
 			segment->rows++;
 	}

@@ -141,9 +141,9 @@ copy_rows(VdbVerify *verify, const VdbExtent *extent)
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion *version = &verify->versions[n];
-		bool		reaped;
+		bool		removed;
 
-		if (!vdb_rows_version(&verify->ref, extent, verify->lb, (uint8) i, version, &reaped))
+		if (!vdb_rows_version(&verify->ref, extent, verify->lb, (uint8) i, version, &removed))
 			continue;
 		if (used + VDB_ROW_COPY_BYTES(version->len) > VDB_SEGMENT_BYTES)
 			ereport(ERROR,
@@ -273,7 +273,7 @@ rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 	if (vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
 	{
 		if (verify->view->any)
-			vdb_rowset_subtract(present, verify->view->gone);
+			vdb_rowset_subtract(present, verify->view->deleted);
 		n = vdb_rowset_count(present);
 	}
 	vdb_stripe_release(stripe);
@@ -314,7 +314,7 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	int			visible;
 	int			left;
 
-	if (kind == VDB_EXTENT_GONE)
+	if (kind == VDB_EXTENT_REMOVED)
 		return;					/* it had no row when its bit was set */
 	if (kind != VDB_EXTENT_STRIPE)
 		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but not in a stripe"));

@@ -106,7 +106,7 @@ typedef struct TableFigures
 	uint64		pool_rows;
 	uint64		segments;
 	uint64		backlog;			/* segments that nobody appends to */
-	uint64		gone;				/* of the rows in stripes */
+	uint64		deleted;			/* of the rows in stripes */
 } TableFigures;
 
 /* Walk the table's map.  ERROR at damage. */
@@ -131,7 +131,7 @@ count_table(const VdbTableRef *ref, TableFigures *figures)
 				figures->backlog++;
 		}
 		for (int i = 0; i < seen->nstripes; i++)
-			figures->gone += seen->stripes[i].gone;
+			figures->deleted += seen->stripes[i].deleted;
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
@@ -164,7 +164,7 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 	vdb_report_int(report, 0, figures.pool_rows);
 	vdb_report_int(report, 1, figures.segments * VDB_SEGMENT_BYTES);
 	vdb_report_int(report, 2, figures.segments);
-	vdb_report_int(report, 3, entry.flash_rows - Min(figures.gone, entry.flash_rows));
+	vdb_report_int(report, 3, entry.flash_rows - Min(figures.deleted, entry.flash_rows));
 	vdb_report_int(report, 5, entry.flash_stripes);
 	vdb_report_int(report, 6, figures.backlog);
 	if (figures.pool_rows > 0 && oldest != 0)

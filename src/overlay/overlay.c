@@ -23,7 +23,7 @@
  *   a standby has neither.  So a unit of an earlier server run is logged
  *   once more before it is used (adopt_unit).
  *
- * Everything that moves committed stubs (growth), hides rows (gone bits) or
+ * Everything that moves committed stubs (growth), hides rows (bits of the deletion bitmap) or
  * frees units is a flushed change.
  *
  *-------------------------------------------------------------------------
@@ -113,13 +113,13 @@ vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView
 /* See overlay.h.  Block lock held in either mode.  A row that is gone has no stub. */
 bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
-				bool *gone, VdbStub *stub)
+				bool *deleted, VdbStub *stub)
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 	int			at;
 
-	*gone = (unit != NULL && vdb_rowset_has(unit->gone, index));
-	if (unit == NULL || *gone)
+	*deleted = (unit != NULL && vdb_rowset_has(unit->deleted, index));
+	if (unit == NULL || *deleted)
 		return false;
 	at = vdb_unit_find(unit, index);
 	if (at < 0)
@@ -168,7 +168,7 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 }
 
 /*
- * Make an image of what counts of the LB's unit (none: nothing): gone bits, and
+ * Make an image of what counts of the LB's unit (none: nothing): bits of the deletion bitmap, and
  * the stubs of the rows that aren't gone nor among those to be left out (NULL:
  * none).  Returns the number of stubs.
  */
@@ -180,7 +180,7 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
 	int			n = 0;
 
 	vdb_overlay_read(ref, extent, &view);
-	vdb_image_init(image, ref, extent->lb, view.gone);
+	vdb_image_init(image, ref, extent->lb, view.deleted);
 	for (int i = 0; i < view.nstubs; i++)
 		if (without == NULL || !vdb_rowset_has(without, view.stubs[i].index))
 			vdb_image_add(image, &n, &view.stubs[i]);
@@ -409,7 +409,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
-	Assert(!vdb_rowset_has(unit->gone, stub->index));
+	Assert(!vdb_rowset_has(unit->deleted, stub->index));
 	if (at < 0)
 		elog(ERROR, "block delta of logical block %u is full", extent->lb);
 	offset = extent->overlay_offset + vdb_stub_offset(at);
@@ -442,25 +442,25 @@ vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, u
 
 /* See overlay.h. */
 void
-vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
-				 const VdbRowSet gone)
+vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+						 const VdbRowSet deleted)
 {
 	const VdbOverlayUnit *unit = need_unit(ref, extent);
 	VdbRowSet	sum;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
-	memcpy(sum, unit->gone, sizeof(sum));
-	vdb_rowset_unite(sum, gone);
+	memcpy(sum, unit->deleted, sizeof(sum));
+	vdb_rowset_unite(sum, deleted);
 	vdb_scm_change_write(change, extent->overlay_block,
-						 extent->overlay_offset + offsetof(VdbOverlayUnit, gone),
+						 extent->overlay_offset + offsetof(VdbOverlayUnit, deleted),
 						 sum, sizeof(sum));
 }
 
 /* See overlay.h. */
 bool
 vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
-				  const VdbRowSet gone, VdbBlock *block, uint16 *offset)
+				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbUnitPlace place;
@@ -471,7 +471,7 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stu
 
 	Assert(nstubs >= 0 && nstubs <= VDB_LB_ROWS);
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
-	vdb_image_init(&image, ref, lb, gone);
+	vdb_image_init(&image, ref, lb, deleted);
 	for (int i = 0; i < nstubs; i++)
 		vdb_image_add(&image, &n, &stubs[i]);
 	vdb_map_lookup(ref, lb, &extent);

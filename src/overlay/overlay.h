@@ -17,7 +17,7 @@
 typedef struct VdbOverlayView
 {
 	bool		any;				/* false: nothing there at all */
-	VdbRowSet	gone;
+	VdbRowSet	deleted;
 	int			nstubs;
 	VdbStub		stubs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
 	int16		stub_at[VDB_LB_ROWS];	/* index into stubs or -1 */
@@ -28,7 +28,7 @@ extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, Vd
 
 /* One row: gone?, and its stub if it has one (false: none). */
 extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
-							bool *gone, VdbStub *stub);
+							bool *deleted, VdbStub *stub);
 
 /*
  * Make sure that the LB has a unit with room for 'more' stubs (0: a unit).  Call it before every change that uses vdb_overlay_set, also
@@ -63,15 +63,15 @@ extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, ui
  * Mark rows gone, which also hides their stubs, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
  * (logged tables): the deleting transaction's commit must be durable before the bit is.
  */
-extern void vdb_overlay_gone(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
-							 const VdbRowSet gone);
+extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+									 const VdbRowSet deleted);
 
 /*
- * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and gone bits: logged, referred to by nobody yet
+ * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and bits of the deletion bitmap: logged, referred to by nobody yet
  * (a crash leaves it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.  False: pool full.
  */
 extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
-							  const VdbRowSet gone, VdbBlock *block, uint16 *offset);
+							  const VdbRowSet deleted, VdbBlock *block, uint16 *offset);
 
 /*
  * Give back the LB's unit, as part of a VDB_CHANGE_FLUSH change after which nobody refers to it.  Touches one block; any number in one change.

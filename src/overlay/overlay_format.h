@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_format.h
- *	  The overlay's bytes: units of stubs and 'gone' bits, in slab blocks.
+ *	  The overlay's bytes: units of stubs and bits of the deletion bitmap, in slab blocks.
  *
  * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the units of one
  * size class, from byte 64 (class 0: from byte 256).  A unit: 64 bytes of header,
@@ -92,7 +92,7 @@ typedef struct VdbOverlayUnit
 	uint16		capacity;			/* stubs it has room for; 0: the unit is free.  This word is published. */
 	uint16		pad2;
 	uint32		incarnation;		/* server run that took the unit */
-	VdbRowSet	gone;				/* bit set: the row is gone for ever */
+	VdbRowSet	deleted;			/* bit set: the row is removed */
 	uint64		pad3;
 } VdbOverlayUnit;
 

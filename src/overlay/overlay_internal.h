@@ -75,7 +75,7 @@ extern VdbStub vdb_stub_pack(const VdbStub *stub, VdbLogicalBlock lb);
 extern VdbStub vdb_stub_unpack(const VdbStub *stored, VdbLogicalBlock lb, uint8 index);
 extern void vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view);
 extern void vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
-						   const VdbRowSet gone);
+						   const VdbRowSet deleted);
 extern void vdb_image_add(VdbUnitImage *image, int *nstubs, const VdbStub *stub);
 
 /* overlay_slab.c */

@@ -165,7 +165,7 @@ view_row(VdbOverlayView *view, const VdbStub *stub, VdbLogicalBlock lb, uint8 in
 {
 	int16	   *at = &view->stub_at[index];
 
-	if (vdb_rowset_has(view->gone, index))
+	if (vdb_rowset_has(view->deleted, index))
 		return;
 	if (*at < 0)
 		*at = view->nstubs++;
@@ -177,11 +177,11 @@ void
 vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view)
 {
 	view->nstubs = 0;
-	vdb_rowset_fill(view->gone, false);
+	vdb_rowset_fill(view->deleted, false);
 	memset(view->stub_at, -1, sizeof(view->stub_at));
 	if (unit != NULL)
 	{
-		memcpy(view->gone, unit->gone, sizeof(view->gone));
+		memcpy(view->deleted, unit->deleted, sizeof(view->deleted));
 		for (int i = 0; i < unit->capacity; i++)
 		{
 			const VdbStub *stub = vdb_overlay_stub_at(unit, i);
@@ -195,19 +195,19 @@ vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *vi
 					view_row(view, stub, lb, stub->index + pg_rightmost_one_pos64(rows));
 		}
 	}
-	view->any = view->nstubs > 0 || !vdb_rowset_is_empty(view->gone);
+	view->any = view->nstubs > 0 || !vdb_rowset_is_empty(view->deleted);
 }
 
 /* An image of no stubs yet.  It gets its class when it is written. */
 void
 vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
-			   const VdbRowSet gone)
+			   const VdbRowSet deleted)
 {
 	memset(image, 0, sizeof(*image));
 	image->header.lb = lb;
 	image->header.table_slot = ref->slot;
 	image->header.table_generation = ref->generation;
-	memcpy(image->header.gone, gone, sizeof(image->header.gone));
+	memcpy(image->header.deleted, deleted, sizeof(image->header.deleted));
 }
 
 /*

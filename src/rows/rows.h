@@ -157,9 +157,9 @@ extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock
 
 /* ---- reading (rows_read.c).  Caller holds the LB's block lock, either mode. ---- */
 
-/* Header of the row at index of the extent's LB; false: reaped (*reaped), or nothing there: never stored, or lost in a crash. */
+/* Header of the row at index of the extent's LB; false: removed (*removed), or nothing there: never stored, or lost in a crash. */
 extern bool vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
-							 VdbVersion *version, bool *reaped);
+							 VdbVersion *version, bool *removed);
 
 /* What of a segment is in use. */
 typedef struct VdbSegmentUse
@@ -237,8 +237,8 @@ extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, cons
 /* Whole header fields t_xmin .. t_infomask (speculative confirm / abort). */
 extern void vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version);
 
-/* Slot := reaped. */
-extern void vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index);
+/* Slot := removed. */
+extern void vdb_rows_remove(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index);
 
 extern void vdb_rows_init(void);	/* _PG_init: shared memory, transaction callbacks */
 

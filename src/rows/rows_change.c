@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rows_change.c
- *	  Changing row versions in the pool: new xmax, new header, reaped slot.
+ *	  Changing row versions in the pool: new xmax, new header, removed slot.
  *
  * The caller holds the logical block's block lock exclusive from reading the
  * version until the change has ended.
@@ -137,12 +137,12 @@ vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersi
 
 /* See rows.h.  The row's bytes stay, unreachable, until the segment is freed. */
 void
-vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
-			  VdbLogicalBlock lb, uint8 index)
+vdb_rows_remove(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+				VdbLogicalBlock lb, uint8 index)
 {
 	const VdbSegmentHeader *segment = vdb_rows_segment(ref, extent->ref, lb);
 	uint32		slot_number = (lb - segment->first_lb) * VDB_LB_ROWS + index;
-	uint16		reaped = VDB_SLOT_REAPED;
+	uint16		removed = VDB_SLOT_REMOVED;
 
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
@@ -150,5 +150,5 @@ vdb_rows_reap(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *ext
 
 	vdb_scm_change_publish(change, extent->ref,
 						   (uint16) (VDB_SEGMENT_SLOTS + slot_number * sizeof(uint16)),
-						   &reaped, sizeof(reaped));
+						   &removed, sizeof(removed));
 }

@@ -39,7 +39,7 @@ StaticAssertDecl(sizeof(VdbSegmentHeader) == 64, "segment header is 64 bytes on 
 
 #define VDB_SEGMENT_SLOTS		(VDB_POOL_BLOCK_HEADER + 64)	/* offset of slot 0 in block 0 */
 #define VDB_SLOT_EMPTY			0
-#define VDB_SLOT_REAPED			0xFFFF
+#define VDB_SLOT_REMOVED			0xFFFF
 
 static inline uint16
 vdb_slot_make(int block, uint16 offset)

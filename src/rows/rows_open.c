@@ -481,17 +481,17 @@ vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment, uint32 
 	if (!owner_take(entry, (uint32) MyProcPid))
 		return pg_atomic_read_u32(&entry->owner) != VDB_OWNER_CLOSED &&
 			entry->segment == segment && same_table(&entry->table, table) ?
-			VDB_RETAKE_BUSY : VDB_RETAKE_GONE;
+			VDB_RETAKE_BUSY : VDB_RETAKE_FAILED;
 
 	if (entry->segment != segment || !same_table(&entry->table, table))
 	{
 		owner_give(entry);
-		return VDB_RETAKE_GONE;
+		return VDB_RETAKE_FAILED;
 	}
 	if (!vdb_fill_find(&entry->fill, image_bytes, &block, &offset))
 	{
 		vdb_open_close(handle);
-		return VDB_RETAKE_GONE;
+		return VDB_RETAKE_FAILED;
 	}
 	*fill = entry->fill;
 	return VDB_RETAKE_DONE;

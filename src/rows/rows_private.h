@@ -56,7 +56,7 @@ typedef enum VdbRetake
 {
 	VDB_RETAKE_DONE,
 	VDB_RETAKE_BUSY,				/* another backend is at it */
-	VDB_RETAKE_GONE					/* closed, or without room */
+	VDB_RETAKE_FAILED				/* closed, or without room */
 } VdbRetake;
 
 extern Size vdb_open_shmem_size(void);

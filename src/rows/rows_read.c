@@ -187,7 +187,7 @@ count_rows(const uint16 *slots)
 	uint32		rows = 0;
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
-		rows += slots[i] != VDB_SLOT_EMPTY && slots[i] != VDB_SLOT_REAPED;
+		rows += slots[i] != VDB_SLOT_EMPTY && slots[i] != VDB_SLOT_REMOVED;
 	return rows;
 }
 
@@ -210,7 +210,7 @@ vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *us
 		use->rows += count_rows(slots + first);
 	for (uint32 i = nslots; use->rows > 0 && i-- > 0;)
 	{
-		if (slots[i] == VDB_SLOT_EMPTY || slots[i] == VDB_SLOT_REAPED)
+		if (slots[i] == VDB_SLOT_EMPTY || slots[i] == VDB_SLOT_REMOVED)
 			continue;
 		/* rows fill a segment from its first block on */
 		use->slots = i + 1;
@@ -262,7 +262,7 @@ vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock
 		return false;
 	slot = ((const volatile uint16 *) (block + VDB_SEGMENT_SLOTS))
 		[(lb - segment->first_lb) * VDB_LB_ROWS + index];
-	if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REAPED || !slot_is_sound(segment, slot))
+	if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REMOVED || !slot_is_sound(segment, slot))
 		return false;
 	pg_read_barrier();
 	version->block = extent->ref + vdb_slot_block(slot);
@@ -278,7 +278,7 @@ vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock
 /* See rows.h. */
 bool
 vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
-				 VdbVersion *version, bool *reaped)
+				 VdbVersion *version, bool *removed)
 {
 	const VdbSegmentHeader *segment = vdb_rows_segment(ref, extent->ref, lb);
 	uint32		slot_number = (lb - segment->first_lb) * VDB_LB_ROWS + index;
@@ -289,8 +289,8 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 	Assert(extent->kind == VDB_EXTENT_SEGMENT);
 
 	slot = ((const volatile uint16 *) (block + VDB_SEGMENT_SLOTS))[slot_number];
-	*reaped = (slot == VDB_SLOT_REAPED);
-	if (slot == VDB_SLOT_EMPTY || *reaped)
+	*removed = (slot == VDB_SLOT_REMOVED);
+	if (slot == VDB_SLOT_EMPTY || *removed)
 		return false;
 
 	/* The row was stored before its slot; it must not be read before it. */

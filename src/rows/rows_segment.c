@@ -383,7 +383,7 @@ vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPl
 	if (wide)
 		write_wide(rel, ref, tuple, &place->wide_ref);
 
-	Assert(place->slot != VDB_SLOT_EMPTY && place->slot != VDB_SLOT_REAPED);
+	Assert(place->slot != VDB_SLOT_EMPTY && place->slot != VDB_SLOT_REMOVED);
 	return true;
 }
 

@@ -203,12 +203,12 @@ dead_rows(Counter *counter, VdbLogicalBlock lb)
 	vdb_unlock_block(counter->ref, lb);
 	if (!view->any)
 		return 0;
-	dead = vdb_rowset_count(view->gone);
+	dead = vdb_rowset_count(view->deleted);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
 		VdbVersion	version;
 
-		if (view->stub_at[i] < 0 || vdb_rowset_has(view->gone, i))
+		if (view->stub_at[i] < 0 || vdb_rowset_has(view->deleted, i))
 			continue;
 		memset(&version, 0, sizeof(version));
 		version.hdr.t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;

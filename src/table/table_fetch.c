@@ -119,10 +119,10 @@ fetch_scm(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snaps
 {
 	VdbExtent	extent = fs->version.extent;
 	ItemPointerData tid;
-	bool		reaped;
+	bool		removed;
 
 	fs->found = vdb_rows_version(ref, &extent, vdb_row_lb(row), vdb_row_index(row),
-								 &fs->version, &reaped);
+								 &fs->version, &removed);
 	if (!fs->found)
 		return;
 	vdb_row_to_tid(row, &tid);
@@ -139,11 +139,11 @@ static void
 note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 {
 	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, fs->version.extent.ref);
-	bool		gone;
+	bool		deleted;
 
 	fs->has_stub = vdb_overlay_row(ref, &fs->version.extent, vdb_row_index(row),
-								   &gone, &fs->stub);
-	fs->found = !gone;
+								   &deleted, &fs->stub);
+	fs->found = !deleted;
 	fs->address = vdb_stripe_address(meta);
 	fs->meta_flags = meta->flags;
 }

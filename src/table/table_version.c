@@ -86,12 +86,12 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	VdbExtent	extent = version->extent;
 	VdbStripe  *stripe;
 	VdbStub		stub;
-	bool		gone;
+	bool		deleted;
 	bool		has_stub;
 	int			pos;
 
-	has_stub = vdb_overlay_row(ref, &extent, vdb_row_index(row), &gone, &stub);
-	if (gone)
+	has_stub = vdb_overlay_row(ref, &extent, vdb_row_index(row), &deleted, &stub);
+	if (deleted)
 		return false;
 	stripe = vdb_stripe_open(rel, vdb_stripe_address(meta));
 	pos = vdb_stripe_position(stripe, row);
@@ -110,7 +110,7 @@ bool
 vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
 {
 	VdbLogicalBlock lb = vdb_row_lb(row);
-	bool		reaped;
+	bool		removed;
 
 	Assert(VDB_BLOCK_LOCKED(ref, lb));
 	if (row == VDB_ROW_NONE || lb >= vdb_map_limit(ref))
@@ -122,7 +122,7 @@ vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVer
 			{
 				VdbExtent	extent = version->extent;
 
-				return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &reaped);
+				return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &removed);
 			}
 		case VDB_EXTENT_STRIPE:
 			return striped_version(rel, ref, row, version);

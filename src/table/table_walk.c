@@ -144,12 +144,12 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
 		VdbVersion *version = &batch->versions[batch->nrows];
-		bool		reaped;
+		bool		removed;
 		bool		wanted;
 		HeapTuple	tuple;
 		uint8		htsv = 0;
 
-		if (!vdb_rows_version(&batch->ref, extent, batch->lb, (uint8) i, version, &reaped))
+		if (!vdb_rows_version(&batch->ref, extent, batch->lb, (uint8) i, version, &removed))
 			continue;
 		wanted = satisfies(batch, req, version, &htsv);
 		if (version->hdr.t_infomask != version->seen_infomask)
@@ -426,7 +426,7 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		if (!vdb_rowset_has(present, i))
 			continue;
 		this_pos = req->only != NULL ? first_pos + vdb_rowset_rank(present, i) : pos++;
-		if (overlay->any && vdb_rowset_has(overlay->gone, i))
+		if (overlay->any && vdb_rowset_has(overlay->deleted, i))
 			continue;
 		if (!chunk_wanted(batch, &cursor, this_pos))
 			continue;

@@ -106,7 +106,7 @@ switch_lbs(const VdbTableRef *ref, uint32 range, const uint8 *indexes, int n, Vd
 				vdb_scm_change_free_segment(change, extent.ref);
 		}
 	vdb_map_switch(change, ref, range, indexes, n,
-				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_GONE : VDB_EXTENT_STRIPE, meta, NULL, NULL);
+				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE, meta, NULL, NULL);
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	vdb_map_unlock_lbs(ref, range, indexes, n);

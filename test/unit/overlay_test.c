@@ -127,7 +127,7 @@ touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid
 }
 
 static void
-make_gone(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 gone[4])
+make_deleted(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 deleted[4])
 {
 	VdbExtent	extent;
 	VdbScmChange *change;
@@ -138,19 +138,19 @@ make_gone(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 gone[4])
 	if (vdb_overlay_prepare(ref, lb, &extent, 0))
 	{
 		change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
-		vdb_overlay_gone(change, ref, &extent, gone);
+		vdb_overlay_mark_deleted(change, ref, &extent, deleted);
 		vdb_scm_change_end(change);
 	}
 	LWLockRelease(block_lock(ref, lb));
 }
 
 static bool
-read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *gone, VdbStub *stub)
+read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted, VdbStub *stub)
 {
 	VdbExtent	extent;
 
 	vdb_map_lookup(ref, lb, &extent);
-	return vdb_overlay_row(ref, &extent, index, gone, stub);
+	return vdb_overlay_row(ref, &extent, index, deleted, stub);
 }
 
 static void
@@ -188,13 +188,13 @@ test_basic(void)
 	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
 	VdbExtent	extent;
 	VdbStub		stub;
-	bool		gone;
+	bool		deleted;
 	uint64		bits[4] = {1 | 2, 0, 0, 0};
 
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
 	UNIT_CHECK(!view->any && view->nstubs == 0, "empty");
-	UNIT_CHECK(!read_row(&ref, 3, 7, &gone, &stub) && !gone, "empty");
+	UNIT_CHECK(!read_row(&ref, 3, 7, &deleted, &stub) && !deleted, "empty");
 
 	/* every row of LB 3, so the unit grows through all classes */
 	for (int i = 0; i < 256; i++)
@@ -203,7 +203,7 @@ test_basic(void)
 		if (i % 37 != 0)
 			continue;
 		for (int j = 0; j <= i; j++)
-			UNIT_CHECK(read_row(&ref, 3, 255 - j, &gone, &stub) && stub.xmax == 2000 + j, "row %d", j);
+			UNIT_CHECK(read_row(&ref, 3, 255 - j, &deleted, &stub) && stub.xmax == 2000 + j, "row %d", j);
 	}
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
@@ -214,25 +214,25 @@ test_basic(void)
 
 	/* a hint, a replacement in place after it, one that may not be in place */
 	vdb_overlay_hint(&ref, &extent, 200, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 3, 200, &gone, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
 	touch(&ref, 3, 200, 3000, HEAP_XMAX_LOCK_ONLY);
 	touch(&ref, 3, 200, 3001, 0);
-	UNIT_CHECK(read_row(&ref, 3, 200, &gone, &stub) && stub.xmax == 3001 && stub.infomask == 0, "replaced");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &stub) && stub.xmax == 3001 && stub.infomask == 0, "replaced");
 	for (int i = 0; i < 1000; i++)		/* the unit is compacted again and again */
 		UNIT_CHECK(touch(&ref, 3, i % 256, 4000 + i, HEAP_XMAX_LOCK_ONLY), "replacement %d", i);
 	for (int i = 0; i < 256; i++)
-		UNIT_CHECK(read_row(&ref, 3, i, &gone, &stub) && stub.xmax == 4000 + (i < 232 ? 768 : 512) + i,
+		UNIT_CHECK(read_row(&ref, 3, i, &deleted, &stub) && stub.xmax == 4000 + (i < 232 ? 768 : 512) + i,
 				   "row %d has %u", i, stub.xmax);
 
-	/* gone rows hide their stubs */
-	make_gone(&ref, 3, bits);
-	make_gone(&ref, 5, bits);
-	UNIT_CHECK(!read_row(&ref, 3, 1, &gone, &stub) && gone, "gone");
-	UNIT_CHECK(!read_row(&ref, 5, 1, &gone, &stub) && gone, "gone");
-	UNIT_CHECK(read_row(&ref, 3, 2, &gone, &stub) && !gone, "not gone");
+	/* deleted rows hide their stubs */
+	make_deleted(&ref, 3, bits);
+	make_deleted(&ref, 5, bits);
+	UNIT_CHECK(!read_row(&ref, 3, 1, &deleted, &stub) && deleted, "gone");
+	UNIT_CHECK(!read_row(&ref, 5, 1, &deleted, &stub) && deleted, "gone");
+	UNIT_CHECK(read_row(&ref, 3, 2, &deleted, &stub) && !deleted, "not gone");
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
-	UNIT_CHECK(view->nstubs == 254 && view->gone[0] == 3 && view->stub_at[1] == -1, "view");
+	UNIT_CHECK(view->nstubs == 254 && view->deleted[0] == 3 && view->stub_at[1] == -1, "view");
 
 	/* neighbors begin with the size that was needed before them */
 	touch(&ref, 4, 1, 5000, 0);
@@ -329,9 +329,9 @@ check_all_rows(const VdbTableRef *ref, VdbLogicalBlock lb, TransactionId xmax, u
 	{
 		const VdbStub *seen = &view->stubs[view->stub_at[i]];
 		VdbStub		stub;
-		bool		gone;
+		bool		deleted;
 
-		UNIT_CHECK(read_row(ref, lb, i, &gone, &stub) && !gone, "row %d", i);
+		UNIT_CHECK(read_row(ref, lb, i, &deleted, &stub) && !deleted, "row %d", i);
 		UNIT_CHECK(stub.index == i && stub.next_index == i && stub.next_lb == lb &&
 				   stub.flags == VDB_STUB_USED && stub.xmax == xmax && stub.infomask == infomask,
 				   "row %d: xmax %u", i, stub.xmax);
@@ -344,9 +344,9 @@ static void
 check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xmax)
 {
 	VdbStub		stub = {0};
-	bool		gone;
+	bool		deleted;
 
-	UNIT_CHECK(read_row(ref, lb, index, &gone, &stub) && stub.xmax == xmax && stub.index == index,
+	UNIT_CHECK(read_row(ref, lb, index, &deleted, &stub) && stub.xmax == xmax && stub.index == index,
 			   "row %d has %u instead of %u", index, stub.xmax, xmax);
 }
 
@@ -357,7 +357,7 @@ test_mass(void)
 	uint64		rows[4] = {0, 0, 2, 0};
 	VdbExtent	extent;
 	VdbStub		stub;
-	bool		gone;
+	bool		deleted;
 	int			bytes;
 
 	/* deleting everything: no unit grows */
@@ -392,15 +392,15 @@ test_mass(void)
 	/* a hint is for all rows of the stub, and doesn't let it be replaced under the others */
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 2, 39, &gone, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
-	UNIT_CHECK(read_row(&ref, 2, 40, &gone, &stub) && !(stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 39, &deleted, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 40, &deleted, &stub) && !(stub.infomask & HEAP_XMAX_INVALID), "hint");
 	touch(&ref, 2, 3, 2002, 0);
 	check_row_xmax(&ref, 2, 2, 2000);
 	check_row_xmax(&ref, 2, 3, 2002);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 8, "behind");
 	/* what is void is left behind when the unit grows */
 	touch(&ref, 2, 4, 2003, 0);
-	UNIT_CHECK(!read_row(&ref, 2, 2, &gone, &stub) && !gone, "left behind");
+	UNIT_CHECK(!read_row(&ref, 2, 2, &deleted, &stub) && !deleted, "left behind");
 	check_row_xmax(&ref, 2, 3, 2002);
 	check_row_xmax(&ref, 2, 40, 2000);
 
@@ -413,10 +413,10 @@ test_mass(void)
 	/* but not if one of the two names a next version */
 	touch_next(&ref, 2, 3, 2002, 0, 60, 7);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "mass, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &gone, &stub) && stub.next_lb == 60 && stub.next_index == 7, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &stub) && stub.next_lb == 60 && stub.next_index == 7, "next version");
 	touch_next(&ref, 2, 3, 2002, 0, 61, 8);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "single, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &gone, &stub) && stub.next_lb == 61 && stub.next_index == 8, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &stub) && stub.next_lb == 61 && stub.next_index == 8, "next version");
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
 	touch(&ref, 2, 3, 2005, 0);
@@ -424,14 +424,14 @@ test_mass(void)
 	check_row_xmax(&ref, 2, 3, 2005);
 
 	/* rows that are gone, rows that are forgotten */
-	make_gone(&ref, 3, rows);
-	UNIT_CHECK(!read_row(&ref, 3, 129, &gone, &stub) && gone, "gone");
+	make_deleted(&ref, 3, rows);
+	UNIT_CHECK(!read_row(&ref, 3, 129, &deleted, &stub) && deleted, "gone");
 	check_row_xmax(&ref, 3, 128, 2000);
 	LWLockAcquire(block_lock(&ref, 4), LW_EXCLUSIVE);
 	vdb_map_lookup(&ref, 4, &extent);
 	UNIT_CHECK(vdb_overlay_forget(&ref, &extent, rows), "forget");
 	LWLockRelease(block_lock(&ref, 4));
-	UNIT_CHECK(!read_row(&ref, 4, 129, &gone, &stub) && !gone, "forgotten");
+	UNIT_CHECK(!read_row(&ref, 4, 129, &deleted, &stub) && !deleted, "forgotten");
 	check_row_xmax(&ref, 4, 128, 2000);
 	check_row_xmax(&ref, 4, 130, 2000);
 	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
@@ -444,7 +444,7 @@ test_mass_alike(void)
 	VdbTableRef ref = make_striped(64);
 	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
 	VdbStub	   *stubs = calloc(VDB_LB_ROWS, sizeof(VdbStub));
-	uint64		gone[4] = {0};
+	uint64		deleted[4] = {0};
 	VdbBlock	block;
 	uint16		offset;
 	const VdbOverlayUnit *unit;
@@ -463,7 +463,7 @@ test_mass_alike(void)
 	stubs[7].infomask |= HEAP_XMAX_INVALID;		/* says nothing */
 	stubs[8].xmax_incarnation++;
 	stubs[9].infomask |= HEAP_XMAX_COMMITTED;
-	UNIT_CHECK(vdb_overlay_build(&ref, 9, stubs, VDB_LB_ROWS, gone, &block, &offset), "build");
+	UNIT_CHECK(vdb_overlay_build(&ref, 9, stubs, VDB_LB_ROWS, deleted, &block, &offset), "build");
 	unit = vdb_overlay_unit_at(pool, block, offset);
 	UNIT_CHECK(vdb_unit_used(unit) == 16, "%d places", vdb_unit_used(unit));
 	vdb_unit_view(unit, 9, view);
@@ -478,10 +478,10 @@ test_mass_alike(void)
 static void
 read_row_0(void *arg)
 {
-	bool		gone;
+	bool		deleted;
 	VdbStub		stub;
 
-	read_row(arg, 0, 0, &gone, &stub);
+	read_row(arg, 0, 0, &deleted, &stub);
 }
 
 static void
@@ -578,10 +578,10 @@ static bool
 reads_deleted(const VdbTableRef *ref, int row)
 {
 	VdbStub		stub;
-	bool		gone;
+	bool		deleted;
 
-	if (!read_row(ref, row / NROWS, row_index(row), &gone, &stub))
-		return gone;
+	if (!read_row(ref, row / NROWS, row_index(row), &deleted, &stub))
+		return deleted;
 	if (stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY))
 		return false;
 	if (stub.xmax >= MAX_XID || !committed[stub.xmax])
@@ -762,7 +762,7 @@ play_end(Xact *xact)
 }
 
 static void
-play_gone(void)
+play_deleted(void)
 {
 	int			row = unit_random_below(NLBS * NROWS);
 	uint64		bits[4] = {0};
@@ -770,7 +770,7 @@ play_gone(void)
 	if (model[row].deleter == 0)
 		return;
 	bits[row_index(row) / 64] = UINT64CONST(1) << (row_index(row) % 64);
-	make_gone(&table, row / NROWS, bits);
+	make_deleted(&table, row / NROWS, bits);
 }
 
 static bool
@@ -788,10 +788,10 @@ play_hint(void)
 	int			row = unit_random_below(NLBS * NROWS);
 	VdbExtent	extent;
 	VdbStub		stub;
-	bool		gone;
+	bool		deleted;
 
 	vdb_map_lookup(&table, row / NROWS, &extent);
-	if (!read_row(&table, row / NROWS, row_index(row), &gone, &stub) || model[row].busy ||
+	if (!read_row(&table, row / NROWS, row_index(row), &deleted, &stub) || model[row].busy ||
 		(stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
 		return;
 	if (is_open(stub.xmax))
@@ -830,7 +830,7 @@ play_switch(void)
 
 		vdb_map_lookup(&table, first + i, &extent);
 		vdb_overlay_read(&table, &extent, view);
-		UNIT_CHECK(vdb_overlay_build(&table, first + i, view->stubs, view->nstubs, view->gone,
+		UNIT_CHECK(vdb_overlay_build(&table, first + i, view->stubs, view->nstubs, view->deleted,
 									 &blocks[i], &offsets[i]), "pool full");
 	}
 	LWLockAcquire(vdb_map_lock(table.slot), LW_EXCLUSIVE);
@@ -878,7 +878,7 @@ play(void *arg)
 		else if (what < 85)
 			play_end(xact);
 		else if (what < 90)
-			play_gone();
+			play_deleted();
 		else if (what < 97)
 			play_hint();
 		else
@@ -1061,7 +1061,7 @@ main(int argc, char **argv)
 	shim_init();
 	unit_run("sets of rows", test_row_sets);
 	unit_run("units and stubs in sectors", test_layout);
-	unit_run("stubs, growth, replacement, gone rows", test_basic);
+	unit_run("stubs, growth, replacement, deleted rows", test_basic);
 	unit_run("slabs come and go", test_slabs);
 	unit_run("mass stubs: deleting and locking everything", test_mass);
 	unit_run("mass stubs: what is alike", test_mass_alike);

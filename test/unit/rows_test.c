@@ -96,12 +96,12 @@ append(uint32 data_bytes)
 }
 
 static bool
-read_row(VdbRowNumber row, VdbVersion *version, bool *reaped)
+read_row(VdbRowNumber row, VdbVersion *version, bool *removed)
 {
 	VdbExtent	extent;
 
 	mock_extent(vdb_row_lb(row), &extent);
-	return vdb_rows_version(&test_ref, &extent, vdb_row_lb(row), vdb_row_index(row), version, reaped);
+	return vdb_rows_version(&test_ref, &extent, vdb_row_lb(row), vdb_row_index(row), version, removed);
 }
 
 static void
@@ -112,13 +112,13 @@ check_all_rows(void)
 		const TestRow *expected = &test_rows[i];
 		PGAlignedBlock image;
 		VdbVersion	version;
-		bool		reaped;
+		bool		removed;
 		HeapTuple	wanted = make_tuple(expected->data_bytes, expected->seed);
 		const char *data = image.data + 24;
 		uint32		data_bytes;
 		HeapTuple	whole = NULL;
 
-		if (!UNIT_CHECK(read_row(expected->row, &version, &reaped), "row %llu is there",
+		if (!UNIT_CHECK(read_row(expected->row, &version, &removed), "row %llu is there",
 						(unsigned long long) expected->row))
 			return;
 		UNIT_CHECK(version.row == expected->row && version.len <= VDB_ROW_MAX_INLINE, "row %d", i);
@@ -586,12 +586,12 @@ test_open_retake(void)
 	UNIT_CHECK(!vdb_open_take(&table, 64, 1, &seen_fill, &handle), "the other was in use just now");
 	MyProcPid = pid + 1;
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY, "another is there");
-	UNIT_CHECK(vdb_open_retake(&table, high, 24, 64, &seen_fill) == VDB_RETAKE_GONE, "another's segment");
+	UNIT_CHECK(vdb_open_retake(&table, high, 24, 64, &seen_fill) == VDB_RETAKE_FAILED, "another's segment");
 	MyProcPid = pid;
 	vdb_open_give(high, &fill);
 
 	MyProcPid = pid + 1;
-	UNIT_CHECK(vdb_open_retake(&other, high, 16, 64, &seen_fill) == VDB_RETAKE_GONE, "another table's");
+	UNIT_CHECK(vdb_open_retake(&other, high, 16, 64, &seen_fill) == VDB_RETAKE_FAILED, "another table's");
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE, "left as it was");
 	UNIT_CHECK(vdb_open_take(&table, 64, 0, &seen_fill, &handle) && handle == low, "the only one left");
 	MyProcPid = pid;
@@ -601,11 +601,11 @@ test_open_retake(void)
 	vdb_open_close(low);
 	MyProcPid = pid;
 
-	UNIT_CHECK(vdb_open_retake(&table, low, 8, 64, &seen_fill) == VDB_RETAKE_GONE, "closed");
+	UNIT_CHECK(vdb_open_retake(&table, low, 8, 64, &seen_fill) == VDB_RETAKE_FAILED, "closed");
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_DONE, "again");
 	fill.next_slot = fill.nslots;
 	vdb_open_give(high, &fill);
-	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_GONE, "full");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_FAILED, "full");
 	UNIT_CHECK(!vdb_open_status(&table, 16, false), "and so closed");
 }
 
@@ -643,9 +643,9 @@ static VdbRowNumber seen_row;
 static void
 read_one(void)
 {
-	bool		reaped;
+	bool		removed;
 
-	read_row(seen_row, &seen, &reaped);
+	read_row(seen_row, &seen, &removed);
 }
 
 static void
@@ -877,11 +877,11 @@ test_void(void)
 	VdbRowPrefix *prefix;
 	HeapTupleHeader hdr;
 	VdbRowNumber row;
-	bool		reaped;
+	bool		removed;
 
 	start();
 	row = append(100);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	prefix = (VdbRowPrefix *) mock_bytes(version.block, version.offset);
 	hdr = (HeapTupleHeader) (prefix + 1);
 	UNIT_CHECK(!HeapTupleHeaderXminInvalid(&version.hdr), "this run's xmin counts");
@@ -889,7 +889,7 @@ test_void(void)
 	/* crash: transactions from 900 on are unknown to the next run */
 	mock_pool.limit_xid[3] = 900;
 	mock_pool.shared.incarnation = 4;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(HeapTupleHeaderXminInvalid(&version.hdr), "xmin 1000 is void");
 	UNIT_CHECK(version.seen_infomask == HEAP_XMAX_INVALID, "as read");
 	vdb_rows_hint(&test_ref, &version);
@@ -897,24 +897,24 @@ test_void(void)
 
 	hdr->t_infomask = HEAP_XMAX_INVALID;
 	mock_pool.limit_xid[3] = 1001;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(!HeapTupleHeaderXminInvalid(&version.hdr), "xmin 1000 was known");
 
 	hdr->t_infomask = HEAP_XMIN_COMMITTED;
 	HeapTupleHeaderSetXmax(hdr, 1001);
 	prefix->xmax_incarnation = 3;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "xmax is void");
 	prefix->xmax_incarnation = 4;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "xmax of this run");
 	prefix->xmax_incarnation = 3;
 	hdr->t_infomask |= HEAP_XMAX_IS_MULTI;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact is never void");
 	hdr->t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
 	mock_pool.limit_xid[3] = 1;
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(HeapTupleHeaderXminFrozen(&version.hdr), "frozen stays");
 
 	mock_hints = 0;
@@ -931,7 +931,7 @@ test_lost(void)
 {
 	VdbRowPrefix *prefix;
 	VdbVersion	version;
-	bool		reaped;
+	bool		removed;
 
 	start();
 	for (VdbBlock block = 8; block < 16 * 8; block++)
@@ -945,7 +945,7 @@ test_lost(void)
 	mock_errcode = 0;
 	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "in this run it is damage");
 	mock_pool.shared.incarnation = 4;
-	UNIT_CHECK(!read_row(seen_row, &version, &reaped) && !reaped, "in a later run it is no row");
+	UNIT_CHECK(!read_row(seen_row, &version, &removed) && !removed, "in a later run it is no row");
 	prefix->len = 8192;
 	mock_errcode = 0;
 	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "what isn't zero is damage");
@@ -989,15 +989,15 @@ test_set_xmax(void)
 	VdbRowNumber row;
 	VdbVersion	version;
 	VdbVersion	before;
-	bool		reaped;
+	bool		removed;
 
 	start();
 	append(100);
 	row = append(100);
 	append(100);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	set_xmax(&version, 2000, HEAP_XMAX_EXCL_LOCK);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 2000, "xmax");
 	UNIT_CHECK((version.hdr.t_infomask & HEAP_XMAX_BITS) == HEAP_XMAX_EXCL_LOCK, "bits");
 	UNIT_CHECK(vdb_tid_to_row(&version.hdr.t_ctid) == UINT64CONST(0x12345678A7), "t_ctid");
@@ -1008,7 +1008,7 @@ test_set_xmax(void)
 	before = version;
 	mock_pool.hold_publish = true;
 	set_xmax(&version, 3000, HEAP_XMAX_LOCK_ONLY | HEAP_XMAX_EXCL_LOCK);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "no xmax counts");
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 3000, "new words");
 	UNIT_CHECK(mock_hints == 1, "one hint");
@@ -1016,10 +1016,10 @@ test_set_xmax(void)
 	/* its own lock becomes a delete: the lock stays in force all the time */
 	mock_pool.hold_publish = false;
 	set_xmax(&before, 4000, HEAP_XMAX_LOCK_ONLY | HEAP_XMAX_EXCL_LOCK);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	mock_pool.hold_publish = true;
 	set_xmax(&version, 4000, 0);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "still locked");
 	UNIT_CHECK(mock_hints == 1, "no hint");
 
@@ -1031,34 +1031,34 @@ test_set_xmax(void)
 }
 
 static void
-test_set_header_and_reap(void)
+test_set_header_and_remove(void)
 {
 	VdbRowNumber row;
 	VdbVersion	version;
 	VdbExtent	extent;
 	VdbScmChange *change;
-	bool		reaped;
+	bool		removed;
 
 	start();
 	row = append(100);
 	append(100);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	HeapTupleHeaderSetXmin(&version.hdr, InvalidTransactionId);
 	version.hdr.t_infomask |= HEAP_XMIN_INVALID;
 	change = vdb_scm_change_begin(test_ref.pool, 0);
 	vdb_rows_set_header(change, &test_ref, &version);
 	vdb_scm_change_end(change);
-	read_row(row, &version, &reaped);
+	read_row(row, &version, &removed);
 	UNIT_CHECK(HeapTupleHeaderGetRawXmin(&version.hdr) == InvalidTransactionId, "xmin");
 	check_all_rows();
 
 	mock_extent(0, &extent);
 	change = vdb_scm_change_begin(test_ref.pool, 0);
-	vdb_rows_reap(change, &test_ref, &extent, 0, 0);
+	vdb_rows_remove(change, &test_ref, &extent, 0, 0);
 	vdb_scm_change_end(change);
-	UNIT_CHECK(!read_row(row, &version, &reaped) && reaped, "reaped");
-	UNIT_CHECK(!read_row(row + 2, &version, &reaped) && !reaped, "not yet stored");
-	UNIT_CHECK(read_row(row + 1, &version, &reaped), "its neighbor stays");
+	UNIT_CHECK(!read_row(row, &version, &removed) && removed, "removed");
+	UNIT_CHECK(!read_row(row + 2, &version, &removed) && !removed, "not yet stored");
+	UNIT_CHECK(read_row(row + 1, &version, &removed), "its neighbor stays");
 }
 
 int
@@ -1090,6 +1090,6 @@ main(void)
 	unit_run("rows that a crash lost", test_lost);
 	unit_run("no segment of an old run", test_old_run);
 	unit_run("set xmax", test_set_xmax);
-	unit_run("set header, reap", test_set_header_and_reap);
+	unit_run("set header, remove", test_set_header_and_remove);
 	return unit_finish();
 }
