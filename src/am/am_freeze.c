@@ -121,7 +121,7 @@ vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 {
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
-	/* a stub that says nothing takes room in SCM: it need not get old first */
+	/* a delta record that says nothing takes room in SCM: it need not get old first */
 	TransactionId xmax_limit = version->place == VDB_PLACE_FLASH ? limits->oldest_xmin :
 		limits->freeze_limit;
 

@@ -141,11 +141,11 @@ begin_freezing(VdbVacuum *vs, uint32 lock_no)
 }
 
 /*
- * An old xmax of a striped row.  Block lock held exclusive.  True: its stub as a whole can go, which
+ * An old xmax of a striped row.  Block lock held exclusive.  True: its delta record as a whole can go, which
  * is the caller's to do.
  */
 static bool
-freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
+freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
 {
 	HeapTupleHeaderData before = version->hdr;
 	VdbScmChange *change;
@@ -168,9 +168,9 @@ freeze_stub(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnati
 	return false;
 }
 
-/* Drop striped rows' stubs; block lock held exclusive. */
+/* Drop striped rows' delta records; block lock held exclusive. */
 static void
-forget_stubs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
+forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 {
 	VdbExtent	extent;
 
@@ -215,7 +215,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 			continue;
 		if (version.place == VDB_PLACE_FLASH)
 		{
-			if (freeze_stub(vs, &version, lock_no, incarnation))
+			if (freeze_drec(vs, &version, lock_no, incarnation))
 			{
 				vdb_rowset_add(forget, i);
 				nforget++;
@@ -237,7 +237,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 	if (change != NULL)
 		vdb_scm_change_end(change);
 	if (nforget > 0)
-		forget_stubs(vs, lb, forget, nforget);
+		forget_drecs(vs, lb, forget, nforget);
 	LWLockRelease(vdb_block_lock(lock_no));
 }
 

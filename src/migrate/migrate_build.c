@@ -35,17 +35,17 @@
 /* ---- 2. build ---- */
 
 static void
-add_stub(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
+add_drec(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 {
-	Assert(block->nstubs < VDB_LB_ROWS);
-	if (block->stubs == NULL)
-		block->stubs = MemoryContextAlloc(mover->context, sizeof(VdbStub) * VDB_LB_ROWS);
-	vdb_version_to_stub(version, mover->incarnation, &block->stubs[block->nstubs++]);
+	Assert(block->ndrecs < VDB_LB_ROWS);
+	if (block->drecs == NULL)
+		block->drecs = MemoryContextAlloc(mover->context, sizeof(VdbDeltaRecord) * VDB_LB_ROWS);
+	vdb_version_to_delta(version, mover->incarnation, &block->drecs[block->ndrecs++]);
 }
 
-/* Does the header say anything of an xmax, which a striped row needs a stub for? */
+/* Does the header say anything of an xmax, which a striped row needs a delta record for? */
 bool
-vdb_header_needs_stub(const HeapTupleHeaderData *hdr)
+vdb_header_needs_delta(const HeapTupleHeaderData *hdr)
 {
 	return !(hdr->t_infomask & HEAP_XMAX_INVALID) || (hdr->t_infomask & HEAP_COMBOCID);
 }
@@ -120,8 +120,8 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 		mover->rows_from_scm++;
 		mover->scm_bytes += bytes;
 	}
-	if (vdb_header_needs_stub(hdr))
-		add_stub(mover, block, &version);
+	if (vdb_header_needs_delta(hdr))
+		add_drec(mover, block, &version);
 }
 
 /* Keep only the first n blocks, and the segments and metas that are wholly among them. */
@@ -197,14 +197,14 @@ bool
 vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
 {
 	Assert(vdb_rowset_within(block->deleted, block->present));
-	Assert(block->nstubs <= vdb_rowset_count(block->present));
+	Assert(block->ndrecs <= vdb_rowset_count(block->present));
 	block->overlay_block = VDB_BLOCK_NONE;
 	block->overlay_offset = 0;
 	block->stale = false;
-	if (block->nstubs == 0 && vdb_rowset_is_empty(block->deleted))
+	if (block->ndrecs == 0 && vdb_rowset_is_empty(block->deleted))
 		return true;
 	return vdb_overlay_build(&mover->ref, vdb_mover_lb(mover, block->index),
-							 block->stubs, block->nstubs, block->deleted,
+							 block->drecs, block->ndrecs, block->deleted,
 							 &block->overlay_block, &block->overlay_offset);
 }
 

@@ -25,8 +25,8 @@ typedef struct VdbMovingBlock
 	uint16		old_overlay_offset;
 	VdbRowSet	present;			/* rows that went into the stripe */
 	VdbRowSet	deleted;			/* ... and were removed since */
-	VdbStub    *stubs;
-	int			nstubs;
+	VdbDeltaRecord *drecs;
+	int			ndrecs;
 	VdbBlock	overlay_block;		/* built for it */
 	uint16		overlay_offset;
 	bool		stale;				/* its unit must be built again */
@@ -101,6 +101,6 @@ extern bool vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block);
 /* migrate_standby.c: is there a standby that doesn't tell its oldest snapshot?  No lock held. */
 extern bool vdb_migrate_silent_standby(void);
 
-extern bool vdb_header_needs_stub(const HeapTupleHeaderData *hdr);
+extern bool vdb_header_needs_delta(const HeapTupleHeaderData *hdr);
 
 #endif							/* VDB_MIGRATE_PRIVATE_H */

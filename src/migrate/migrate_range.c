@@ -9,7 +9,7 @@
  *	  appends to any more and whose rows are settled, stripes to be rewritten,
  *	  and small stripes of the range worth merging.
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
- *	  to everyone are dropped; an xmax that still matters becomes a stub.
+ *	  to everyone are dropped; an xmax that still matters becomes a delta record.
  * 3. Make stripe, overlay units and meta durable.  Still unseen.
  * 4. Take the block locks of the blocks, exclusive.  Where something was changed
  *	  under a lock since step 1, compare its blocks' headers with what was
@@ -47,30 +47,30 @@
 
 #define VDB_XMAX_HINTS	(HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)
 
-static const VdbStub *
-find_stub(const VdbMovingBlock *block, uint8 index)
+static const VdbDeltaRecord *
+find_drec(const VdbMovingBlock *block, uint8 index)
 {
-	for (int i = 0; i < block->nstubs; i++)
-		if (block->stubs[i].index == index)
-			return &block->stubs[i];
+	for (int i = 0; i < block->ndrecs; i++)
+		if (block->drecs[i].index == index)
+			return &block->drecs[i];
 	return NULL;
 }
 
-/* Does the stub built for a version still say what its header says now? */
+/* Does the delta record built for a version still say what its header says now? */
 static bool
-same_as_built(const VdbStub *built, const VdbVersion *now, uint32 incarnation)
+same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 incarnation)
 {
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 
 	if (built == NULL)
-		return !vdb_header_needs_stub(&now->hdr);
-	if (!vdb_header_needs_stub(&now->hdr))
-		return true;			/* its xmax has failed since: the stub will show that too */
-	vdb_version_to_stub(now, incarnation, &stub);
-	return stub.xmax == built->xmax && stub.cid == built->cid &&
-		stub.flags == built->flags && stub.next_lb == built->next_lb &&
-		stub.next_index == built->next_index && stub.infomask2 == built->infomask2 &&
-		((stub.infomask ^ built->infomask) & ~VDB_XMAX_HINTS) == 0;
+		return !vdb_header_needs_delta(&now->hdr);
+	if (!vdb_header_needs_delta(&now->hdr))
+		return true;			/* its xmax has failed since: the delta record will show that too */
+	vdb_version_to_delta(now, incarnation, &drec);
+	return drec.xmax == built->xmax && drec.cid == built->cid &&
+		drec.flags == built->flags && drec.next_lb == built->next_lb &&
+		drec.next_index == built->next_index && drec.infomask2 == built->infomask2 &&
+		((drec.infomask ^ built->infomask) & ~VDB_XMAX_HINTS) == 0;
 }
 
 /*
@@ -81,8 +81,8 @@ static void
 compare_block(VdbMover *mover, VdbMovingBlock *block)
 {
 	VdbVersion	version;
-	VdbStub    *stubs = NULL;
-	int			nstubs = 0;
+	VdbDeltaRecord *drecs = NULL;
+	int			ndrecs = 0;
 	VdbRowSet	deleted = {0};
 	VdbLogicalBlock lb = vdb_mover_lb(mover, block->index);
 
@@ -97,25 +97,25 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 				block->stale = true;
 			continue;
 		}
-		if (!same_as_built(find_stub(block, (uint8) i), &version, mover->incarnation))
+		if (!same_as_built(find_drec(block, (uint8) i), &version, mover->incarnation))
 			block->stale = true;
-		if (vdb_header_needs_stub(&version.hdr))
+		if (vdb_header_needs_delta(&version.hdr))
 		{
-			if (stubs == NULL)
-				stubs = MemoryContextAlloc(mover->context, sizeof(VdbStub) * VDB_LB_ROWS);
-			vdb_version_to_stub(&version, mover->incarnation, &stubs[nstubs++]);
+			if (drecs == NULL)
+				drecs = MemoryContextAlloc(mover->context, sizeof(VdbDeltaRecord) * VDB_LB_ROWS);
+			vdb_version_to_delta(&version, mover->incarnation, &drecs[ndrecs++]);
 		}
 	}
 	if (!block->stale)
 	{
-		if (stubs != NULL)
-			pfree(stubs);
+		if (drecs != NULL)
+			pfree(drecs);
 		return;
 	}
-	if (block->stubs != NULL)
-		pfree(block->stubs);
-	block->stubs = stubs;
-	block->nstubs = nstubs;
+	if (block->drecs != NULL)
+		pfree(block->drecs);
+	block->drecs = drecs;
+	block->ndrecs = ndrecs;
 	Assert(vdb_rowset_within(block->deleted, deleted));
 	memcpy(block->deleted, deleted, sizeof(deleted));
 }

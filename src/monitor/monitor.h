@@ -63,7 +63,7 @@ typedef struct VdbSeenStripe
 	VdbZone    *zones;				/* nchunks * ncolumns, chunk-major, or NULL */
 	uint32		nlbs;				/* entries met */
 	uint32		deleted;			/* bits of the deletion bitmap */
-	uint32		stubs;				/* stubs of rows that aren't gone */
+	uint32		drecs;				/* delta records of rows that aren't gone */
 } VdbSeenStripe;
 
 typedef struct VdbSeenSegment

@@ -181,10 +181,10 @@ see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zon
 	if (!view->any)
 		return;
 	stripe->deleted += vdb_rowset_count(view->deleted);
-	for (int i = 0; i < view->nstubs; i++)
+	for (int i = 0; i < view->ndrecs; i++)
 	{
-		if (!vdb_rowset_has(view->deleted, view->stubs[i].index))
-			stripe->stubs++;
+		if (!vdb_rowset_has(view->deleted, view->drecs[i].index))
+			stripe->drecs++;
 	}
 }
 

@@ -5,7 +5,7 @@
  *
  * 1. The map and the overlay's slabs (their own checks).
  * 2. Range by range: each stripe (all its bytes, its meta and zone maps), each
- *	  logical block (row versions in segments, stubs of striped rows, what a set
+ *	  logical block (row versions in segments, delta records of striped rows, what a set
  *	  bit of the visibility map promises).
  * 3. The table as a whole: counts, pages of stripes.
  * 4. Its indexes (monitor_index.c).

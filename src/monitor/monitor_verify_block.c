@@ -232,9 +232,9 @@ check_rows(VdbVerify *verify, int n)
 
 /* ---- striped rows of one block ---- */
 
-/* Stubs of a striped block: each of a row that is there. */
+/* Delta records of a striped block: each of a row that is there. */
 static void
-check_stubs(VdbVerify *verify, const VdbSeenStripe *seen)
+check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 {
 	const VdbStripeMeta *meta = seen->meta;
 	VdbStripe  *stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
@@ -244,16 +244,16 @@ check_stubs(VdbVerify *verify, const VdbSeenStripe *seen)
 	if (!vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
 		VDB_ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"), meta->stripe_id);
 	else
-		for (int i = 0; verify->view->any && i < verify->view->nstubs; i++)
+		for (int i = 0; verify->view->any && i < verify->view->ndrecs; i++)
 		{
-			const VdbStub *stub = &verify->view->stubs[i];
+			const VdbDeltaRecord *drec = &verify->view->drecs[i];
 
-			if (!vdb_rowset_has(present, stub->index))
+			if (!vdb_rowset_has(present, drec->index))
 				VDB_ERROR_AT_PLACE(verify, _("a delta record changes row %u, which stripe %u does not have"),
-							   stub->index, meta->stripe_id);
-			if (!(stub->flags & VDB_STUB_MOVED) && stub->next_lb >= vdb_map_limit(&verify->ref))
+							   drec->index, meta->stripe_id);
+			if (!(drec->flags & VDB_DELTA_MOVED) && drec->next_lb >= vdb_map_limit(&verify->ref))
 				VDB_ERROR_AT_PLACE(verify, _("row %u refers to a next version in logical block %u, which was never handed out"),
-							   stub->index, stub->next_lb);
+							   drec->index, drec->next_lb);
 		}
 	vdb_stripe_release(stripe);
 }
@@ -281,22 +281,22 @@ rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 }
 
 /*
- * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's stub, which
+ * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's delta record, which
  * keeps a block from being marked, may stand in a marked one: a crash can lose the record of the
- * delete together with that of the clearing before it, and leave the stub.  What has a multixact
+ * delete together with that of the clearing before it, and leave the delta record.  What has a multixact
  * was flushed.
  */
 static bool
 any_deleted(const VdbOverlayView *view)
 {
-	for (int i = 0; view->any && i < view->nstubs; i++)
+	for (int i = 0; view->any && i < view->ndrecs; i++)
 	{
-		const VdbStub *stub = &view->stubs[i];
+		const VdbDeltaRecord *drec = &view->drecs[i];
 
-		if ((stub->infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(stub->infomask))
+		if ((drec->infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(drec->infomask))
 			continue;
-		if ((stub->infomask & HEAP_XMAX_IS_MULTI) || TransactionIdIsInProgress(stub->xmax) ||
-			TransactionIdDidCommit(stub->xmax))
+		if ((drec->infomask & HEAP_XMAX_IS_MULTI) || TransactionIdIsInProgress(drec->xmax) ||
+			TransactionIdDidCommit(drec->xmax))
 			return true;
 	}
 	return false;
@@ -369,7 +369,7 @@ vdb_verify_block(VdbVerify *verify)
 	check_rows(verify, nrows);
 	/* one that appeared since the range was looked at is checked by the next verification */
 	if (stripe != NULL)
-		check_stubs(verify, stripe);
+		check_drecs(verify, stripe);
 	if (visible)
 		check_all_visible(verify, extent.kind, stripe);
 }

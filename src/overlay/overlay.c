@@ -6,24 +6,24 @@
  * A unit belongs to one logical block and is guarded by its block lock: shared to
  * read, exclusive to change.  The map entry holds its address.
  *
- * Stub changes aren't flushed, so after a crash any mix of their sectors may
+ * Delta record changes aren't flushed, so after a crash any mix of their sectors may
  * have survived a record that was lost.  What is relied upon:
  *
- * - no header and no stub crosses a sector, and the first word of either is
+ * - no header and no delta record crosses a sector, and the first word of either is
  *   stored last: so one is there wholly or not at all;
- * - a stub that survived its record carries an xmax that never committed
+ * - a delta record that survived its record carries an xmax that never committed
  *   (void by its incarnation, or aborted), which readers see as such;
- * - a stub that counts is overwritten in place only where the old
+ * - a delta record that counts is overwritten in place only where the old
  *   first word is right for the new rest too (see vdb_unit_place_for); otherwise
- *   the new stub takes another place and the old one no longer counts;
- * - a row is added to a mass stub only of its own xmax (overlay_unit.c);
+ *   the new delta record takes another place and the old one no longer counts;
+ * - a row is added to a group delta only of its own xmax (overlay_unit.c);
  * - an address or a unit that survived its record is told by the other: the
  *   unit at an address must name the logical block.  See vdb_overlay_find.
  * - where both survived, everything looks as if the record hadn't been lost; but
  *   a standby has neither.  So a unit of an earlier server run is logged
  *   once more before it is used (adopt_unit).
  *
- * Everything that moves committed stubs (growth), hides rows (bits of the deletion bitmap) or
+ * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap) or
  * frees units is a flushed change.
  *
  *-------------------------------------------------------------------------
@@ -85,20 +85,20 @@ extent_unit(const VdbTableRef *ref, const VdbExtent *extent)
 							extent->overlay_block, extent->overlay_offset);
 }
 
-/* A copied stub: an xmax that never happened is taken away. */
+/* A copied delta record: an xmax that never happened is taken away. */
 static void
-sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStub *stub)
+sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 {
-	if ((stub->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(stub->xmax) ||
-		!vdb_incarnation_void(ref->pool, stub->xmax_incarnation, stub->xmax))
+	if ((drec->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(drec->xmax) ||
+		!vdb_incarnation_void(ref->pool, drec->xmax_incarnation, drec->xmax))
 		return;
-	stub->xmax = InvalidTransactionId;
-	stub->infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);
-	stub->infomask |= HEAP_XMAX_INVALID;
-	stub->infomask2 &= ~(HEAP_KEYS_UPDATED | HEAP_HOT_UPDATED);
-	stub->flags &= ~VDB_STUB_MOVED;
-	stub->next_lb = lb;
-	stub->next_index = stub->index;
+	drec->xmax = InvalidTransactionId;
+	drec->infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);
+	drec->infomask |= HEAP_XMAX_INVALID;
+	drec->infomask2 &= ~(HEAP_KEYS_UPDATED | HEAP_HOT_UPDATED);
+	drec->flags &= ~VDB_DELTA_MOVED;
+	drec->next_lb = lb;
+	drec->next_index = drec->index;
 }
 
 /* See overlay.h.  Block lock held in either mode. */
@@ -106,14 +106,14 @@ void
 vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view)
 {
 	vdb_unit_view(extent_unit(ref, extent), extent->lb, view);
-	for (int i = 0; i < view->nstubs; i++)
-		sanitize(ref, extent->lb, &view->stubs[i]);
+	for (int i = 0; i < view->ndrecs; i++)
+		sanitize(ref, extent->lb, &view->drecs[i]);
 }
 
-/* See overlay.h.  Block lock held in either mode.  A row that is gone has no stub. */
+/* See overlay.h.  Block lock held in either mode.  A row that is gone has no delta record. */
 bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
-				bool *deleted, VdbStub *stub)
+				bool *deleted, VdbDeltaRecord *drec)
 {
 	const VdbOverlayUnit *unit = extent_unit(ref, extent);
 	int			at;
@@ -124,8 +124,8 @@ vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 	at = vdb_unit_find(unit, index);
 	if (at < 0)
 		return false;
-	*stub = vdb_stub_unpack(vdb_overlay_stub_at(unit, at), extent->lb, index);
-	sanitize(ref, extent->lb, stub);
+	*drec = vdb_delta_record_unpack(vdb_block_delta_record(unit, at), extent->lb, index);
+	sanitize(ref, extent->lb, drec);
 	return true;
 }
 
@@ -147,15 +147,15 @@ is_zero(const char *bytes, int len)
  */
 static void
 write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *place,
-		   VdbUnitImage *image, int nstubs)
+		   VdbUnitImage *image, int ndrecs)
 {
 	const VdbUnitClass *class = &vdb_unit_classes[place->size_class];
 	const char *memory = (const char *) vdb_overlay_unit_at(ref->pool, place->block, place->offset);
 	uint32		word = offsetof(VdbOverlayUnit, capacity);
-	uint32		end = nstubs > 0 ? vdb_stub_offset(nstubs - 1) + sizeof(VdbStub)
+	uint32		end = ndrecs > 0 ? vdb_delta_record_offset(ndrecs - 1) + sizeof(VdbDeltaRecord)
 		: sizeof(VdbOverlayUnit);
 
-	Assert(nstubs <= class->capacity && end <= class->bytes);
+	Assert(ndrecs <= class->capacity && end <= class->bytes);
 	image->header.capacity = class->capacity;
 	image->header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
 	vdb_scm_change_write(change, place->block, place->offset, image->bytes, word);
@@ -169,8 +169,8 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 
 /*
  * Make an image of what counts of the LB's unit (none: nothing): bits of the deletion bitmap, and
- * the stubs of the rows that aren't gone nor among those to be left out (NULL:
- * none).  Returns the number of stubs.
+ * the delta records of the rows that aren't gone nor among those to be left out (NULL:
+ * none).  Returns the number of delta records.
  */
 static int
 copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
@@ -181,9 +181,9 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
 
 	vdb_overlay_read(ref, extent, &view);
 	vdb_image_init(image, ref, extent->lb, view.deleted);
-	for (int i = 0; i < view.nstubs; i++)
-		if (without == NULL || !vdb_rowset_has(without, view.stubs[i].index))
-			vdb_image_add(image, &n, &view.stubs[i]);
+	for (int i = 0; i < view.ndrecs; i++)
+		if (without == NULL || !vdb_rowset_has(without, view.drecs[i].index))
+			vdb_image_add(image, &n, &view.drecs[i]);
 	return n;
 }
 
@@ -209,7 +209,7 @@ neighbor_class(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Which class is right for so many stubs?  When a unit is replaced, an
+ * Which class is right for so many delta records?  When a unit is replaced, an
  * eighth of the new one is to stay free, so that this isn't done
  * again and again.
  */
@@ -235,12 +235,12 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
  */
 static void
 replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *old,
-			 const VdbUnitPlace *place, VdbUnitImage *image, int nstubs)
+			 const VdbUnitPlace *place, VdbUnitImage *image, int ndrecs)
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 
 	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
-	write_unit(change, ref, place, image, nstubs);
+	write_unit(change, ref, place, image, ndrecs);
 	if (old != NULL)
 		vdb_overlay_free(change, ref, extent->lb, extent->overlay_block, extent->overlay_offset);
 	vdb_map_set_overlay(change, ref, extent, place->block, place->offset);
@@ -290,7 +290,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	Assert(lb == extent->lb && extent->node != VDB_BLOCK_NONE);
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
-	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_STUBS - VDB_LB_ROWS);
+	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_RECORDS - VDB_LB_ROWS);
 	if (unit != NULL && vdb_unit_used(unit) + more <= unit->capacity)
 	{
 		if (unit->incarnation != vdb_pool_shared(ref->pool)->incarnation)
@@ -378,50 +378,50 @@ need_unit(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Add a row to the mass stub at a byte of the unit's block.  It gets one bit more, by one store, which the
+ * Add a row to the group delta at a byte of the unit's block.  It gets one bit more, by one store, which the
  * standby repeats as a store of the same value.
  */
 static void
-join_stub(VdbScmChange *change, VdbBlock block, uint16 offset,
-		  const VdbStub *mass, const VdbStub *packed)
+join_drec(VdbScmChange *change, VdbBlock block, uint16 offset,
+		  const VdbDeltaRecord *mass, const VdbDeltaRecord *packed)
 {
 	VdbLogicalBlock low = mass->next_lb | packed->next_lb;
 	uint8		high = mass->next_index | packed->next_index;
 
 	if (packed->next_lb != 0)
-		vdb_scm_change_publish(change, block, offset + offsetof(VdbStub, next_lb),
+		vdb_scm_change_publish(change, block, offset + offsetof(VdbDeltaRecord, next_lb),
 							   &low, sizeof(low));
 	else
-		vdb_scm_change_publish(change, block, offset + offsetof(VdbStub, next_index),
+		vdb_scm_change_publish(change, block, offset + offsetof(VdbDeltaRecord, next_index),
 							   &high, sizeof(high));
 }
 
 /* See overlay.h. */
 void
 vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
-				const VdbStub *stub)
+				const VdbDeltaRecord *drec)
 {
 	const VdbOverlayUnit *unit = need_unit(ref, extent);
-	VdbStub		packed = vdb_stub_pack(stub, extent->lb);
+	VdbDeltaRecord packed = vdb_delta_record_pack(drec, extent->lb);
 	bool		joins;
-	int			at = vdb_unit_place_for(unit, stub->index, &packed, &joins);
+	int			at = vdb_unit_place_for(unit, drec->index, &packed, &joins);
 	uint16		offset;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
-	Assert(!vdb_rowset_has(unit->deleted, stub->index));
+	Assert(!vdb_rowset_has(unit->deleted, drec->index));
 	if (at < 0)
 		elog(ERROR, "block delta of logical block %u is full", extent->lb);
-	offset = extent->overlay_offset + vdb_stub_offset(at);
+	offset = extent->overlay_offset + vdb_delta_record_offset(at);
 	if (joins)
 	{
-		join_stub(change, extent->overlay_block, offset, vdb_overlay_stub_at(unit, at), &packed);
+		join_drec(change, extent->overlay_block, offset, vdb_block_delta_record(unit, at), &packed);
 		return;
 	}
-	vdb_scm_change_write(change, extent->overlay_block, offset + offsetof(VdbStub, xmax),
-						 &packed.xmax, sizeof(VdbStub) - offsetof(VdbStub, xmax));
+	vdb_scm_change_write(change, extent->overlay_block, offset + offsetof(VdbDeltaRecord, xmax),
+						 &packed.xmax, sizeof(VdbDeltaRecord) - offsetof(VdbDeltaRecord, xmax));
 	vdb_scm_change_publish(change, extent->overlay_block, offset,
-						   &packed, offsetof(VdbStub, xmax));
+						   &packed, offsetof(VdbDeltaRecord, xmax));
 }
 
 /* See overlay.h. */
@@ -434,9 +434,9 @@ vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, u
 
 	if (at < 0)
 		return;
-	infomask = vdb_overlay_stub_at(unit, at)->infomask | infomask_or;
+	infomask = vdb_block_delta_record(unit, at)->infomask | infomask_or;
 	vdb_scm_hint(ref->pool, extent->overlay_block,
-				 extent->overlay_offset + vdb_stub_offset(at) + offsetof(VdbStub, infomask),
+				 extent->overlay_offset + vdb_delta_record_offset(at) + offsetof(VdbDeltaRecord, infomask),
 				 &infomask, sizeof(infomask));
 }
 
@@ -459,7 +459,7 @@ vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const Vdb
 
 /* See overlay.h. */
 bool
-vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
+vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaRecord *drecs, int ndrecs,
 				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
@@ -469,11 +469,11 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stu
 	int			n = 0;
 	bool		taken;
 
-	Assert(nstubs >= 0 && nstubs <= VDB_LB_ROWS);
+	Assert(ndrecs >= 0 && ndrecs <= VDB_LB_ROWS);
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
 	vdb_image_init(&image, ref, lb, deleted);
-	for (int i = 0; i < nstubs; i++)
-		vdb_image_add(&image, &n, &stubs[i]);
+	for (int i = 0; i < ndrecs; i++)
+		vdb_image_add(&image, &n, &drecs[i]);
 	vdb_map_lookup(ref, lb, &extent);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n), extent.overlay_block,

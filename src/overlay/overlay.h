@@ -18,59 +18,59 @@ typedef struct VdbOverlayView
 {
 	bool		any;				/* false: nothing there at all */
 	VdbRowSet	deleted;
-	int			nstubs;
-	VdbStub		stubs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
-	int16		stub_at[VDB_LB_ROWS];	/* index into stubs or -1 */
+	int			ndrecs;
+	VdbDeltaRecord drecs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
+	int16		drec_at[VDB_LB_ROWS];	/* index into delta records or -1 */
 } VdbOverlayView;
 
 /* Fill the view (void xmax of lost runs already removed). */
 extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
 
-/* One row: gone?, and its stub if it has one (false: none). */
+/* One row: gone?, and its delta record if it has one (false: none). */
 extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
-							bool *deleted, VdbStub *stub);
+							bool *deleted, VdbDeltaRecord *drec);
 
 /*
- * Make sure that the LB has a unit with room for 'more' stubs (0: a unit).  Call it before every change that uses vdb_overlay_set, also
- * when the row has a stub already.  Before that change begins; structural work is done in logged changes of its own, so the caller's may be unlogged.
+ * Make sure that the LB has a unit with room for 'more' delta records (0: a unit).  Call it before every change that uses vdb_overlay_set, also
+ * when the row has a delta record already.  Before that change begins; structural work is done in logged changes of its own, so the caller's may be unlogged.
  * May flush WAL, and may replace *extent's overlay address.  Block lock held exclusive; takes the map lock.
  * False: pool full (release the lock, wait for space, look up again, retry).
  */
 extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more);
 
 /*
- * Move the LB's unit to a smaller place when few of its stubs still count (rows gone since).  Own flushed change; block lock held exclusive,
+ * Move the LB's unit to a smaller place when few of its delta records still count (rows gone since).  Own flushed change; block lock held exclusive,
  * takes the map lock.  May replace *extent's overlay address.
  */
 extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
 
 /*
- * Drop the stubs of these rows, whose xmax doesn't count any more.  As vdb_overlay_shrink; false: the pool is full, nothing happened.
+ * Drop the delta records of these rows, whose xmax doesn't count any more.  As vdb_overlay_shrink; false: the pool is full, nothing happened.
  */
 extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows);
 
 /*
- * Store or replace a row's stub as part of a change; room is there.  At most one stub of an LB in one change.  VDB_STUB_USED is added.
- * The change needn't be flushed.  Rows whose stubs say the same and that have no next version take little room: 24 bytes
- * for up to VDB_MASS_ROWS of them.  That stays in here: callers see stubs of one row only.
+ * Store or replace a row's delta record as part of a change; room is there.  At most one delta record of an LB in one change.  VDB_DELTA_USED is added.
+ * The change needn't be flushed.  Rows whose delta records say the same and that have no next version take little room: 24 bytes
+ * for up to VDB_GROUP_DELTA_ROWS of them.  That stays in here: callers see delta records of one row only.
  */
-extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbStub *stub);
+extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent, const VdbDeltaRecord *drec);
 
-/* Set hint bits of an existing stub (no WAL).  Block lock held in either mode. */
+/* Set hint bits of an existing delta record (no WAL).  Block lock held in either mode. */
 extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or);
 
 /*
- * Mark rows gone, which also hides their stubs, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
+ * Mark rows gone, which also hides their delta records, as part of a change (a unit must be there: prepare with 0).  The change must be VDB_CHANGE_FLUSH
  * (logged tables): the deleting transaction's commit must be durable before the bit is.
  */
 extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 									 const VdbRowSet deleted);
 
 /*
- * Build a new unit for an LB that is about to be switched to a stripe, holding the given stubs and bits of the deletion bitmap: logged, referred to by nobody yet
+ * Build a new unit for an LB that is about to be switched to a stripe, holding the given delta records and bits of the deletion bitmap: logged, referred to by nobody yet
  * (a crash leaves it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.  False: pool full.
  */
-extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbStub *stubs, int nstubs,
+extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaRecord *drecs, int ndrecs,
 							  const VdbRowSet deleted, VdbBlock *block, uint16 *offset);
 
 /*

@@ -159,14 +159,14 @@ finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
 	check->report(lb, message, check->arg);
 }
 
-/* A mass stub names rows of one window, and has no next version.  Others are good. */
+/* A group delta names rows of one window, and has no next version.  Others are good. */
 static bool
-is_good_mass(const VdbStub *stub)
+is_good_group_delta(const VdbDeltaRecord *drec)
 {
-	if ((stub->flags & (VDB_STUB_USED | VDB_STUB_MASS)) != (VDB_STUB_USED | VDB_STUB_MASS))
+	if ((drec->flags & (VDB_DELTA_USED | VDB_DELTA_GROUP)) != (VDB_DELTA_USED | VDB_DELTA_GROUP))
 		return true;
-	return (stub->flags & VDB_STUB_MOVED) == 0 && stub->index % VDB_MASS_ROWS == 0 &&
-		vdb_mass_rows(stub) >> Min(VDB_MASS_ROWS, VDB_LB_ROWS - stub->index) == 0;
+	return (drec->flags & VDB_DELTA_MOVED) == 0 && drec->index % VDB_GROUP_DELTA_ROWS == 0 &&
+		vdb_group_delta_rows(drec) >> Min(VDB_GROUP_DELTA_ROWS, VDB_LB_ROWS - drec->index) == 0;
 }
 
 /* One unit that is in use. */
@@ -193,15 +193,15 @@ check_unit(OverlayCheck *check, const VdbUnitPlace *place)
 	}
 	for (int i = 0; i < unit->capacity; i++)
 	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
+		const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
 
-		if ((stub->flags & ~(VDB_STUB_USED | VDB_STUB_MOVED | VDB_STUB_MASS)) != 0)
+		if ((drec->flags & ~(VDB_DELTA_USED | VDB_DELTA_MOVED | VDB_DELTA_GROUP)) != 0)
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
-					 place->block, place->offset, stub->flags, i);
+					 place->block, place->offset, drec->flags, i);
 			finding(check, unit->lb, message);
 		}
-		else if (!is_good_mass(stub))
+		else if (!is_good_group_delta(drec))
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
 					 place->block, place->offset, i);
@@ -249,7 +249,7 @@ check_list(OverlayCheck *check, int list)
 	}
 }
 
-/* See overlay.h.  Stubs may change meanwhile; what is checked of them doesn't. */
+/* See overlay.h.  Delta records may change meanwhile; what is checked of them doesn't. */
 int64
 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
 {

@@ -1,25 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_format.h
- *	  The overlay's bytes: units of stubs and bits of the deletion bitmap, in slab blocks.
+ *	  The overlay's bytes: units of delta records and bits of the deletion bitmap, in slab blocks.
  *
  * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the units of one
  * size class, from byte 64 (class 0: from byte 256).  A unit: 64 bytes of header,
- * then stubs, placed so that neither the header nor a stub crosses a multiple of 512
+ * then delta records, placed so that neither the header nor a delta record crosses a multiple of 512
  * bytes of the file:
  *
- *	stub 0 .. 15	from byte 64 of the unit
- *	stub 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
+ *	delta record 0 .. 15	from byte 64 of the unit
+ *	delta record 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
  *
- *	class	bytes	units a block	stubs
+ *	class	bytes	units a block	delta records
  *	0		256		31				8
  *	1		512		15				18
  *	2		2048	3				81
  *	3		8128	1				331
  *
- * A free unit is all zero.  A class 3 unit has more stubs than an LB has
- * rows, because a replaced stub may get another place.  Class 0 does for an LB all of
- * whose rows one statement deleted or locked: 7 mass stubs name 256 rows.
+ * A free unit is all zero.  A class 3 unit has more delta records than an LB has
+ * rows, because a replaced delta record may get another place.  Class 0 does for an LB all of
+ * whose rows one statement deleted or locked: 7 group deltas name 256 rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@
 #define VDB_OVERLAY_VERSION		2
 #define VDB_OVERLAY_CLASSES		4
 #define VDB_OVERLAY_FIRST_UNIT	64	/* least byte of a unit in its slab */
-#define VDB_OVERLAY_MAX_STUBS	331
+#define VDB_OVERLAY_MAX_RECORDS	331
 
 /* The slab's header; its class is size_class, its list the class or VDB_TABLE_LIST_FULL. */
 typedef VdbListedBlock VdbOverlaySlab;
@@ -44,43 +44,43 @@ StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, 
 
 /*
  * One changed row version of a stripe: what its heap header would say.  The
- * first 8 bytes are stored after the rest, and make the stub valid.  Of
- * several stubs of a row the last one counts.
+ * first 8 bytes are stored after the rest, and make the delta record valid.  Of
+ * several delta records of a row the last one counts.
  *
- * A mass stub (VDB_STUB_MASS) says the same of up to VDB_MASS_ROWS rows, none of which
- * has a next version: index is the first of its rows, a multiple of VDB_MASS_ROWS, and where the
+ * A group delta (VDB_DELTA_GROUP) says the same of up to VDB_GROUP_DELTA_ROWS rows, none of which
+ * has a next version: index is the first of its rows, a multiple of VDB_GROUP_DELTA_ROWS, and where the
  * next version would be stands a bitmap.  Bit k of next_lb is row index + k; bit k
  * of next_index is row index + 32 + k.  Rows are added to it one by one.
  */
-typedef struct VdbStub
+typedef struct VdbDeltaRecord
 {
-	uint8		index;				/* of the row in its logical block; mass: of the first */
-	uint8		next_index;			/* next version: row index in next_lb; mass: bitmap */
+	uint8		index;				/* of the row in its logical block; group: of the first */
+	uint8		next_index;			/* next version: row index in next_lb; group: bitmap */
 	uint16		infomask;			/* HEAP_XMAX_*, HEAP_COMBOCID, HEAP_KEYS... bits as in a heap header */
 	uint16		infomask2;			/* HEAP_KEYS_UPDATED, HEAP_HOT... only */
-	uint16		flags;				/* VDB_STUB_USED, _MOVED, _MASS */
+	uint16		flags;				/* VDB_DELTA_USED, _MOVED, _MASS */
 	TransactionId xmax;				/* or multixact id */
 	CommandId	cid;				/* cmax or combo id */
 	uint32		xmax_incarnation;
-	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; mass: bitmap */
-} VdbStub;
+	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; group: bitmap */
+} VdbDeltaRecord;
 
-StaticAssertDecl(sizeof(VdbStub) == 24, "stub is 24 bytes on media");
-StaticAssertDecl(offsetof(VdbStub, xmax) == 8, "a stub's first word is published");
+StaticAssertDecl(sizeof(VdbDeltaRecord) == 24, "delta record is 24 bytes on media");
+StaticAssertDecl(offsetof(VdbDeltaRecord, xmax) == 8, "a delta record's first word is published");
 
-#define VDB_STUB_USED			0x0001	/* set by the overlay */
-#define VDB_STUB_MOVED			0x0002	/* moved to another partition */
-#define VDB_STUB_MASS			0x0004	/* stands for several rows; set by the overlay */
+#define VDB_DELTA_USED			0x0001	/* set by the overlay */
+#define VDB_DELTA_MOVED			0x0002	/* moved to another partition */
+#define VDB_DELTA_GROUP			0x0004	/* stands for several rows; set by the overlay */
 
-#define VDB_MASS_ROWS			40
+#define VDB_GROUP_DELTA_ROWS			40
 
-StaticAssertDecl(VDB_MASS_ROWS == (sizeof(VdbLogicalBlock) + sizeof(uint8)) * 8, "a bit for each row of a mass stub");
+StaticAssertDecl(VDB_GROUP_DELTA_ROWS == (sizeof(VdbLogicalBlock) + sizeof(uint8)) * 8, "a bit for each row of a group delta");
 
-/* The rows of a mass stub: bit k is row index + k. */
+/* The rows of a group delta: bit k is row index + k. */
 static inline uint64
-vdb_mass_rows(const VdbStub *stub)
+vdb_group_delta_rows(const VdbDeltaRecord *drec)
 {
-	return (uint64) stub->next_index << 32 | stub->next_lb;
+	return (uint64) drec->next_index << 32 | drec->next_lb;
 }
 
 typedef struct VdbOverlayUnit
@@ -89,7 +89,7 @@ typedef struct VdbOverlayUnit
 	uint32		table_slot;
 	uint32		table_generation;
 	uint32		pad;
-	uint16		capacity;			/* stubs it has room for; 0: the unit is free.  This word is published. */
+	uint16		capacity;			/* delta records it has room for; 0: the unit is free.  This word is published. */
 	uint16		pad2;
 	uint32		incarnation;		/* server run that took the unit */
 	VdbRowSet	deleted;			/* bit set: the row is removed */
@@ -99,13 +99,13 @@ typedef struct VdbOverlayUnit
 StaticAssertDecl(sizeof(VdbOverlayUnit) == 64, "unit header is 64 bytes on media");
 StaticAssertDecl(offsetof(VdbOverlayUnit, capacity) % 8 == 0, "capacity and incarnation are one store");
 
-/* Byte of the unit at which stub i stands. */
+/* Byte of the unit at which delta record i stands. */
 static inline uint32
-vdb_stub_offset(uint32 i)
+vdb_delta_record_offset(uint32 i)
 {
 	if (i < 16)
-		return sizeof(VdbOverlayUnit) + i * sizeof(VdbStub);
-	return 448 + ((i - 16) / 21) * 512 + ((i - 16) % 21) * sizeof(VdbStub);
+		return sizeof(VdbOverlayUnit) + i * sizeof(VdbDeltaRecord);
+	return 448 + ((i - 16) / 21) * 512 + ((i - 16) % 21) * sizeof(VdbDeltaRecord);
 }
 
 #endif							/* VDB_OVERLAY_FORMAT_H */

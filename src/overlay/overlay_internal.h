@@ -21,12 +21,12 @@ typedef struct VdbUnitPlace
 typedef struct VdbUnitClass
 {
 	uint16		bytes;				/* of a unit */
-	uint16		capacity;			/* stubs in it */
+	uint16		capacity;			/* delta records in it */
 	uint8		units;				/* in a slab block */
 	uint16		first;				/* byte of the block where the first one stands */
 } VdbUnitClass;
 
-/* A unit as it will be: header and stubs in their places. */
+/* A unit as it will be: header and delta records in their places. */
 typedef union VdbUnitImage
 {
 	VdbOverlayUnit header;
@@ -55,33 +55,33 @@ vdb_overlay_unit_offset(int size_class, int i)
 	return vdb_unit_classes[size_class].first + i * vdb_unit_classes[size_class].bytes;
 }
 
-static inline const VdbStub *
-vdb_overlay_stub_at(const VdbOverlayUnit *unit, uint32 i)
+static inline const VdbDeltaRecord *
+vdb_block_delta_record(const VdbOverlayUnit *unit, uint32 i)
 {
-	return (const VdbStub *) ((const char *) unit + vdb_stub_offset(i));
+	return (const VdbDeltaRecord *) ((const char *) unit + vdb_delta_record_offset(i));
 }
 
-static inline VdbStub *
-vdb_image_stub(VdbUnitImage *image, uint32 i)
+static inline VdbDeltaRecord *
+vdb_image_record(VdbUnitImage *image, uint32 i)
 {
-	return (VdbStub *) (image->bytes + vdb_stub_offset(i));
+	return (VdbDeltaRecord *) (image->bytes + vdb_delta_record_offset(i));
 }
 
 /* overlay_unit.c */
 extern int	vdb_unit_used(const VdbOverlayUnit *unit);
 extern int	vdb_unit_find(const VdbOverlayUnit *unit, uint8 index);
-extern int	vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbStub *packed, bool *joins);
-extern VdbStub vdb_stub_pack(const VdbStub *stub, VdbLogicalBlock lb);
-extern VdbStub vdb_stub_unpack(const VdbStub *stored, VdbLogicalBlock lb, uint8 index);
+extern int	vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbDeltaRecord *packed, bool *joins);
+extern VdbDeltaRecord vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb);
+extern VdbDeltaRecord vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 index);
 extern void vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view);
 extern void vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 						   const VdbRowSet deleted);
-extern void vdb_image_add(VdbUnitImage *image, int *nstubs, const VdbStub *stub);
+extern void vdb_image_add(VdbUnitImage *image, int *ndrecs, const VdbDeltaRecord *drec);
 
 /* overlay_slab.c */
 extern bool vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block);
 extern const VdbOverlaySlab *vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block);
-extern int	vdb_overlay_class_for(int nstubs);
+extern int	vdb_overlay_class_for(int ndrecs);
 extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 							 uint16 avoid_offset, VdbUnitPlace *place);
 

@@ -33,7 +33,7 @@ const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES] = {
 	{256, 8, 31, 256},
 	{512, 18, 15, VDB_OVERLAY_FIRST_UNIT},
 	{2048, 81, 3, VDB_OVERLAY_FIRST_UNIT},
-	{8128, VDB_OVERLAY_MAX_STUBS, 1, VDB_OVERLAY_FIRST_UNIT},
+	{8128, VDB_OVERLAY_MAX_RECORDS, 1, VDB_OVERLAY_FIRST_UNIT},
 };
 
 #define SLAB_FIELD(field) \
@@ -76,14 +76,14 @@ vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block)
 	return slab;
 }
 
-/* The smallest class with room for so many stubs. */
+/* The smallest class with room for so many delta records. */
 int
-vdb_overlay_class_for(int nstubs)
+vdb_overlay_class_for(int ndrecs)
 {
 	int			c = 0;
 
-	Assert(nstubs <= VDB_OVERLAY_MAX_STUBS);
-	while (vdb_unit_classes[c].capacity < nstubs)
+	Assert(ndrecs <= VDB_OVERLAY_MAX_RECORDS);
+	while (vdb_unit_classes[c].capacity < ndrecs)
 		c++;
 	return c;
 }

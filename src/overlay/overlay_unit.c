@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_unit.c
- *	  What the stubs of a unit say: which one counts, where a new one goes.
+ *	  What the delta records of a unit say: which one counts, where a new one goes.
  *
  * Nothing is stored here.  The caller holds the LB's block lock.
  *
- * The last used stub that names a row counts for it.  A mass stub names several
- * rows of one window of VDB_MASS_ROWS, of which it says the same: that is what most
+ * The last used delta record that names a row counts for it.  A group delta names several
+ * rows of one window of VDB_GROUP_DELTA_ROWS, of which it says the same: that is what most
  * deletes and locks of whole tables need.  So every row without a next
- * version gets a mass stub, be it of one row, and a row is added to one that says the
+ * version gets a group delta, be it of one row, and a row is added to one that says the
  * same already, by one bit.
  *
- * That bit may survive the record that was to set it, as any store of a stub
+ * That bit may survive the record that was to set it, as any store of a delta record
  * may.  It then names a row more under the xmax for which the bit was set, and that
- * xmax never committed: all rows of a mass stub share the status of
+ * xmax never committed: all rows of a group delta share the status of
  * one (incarnation, xid), or of a multixact, whose records are flushed.
  *
  *-------------------------------------------------------------------------
@@ -25,103 +25,103 @@
 
 #include "overlay/overlay_internal.h"
 
-/* Does a stub, used or not, say something of the row? */
+/* Does a delta record, used or not, say something of the row? */
 static inline bool
-names_row(const VdbStub *stub, uint8 index)
+names_row(const VdbDeltaRecord *drec, uint8 index)
 {
-	if ((stub->flags & VDB_STUB_USED) == 0)
+	if ((drec->flags & VDB_DELTA_USED) == 0)
 		return false;
-	if ((stub->flags & VDB_STUB_MASS) == 0)
-		return stub->index == index;
-	return index >= stub->index && index - stub->index < VDB_MASS_ROWS &&
-		((vdb_mass_rows(stub) >> (index - stub->index)) & 1) != 0;
+	if ((drec->flags & VDB_DELTA_GROUP) == 0)
+		return drec->index == index;
+	return index >= drec->index && index - drec->index < VDB_GROUP_DELTA_ROWS &&
+		((vdb_group_delta_rows(drec) >> (index - drec->index)) & 1) != 0;
 }
 
-/* The place behind the unit's last stub: 0 .. capacity. */
+/* The place behind the unit's last delta record: 0 .. capacity. */
 int
 vdb_unit_used(const VdbOverlayUnit *unit)
 {
 	int			n = unit->capacity;
 
-	while (n > 0 && (vdb_overlay_stub_at(unit, n - 1)->flags & VDB_STUB_USED) == 0)
+	while (n > 0 && (vdb_block_delta_record(unit, n - 1)->flags & VDB_DELTA_USED) == 0)
 		n--;
 	return n;
 }
 
-/* The place of the stub that counts for a row, or -1. */
+/* The place of the delta record that counts for a row, or -1. */
 int
 vdb_unit_find(const VdbOverlayUnit *unit, uint8 index)
 {
 	for (int i = unit->capacity - 1; i >= 0; i--)
-		if (names_row(vdb_overlay_stub_at(unit, i), index))
+		if (names_row(vdb_block_delta_record(unit, i), index))
 			return i;
 	return -1;
 }
 
-/* ---- the two forms of a stub ---- */
+/* ---- the two forms of a delta record ---- */
 
 /*
- * From what callers deal with, a stub of one row, to what is stored: a mass
- * stub unless there is a next version.  Marked as used.
+ * From what callers deal with, a delta record of one row, to what is stored: a group
+ * delta unless there is a next version.  Marked as used.
  */
-VdbStub
-vdb_stub_pack(const VdbStub *stub, VdbLogicalBlock lb)
+VdbDeltaRecord
+vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb)
 {
-	VdbStub		packed = *stub;
-	int			bit = stub->index % VDB_MASS_ROWS;
+	VdbDeltaRecord packed = *drec;
+	int			bit = drec->index % VDB_GROUP_DELTA_ROWS;
 
-	Assert((stub->flags & VDB_STUB_MASS) == 0);
-	packed.flags |= VDB_STUB_USED;
-	if ((stub->flags & VDB_STUB_MOVED) || stub->next_lb != lb || stub->next_index != stub->index)
+	Assert((drec->flags & VDB_DELTA_GROUP) == 0);
+	packed.flags |= VDB_DELTA_USED;
+	if ((drec->flags & VDB_DELTA_MOVED) || drec->next_lb != lb || drec->next_index != drec->index)
 		return packed;
-	packed.flags |= VDB_STUB_MASS;
-	packed.index = stub->index - bit;
+	packed.flags |= VDB_DELTA_GROUP;
+	packed.index = drec->index - bit;
 	packed.next_lb = bit < 32 ? (uint32) 1 << bit : 0;
 	packed.next_index = bit < 32 ? 0 : 1 << (bit - 32);
 	return packed;
 }
 
-/* And back: what a stored stub says of one of its rows. */
-VdbStub
-vdb_stub_unpack(const VdbStub *stored, VdbLogicalBlock lb, uint8 index)
+/* And back: what a stored delta record says of one of its rows. */
+VdbDeltaRecord
+vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 index)
 {
-	VdbStub		stub = *stored;
+	VdbDeltaRecord drec = *stored;
 
-	if (stub.flags & VDB_STUB_MASS)
+	if (drec.flags & VDB_DELTA_GROUP)
 	{
-		stub.flags &= ~VDB_STUB_MASS;
-		stub.index = index;
-		stub.next_index = index;
-		stub.next_lb = lb;
+		drec.flags &= ~VDB_DELTA_GROUP;
+		drec.index = index;
+		drec.next_index = index;
+		drec.next_lb = lb;
 	}
-	return stub;
+	return drec;
 }
 
-/* Two mass stubs that differ in their rows only? */
+/* Two group deltas that differ in their rows only? */
 static inline bool
-same_mass(const VdbStub *a, const VdbStub *b)
+same_group_delta(const VdbDeltaRecord *a, const VdbDeltaRecord *b)
 {
-	return (a->flags & VDB_STUB_MASS) != 0 && a->flags == b->flags && a->index == b->index &&
+	return (a->flags & VDB_DELTA_GROUP) != 0 && a->flags == b->flags && a->index == b->index &&
 		a->xmax == b->xmax && a->xmax_incarnation == b->xmax_incarnation &&
 		a->cid == b->cid && a->infomask == b->infomask && a->infomask2 == b->infomask2;
 }
 
-/* ---- where a new stub goes ---- */
+/* ---- where a new delta record goes ---- */
 
 /*
- * May the stub that counts for a row be overwritten in place?  A crash that loses the
+ * May the delta record that counts for a row be overwritten in place?  A crash that loses the
  * record may leave the old first word with (part of) the new rest, and
- * that must read as the old stub or as one that never happened.  So: where the
+ * that must read as the old delta record or as one that never happened.  So: where the
  * old one says by itself that it is void, or where both are of one
  * transaction, which is lost with the record.  And only where both are of one form and
  * name the same row and no other: neither may a bitmap be read as a next
- * version, nor may a row lose its stub.
+ * version, nor may a row lose its delta record.
  */
 static bool
-may_overwrite(const VdbStub *old, const VdbStub *new)
+may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
 {
-	if ((old->flags & VDB_STUB_MASS) != (new->flags & VDB_STUB_MASS) ||
-		((old->flags & VDB_STUB_MASS) && vdb_mass_rows(old) != vdb_mass_rows(new)))
+	if ((old->flags & VDB_DELTA_GROUP) != (new->flags & VDB_DELTA_GROUP) ||
+		((old->flags & VDB_DELTA_GROUP) && vdb_group_delta_rows(old) != vdb_group_delta_rows(new)))
 		return false;
 	if ((old->infomask & HEAP_XMAX_INVALID) != 0)
 		return true;
@@ -130,27 +130,27 @@ may_overwrite(const VdbStub *old, const VdbStub *new)
 }
 
 /*
- * The place for a row's new stub, packed.  *joins: there stands a mass stub to
- * which the row is to be added; no stub behind it names the row.  -1: the unit is full.
+ * The place for a row's new delta record, packed.  *joins: there stands a group delta to
+ * which the row is to be added; no delta record behind it names the row.  -1: the unit is full.
  */
 int
-vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbStub *packed, bool *joins)
+vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbDeltaRecord *packed, bool *joins)
 {
 	const int	used = vdb_unit_used(unit);
 
 	*joins = false;
 	for (int i = used - 1; i >= 0; i--)
 	{
-		const VdbStub *stub = vdb_overlay_stub_at(unit, i);
+		const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
 
-		if (same_mass(stub, packed))
+		if (same_group_delta(drec, packed))
 		{
 			*joins = true;
 			return i;
 		}
-		if (names_row(stub, index))
+		if (names_row(drec, index))
 		{
-			if (may_overwrite(stub, packed))
+			if (may_overwrite(drec, packed))
 				return i;
 			break;
 		}
@@ -161,44 +161,44 @@ vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbStub *packe
 /* ---- views and images ---- */
 
 static inline void
-view_row(VdbOverlayView *view, const VdbStub *stub, VdbLogicalBlock lb, uint8 index)
+view_row(VdbOverlayView *view, const VdbDeltaRecord *drec, VdbLogicalBlock lb, uint8 index)
 {
-	int16	   *at = &view->stub_at[index];
+	int16	   *at = &view->drec_at[index];
 
 	if (vdb_rowset_has(view->deleted, index))
 		return;
 	if (*at < 0)
-		*at = view->nstubs++;
-	view->stubs[*at] = vdb_stub_unpack(stub, lb, index);
+		*at = view->ndrecs++;
+	view->drecs[*at] = vdb_delta_record_unpack(drec, lb, index);
 }
 
 /* Fill the view of a unit; NULL: of none.  Every xmax as it stands. */
 void
 vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view)
 {
-	view->nstubs = 0;
+	view->ndrecs = 0;
 	vdb_rowset_fill(view->deleted, false);
-	memset(view->stub_at, -1, sizeof(view->stub_at));
+	memset(view->drec_at, -1, sizeof(view->drec_at));
 	if (unit != NULL)
 	{
 		memcpy(view->deleted, unit->deleted, sizeof(view->deleted));
 		for (int i = 0; i < unit->capacity; i++)
 		{
-			const VdbStub *stub = vdb_overlay_stub_at(unit, i);
+			const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
 
-			if ((stub->flags & VDB_STUB_USED) == 0)
+			if ((drec->flags & VDB_DELTA_USED) == 0)
 				continue;
-			if ((stub->flags & VDB_STUB_MASS) == 0)
-				view_row(view, stub, lb, stub->index);
+			if ((drec->flags & VDB_DELTA_GROUP) == 0)
+				view_row(view, drec, lb, drec->index);
 			else
-				for (uint64 rows = vdb_mass_rows(stub); rows != 0; rows &= rows - 1)
-					view_row(view, stub, lb, stub->index + pg_rightmost_one_pos64(rows));
+				for (uint64 rows = vdb_group_delta_rows(drec); rows != 0; rows &= rows - 1)
+					view_row(view, drec, lb, drec->index + pg_rightmost_one_pos64(rows));
 		}
 	}
-	view->any = view->nstubs > 0 || !vdb_rowset_is_empty(view->deleted);
+	view->any = view->ndrecs > 0 || !vdb_rowset_is_empty(view->deleted);
 }
 
-/* An image of no stubs yet.  It gets its class when it is written. */
+/* An image of no delta records yet.  It gets its class when it is written. */
 void
 vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 			   const VdbRowSet deleted)
@@ -211,28 +211,28 @@ vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 }
 
 /*
- * Add a row's stub to an image that names the row nowhere yet: to a mass stub
+ * Add a row's delta record to an image that names the row nowhere yet: to a group delta
  * that says the same, or in a place of its own.  What says nothing (see
- * vdb_header_needs_stub) is left out.
+ * vdb_header_needs_delta) is left out.
  */
 void
-vdb_image_add(VdbUnitImage *image, int *nstubs, const VdbStub *stub)
+vdb_image_add(VdbUnitImage *image, int *ndrecs, const VdbDeltaRecord *drec)
 {
-	VdbStub		packed = vdb_stub_pack(stub, image->header.lb);
+	VdbDeltaRecord packed = vdb_delta_record_pack(drec, image->header.lb);
 
-	if ((stub->infomask & HEAP_XMAX_INVALID) && !(stub->infomask & HEAP_COMBOCID))
+	if ((drec->infomask & HEAP_XMAX_INVALID) && !(drec->infomask & HEAP_COMBOCID))
 		return;
-	if (packed.flags & VDB_STUB_MASS)
-		for (int i = *nstubs - 1; i >= 0; i--)
+	if (packed.flags & VDB_DELTA_GROUP)
+		for (int i = *ndrecs - 1; i >= 0; i--)
 		{
-			VdbStub    *old = vdb_image_stub(image, i);
+			VdbDeltaRecord *old = vdb_image_record(image, i);
 
-			if (!same_mass(old, &packed))
+			if (!same_group_delta(old, &packed))
 				continue;
 			old->next_lb |= packed.next_lb;
 			old->next_index |= packed.next_index;
 			return;
 		}
-	Assert(*nstubs < VDB_LB_ROWS);
-	*vdb_image_stub(image, (*nstubs)++) = packed;
+	Assert(*ndrecs < VDB_LB_ROWS);
+	*vdb_image_record(image, (*ndrecs)++) = packed;
 }

@@ -30,7 +30,7 @@ typedef struct VdbVersion
 {
 	VdbRowNumber row;
 	uint8		place;
-	bool		has_stub;			/* flash: a stub exists */
+	bool		has_delta;			/* flash: a delta record exists */
 	uint16		seen_infomask;		/* as read; a difference to hdr.t_infomask are hint bits to store */
 	HeapTupleHeaderData hdr;		/* t_bits not meaningful */
 	VdbExtent	extent;

@@ -238,7 +238,7 @@ fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbE
 	memcpy(&version->hdr, prefix + 1, SizeofHeapTupleHeader);
 	version->row = row;
 	version->place = VDB_PLACE_SCM;
-	version->has_stub = false;
+	version->has_delta = false;
 	version->seen_infomask = version->hdr.t_infomask;
 	version->extent = *extent;
 	version->len = VDB_ROW_LEN(prefix->len);

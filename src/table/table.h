@@ -38,7 +38,7 @@ extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler 
 extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version);
 
 /*
- * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a stub; exclusive lock.
+ * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a delta record; exclusive lock.
  * Flash: vdb_table_prepare_xmax must have been called (may flush; before the change begins; false: pool full).
  */
 extern bool vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version);
@@ -48,8 +48,8 @@ extern void vdb_table_hint(const VdbTableRef *ref, VdbVersion *version);
 /* Raise *latest to the id a standby must have forgotten before this dead version may vanish. */
 extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest);
 
-/* The stub that says of a version what its header says (migration carries xmax over with it). */
-extern void vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub);
+/* The delta record that says of a version what its header says (migration carries xmax over with it). */
+extern void vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaRecord *drec);
 
 /* ---- how many rows there are (table_count.c) ---- */
 
@@ -209,7 +209,7 @@ typedef struct VdbBatch
 	VdbOverlayView *overlay;		/* of the LB, when flash */
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
-	bool		plain;				/* flash: all rows settled, without stubs: header is 'xmin, no xmax' */
+	bool		plain;				/* flash: all rows settled, without delta records: header is 'xmin, no xmax' */
 	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;

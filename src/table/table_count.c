@@ -208,11 +208,11 @@ dead_rows(Counter *counter, VdbLogicalBlock lb)
 	{
 		VdbVersion	version;
 
-		if (view->stub_at[i] < 0 || vdb_rowset_has(view->deleted, i))
+		if (view->drec_at[i] < 0 || vdb_rowset_has(view->deleted, i))
 			continue;
 		memset(&version, 0, sizeof(version));
 		version.hdr.t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
-		vdb_version_apply_stub(&version, &view->stubs[view->stub_at[i]]);
+		vdb_version_apply_delta(&version, &view->drecs[view->drec_at[i]]);
 		dead += !is_live(counter, &version.hdr);
 	}
 	return dead;

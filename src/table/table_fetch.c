@@ -95,8 +95,8 @@ typedef struct FetchState
 	bool		visible;
 	bool		dead;
 	bool		striped;
-	VdbStub		stub;
-	bool		has_stub;
+	VdbDeltaRecord drec;
+	bool		has_delta;
 	VdbStripeAddress address;		/* flash */
 	uint16		meta_flags;
 	union
@@ -141,8 +141,8 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, fs->version.extent.ref);
 	bool		deleted;
 
-	fs->has_stub = vdb_overlay_row(ref, &fs->version.extent, vdb_row_index(row),
-								   &deleted, &fs->stub);
+	fs->has_delta = vdb_overlay_row(ref, &fs->version.extent, vdb_row_index(row),
+									&deleted, &fs->drec);
 	fs->found = !deleted;
 	fs->address = vdb_stripe_address(meta);
 	fs->meta_flags = meta->flags;
@@ -165,8 +165,8 @@ check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot s
 	}
 	vdb_version_from_stripe(&fs->version, stripe, fs->meta_flags, row, (uint32) pos);
 	fs->version.extent = extent;
-	if (fs->has_stub)
-		vdb_version_apply_stub(&fs->version, &fs->stub);
+	if (fs->has_delta)
+		vdb_version_apply_delta(&fs->version, &fs->drec);
 	vdb_row_to_tid(row, &tid);
 	fs->visible = vdb_row_visible(&fs->version.hdr, &tid, RelationGetRelid(rel), snapshot);
 	if (!fs->visible && want_dead)
@@ -200,7 +200,7 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 {
 	VdbLogicalBlock lb = vdb_row_lb(row);
 
-	fs->found = fs->visible = fs->dead = fs->has_stub = false;
+	fs->found = fs->visible = fs->dead = fs->has_delta = false;
 	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &fs->version.extent);
 	fs->striped = fs->version.extent.kind == VDB_EXTENT_STRIPE;
@@ -212,11 +212,11 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 }
 
 /*
- * May the stub be older than the commit that made the row visible?  Only the inserter can
+ * May the delta record be older than the commit that made the row visible?  Only the inserter can
  * have changed the row before that: deleted it, say, so that nobody ever was to see it.
  */
 static bool
-stub_may_be_early(const FetchState *fs, Snapshot snapshot)
+delta_may_be_early(const FetchState *fs, Snapshot snapshot)
 {
 	if (!fs->striped || !fs->visible || !(fs->meta_flags & VDB_STRIPE_UNSETTLED))
 		return false;
@@ -233,7 +233,7 @@ stub_may_be_early(const FetchState *fs, Snapshot snapshot)
 
 /*
  * The row as the snapshot checks it; the stripe is returned if it lies in one.  A striped row
- * is checked after unlocking.  Where its stub may have been taken too early, one more
+ * is checked after unlocking.  Where its delta record may have been taken too early, one more
  * look is enough: xmin has committed by now (or is ours).  README.md, "The header and the moment".
  */
 static VdbStripe *
@@ -246,7 +246,7 @@ look_and_check(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot 
 	VDB_STOP_POINT("table-fetch-looked");
 	if (fs->found && fs->striped)
 		stripe = check_striped(rel, ref, row, snapshot, want_dead, fs);
-	if (!stub_may_be_early(fs, snapshot))
+	if (!delta_may_be_early(fs, snapshot))
 		return stripe;
 	vdb_stripe_release(stripe);
 	look(rel, ref, row, snapshot, want_dead, fs);

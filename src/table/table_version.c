@@ -3,7 +3,7 @@
  * table_version.c
  *	  One row version's header, wherever the row lives: read it, change it.
  *
- * A striped row's header is made up from the stripe (xmin, cmin) and its stub
+ * A striped row's header is made up from the stripe (xmin, cmin) and its delta record
  * in the overlay (xmax and what belongs to it).  Above this file nobody needs
  * to know which of the two places a version has.
  *
@@ -17,9 +17,9 @@
 #include "table/table.h"
 #include "table/table_version.h"
 
-/* The infomask bits that a stub carries; everything else comes from the stripe. */
-#define VDB_STUB_INFOMASK	(HEAP_XMAX_BITS | HEAP_COMBOCID)
-#define VDB_STUB_INFOMASK2	(HEAP_KEYS_UPDATED)
+/* The infomask bits that a delta record carries; everything else comes from the stripe. */
+#define VDB_DELTA_INFOMASK	(HEAP_XMAX_BITS | HEAP_COMBOCID)
+#define VDB_DELTA_INFOMASK2	(HEAP_KEYS_UPDATED)
 
 /* xmin side of a striped row's header. */
 void
@@ -33,7 +33,7 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 	memset(hdr, 0, sizeof(HeapTupleHeaderData));
 	version->row = row;
 	version->place = VDB_PLACE_FLASH;
-	version->has_stub = false;
+	version->has_delta = false;
 	version->pos = pos;
 	version->len = 0;
 	version->wide = false;
@@ -59,23 +59,23 @@ cid_is_of_xmax(uint16 infomask)
 		(!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask));
 }
 
-/* Lay a stub over it. */
+/* Lay a delta record over it. */
 void
-vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub)
+vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec)
 {
 	HeapTupleHeader hdr = &version->hdr;
 
-	version->has_stub = true;
-	hdr->t_infomask &= ~VDB_STUB_INFOMASK;
-	hdr->t_infomask |= stub->infomask & VDB_STUB_INFOMASK;
-	hdr->t_infomask2 |= stub->infomask2 & VDB_STUB_INFOMASK2;
-	HeapTupleHeaderSetXmax(hdr, stub->xmax);
-	if (cid_is_of_xmax(stub->infomask))
-		hdr->t_choice.t_heap.t_field3.t_cid = stub->cid;
-	if (stub->flags & VDB_STUB_MOVED)
+	version->has_delta = true;
+	hdr->t_infomask &= ~VDB_DELTA_INFOMASK;
+	hdr->t_infomask |= drec->infomask & VDB_DELTA_INFOMASK;
+	hdr->t_infomask2 |= drec->infomask2 & VDB_DELTA_INFOMASK2;
+	HeapTupleHeaderSetXmax(hdr, drec->xmax);
+	if (cid_is_of_xmax(drec->infomask))
+		hdr->t_choice.t_heap.t_field3.t_cid = drec->cid;
+	if (drec->flags & VDB_DELTA_MOVED)
 		HeapTupleHeaderSetMovedPartitions(hdr);
 	else
-		vdb_row_to_tid(vdb_row_make(stub->next_lb, stub->next_index), &hdr->t_ctid);
+		vdb_row_to_tid(vdb_row_make(drec->next_lb, drec->next_index), &hdr->t_ctid);
 	version->seen_infomask = hdr->t_infomask;
 }
 
@@ -85,12 +85,12 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, version->extent.ref);
 	VdbExtent	extent = version->extent;
 	VdbStripe  *stripe;
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 	bool		deleted;
-	bool		has_stub;
+	bool		has_delta;
 	int			pos;
 
-	has_stub = vdb_overlay_row(ref, &extent, vdb_row_index(row), &deleted, &stub);
+	has_delta = vdb_overlay_row(ref, &extent, vdb_row_index(row), &deleted, &drec);
 	if (deleted)
 		return false;
 	stripe = vdb_stripe_open(rel, vdb_stripe_address(meta));
@@ -99,8 +99,8 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	{
 		vdb_version_from_stripe(version, stripe, meta->flags, row, (uint32) pos);
 		version->extent = extent;
-		if (has_stub)
-			vdb_version_apply_stub(version, &stub);
+		if (has_delta)
+			vdb_version_apply_delta(version, &drec);
 	}
 	vdb_stripe_release(stripe);
 	return pos >= 0;
@@ -136,36 +136,36 @@ vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
 {
 	if (version->place == VDB_PLACE_SCM)
 		return true;
-	/* room is needed even if there is a stub: it isn't always replaced in place */
+	/* room is needed even if there is a delta record: it isn't always replaced in place */
 	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent, 1);
 }
 
-/* What a stub must say so that vdb_version_apply_stub gives this header again. */
+/* What a delta record must say so that vdb_version_apply_delta gives this header again. */
 void
-vdb_version_to_stub(const VdbVersion *version, uint32 incarnation, VdbStub *stub)
+vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaRecord *drec)
 {
 	const HeapTupleHeaderData *hdr = &version->hdr;
 
-	memset(stub, 0, sizeof(VdbStub));
-	stub->index = vdb_row_index(version->row);
-	stub->flags = VDB_STUB_USED;
-	stub->infomask = hdr->t_infomask & VDB_STUB_INFOMASK;
-	stub->infomask2 = hdr->t_infomask2 & VDB_STUB_INFOMASK2;
-	stub->xmax = HeapTupleHeaderGetRawXmax(hdr);
+	memset(drec, 0, sizeof(VdbDeltaRecord));
+	drec->index = vdb_row_index(version->row);
+	drec->flags = VDB_DELTA_USED;
+	drec->infomask = hdr->t_infomask & VDB_DELTA_INFOMASK;
+	drec->infomask2 = hdr->t_infomask2 & VDB_DELTA_INFOMASK2;
+	drec->xmax = HeapTupleHeaderGetRawXmax(hdr);
 	/* locks of rows with different cmins shall be alike: the overlay keeps them together */
-	stub->cid = cid_is_of_xmax(hdr->t_infomask) ? hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
-	stub->xmax_incarnation = incarnation;
-	stub->next_lb = vdb_row_lb(version->row);
-	stub->next_index = stub->index;
+	drec->cid = cid_is_of_xmax(hdr->t_infomask) ? hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
+	drec->xmax_incarnation = incarnation;
+	drec->next_lb = vdb_row_lb(version->row);
+	drec->next_index = drec->index;
 	if (HeapTupleHeaderIndicatesMovedPartitions(hdr))
-		stub->flags |= VDB_STUB_MOVED;
+		drec->flags |= VDB_DELTA_MOVED;
 	else
 	{
 		VdbRowNumber next = vdb_tid_to_row(&hdr->t_ctid);
 
 		Assert(next != VDB_ROW_NONE);
-		stub->next_lb = vdb_row_lb(next);
-		stub->next_index = vdb_row_index(next);
+		drec->next_lb = vdb_row_lb(next);
+		drec->next_index = vdb_row_index(next);
 	}
 }
 
@@ -173,7 +173,7 @@ void
 vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
 				   uint32 incarnation)
 {
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 
 	vdb_rows_note_change();
 	if (version->place == VDB_PLACE_SCM)
@@ -181,8 +181,8 @@ vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersio
 		vdb_rows_set_xmax(change, ref, version, incarnation);
 		return;
 	}
-	vdb_version_to_stub(version, incarnation, &stub);
-	vdb_overlay_set(change, ref, &version->extent, &stub);
+	vdb_version_to_delta(version, incarnation, &drec);
+	vdb_overlay_set(change, ref, &version->extent, &drec);
 }
 
 void
@@ -194,7 +194,7 @@ vdb_table_hint(const VdbTableRef *ref, VdbVersion *version)
 		return;
 	if (version->place == VDB_PLACE_SCM)
 		vdb_rows_hint(ref, version);
-	else if (version->has_stub && (added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)))
+	else if (version->has_delta && (added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)))
 		vdb_overlay_hint(ref, &version->extent, vdb_row_index(version->row),
 						 added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID));
 	version->seen_infomask = version->hdr.t_infomask;

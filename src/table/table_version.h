@@ -10,10 +10,10 @@
 
 #include "table/table.h"
 
-/* Fill a version (all but extent) from a stripe; no stub.  meta_flags: VdbStripeMeta.flags. */
+/* Fill a version (all but extent) from a stripe; no delta record.  meta_flags: VdbStripeMeta.flags. */
 extern void vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 									VdbRowNumber row, uint32 pos);
-extern void vdb_version_apply_stub(VdbVersion *version, const VdbStub *stub);
+extern void vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec);
 
 /* The slot's row was stored under this header: let its system columns say so (table_slot.c). */
 extern HeapTuple vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced);

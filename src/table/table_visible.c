@@ -19,11 +19,11 @@
 static bool
 overlay_harmless(const VdbOverlayView *view)
 {
-	for (int i = 0; view->any && i < view->nstubs; i++)
+	for (int i = 0; view->any && i < view->ndrecs; i++)
 	{
-		uint16		infomask = view->stubs[i].infomask;
+		uint16		infomask = view->drecs[i].infomask;
 
-		/* an aborted deleter's stub counts until VACUUM drops it: nobody asks clog here */
+		/* an aborted deleter's delta record counts until VACUUM drops it: nobody asks clog here */
 		if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
 			return false;
 	}

@@ -433,8 +433,8 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 		vdb_version_from_stripe(version, batch->stripe, place->flags,
 								vdb_row_make(batch->lb, (uint8) i), this_pos);
 		version->extent = *extent;
-		if (overlay->any && overlay->stub_at[i] >= 0)
-			vdb_version_apply_stub(version, &overlay->stubs[overlay->stub_at[i]]);
+		if (overlay->any && overlay->drec_at[i] >= 0)
+			vdb_version_apply_delta(version, &overlay->drecs[overlay->drec_at[i]]);
 		wanted = satisfies(batch, req, version, &htsv);
 		if (req->serializable)
 			vdb_conflict_out(batch->rel, wanted, version, req->snapshot);

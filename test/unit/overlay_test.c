@@ -94,13 +94,13 @@ block_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
 	return vdb_block_lock(vdb_block_lock_no(ref->slot, lb));
 }
 
-/* Store a stub that names a next version.  False: the pool is full. */
+/* Store a delta record that names a next version.  False: the pool is full. */
 static bool
 touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask,
 		   VdbLogicalBlock next_lb, uint8 next_index)
 {
 	VdbExtent	extent;
-	VdbStub		stub = {.index = index,.next_index = next_index,.infomask = infomask,
+	VdbDeltaRecord drec = {.index = index,.next_index = next_index,.infomask = infomask,
 	.xmax = xid,.next_lb = next_lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
 	bool		ok;
 
@@ -112,14 +112,14 @@ touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionI
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
 		mock_note_xid(xid);
-		vdb_overlay_set(change, ref, &extent, &stub);
+		vdb_overlay_set(change, ref, &extent, &drec);
 		vdb_scm_change_end(change);
 	}
 	LWLockRelease(block_lock(ref, lb));
 	return ok;
 }
 
-/* Store a stub, as a delete or a lock would.  False: the pool is full. */
+/* Store a delta record, as a delete or a lock would.  False: the pool is full. */
 static bool
 touch(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask)
 {
@@ -145,12 +145,12 @@ make_deleted(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 deleted[4]
 }
 
 static bool
-read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted, VdbStub *stub)
+read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted, VdbDeltaRecord *drec)
 {
 	VdbExtent	extent;
 
 	vdb_map_lookup(ref, lb, &extent);
-	return vdb_overlay_row(ref, &extent, index, deleted, stub);
+	return vdb_overlay_row(ref, &extent, index, deleted, drec);
 }
 
 static void
@@ -169,11 +169,11 @@ test_layout(void)
 			UNIT_CHECK(start / 512 == (start + 63) / 512, "header %d of class %d", u, c);
 			for (int i = 0; i < class->capacity; i++)
 			{
-				uint32		at = start + vdb_stub_offset(i);
+				uint32		at = start + vdb_delta_record_offset(i);
 
-				UNIT_CHECK(at % 8 == 0 && at / 512 == (at + 23) / 512, "stub %d of class %d", i, c);
-				UNIT_CHECK(vdb_stub_offset(i) + 24 <= class->bytes, "stub %d of class %d", i, c);
-				UNIT_CHECK(i == 0 || vdb_stub_offset(i) >= vdb_stub_offset(i - 1) + 24, "stub %d", i);
+				UNIT_CHECK(at % 8 == 0 && at / 512 == (at + 23) / 512, "delta record %d of class %d", i, c);
+				UNIT_CHECK(vdb_delta_record_offset(i) + 24 <= class->bytes, "delta record %d of class %d", i, c);
+				UNIT_CHECK(i == 0 || vdb_delta_record_offset(i) >= vdb_delta_record_offset(i - 1) + 24, "delta record %d", i);
 			}
 		}
 	}
@@ -187,14 +187,14 @@ test_basic(void)
 	VdbTableRef ref = make_striped(16);
 	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
 	VdbExtent	extent;
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 	bool		deleted;
 	uint64		bits[4] = {1 | 2, 0, 0, 0};
 
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
-	UNIT_CHECK(!view->any && view->nstubs == 0, "empty");
-	UNIT_CHECK(!read_row(&ref, 3, 7, &deleted, &stub) && !deleted, "empty");
+	UNIT_CHECK(!view->any && view->ndrecs == 0, "empty");
+	UNIT_CHECK(!read_row(&ref, 3, 7, &deleted, &drec) && !deleted, "empty");
 
 	/* every row of LB 3, so the unit grows through all classes */
 	for (int i = 0; i < 256; i++)
@@ -203,36 +203,36 @@ test_basic(void)
 		if (i % 37 != 0)
 			continue;
 		for (int j = 0; j <= i; j++)
-			UNIT_CHECK(read_row(&ref, 3, 255 - j, &deleted, &stub) && stub.xmax == 2000 + j, "row %d", j);
+			UNIT_CHECK(read_row(&ref, 3, 255 - j, &deleted, &drec) && drec.xmax == 2000 + j, "row %d", j);
 	}
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
-	UNIT_CHECK(view->any && view->nstubs == 256, "%d stubs", view->nstubs);
+	UNIT_CHECK(view->any && view->ndrecs == 256, "%d delta records", view->ndrecs);
 	for (int i = 0; i < 256; i++)
-		UNIT_CHECK(view->stubs[view->stub_at[i]].index == i &&
-				   view->stubs[view->stub_at[i]].xmax == 2000 + 255 - i, "row %d", i);
+		UNIT_CHECK(view->drecs[view->drec_at[i]].index == i &&
+				   view->drecs[view->drec_at[i]].xmax == 2000 + 255 - i, "row %d", i);
 
 	/* a hint, a replacement in place after it, one that may not be in place */
 	vdb_overlay_hint(&ref, &extent, 200, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID), "hint");
 	touch(&ref, 3, 200, 3000, HEAP_XMAX_LOCK_ONLY);
 	touch(&ref, 3, 200, 3001, 0);
-	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &stub) && stub.xmax == 3001 && stub.infomask == 0, "replaced");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && drec.xmax == 3001 && drec.infomask == 0, "replaced");
 	for (int i = 0; i < 1000; i++)		/* the unit is compacted again and again */
 		UNIT_CHECK(touch(&ref, 3, i % 256, 4000 + i, HEAP_XMAX_LOCK_ONLY), "replacement %d", i);
 	for (int i = 0; i < 256; i++)
-		UNIT_CHECK(read_row(&ref, 3, i, &deleted, &stub) && stub.xmax == 4000 + (i < 232 ? 768 : 512) + i,
-				   "row %d has %u", i, stub.xmax);
+		UNIT_CHECK(read_row(&ref, 3, i, &deleted, &drec) && drec.xmax == 4000 + (i < 232 ? 768 : 512) + i,
+				   "row %d has %u", i, drec.xmax);
 
-	/* deleted rows hide their stubs */
+	/* deleted rows hide their delta records */
 	make_deleted(&ref, 3, bits);
 	make_deleted(&ref, 5, bits);
-	UNIT_CHECK(!read_row(&ref, 3, 1, &deleted, &stub) && deleted, "gone");
-	UNIT_CHECK(!read_row(&ref, 5, 1, &deleted, &stub) && deleted, "gone");
-	UNIT_CHECK(read_row(&ref, 3, 2, &deleted, &stub) && !deleted, "not gone");
+	UNIT_CHECK(!read_row(&ref, 3, 1, &deleted, &drec) && deleted, "gone");
+	UNIT_CHECK(!read_row(&ref, 5, 1, &deleted, &drec) && deleted, "gone");
+	UNIT_CHECK(read_row(&ref, 3, 2, &deleted, &drec) && !deleted, "not gone");
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
-	UNIT_CHECK(view->nstubs == 254 && view->deleted[0] == 3 && view->stub_at[1] == -1, "view");
+	UNIT_CHECK(view->ndrecs == 254 && view->deleted[0] == 3 && view->drec_at[1] == -1, "view");
 
 	/* neighbors begin with the size that was needed before them */
 	touch(&ref, 4, 1, 5000, 0);
@@ -298,7 +298,7 @@ test_slabs(void)
 	UNIT_CHECK(touch(&ref, 0, 8, 3008, 0), "grows");
 }
 
-/* ---- mass stubs ---- */
+/* ---- group deltas ---- */
 
 /* Places in use of the LB's unit; *class_size: bytes of the unit. */
 static int
@@ -324,18 +324,18 @@ check_all_rows(const VdbTableRef *ref, VdbLogicalBlock lb, TransactionId xmax, u
 
 	vdb_map_lookup(ref, lb, &extent);
 	vdb_overlay_read(ref, &extent, view);
-	UNIT_CHECK(view->any && view->nstubs == VDB_LB_ROWS, "%d stubs", view->nstubs);
+	UNIT_CHECK(view->any && view->ndrecs == VDB_LB_ROWS, "%d delta records", view->ndrecs);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
-		const VdbStub *seen = &view->stubs[view->stub_at[i]];
-		VdbStub		stub;
+		const VdbDeltaRecord *seen = &view->drecs[view->drec_at[i]];
+		VdbDeltaRecord drec;
 		bool		deleted;
 
-		UNIT_CHECK(read_row(ref, lb, i, &deleted, &stub) && !deleted, "row %d", i);
-		UNIT_CHECK(stub.index == i && stub.next_index == i && stub.next_lb == lb &&
-				   stub.flags == VDB_STUB_USED && stub.xmax == xmax && stub.infomask == infomask,
-				   "row %d: xmax %u", i, stub.xmax);
-		UNIT_CHECK(memcmp(seen, &stub, sizeof(stub)) == 0, "row %d in the view", i);
+		UNIT_CHECK(read_row(ref, lb, i, &deleted, &drec) && !deleted, "row %d", i);
+		UNIT_CHECK(drec.index == i && drec.next_index == i && drec.next_lb == lb &&
+				   drec.flags == VDB_DELTA_USED && drec.xmax == xmax && drec.infomask == infomask,
+				   "row %d: xmax %u", i, drec.xmax);
+		UNIT_CHECK(memcmp(seen, &drec, sizeof(drec)) == 0, "row %d in the view", i);
 	}
 	free(view);
 }
@@ -343,20 +343,20 @@ check_all_rows(const VdbTableRef *ref, VdbLogicalBlock lb, TransactionId xmax, u
 static void
 check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xmax)
 {
-	VdbStub		stub = {0};
+	VdbDeltaRecord drec = {0};
 	bool		deleted;
 
-	UNIT_CHECK(read_row(ref, lb, index, &deleted, &stub) && stub.xmax == xmax && stub.index == index,
-			   "row %d has %u instead of %u", index, stub.xmax, xmax);
+	UNIT_CHECK(read_row(ref, lb, index, &deleted, &drec) && drec.xmax == xmax && drec.index == index,
+			   "row %d has %u instead of %u", index, drec.xmax, xmax);
 }
 
 static void
-test_mass(void)
+test_group_delta(void)
 {
 	VdbTableRef ref = make_striped(64);
 	uint64		rows[4] = {0, 0, 2, 0};
 	VdbExtent	extent;
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 	bool		deleted;
 	int			bytes;
 
@@ -383,24 +383,24 @@ test_mass(void)
 	check_row_xmax(&ref, 1, 101, 2001);
 	check_row_xmax(&ref, 1, 102, 2000);
 
-	/* the first one comes again: its old mass stub stands before the newer one, and may not be joined */
+	/* the first one comes again: its old group delta stands before the newer one, and may not be joined */
 	touch(&ref, 1, 100, 2000, HEAP_XMAX_EXCL_LOCK);
 	check_row_xmax(&ref, 1, 100, 2000);
 	check_row_xmax(&ref, 1, 101, 2001);
 	UNIT_CHECK(places_used(&ref, 1, &bytes) == 9 && bytes == 512, "%d bytes", bytes);
 
-	/* a hint is for all rows of the stub, and doesn't let it be replaced under the others */
+	/* a hint is for all rows of the delta record, and doesn't let it be replaced under the others */
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 2, 39, &deleted, &stub) && (stub.infomask & HEAP_XMAX_INVALID), "hint");
-	UNIT_CHECK(read_row(&ref, 2, 40, &deleted, &stub) && !(stub.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 39, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 40, &deleted, &drec) && !(drec.infomask & HEAP_XMAX_INVALID), "hint");
 	touch(&ref, 2, 3, 2002, 0);
 	check_row_xmax(&ref, 2, 2, 2000);
 	check_row_xmax(&ref, 2, 3, 2002);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 8, "behind");
 	/* what is void is left behind when the unit grows */
 	touch(&ref, 2, 4, 2003, 0);
-	UNIT_CHECK(!read_row(&ref, 2, 2, &deleted, &stub) && !deleted, "left behind");
+	UNIT_CHECK(!read_row(&ref, 2, 2, &deleted, &drec) && !deleted, "left behind");
 	check_row_xmax(&ref, 2, 3, 2002);
 	check_row_xmax(&ref, 2, 40, 2000);
 
@@ -413,10 +413,10 @@ test_mass(void)
 	/* but not if one of the two names a next version */
 	touch_next(&ref, 2, 3, 2002, 0, 60, 7);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "mass, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &stub) && stub.next_lb == 60 && stub.next_index == 7, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 60 && drec.next_index == 7, "next version");
 	touch_next(&ref, 2, 3, 2002, 0, 61, 8);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "single, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &stub) && stub.next_lb == 61 && stub.next_index == 8, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 61 && drec.next_index == 8, "next version");
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
 	touch(&ref, 2, 3, 2005, 0);
@@ -425,25 +425,25 @@ test_mass(void)
 
 	/* rows that are gone, rows that are forgotten */
 	make_deleted(&ref, 3, rows);
-	UNIT_CHECK(!read_row(&ref, 3, 129, &deleted, &stub) && deleted, "gone");
+	UNIT_CHECK(!read_row(&ref, 3, 129, &deleted, &drec) && deleted, "gone");
 	check_row_xmax(&ref, 3, 128, 2000);
 	LWLockAcquire(block_lock(&ref, 4), LW_EXCLUSIVE);
 	vdb_map_lookup(&ref, 4, &extent);
 	UNIT_CHECK(vdb_overlay_forget(&ref, &extent, rows), "forget");
 	LWLockRelease(block_lock(&ref, 4));
-	UNIT_CHECK(!read_row(&ref, 4, 129, &deleted, &stub) && !deleted, "forgotten");
+	UNIT_CHECK(!read_row(&ref, 4, 129, &deleted, &drec) && !deleted, "forgotten");
 	check_row_xmax(&ref, 4, 128, 2000);
 	check_row_xmax(&ref, 4, 130, 2000);
 	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 }
 
-/* Which rows may share a stub, and building units from single ones. */
+/* Which rows may share a delta record, and building units from single ones. */
 static void
-test_mass_alike(void)
+test_group_delta_alike(void)
 {
 	VdbTableRef ref = make_striped(64);
 	VdbOverlayView *view = malloc(sizeof(VdbOverlayView));
-	VdbStub	   *stubs = calloc(VDB_LB_ROWS, sizeof(VdbStub));
+	VdbDeltaRecord *drecs = calloc(VDB_LB_ROWS, sizeof(VdbDeltaRecord));
 	uint64		deleted[4] = {0};
 	VdbBlock	block;
 	uint16		offset;
@@ -451,27 +451,27 @@ test_mass_alike(void)
 	uint32		incarnation = vdb_incarnation_current(pool);
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
-		stubs[i] = (VdbStub) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,.infomask2 = HEAP_KEYS_UPDATED,
-		.flags = VDB_STUB_USED,.xmax = 3000,.cid = 5,.xmax_incarnation = incarnation,.next_lb = 9};
-	stubs[0].cid = 6;
-	stubs[1].infomask2 = 0;
-	stubs[2].xmax = 3001;
-	stubs[3].next_lb = 8;
-	stubs[4].next_index = 5;
-	stubs[5].flags |= VDB_STUB_MOVED;
-	stubs[6].infomask |= HEAP_COMBOCID;
-	stubs[7].infomask |= HEAP_XMAX_INVALID;		/* says nothing */
-	stubs[8].xmax_incarnation++;
-	stubs[9].infomask |= HEAP_XMAX_COMMITTED;
-	UNIT_CHECK(vdb_overlay_build(&ref, 9, stubs, VDB_LB_ROWS, deleted, &block, &offset), "build");
+		drecs[i] = (VdbDeltaRecord) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,.infomask2 = HEAP_KEYS_UPDATED,
+		.flags = VDB_DELTA_USED,.xmax = 3000,.cid = 5,.xmax_incarnation = incarnation,.next_lb = 9};
+	drecs[0].cid = 6;
+	drecs[1].infomask2 = 0;
+	drecs[2].xmax = 3001;
+	drecs[3].next_lb = 8;
+	drecs[4].next_index = 5;
+	drecs[5].flags |= VDB_DELTA_MOVED;
+	drecs[6].infomask |= HEAP_COMBOCID;
+	drecs[7].infomask |= HEAP_XMAX_INVALID;		/* says nothing */
+	drecs[8].xmax_incarnation++;
+	drecs[9].infomask |= HEAP_XMAX_COMMITTED;
+	UNIT_CHECK(vdb_overlay_build(&ref, 9, drecs, VDB_LB_ROWS, deleted, &block, &offset), "build");
 	unit = vdb_overlay_unit_at(pool, block, offset);
 	UNIT_CHECK(vdb_unit_used(unit) == 16, "%d places", vdb_unit_used(unit));
 	vdb_unit_view(unit, 9, view);
-	UNIT_CHECK(view->nstubs == 255 && view->stub_at[7] == -1, "%d stubs", view->nstubs);
+	UNIT_CHECK(view->ndrecs == 255 && view->drec_at[7] == -1, "%d delta records", view->ndrecs);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
-		UNIT_CHECK(i == 7 || memcmp(&view->stubs[view->stub_at[i]], &stubs[i], sizeof(VdbStub)) == 0, "row %d", i);
+		UNIT_CHECK(i == 7 || memcmp(&view->drecs[view->drec_at[i]], &drecs[i], sizeof(VdbDeltaRecord)) == 0, "row %d", i);
 	vdb_overlay_release(&ref, 9, block, offset);
-	free(stubs);
+	free(drecs);
 	free(view);
 }
 
@@ -479,33 +479,33 @@ static void
 read_row_0(void *arg)
 {
 	bool		deleted;
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 
-	read_row(arg, 0, 0, &deleted, &stub);
+	read_row(arg, 0, 0, &deleted, &drec);
 }
 
 static void
-test_mass_damage(void)
+test_group_delta_damage(void)
 {
 	VdbTableRef ref = make_striped(8);
 	VdbExtent	extent;
-	VdbStub    *stub;
+	VdbDeltaRecord *drec;
 
 	touch(&ref, 0, 250, 2000, 0);
 	vdb_map_lookup(&ref, 0, &extent);
-	stub = (VdbStub *) ((char *) vdb_pool_block(pool, extent.overlay_block) +
-						extent.overlay_offset + sizeof(VdbOverlayUnit));
-	UNIT_CHECK(stub->index == 240 && stub->next_lb == 1 << 10 && stub->next_index == 0, "one row");
+	drec = (VdbDeltaRecord *) ((char *) vdb_pool_block(pool, extent.overlay_block) +
+							   extent.overlay_offset + sizeof(VdbOverlayUnit));
+	UNIT_CHECK(drec->index == 240 && drec->next_lb == 1 << 10 && drec->next_index == 0, "one row");
 	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
-	stub->next_lb |= 1 << 16;	/* row 256 */
+	drec->next_lb |= 1 << 16;	/* row 256 */
 	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "row 256");
-	stub->next_lb = 1;
-	stub->index++;
+	drec->next_lb = 1;
+	drec->index++;
 	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "no window");
-	stub->index--;
-	stub->flags |= VDB_STUB_MOVED;
+	drec->index--;
+	drec->flags |= VDB_DELTA_MOVED;
 	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "moved");
-	stub->flags ^= VDB_STUB_MOVED | 8;
+	drec->flags ^= VDB_DELTA_MOVED | 8;
 	UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) == 1, "unknown flag");
 }
 
@@ -546,7 +546,7 @@ typedef struct RowModel
 	TransactionId deleter;			/* committed, 0: none */
 	int64		deleted_at;			/* WAL position of the commit */
 	int			busy;				/* 1 + number of the open transaction that touched it */
-	VdbStub		said;				/* what the deleter stored */
+	VdbDeltaRecord said;			/* what the deleter stored */
 } RowModel;
 
 typedef struct Xact
@@ -555,7 +555,7 @@ typedef struct Xact
 	int			nrows;
 	int			rows[64];			/* lb * NROWS + row */
 	bool		deleted[64];
-	VdbStub		said[64];
+	VdbDeltaRecord said[64];
 } Xact;
 
 static RowModel model[NLBS * NROWS];
@@ -577,18 +577,18 @@ row_index(int row)
 static bool
 reads_deleted(const VdbTableRef *ref, int row)
 {
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 	bool		deleted;
 
-	if (!read_row(ref, row / NROWS, row_index(row), &deleted, &stub))
+	if (!read_row(ref, row / NROWS, row_index(row), &deleted, &drec))
 		return deleted;
-	if (stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY))
+	if (drec.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY))
 		return false;
-	if (stub.xmax >= MAX_XID || !committed[stub.xmax])
+	if (drec.xmax >= MAX_XID || !committed[drec.xmax])
 		return false;
-	stub.infomask &= ~HEAP_XMAX_COMMITTED;
-	UNIT_CHECK(model[row].deleter == 0 || memcmp(&stub, &model[row].said, sizeof(stub)) == 0,
-			   "lb %d row %d: another stub than was stored", row / NROWS, row_index(row));
+	drec.infomask &= ~HEAP_XMAX_COMMITTED;
+	UNIT_CHECK(model[row].deleter == 0 || memcmp(&drec, &model[row].said, sizeof(drec)) == 0,
+			   "lb %d row %d: another delta record than was stored", row / NROWS, row_index(row));
 	return true;
 }
 
@@ -626,65 +626,65 @@ may_touch(const Xact *xact, int row)
 
 /* Lock or delete a row. 'like' has the infomask, a multixact id if it is for one, cid and next version (none: 0). */
 static void
-touch_row(Xact *xact, int row, const VdbStub *like)
+touch_row(Xact *xact, int row, const VdbDeltaRecord *like)
 {
 	VdbLogicalBlock lb = row / NROWS;
-	VdbStub		stub = *like;
+	VdbDeltaRecord drec = *like;
 	VdbExtent	extent;
 	VdbScmChange *change;
 
 	if (xact->xid == 0)
 		xact->xid = mock_next_xid++;
-	stub.index = row_index(row);
-	stub.flags |= VDB_STUB_USED;
-	stub.xmax_incarnation = vdb_incarnation_current(pool);
-	if (stub.infomask & HEAP_XMAX_IS_MULTI)
+	drec.index = row_index(row);
+	drec.flags |= VDB_DELTA_USED;
+	drec.xmax_incarnation = vdb_incarnation_current(pool);
+	if (drec.infomask & HEAP_XMAX_IS_MULTI)
 		mock_flush();
 	else
-		stub.xmax = xact->xid;
-	if (stub.next_lb == 0)
+		drec.xmax = xact->xid;
+	if (drec.next_lb == 0)
 	{
-		stub.next_lb = lb;
-		stub.next_index = stub.index;
+		drec.next_lb = lb;
+		drec.next_index = drec.index;
 	}
 	model[row].busy = xact - xacts + 1;
 	xact->rows[xact->nrows] = row;
-	xact->said[xact->nrows] = stub;
+	xact->said[xact->nrows] = drec;
 	xact->deleted[xact->nrows++] = false;
 
 	LWLockAcquire(block_lock(&table, lb), LW_EXCLUSIVE);
 	vdb_map_lookup(&table, lb, &extent);
 	UNIT_CHECK(vdb_overlay_prepare(&table, lb, &extent, 1), "pool full");
 	change = vdb_scm_change_begin(pool, 0);
-	vdb_overlay_set(change, &table, &extent, &stub);
+	vdb_overlay_set(change, &table, &extent, &drec);
 	vdb_scm_change_end(change);
 	LWLockRelease(block_lock(&table, lb));
-	xact->deleted[xact->nrows - 1] = (stub.infomask & HEAP_XMAX_LOCK_ONLY) == 0;
+	xact->deleted[xact->nrows - 1] = (drec.infomask & HEAP_XMAX_LOCK_ONLY) == 0;
 }
 
-static VdbStub
-random_stub(void)
+static VdbDeltaRecord
+random_drec(void)
 {
-	VdbStub		stub = {.cid = unit_random_below(2)};
+	VdbDeltaRecord drec = {.cid = unit_random_below(2)};
 
 	if (unit_random_below(3) == 0)
 	{
-		stub.infomask = HEAP_XMAX_LOCK_ONLY;
+		drec.infomask = HEAP_XMAX_LOCK_ONLY;
 		if (unit_random_below(3) == 0)
 		{
-			stub.infomask |= HEAP_XMAX_IS_MULTI;
-			stub.xmax = 50 + unit_random_below(4);
+			drec.infomask |= HEAP_XMAX_IS_MULTI;
+			drec.xmax = 50 + unit_random_below(4);
 		}
 	}
 	else if (unit_random_below(4) == 0)
 	{
-		stub.next_lb = 1 + unit_random_below(NLBS - 1);
-		stub.next_index = unit_random_below(256);
-		stub.flags = unit_random_below(4) == 0 ? VDB_STUB_MOVED : 0;
+		drec.next_lb = 1 + unit_random_below(NLBS - 1);
+		drec.next_index = unit_random_below(256);
+		drec.flags = unit_random_below(4) == 0 ? VDB_DELTA_MOVED : 0;
 	}
 	else
-		stub.infomask2 = HEAP_KEYS_UPDATED;
-	return stub;
+		drec.infomask2 = HEAP_KEYS_UPDATED;
+	return drec;
 }
 
 /* Half of the time in a few LBs, so that what crashes leave behind is met again. */
@@ -698,7 +698,7 @@ static void
 play_touch(Xact *xact)
 {
 	int			row = random_lb() * NROWS + unit_random_below(NROWS);
-	VdbStub		like = random_stub();
+	VdbDeltaRecord like = random_drec();
 
 	if (may_touch(xact, row))
 		touch_row(xact, row, &like);
@@ -709,7 +709,7 @@ static void
 play_sweep(Xact *xact)
 {
 	int			first = random_lb() * NROWS;
-	VdbStub		like = random_stub();
+	VdbDeltaRecord like = random_drec();
 
 	like.next_lb = 0;
 	like.next_index = 0;
@@ -787,18 +787,18 @@ play_hint(void)
 {
 	int			row = unit_random_below(NLBS * NROWS);
 	VdbExtent	extent;
-	VdbStub		stub;
+	VdbDeltaRecord drec;
 	bool		deleted;
 
 	vdb_map_lookup(&table, row / NROWS, &extent);
-	if (!read_row(&table, row / NROWS, row_index(row), &deleted, &stub) || model[row].busy ||
-		(stub.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
+	if (!read_row(&table, row / NROWS, row_index(row), &deleted, &drec) || model[row].busy ||
+		(drec.infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
 		return;
-	if (is_open(stub.xmax))
+	if (is_open(drec.xmax))
 		return;
-	if (!committed[stub.xmax] || (stub.infomask & HEAP_XMAX_LOCK_ONLY))
+	if (!committed[drec.xmax] || (drec.infomask & HEAP_XMAX_LOCK_ONLY))
 		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_INVALID);
-	else if (committed_at[stub.xmax] <= mock_wal_flushed())
+	else if (committed_at[drec.xmax] <= mock_wal_flushed())
 		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_COMMITTED);
 }
 
@@ -830,7 +830,7 @@ play_switch(void)
 
 		vdb_map_lookup(&table, first + i, &extent);
 		vdb_overlay_read(&table, &extent, view);
-		UNIT_CHECK(vdb_overlay_build(&table, first + i, view->stubs, view->nstubs, view->deleted,
+		UNIT_CHECK(vdb_overlay_build(&table, first + i, view->drecs, view->ndrecs, view->deleted,
 									 &blocks[i], &offsets[i]), "pool full");
 	}
 	LWLockAcquire(vdb_map_lock(table.slot), LW_EXCLUSIVE);
@@ -1060,13 +1060,13 @@ main(int argc, char **argv)
 		histories = atoi(argv[1]);
 	shim_init();
 	unit_run("sets of rows", test_row_sets);
-	unit_run("units and stubs in sectors", test_layout);
-	unit_run("stubs, growth, replacement, deleted rows", test_basic);
+	unit_run("units and delta records in sectors", test_layout);
+	unit_run("delta records, growth, replacement, deleted rows", test_basic);
 	unit_run("slabs come and go", test_slabs);
-	unit_run("mass stubs: deleting and locking everything", test_mass);
-	unit_run("mass stubs: what is alike", test_mass_alike);
+	unit_run("group deltas: deleting and locking everything", test_group_delta);
+	unit_run("group deltas: what is alike", test_group_delta_alike);
 	unit_run("damage is reported", test_damage);
-	unit_run("damaged mass stubs are reported", test_mass_damage);
+	unit_run("damaged group deltas are reported", test_group_delta_damage);
 	unit_run("random history with crashes", test_crashes);
 	return unit_finish();
 }
