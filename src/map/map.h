@@ -195,7 +195,7 @@ extern void vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 
 						   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
 						   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets);
 
-/* Point an LB to (another) overlay unit, within a change (published: the address never tears); block lock held exclusive. */
+/* Point an LB to (another) block delta, within a change (published: the address never tears); block lock held exclusive. */
 extern void vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 								VdbBlock block, uint16 offset);
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_build.c
- *	  Steps 2 and 3 of a move: the new stripe, its meta, its overlay units.
+ *	  Steps 2 and 3 of a move: the new stripe, its meta, its block deltas.
  *
  * All of it is durable and unseen when vdb_mover_build returns: the stripe's
  * pages are logged, its meta hangs on the table's list of pending ones, the
- * units are referred to by nobody.
+ * block deltas are referred to by nobody.
  *
  * No locks are held but the caller's migration lock; rows are read one logical
  * block at a time, and may be changed meanwhile: step 4 finds out.
@@ -190,11 +190,11 @@ build_stripe(VdbMover *mover)
 	return writer;
 }
 
-/* ---- 3. overlay units ---- */
+/* ---- 3. block deltas ---- */
 
-/* The overlay unit of one block, if it needs one.  False: the pool is full. */
+/* The block delta of one block, if it needs one.  False: the pool is full. */
 bool
-vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
+vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block)
 {
 	Assert(vdb_rowset_within(block->deleted, block->present));
 	Assert(block->ndrecs <= vdb_rowset_count(block->present));
@@ -209,10 +209,10 @@ vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block)
 }
 
 static bool
-build_units(VdbMover *mover)
+build_delta(VdbMover *mover)
 {
 	for (int b = 0; b < mover->nblocks; b++)
-		if (!vdb_mover_build_unit(mover, &mover->blocks[b]))
+		if (!vdb_mover_build_delta(mover, &mover->blocks[b]))
 			return false;
 	return true;
 }
@@ -305,7 +305,7 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 }
 
 /*
- * Build stripe, meta and overlay units of the chosen blocks.  The mover may
+ * Build stripe, meta and block deltas of the chosen blocks.  The mover may
  * end up with fewer blocks than were chosen.  False: the pool has no room.
  */
 bool
@@ -313,5 +313,5 @@ vdb_mover_build(VdbMover *mover)
 {
 	VdbStripeWriter *writer = build_stripe(mover);
 
-	return finish_stripe(mover, writer) && build_units(mover);
+	return finish_stripe(mover, writer) && build_delta(mover);
 }

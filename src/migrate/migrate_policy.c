@@ -3,7 +3,7 @@
  * migrate_policy.c
  *	  What to migrate, and what to merge: figures in, choice out.
  *
- * Pure functions; the unit tests call them with numbers.
+ * Pure functions; the block delta tests call them with numbers.
  *
  *-------------------------------------------------------------------------
  */

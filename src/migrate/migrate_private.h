@@ -29,7 +29,7 @@ typedef struct VdbMovingBlock
 	int			ndrecs;
 	VdbBlock	overlay_block;		/* built for it */
 	uint16		overlay_offset;
-	bool		stale;				/* its unit must be built again */
+	bool		stale;				/* its block delta must be built again */
 	bool		lacking;			/* a number of it may have lost its row, and indexes not know */
 } VdbMovingBlock;
 
@@ -96,7 +96,7 @@ extern bool vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, i
 
 /* migrate_build.c: steps 2 and 3.  False: the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);
-extern bool vdb_mover_build_unit(VdbMover *mover, VdbMovingBlock *block);
+extern bool vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block);
 
 /* migrate_standby.c: is there a standby that doesn't tell its oldest snapshot?  No lock held. */
 extern bool vdb_migrate_silent_standby(void);

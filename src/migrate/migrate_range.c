@@ -10,16 +10,16 @@
  *	  and small stripes of the range worth merging.
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
  *	  to everyone are dropped; an xmax that still matters becomes a delta record.
- * 3. Make stripe, overlay units and meta durable.  Still unseen.
+ * 3. Make stripe, block deltas and meta durable.  Still unseen.
  * 4. Take the block locks of the blocks, exclusive.  Where something was changed
  *	  under a lock since step 1, compare its blocks' headers with what was
- *	  built; where one changed, unlock, rebuild that block's unit and try again
+ *	  built; where one changed, unlock, rebuild that block's block delta and try again
  *	  (the third time under the locks).
  * 5. Switch the entries and free the segments, in one flushed change; unlock.
- * 6. Free what the old entries referred to besides: units, metas, pages.
+ * 6. Free what the old entries referred to besides: block deltas, metas, pages.
  * 7. Mark the blocks of a frozen stripe in the visibility map.
  *
- * A crash before 5 leaves space that sweeps find; after 5, the old metas, units
+ * A crash before 5 leaves space that sweeps find; after 5, the old metas, block deltas
  * and pages, likewise; before 7, blocks whose rows are looked up.  See README.md.
  *
  *-------------------------------------------------------------------------
@@ -75,7 +75,7 @@ same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 incarna
 
 /*
  * Re-read one block's headers, block lock held exclusive.  If anything changed
- * since it was built, take down what its unit must say.
+ * since it was built, take down what its block delta must say.
  */
 static void
 compare_block(VdbMover *mover, VdbMovingBlock *block)
@@ -157,19 +157,19 @@ compare_all(VdbMover *mover)
 
 /* ---- 5. switch ---- */
 
-/* Give back a unit that nobody refers to.  No row or map lock held. */
+/* Give back a block delta that nobody refers to.  No row or map lock held. */
 static void
-free_unit(VdbMover *mover, VdbMovingBlock *block, VdbBlock unit_block, uint16 unit_offset)
+free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 delta_offset)
 {
 	Assert(!VDB_BLOCK_LOCKED(&mover->ref, vdb_mover_lb(mover, block->index)));
-	if (unit_block != VDB_BLOCK_NONE)
+	if (delta_block != VDB_BLOCK_NONE)
 		vdb_overlay_release(&mover->ref, vdb_mover_lb(mover, block->index),
-							unit_block, unit_offset);
+							delta_block, delta_offset);
 }
 
-/* The units that the entries name now, under their block locks: one may have grown since it was first seen. */
+/* The block deltas that the entries name now, under their block locks: one may have grown since it was first seen. */
 static void
-note_old_units(VdbMover *mover)
+note_old_delta(VdbMover *mover)
 {
 	for (int b = 0; b < mover->nblocks; b++)
 	{
@@ -178,7 +178,7 @@ note_old_units(VdbMover *mover)
 
 		Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&mover->ref, vdb_mover_lb(mover, block->index)));
 		vdb_map_lookup(&mover->ref, vdb_mover_lb(mover, block->index), &extent);
-		/* the migration lock has kept it where it was chosen; and its unit is built */
+		/* the migration lock has kept it where it was chosen; and its block delta is built */
 		Assert(extent.kind == block->kind && extent.ref == block->ref && !block->stale);
 		block->old_overlay_block = extent.overlay_block;
 		block->old_overlay_offset = extent.overlay_offset;
@@ -251,7 +251,7 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 	LWLockRelease(vdb_map_lock(mover->ref.slot));
 }
 
-/* Steps 4 and 5.  False: the pool has no room for an overlay unit; nothing was switched. */
+/* Steps 4 and 5.  False: the pool has no room for an block delta; nothing was switched. */
 static bool
 switch_range(VdbMover *mover)
 {
@@ -279,10 +279,10 @@ switch_range(VdbMover *mover)
 
 			if (!block->stale)
 				continue;
-			built = vdb_mover_build_unit(mover, block);
+			built = vdb_mover_build_delta(mover, block);
 			/* under the locks it stays for the next run's sweep */
 			if (attempt < VDB_SWITCH_ATTEMPTS)
-				free_unit(mover, block, old_block, old_offset);
+				free_delta(mover, block, old_block, old_offset);
 		}
 		if (attempt >= VDB_SWITCH_ATTEMPTS)
 		{
@@ -293,7 +293,7 @@ switch_range(VdbMover *mover)
 		if (!built)
 			return false;
 	}
-	note_old_units(mover);
+	note_old_delta(mover);
 	do_switch(mover, indexes);
 	vdb_map_unlock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
 	VDB_STOP_POINT("migrate-after-switch");
@@ -330,9 +330,9 @@ clean_up(VdbMover *mover, bool switched)
 		VdbMovingBlock *block = &mover->blocks[b];
 
 		if (switched)
-			free_unit(mover, block, block->old_overlay_block, block->old_overlay_offset);
+			free_delta(mover, block, block->old_overlay_block, block->old_overlay_offset);
 		else
-			free_unit(mover, block, block->overlay_block, block->overlay_offset);
+			free_delta(mover, block, block->overlay_block, block->overlay_offset);
 	}
 	if (switched)
 	{
@@ -424,7 +424,7 @@ count_shared(VdbMover *mover)
 		pg_atomic_fetch_add_u64(&shared->counters.stripe_bytes_written,
 								mover->built.meta.stripe_bytes);
 	}
-	/* segments, or blocks of metas and overlay units */
+	/* segments, or blocks of metas and block deltas */
 	ConditionVariableBroadcast(&shared->space_cv);
 }
 

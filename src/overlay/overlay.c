@@ -3,7 +3,7 @@
  * overlay.c
  *	  Reading and changing the overlay of one logical block.
  *
- * A unit belongs to one logical block and is guarded by its block lock: shared to
+ * A block delta belongs to one logical block and is guarded by its block lock: shared to
  * read, exclusive to change.  The map entry holds its address.
  *
  * Delta record changes aren't flushed, so after a crash any mix of their sectors may
@@ -14,17 +14,17 @@
  * - a delta record that survived its record carries an xmax that never committed
  *   (void by its incarnation, or aborted), which readers see as such;
  * - a delta record that counts is overwritten in place only where the old
- *   first word is right for the new rest too (see vdb_unit_place_for); otherwise
+ *   first word is right for the new rest too (see vdb_block_delta_room_for); otherwise
  *   the new delta record takes another place and the old one no longer counts;
- * - a row is added to a group delta only of its own xmax (overlay_unit.c);
- * - an address or a unit that survived its record is told by the other: the
- *   unit at an address must name the logical block.  See vdb_overlay_find.
+ * - a row is added to a group delta only of its own xmax (overlay_delta.c);
+ * - an address or a block delta that survived its record is told by the other: the
+ *   block delta at an address must name the logical block.  See vdb_overlay_find.
  * - where both survived, everything looks as if the record hadn't been lost; but
- *   a standby has neither.  So a unit of an earlier server run is logged
- *   once more before it is used (adopt_unit).
+ *   a standby has neither.  So a block delta of an earlier server run is logged
+ *   once more before it is used (adopt_delta).
  *
  * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap) or
- * frees units is a flushed change.
+ * frees block deltas is a flushed change.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,37 +38,37 @@
 
 #define UNIT_WORD_BYTES		8		/* capacity .. incarnation */
 
-/* Smaller units are not worth a flush of WAL to shrink them. */
+/* Smaller block deltas are not worth a flush of WAL to shrink them. */
 #define VDB_SHRINK_BYTES	2048
 
 /*
- * The unit at an address if it is the LB's, or NULL.
+ * The block delta at an address if it is the LB's, or NULL.
  *
- * An address stored by a lost change may lead to a free unit, to another LB's,
- * or to a block that is something else by now; the LB then has no unit.  That
+ * An address stored by a lost change may lead to a free block delta, to another LB's,
+ * or to a block that is something else by now; the LB then has no block delta.  That
  * can't be if this server run stored the address: then it is damage.
  */
-const VdbOverlayUnit *
+const VdbBlockDelta *
 vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 				 VdbBlock block, uint16 offset)
 {
 	const VdbPoolShared *shared = vdb_pool_shared(ref->pool);
-	const VdbOverlayUnit *unit;
+	const VdbBlockDelta  *bdelta;
 
 	if (block == VDB_BLOCK_NONE)
 		return NULL;
 	if (vdb_overlay_is_slab(ref, block))
 	{
-		const VdbUnitClass *class =
-			&vdb_unit_classes[vdb_overlay_slab(ref, block)->size_class];
+		const VdbBlockDeltaClass *class =
+			&vdb_block_delta_classes[vdb_overlay_slab(ref, block)->size_class];
 
-		unit = vdb_overlay_unit_at(ref->pool, block, offset);
+		bdelta = vdb_block_delta_at(ref->pool, block, offset);
 		if (offset >= class->first &&
 			(offset - class->first) % class->bytes == 0 &&
-			(offset - class->first) / class->bytes < class->units &&
-			unit->capacity == class->capacity && unit->lb == lb &&
-			unit->table_slot == ref->slot && unit->table_generation == ref->generation)
-			return unit;
+			(offset - class->first) / class->bytes < class->deltas &&
+			bdelta->capacity == class->capacity && bdelta->lb == lb &&
+			bdelta->table_slot == ref->slot && bdelta->table_generation == ref->generation)
+			return bdelta;
 	}
 	if (shared->incarnation_begun && run == (uint16) shared->incarnation)
 		ereport(ERROR,
@@ -78,8 +78,8 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 	return NULL;
 }
 
-static inline const VdbOverlayUnit *
-extent_unit(const VdbTableRef *ref, const VdbExtent *extent)
+static inline const VdbBlockDelta *
+extent_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
 	return vdb_overlay_find(ref, extent->lb, extent->overlay_run,
 							extent->overlay_block, extent->overlay_offset);
@@ -105,7 +105,7 @@ sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 void
 vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view)
 {
-	vdb_unit_view(extent_unit(ref, extent), extent->lb, view);
+	vdb_block_delta_view(extent_delta(ref, extent), extent->lb, view);
 	for (int i = 0; i < view->ndrecs; i++)
 		sanitize(ref, extent->lb, &view->drecs[i]);
 }
@@ -115,23 +115,23 @@ bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 				bool *deleted, VdbDeltaRecord *drec)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
 	int			at;
 
-	*deleted = (unit != NULL && vdb_rowset_has(unit->deleted, index));
-	if (unit == NULL || *deleted)
+	*deleted = (bdelta != NULL && vdb_rowset_has(bdelta->deleted, index));
+	if (bdelta == NULL || *deleted)
 		return false;
-	at = vdb_unit_find(unit, index);
+	at = vdb_block_delta_find(bdelta, index);
 	if (at < 0)
 		return false;
-	*drec = vdb_delta_record_unpack(vdb_block_delta_record(unit, at), extent->lb, index);
+	*drec = vdb_delta_record_unpack(vdb_block_delta_record(bdelta, at), extent->lb, index);
 	sanitize(ref, extent->lb, drec);
 	return true;
 }
 
-/* ---- writing units ---- */
+/* ---- writing block deltas ---- */
 
-/* Is the memory of a free unit as zero as it should be? */
+/* Is the memory of a free block delta as zero as it should be? */
 static bool
 is_zero(const char *bytes, int len)
 {
@@ -142,18 +142,18 @@ is_zero(const char *bytes, int len)
 }
 
 /*
- * Add a new unit to the change.  The unit was free, so its memory is zero, but
+ * Add a new block delta to the change.  The block delta was free, so its memory is zero, but
  * for what a lost change left: zeroes are only written where they differ.
  */
 static void
-write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *place,
-		   VdbUnitImage *image, int ndrecs)
+write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAddress *place,
+			VdbBlockDeltaImage *image, int ndrecs)
 {
-	const VdbUnitClass *class = &vdb_unit_classes[place->size_class];
-	const char *memory = (const char *) vdb_overlay_unit_at(ref->pool, place->block, place->offset);
-	uint32		word = offsetof(VdbOverlayUnit, capacity);
+	const VdbBlockDeltaClass *class = &vdb_block_delta_classes[place->size_class];
+	const char *memory = (const char *) vdb_block_delta_at(ref->pool, place->block, place->offset);
+	uint32		word = offsetof(VdbBlockDelta, capacity);
 	uint32		end = ndrecs > 0 ? vdb_delta_record_offset(ndrecs - 1) + sizeof(VdbDeltaRecord)
-		: sizeof(VdbOverlayUnit);
+		: sizeof(VdbBlockDelta);
 
 	Assert(ndrecs <= class->capacity && end <= class->bytes);
 	image->header.capacity = class->capacity;
@@ -168,13 +168,13 @@ write_unit(VdbScmChange *change, const VdbTableRef *ref, const VdbUnitPlace *pla
 }
 
 /*
- * Make an image of what counts of the LB's unit (none: nothing): bits of the deletion bitmap, and
+ * Make an image of what counts of the LB's block delta (none: nothing): bits of the deletion bitmap, and
  * the delta records of the rows that aren't gone nor among those to be left out (NULL:
  * none).  Returns the number of delta records.
  */
 static int
-copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
-		  VdbUnitImage *image)
+copy_delta(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
+		   VdbBlockDeltaImage *image)
 {
 	VdbOverlayView view;
 	int			n = 0;
@@ -190,7 +190,7 @@ copy_unit(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without
 /* ---- growing ---- */
 
 /*
- * The class of the preceding LB's unit: who changes most rows of one LB likely
+ * The class of the preceding LB's block delta: who changes most rows of one LB likely
  * goes on with the next.  Looked at without its block lock: a wrong answer
  * costs room only.
  */
@@ -209,12 +209,12 @@ neighbor_class(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Which class is right for so many delta records?  When a unit is replaced, an
+ * Which class is right for so many delta records?  When a block delta is replaced, an
  * eighth of the new one is to stay free, so that this isn't done
  * again and again.
  */
 static int
-choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUnit *old, int want)
+choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbBlockDelta *old, int want)
 {
 	int			c;
 
@@ -223,24 +223,24 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayUn
 				   VDB_OVERLAY_CLASSES - 1);
 	c = vdb_overlay_class_for(want);
 	if (c + 1 < VDB_OVERLAY_CLASSES &&
-		want > vdb_unit_classes[c].capacity - vdb_unit_classes[c].capacity / 8)
+		want > vdb_block_delta_classes[c].capacity - vdb_block_delta_classes[c].capacity / 8)
 		c++;
 	return c;
 }
 
 /*
- * Let the LB have the image as its unit at the place instead of the old one (NULL: none), and
+ * Let the LB have the image as its block delta at the place instead of the old one (NULL: none), and
  * free that.  One change, flushed if there is anything to
  * lose.  Block lock and map lock held exclusive.
  */
 static void
-replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *old,
-			 const VdbUnitPlace *place, VdbUnitImage *image, int ndrecs)
+replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *old,
+			  const VdbBlockDeltaAddress *place, VdbBlockDeltaImage *image, int ndrecs)
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 
 	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
-	write_unit(change, ref, place, image, ndrecs);
+	write_delta(change, ref, place, image, ndrecs);
 	if (old != NULL)
 		vdb_overlay_free(change, ref, extent->lb, extent->overlay_block, extent->overlay_offset);
 	vdb_map_set_overlay(change, ref, extent, place->block, place->offset);
@@ -251,14 +251,14 @@ replace_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *ol
 }
 
 /*
- * Log the header and the address of a unit that an earlier server run took: as
+ * Log the header and the address of a block delta that an earlier server run took: as
  * far as we know, that record may have been lost.  Block lock held exclusive.
  */
 static void
-adopt_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit)
+adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta)
 {
-	VdbOverlayUnit header = *unit;
-	uint32		word = offsetof(VdbOverlayUnit, capacity);
+	VdbBlockDelta  header = *bdelta;
+	uint32		word = offsetof(VdbBlockDelta, capacity);
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
 	header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
@@ -279,11 +279,11 @@ adopt_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit
 bool
 vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
-	VdbUnitImage image;
-	VdbUnitPlace place;
+	VdbBlockDeltaImage image;
+	VdbBlockDeltaAddress place;
 	int			live;
 	bool		taken;
 
@@ -291,43 +291,43 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
 	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
 	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_RECORDS - VDB_LB_ROWS);
-	if (unit != NULL && vdb_unit_used(unit) + more <= unit->capacity)
+	if (bdelta != NULL && vdb_block_delta_used(bdelta) + more <= bdelta->capacity)
 	{
-		if (unit->incarnation != vdb_pool_shared(ref->pool)->incarnation)
-			adopt_unit(ref, extent, unit);
+		if (bdelta->incarnation != vdb_pool_shared(ref->pool)->incarnation)
+			adopt_delta(ref, extent, bdelta);
 		return true;
 	}
-	live = copy_unit(ref, extent, NULL, &image);
+	live = copy_delta(ref, extent, NULL, &image);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, choose_class(ref, extent, unit, live + more),
+	taken = vdb_overlay_take(ref, choose_class(ref, extent, bdelta, live + more),
 							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, &place, &image, live);
+		replace_delta(ref, extent, bdelta, &place, &image, live);
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
-	if (taken && unit != NULL)
+	if (taken && bdelta != NULL)
 		vdb_overlay_settle(ref, old_block);
 	return taken;
 }
 
-/* Move the LB's unit to a place that just holds what counts.  False: the pool is full. */
+/* Move the LB's block delta to a place that just holds what counts.  False: the pool is full. */
 static bool
-rebuild_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *unit,
-			 const uint64 *without)
+rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta,
+			  const uint64 *without)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
-	VdbUnitImage image;
-	VdbUnitPlace place;
-	int			n = copy_unit(ref, extent, without, &image);
+	VdbBlockDeltaImage image;
+	VdbBlockDeltaAddress place;
+	int			n = copy_delta(ref, extent, without, &image);
 	bool		taken;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n),
 							 extent->overlay_block, extent->overlay_offset, &place);
 	if (taken)
-		replace_unit(ref, extent, unit, &place, &image, n);
+		replace_delta(ref, extent, bdelta, &place, &image, n);
 	LWLockRelease(lock);
 	if (taken)
 		vdb_overlay_settle(ref, old_block);
@@ -338,47 +338,47 @@ rebuild_unit(const VdbTableRef *ref, VdbExtent *extent, const VdbOverlayUnit *un
 void
 vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
-	VdbUnitImage image;
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	VdbBlockDeltaImage image;
 	int			needed;
 	int			bytes;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	if (unit == NULL)
+	if (bdelta == NULL)
 		return;
-	bytes = vdb_unit_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
+	bytes = vdb_block_delta_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
 	if (bytes < VDB_SHRINK_BYTES)
 		return;
-	needed = vdb_unit_classes[vdb_overlay_class_for(copy_unit(ref, extent, NULL, &image))].bytes;
+	needed = vdb_block_delta_classes[vdb_overlay_class_for(copy_delta(ref, extent, NULL, &image))].bytes;
 	if (4 * needed <= bytes)
-		(void) rebuild_unit(ref, extent, unit, NULL);
+		(void) rebuild_delta(ref, extent, bdelta, NULL);
 }
 
 /* See overlay.h. */
 bool
 vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	return unit == NULL || rebuild_unit(ref, extent, unit, rows);
+	return bdelta == NULL || rebuild_delta(ref, extent, bdelta, rows);
 }
 
 /* ---- changing ---- */
 
-/* The LB's unit, which must be there. */
-static const VdbOverlayUnit *
-need_unit(const VdbTableRef *ref, const VdbExtent *extent)
+/* The LB's block delta, which must be there. */
+static const VdbBlockDelta *
+need_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
 
-	if (unit == NULL)
+	if (bdelta == NULL)
 		elog(ERROR, "logical block %u has no block delta", extent->lb);
-	return unit;
+	return bdelta;
 }
 
 /*
- * Add a row to the group delta at a byte of the unit's block.  It gets one bit more, by one store, which the
+ * Add a row to the group delta at a byte of the block delta's block.  It gets one bit more, by one store, which the
  * standby repeats as a store of the same value.
  */
 static void
@@ -401,21 +401,21 @@ void
 vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 				const VdbDeltaRecord *drec)
 {
-	const VdbOverlayUnit *unit = need_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = need_delta(ref, extent);
 	VdbDeltaRecord packed = vdb_delta_record_pack(drec, extent->lb);
 	bool		joins;
-	int			at = vdb_unit_place_for(unit, drec->index, &packed, &joins);
+	int			at = vdb_block_delta_room_for(bdelta, drec->index, &packed, &joins);
 	uint16		offset;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
-	Assert(!vdb_rowset_has(unit->deleted, drec->index));
+	Assert(!vdb_rowset_has(bdelta->deleted, drec->index));
 	if (at < 0)
 		elog(ERROR, "block delta of logical block %u is full", extent->lb);
 	offset = extent->overlay_offset + vdb_delta_record_offset(at);
 	if (joins)
 	{
-		join_drec(change, extent->overlay_block, offset, vdb_block_delta_record(unit, at), &packed);
+		join_drec(change, extent->overlay_block, offset, vdb_block_delta_record(bdelta, at), &packed);
 		return;
 	}
 	vdb_scm_change_write(change, extent->overlay_block, offset + offsetof(VdbDeltaRecord, xmax),
@@ -428,13 +428,13 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 void
 vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or)
 {
-	const VdbOverlayUnit *unit = extent_unit(ref, extent);
-	int			at = unit != NULL ? vdb_unit_find(unit, index) : -1;
+	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	int			at = bdelta != NULL ? vdb_block_delta_find(bdelta, index) : -1;
 	uint16		infomask;
 
 	if (at < 0)
 		return;
-	infomask = vdb_block_delta_record(unit, at)->infomask | infomask_or;
+	infomask = vdb_block_delta_record(bdelta, at)->infomask | infomask_or;
 	vdb_scm_hint(ref->pool, extent->overlay_block,
 				 extent->overlay_offset + vdb_delta_record_offset(at) + offsetof(VdbDeltaRecord, infomask),
 				 &infomask, sizeof(infomask));
@@ -445,15 +445,15 @@ void
 vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 						 const VdbRowSet deleted)
 {
-	const VdbOverlayUnit *unit = need_unit(ref, extent);
+	const VdbBlockDelta  *bdelta = need_delta(ref, extent);
 	VdbRowSet	sum;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
-	memcpy(sum, unit->deleted, sizeof(sum));
+	memcpy(sum, bdelta->deleted, sizeof(sum));
 	vdb_rowset_unite(sum, deleted);
 	vdb_scm_change_write(change, extent->overlay_block,
-						 extent->overlay_offset + offsetof(VdbOverlayUnit, deleted),
+						 extent->overlay_offset + offsetof(VdbBlockDelta, deleted),
 						 sum, sizeof(sum));
 }
 
@@ -463,8 +463,8 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
-	VdbUnitPlace place;
-	VdbUnitImage image;
+	VdbBlockDeltaAddress place;
+	VdbBlockDeltaImage image;
 	VdbExtent	extent;
 	int			n = 0;
 	bool		taken;
@@ -482,7 +482,7 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 	{
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
-		write_unit(change, ref, &place, &image, n);
+		write_delta(change, ref, &place, &image, n);
 		vdb_scm_change_end(change);
 		*block = place.block;
 		*offset = place.offset;
@@ -491,7 +491,7 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 	return taken;
 }
 
-/* See overlay.h.  The unit becomes all zero. */
+/* See overlay.h.  The block delta becomes all zero. */
 void
 vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb,
 				 VdbBlock block, uint16 offset)
@@ -501,5 +501,5 @@ vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock l
 	if (vdb_overlay_find(ref, lb, other_run, block, offset) == NULL)
 		return;
 	vdb_scm_change_zero(change, block, offset,
-						vdb_unit_classes[vdb_overlay_slab(ref, block)->size_class].bytes);
+						vdb_block_delta_classes[vdb_overlay_slab(ref, block)->size_class].bytes);
 }

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_check.c
- *	  Looking after the overlay: units that nobody refers to, verification.
+ *	  Looking after the overlay: block deltas that nobody refers to, verification.
  *
- * A unit is lost when the change that would have pointed to it was lost, or
- * its process failed after vdb_overlay_build.  Such a unit names a logical
- * block whose map entry leads elsewhere.  Units taken in this server run may
+ * A block delta is lost when the change that would have pointed to it was lost, or
+ * its process failed after vdb_overlay_build.  Such a block delta names a logical
+ * block whose map entry leads elsewhere.  Block deltas taken in this server run may
  * yet be about to be referred to, so only older ones are swept.
  *
  *-------------------------------------------------------------------------
@@ -16,27 +16,27 @@
 
 #include "overlay/overlay_internal.h"
 
-/* Lost units collected in one pass over the lists. */
+/* Lost block deltas collected in one pass over the lists. */
 #define SWEEP_BATCH		256
 
-typedef struct LostUnit
+typedef struct LostDelta
 {
 	VdbLogicalBlock lb;
-	VdbUnitPlace place;
-} LostUnit;
+	VdbBlockDeltaAddress place;
+} LostDelta;
 
-typedef struct LostUnits
+typedef struct LostDeltas
 {
 	int			n;
-	LostUnit	units[SWEEP_BATCH];
-} LostUnits;
+	LostDelta	deltas[SWEEP_BATCH];
+} LostDeltas;
 
 /*
- * Does the map entry of the unit's LB lead to it?  Without the block lock the
+ * Does the map entry of the block delta's LB lead to it?  Without the block lock the
  * answer may be old: ask again under it before acting.
  */
 static bool
-is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbUnitPlace *place)
+is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddress *place)
 {
 	VdbExtent	extent;
 
@@ -44,48 +44,48 @@ is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbUnitPlace *plac
 	return extent.overlay_block == place->block && extent.overlay_offset == place->offset;
 }
 
-/* Add the slab's lost units of earlier runs. */
+/* Add the slab's lost block deltas of earlier runs. */
 static void
-collect_lost(const VdbTableRef *ref, VdbBlock block, LostUnits *lost)
+collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 {
 	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
 	uint32		incarnation = vdb_pool_shared(ref->pool)->incarnation;
 
 	for (int i = 0; i < slab->nunits && lost->n < SWEEP_BATCH; i++)
 	{
-		VdbUnitPlace place = {block, vdb_overlay_unit_offset(slab->size_class, i),
+		VdbBlockDeltaAddress place = {block, vdb_block_delta_offset(slab->size_class, i),
 		slab->size_class};
-		const VdbOverlayUnit *unit = vdb_overlay_unit_at(ref->pool, block, place.offset);
+		const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, block, place.offset);
 
-		if (unit->capacity == 0 || unit->incarnation == incarnation ||
-			is_referred(ref, unit->lb, &place))
+		if (bdelta->capacity == 0 || bdelta->incarnation == incarnation ||
+			is_referred(ref, bdelta->lb, &place))
 			continue;
-		lost->units[lost->n].lb = unit->lb;
-		lost->units[lost->n++].place = place;
+		lost->deltas[lost->n].lb = bdelta->lb;
+		lost->deltas[lost->n++].place = place;
 	}
 }
 
-/* Is it still the unit that was collected?  Block lock held. */
+/* Is it still the block delta that was collected?  Block lock held. */
 static bool
-is_still_lost(const VdbTableRef *ref, const LostUnit *lost)
+is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 {
-	const VdbOverlayUnit *unit;
+	const VdbBlockDelta  *bdelta;
 
 	if (!vdb_overlay_is_slab(ref, lost->place.block) ||
 		vdb_overlay_slab(ref, lost->place.block)->size_class != lost->place.size_class)
 		return false;
-	unit = vdb_overlay_unit_at(ref->pool, lost->place.block, lost->place.offset);
-	return unit->capacity != 0 && unit->lb == lost->lb &&
-		unit->incarnation != vdb_pool_shared(ref->pool)->incarnation &&
+	bdelta = vdb_block_delta_at(ref->pool, lost->place.block, lost->place.offset);
+	return bdelta->capacity != 0 && bdelta->lb == lost->lb &&
+		bdelta->incarnation != vdb_pool_shared(ref->pool)->incarnation &&
 		!is_referred(ref, lost->lb, &lost->place);
 }
 
 /*
- * Free one unit, unless it is referred to (or, old_only, isn't the one that
+ * Free one block delta, unless it is referred to (or, old_only, isn't the one that
  * was collected any more), and settle its slab.
  */
 static void
-free_unreferred(const VdbTableRef *ref, const LostUnit *lost, bool old_only)
+free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
 {
 	bool		freed = false;
 
@@ -108,7 +108,7 @@ free_unreferred(const VdbTableRef *ref, const LostUnit *lost, bool old_only)
 void
 vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset)
 {
-	LostUnit	lost = {lb, {block, offset, 0}};
+	LostDelta	lost = {lb, {block, offset, 0}};
 
 	if (block == VDB_BLOCK_NONE)
 		return;
@@ -120,7 +120,7 @@ vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, 
 void
 vdb_overlay_sweep(const VdbTableRef *ref)
 {
-	LostUnits  *lost = palloc(sizeof(LostUnits));
+	LostDeltas *lost = palloc(sizeof(LostDeltas));
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 
 	(void) vdb_incarnation_current(ref->pool);
@@ -137,7 +137,7 @@ vdb_overlay_sweep(const VdbTableRef *ref)
 				collect_lost(ref, block, lost);
 		LWLockRelease(lock);
 		for (int i = 0; i < lost->n; i++)
-			free_unreferred(ref, &lost->units[i], true);
+			free_unreferred(ref, &lost->deltas[i], true);
 	} while (lost->n == SWEEP_BATCH);
 	pfree(lost);
 }
@@ -169,48 +169,48 @@ is_good_group_delta(const VdbDeltaRecord *drec)
 		vdb_group_delta_rows(drec) >> Min(VDB_GROUP_DELTA_ROWS, VDB_LB_ROWS - drec->index) == 0;
 }
 
-/* One unit that is in use. */
+/* One block delta that is in use. */
 static void
-check_unit(OverlayCheck *check, const VdbUnitPlace *place)
+check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *place)
 {
 	const VdbTableRef *ref = check->ref;
-	const VdbOverlayUnit *unit = vdb_overlay_unit_at(ref->pool, place->block, place->offset);
+	const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, place->block, place->offset);
 	char		message[200];
 
-	if (unit->capacity != vdb_unit_classes[place->size_class].capacity ||
-		unit->table_slot != ref->slot || unit->table_generation != ref->generation)
+	if (bdelta->capacity != vdb_block_delta_classes[place->size_class].capacity ||
+		bdelta->table_slot != ref->slot || bdelta->table_generation != ref->generation)
 	{
 		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged header"),
 				 place->block, place->offset);
-		finding(check, unit->lb, message);
+		finding(check, bdelta->lb, message);
 		return;
 	}
-	if (unit->lb >= vdb_map_limit(ref))
+	if (bdelta->lb >= vdb_map_limit(ref))
 	{
 		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
 				 place->block, place->offset);
-		finding(check, unit->lb, message);
+		finding(check, bdelta->lb, message);
 	}
-	for (int i = 0; i < unit->capacity; i++)
+	for (int i = 0; i < bdelta->capacity; i++)
 	{
-		const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
+		const VdbDeltaRecord *drec = vdb_block_delta_record(bdelta, i);
 
 		if ((drec->flags & ~(VDB_DELTA_USED | VDB_DELTA_MOVED | VDB_DELTA_GROUP)) != 0)
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
 					 place->block, place->offset, drec->flags, i);
-			finding(check, unit->lb, message);
+			finding(check, bdelta->lb, message);
 		}
 		else if (!is_good_group_delta(drec))
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
 					 place->block, place->offset, i);
-			finding(check, unit->lb, message);
+			finding(check, bdelta->lb, message);
 		}
 	}
 }
 
-/* A list of slabs: links, headers, units.  Map lock held. */
+/* A list of slabs: links, headers, block deltas.  Map lock held. */
 static void
 check_list(OverlayCheck *check, int list)
 {
@@ -239,10 +239,10 @@ check_list(OverlayCheck *check, int list)
 		}
 		for (int i = 0; i < slab->nunits; i++)
 		{
-			VdbUnitPlace place = {block, vdb_overlay_unit_offset(slab->size_class, i), slab->size_class};
+			VdbBlockDeltaAddress place = {block, vdb_block_delta_offset(slab->size_class, i), slab->size_class};
 
-			if (vdb_overlay_unit_at(ref->pool, block, place.offset)->capacity != 0)
-				check_unit(check, &place);
+			if (vdb_block_delta_at(ref->pool, block, place.offset)->capacity != 0)
+				check_delta(check, &place);
 		}
 		prev = block;
 		block = slab->next;

@@ -1,23 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_format.h
- *	  The overlay's bytes: units of delta records and bits of the deletion bitmap, in slab blocks.
+ *	  The overlay's bytes: block deltas of delta records and bits of the deletion bitmap, in slab blocks.
  *
- * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the units of one
- * size class, from byte 64 (class 0: from byte 256).  A unit: 64 bytes of header,
+ * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the block deltas of one
+ * size class, from byte 64 (class 0: from byte 256).  A block delta: 64 bytes of header,
  * then delta records, placed so that neither the header nor a delta record crosses a multiple of 512
  * bytes of the file:
  *
- *	delta record 0 .. 15	from byte 64 of the unit
+ *	delta record 0 .. 15	from byte 64 of the block delta
  *	delta record 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
  *
- *	class	bytes	units a block	delta records
+ *	class	bytes	block deltas a block	delta records
  *	0		256		31				8
  *	1		512		15				18
  *	2		2048	3				81
  *	3		8128	1				331
  *
- * A free unit is all zero.  A class 3 unit has more delta records than an LB has
+ * A free block delta is all zero.  A class 3 block delta has more delta records than an LB has
  * rows, because a replaced delta record may get another place.  Class 0 does for an LB all of
  * whose rows one statement deleted or locked: 7 group deltas name 256 rows.
  *
@@ -32,14 +32,14 @@
 #define VDB_OVERLAY_MAGIC		0x564F564C	/* "VOVL" */
 #define VDB_OVERLAY_VERSION		2
 #define VDB_OVERLAY_CLASSES		4
-#define VDB_OVERLAY_FIRST_UNIT	64	/* least byte of a unit in its slab */
+#define VDB_OVERLAY_FIRST_DELTA	64	/* least byte of a block delta in its slab */
 #define VDB_OVERLAY_MAX_RECORDS	331
 
 /* The slab's header; its class is size_class, its list the class or VDB_TABLE_LIST_FULL. */
 typedef VdbListedBlock VdbOverlaySlab;
 
-StaticAssertDecl(VDB_POOL_BLOCK_HEADER + sizeof(VdbOverlaySlab) == VDB_OVERLAY_FIRST_UNIT,
-				 "units begin behind the slab's header");
+StaticAssertDecl(VDB_POOL_BLOCK_HEADER + sizeof(VdbOverlaySlab) == VDB_OVERLAY_FIRST_DELTA,
+				 "block deltas begin behind the slab's header");
 StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, and one for full slabs");
 
 /*
@@ -83,28 +83,28 @@ vdb_group_delta_rows(const VdbDeltaRecord *drec)
 	return (uint64) drec->next_index << 32 | drec->next_lb;
 }
 
-typedef struct VdbOverlayUnit
+typedef struct VdbBlockDelta
 {
 	VdbLogicalBlock lb;
 	uint32		table_slot;
 	uint32		table_generation;
 	uint32		pad;
-	uint16		capacity;			/* delta records it has room for; 0: the unit is free.  This word is published. */
+	uint16		capacity;			/* delta records it has room for; 0: the block delta is free.  This word is published. */
 	uint16		pad2;
-	uint32		incarnation;		/* server run that took the unit */
+	uint32		incarnation;		/* server run that took the block delta */
 	VdbRowSet	deleted;			/* bit set: the row is removed */
 	uint64		pad3;
-} VdbOverlayUnit;
+} VdbBlockDelta;
 
-StaticAssertDecl(sizeof(VdbOverlayUnit) == 64, "unit header is 64 bytes on media");
-StaticAssertDecl(offsetof(VdbOverlayUnit, capacity) % 8 == 0, "capacity and incarnation are one store");
+StaticAssertDecl(sizeof(VdbBlockDelta) == 64, "block delta header is 64 bytes on media");
+StaticAssertDecl(offsetof(VdbBlockDelta, capacity) % 8 == 0, "capacity and incarnation are one store");
 
-/* Byte of the unit at which delta record i stands. */
+/* Byte of the block delta at which delta record i stands. */
 static inline uint32
 vdb_delta_record_offset(uint32 i)
 {
 	if (i < 16)
-		return sizeof(VdbOverlayUnit) + i * sizeof(VdbDeltaRecord);
+		return sizeof(VdbBlockDelta) + i * sizeof(VdbDeltaRecord);
 	return 448 + ((i - 16) / 21) * 512 + ((i - 16) % 21) * sizeof(VdbDeltaRecord);
 }
 

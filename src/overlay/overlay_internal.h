@@ -10,30 +10,30 @@
 
 #include "overlay/overlay.h"
 
-/* Where a unit stands: block, byte in the block, size class. */
-typedef struct VdbUnitPlace
+/* Where a block delta stands: block, byte in the block, size class. */
+typedef struct VdbBlockDeltaAddress
 {
 	VdbBlock	block;
 	uint16		offset;
 	int			size_class;
-} VdbUnitPlace;
+} VdbBlockDeltaAddress;
 
-typedef struct VdbUnitClass
+typedef struct VdbBlockDeltaClass
 {
-	uint16		bytes;				/* of a unit */
+	uint16		bytes;				/* of a block delta */
 	uint16		capacity;			/* delta records in it */
-	uint8		units;				/* in a slab block */
+	uint8		deltas;				/* in a slab block */
 	uint16		first;				/* byte of the block where the first one stands */
-} VdbUnitClass;
+} VdbBlockDeltaClass;
 
-/* A unit as it will be: header and delta records in their places. */
-typedef union VdbUnitImage
+/* A block delta as it will be: header and delta records in their places. */
+typedef union VdbBlockDeltaImage
 {
-	VdbOverlayUnit header;
+	VdbBlockDelta  header;
 	char		bytes[8128];
-} VdbUnitImage;
+} VdbBlockDeltaImage;
 
-extern const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES];
+extern const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES];
 
 /* The structures as they stand in the pool. */
 static inline const VdbOverlaySlab *
@@ -43,50 +43,50 @@ vdb_overlay_slab_at(VdbPool *pool, VdbBlock block)
 		((const char *) vdb_pool_block(pool, block) + VDB_POOL_BLOCK_HEADER);
 }
 
-static inline const VdbOverlayUnit *
-vdb_overlay_unit_at(VdbPool *pool, VdbBlock block, uint16 offset)
+static inline const VdbBlockDelta *
+vdb_block_delta_at(VdbPool *pool, VdbBlock block, uint16 offset)
 {
-	return (const VdbOverlayUnit *) ((const char *) vdb_pool_block(pool, block) + offset);
+	return (const VdbBlockDelta *) ((const char *) vdb_pool_block(pool, block) + offset);
 }
 
 static inline uint16
-vdb_overlay_unit_offset(int size_class, int i)
+vdb_block_delta_offset(int size_class, int i)
 {
-	return vdb_unit_classes[size_class].first + i * vdb_unit_classes[size_class].bytes;
+	return vdb_block_delta_classes[size_class].first + i * vdb_block_delta_classes[size_class].bytes;
 }
 
 static inline const VdbDeltaRecord *
-vdb_block_delta_record(const VdbOverlayUnit *unit, uint32 i)
+vdb_block_delta_record(const VdbBlockDelta *bdelta, uint32 i)
 {
-	return (const VdbDeltaRecord *) ((const char *) unit + vdb_delta_record_offset(i));
+	return (const VdbDeltaRecord *) ((const char *) bdelta + vdb_delta_record_offset(i));
 }
 
 static inline VdbDeltaRecord *
-vdb_image_record(VdbUnitImage *image, uint32 i)
+vdb_image_record(VdbBlockDeltaImage *image, uint32 i)
 {
 	return (VdbDeltaRecord *) (image->bytes + vdb_delta_record_offset(i));
 }
 
-/* overlay_unit.c */
-extern int	vdb_unit_used(const VdbOverlayUnit *unit);
-extern int	vdb_unit_find(const VdbOverlayUnit *unit, uint8 index);
-extern int	vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbDeltaRecord *packed, bool *joins);
+/* overlay_delta.c */
+extern int	vdb_block_delta_used(const VdbBlockDelta *bdelta);
+extern int	vdb_block_delta_find(const VdbBlockDelta *bdelta, uint8 index);
+extern int	vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed, bool *joins);
 extern VdbDeltaRecord vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb);
 extern VdbDeltaRecord vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 index);
-extern void vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view);
-extern void vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
+extern void vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb, VdbOverlayView *view);
+extern void vdb_image_init(VdbBlockDeltaImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 						   const VdbRowSet deleted);
-extern void vdb_image_add(VdbUnitImage *image, int *ndrecs, const VdbDeltaRecord *drec);
+extern void vdb_image_add(VdbBlockDeltaImage *image, int *ndrecs, const VdbDeltaRecord *drec);
 
 /* overlay_slab.c */
 extern bool vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block);
 extern const VdbOverlaySlab *vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block);
 extern int	vdb_overlay_class_for(int ndrecs);
 extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
-							 uint16 avoid_offset, VdbUnitPlace *place);
+							 uint16 avoid_offset, VdbBlockDeltaAddress *place);
 
 /* overlay.c */
-extern const VdbOverlayUnit *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
-											  VdbBlock block, uint16 offset);
+extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
+											 VdbBlock block, uint16 offset);
 
 #endif							/* VDB_OVERLAY_INTERNAL_H */

@@ -1,21 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_slab.c
- *	  Slab blocks: where overlay units come from and go back to.
+ *	  Slab blocks: where block deltas come from and go back to.
  *
  * A table has, hung on its entry, one doubly linked list of slabs for each size
  * class, and one list of full slabs.  The lists are only a means to find
- * slabs: whether a unit is free is said by the unit alone (capacity 0).
+ * slabs: whether a block delta is free is said by the block delta alone (capacity 0).
  * All list changes are flushed changes under the table's map lock,
  * exclusive, and write every field at most once.
  *
- * Taking a unit looks at the first slabs of its class.  Slabs found full there
+ * Taking a block delta looks at the first slabs of its class.  Slabs found full there
  * are moved to the full list in batches; when none is left, new ones are
- * formatted zero; of the large classes more the faster they are used up.  The unit itself
+ * formatted zero; of the large classes more the faster they are used up.  The block delta itself
  * isn't marked here: the caller's change does that, before it releases the
  * map lock.
  *
- * Freed units are offered again by vdb_overlay_settle.  A slab may stand on
+ * Freed block deltas are offered again by vdb_overlay_settle.  A slab may stand on
  * the wrong list (full, with room) until then, or for ever if a crash comes
  * first; that wastes room, which vdb_overlay_sweep finds.
  *
@@ -29,11 +29,11 @@
 /* Full slabs looked at, and moved, at a time; slabs formatted at a time. */
 #define SLAB_BATCH		8
 
-const VdbUnitClass vdb_unit_classes[VDB_OVERLAY_CLASSES] = {
+const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES] = {
 	{256, 8, 31, 256},
-	{512, 18, 15, VDB_OVERLAY_FIRST_UNIT},
-	{2048, 81, 3, VDB_OVERLAY_FIRST_UNIT},
-	{8128, VDB_OVERLAY_MAX_RECORDS, 1, VDB_OVERLAY_FIRST_UNIT},
+	{512, 18, 15, VDB_OVERLAY_FIRST_DELTA},
+	{2048, 81, 3, VDB_OVERLAY_FIRST_DELTA},
+	{8128, VDB_OVERLAY_MAX_RECORDS, 1, VDB_OVERLAY_FIRST_DELTA},
 };
 
 #define SLAB_FIELD(field) \
@@ -56,7 +56,7 @@ vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block)
 	slab = vdb_overlay_slab_at(ref->pool, block);
 	return slab->magic == VDB_OVERLAY_MAGIC && slab->version == VDB_OVERLAY_VERSION &&
 		slab->size_class < VDB_OVERLAY_CLASSES &&
-		slab->nunits == vdb_unit_classes[slab->size_class].units &&
+		slab->nunits == vdb_block_delta_classes[slab->size_class].deltas &&
 		slab->table_slot == ref->slot && slab->table_generation == ref->generation;
 }
 
@@ -83,29 +83,29 @@ vdb_overlay_class_for(int ndrecs)
 	int			c = 0;
 
 	Assert(ndrecs <= VDB_OVERLAY_MAX_RECORDS);
-	while (vdb_unit_classes[c].capacity < ndrecs)
+	while (vdb_block_delta_classes[c].capacity < ndrecs)
 		c++;
 	return c;
 }
 
-/* The slab's first free unit other than the one to avoid; its number, or -1. */
+/* The slab's first free block delta other than the one to avoid; its number, or -1. */
 static int
-free_unit(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
+free_delta(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
 {
 	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
 
 	for (int i = 0; i < slab->nunits; i++)
 	{
-		uint16		offset = vdb_overlay_unit_offset(slab->size_class, i);
+		uint16		offset = vdb_block_delta_offset(slab->size_class, i);
 
-		if (vdb_overlay_unit_at(ref->pool, block, offset)->capacity == 0 &&
+		if (vdb_block_delta_at(ref->pool, block, offset)->capacity == 0 &&
 			!(block == avoid_block && offset == avoid_offset))
 			return i;
 	}
 	return -1;
 }
 
-/* How many of the slab's units are free? */
+/* How many of the slab's block deltas are free? */
 static int
 count_free(const VdbTableRef *ref, VdbBlock block)
 {
@@ -113,8 +113,8 @@ count_free(const VdbTableRef *ref, VdbBlock block)
 	int			n = 0;
 
 	for (int i = 0; i < slab->nunits; i++)
-		if (vdb_overlay_unit_at(ref->pool, block,
-								vdb_overlay_unit_offset(slab->size_class, i))->capacity == 0)
+		if (vdb_block_delta_at(ref->pool, block,
+							   vdb_block_delta_offset(slab->size_class, i))->capacity == 0)
 			n++;
 	return n;
 }
@@ -130,7 +130,7 @@ format_slab(VdbScmChange *change, const VdbTableRef *ref, int size_class,
 	slab.magic = VDB_OVERLAY_MAGIC;
 	slab.version = VDB_OVERLAY_VERSION;
 	slab.size_class = size_class;
-	slab.nunits = vdb_unit_classes[size_class].units;
+	slab.nunits = vdb_block_delta_classes[size_class].deltas;
 	slab.table_slot = ref->slot;
 	slab.table_generation = ref->generation;
 	slab.next = next;
@@ -138,8 +138,8 @@ format_slab(VdbScmChange *change, const VdbTableRef *ref, int size_class,
 	slab.list = size_class;
 	vdb_scm_change_use_block(change, block);
 	vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, &slab, sizeof(slab));
-	vdb_scm_change_zero(change, block, VDB_OVERLAY_FIRST_UNIT,
-						VDB_POOL_BLOCK_BYTES - VDB_OVERLAY_FIRST_UNIT);
+	vdb_scm_change_zero(change, block, VDB_OVERLAY_FIRST_DELTA,
+						VDB_POOL_BLOCK_BYTES - VDB_OVERLAY_FIRST_DELTA);
 }
 
 /*
@@ -229,21 +229,21 @@ add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
 	return true;
 }
 
-/* How many slabs are formatted at a time: units should come in dozens for one flush of WAL. */
+/* How many slabs are formatted at a time: block deltas should come in dozens for one flush of WAL. */
 static inline int
 slabs_to_add(int size_class, int nfull)
 {
-	return vdb_unit_classes[size_class].units > SLAB_BATCH ? 1 : Min(1 + 2 * nfull, SLAB_BATCH);
+	return vdb_block_delta_classes[size_class].deltas > SLAB_BATCH ? 1 : Min(1 + 2 * nfull, SLAB_BATCH);
 }
 
 /*
- * Find a free unit of the class, not the one at the address to avoid.
- * Map lock held exclusive, and kept until the unit was marked.  May flush WAL.
+ * Find a free block delta of the class, not the one at the address to avoid.
+ * Map lock held exclusive, and kept until the block delta was marked.  May flush WAL.
  * False: the pool is full.
  */
 bool
 vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
-				 uint16 avoid_offset, VdbUnitPlace *place)
+				 uint16 avoid_offset, VdbBlockDeltaAddress *place)
 {
 	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
 	for (;;)
@@ -253,12 +253,12 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 
 		while (block != VDB_BLOCK_NONE && nfull < SLAB_BATCH)
 		{
-			int			i = free_unit(ref, block, avoid_block, avoid_offset);
+			int			i = free_delta(ref, block, avoid_block, avoid_offset);
 
 			if (i >= 0)
 			{
 				place->block = block;
-				place->offset = vdb_overlay_unit_offset(size_class, i);
+				place->offset = vdb_block_delta_offset(size_class, i);
 				place->size_class = size_class;
 				return true;
 			}

@@ -105,14 +105,14 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 	while (n < room)
 	{
 		uint32		no = take_segment(pool);
-		VdbUnit		unit;
+		VdbPoolSpace space;
 
 		if (no == NO_SEGMENT)
 			break;
-		unit.block = vdb_segment_block(no);
-		unit.segment = true;
-		vdb_alloc_reserve(pool, unit);
-		segments[n++] = unit.block;
+		space.block = vdb_segment_block(no);
+		space.segment = true;
+		vdb_alloc_reserve(pool, space);
+		segments[n++] = space.block;
 	}
 	vdb_marks_add_used(pool->shared, n);
 	LWLockRelease(pool->alloc_lock);
@@ -127,12 +127,12 @@ take_block(VdbPool *pool, uint32 no)
 	VdbGroupMap *map = vdb_group_map(pool, no);
 	uint32		index = no % VDB_GROUP_SEGMENTS;
 	int			at = vdb_word_free_block(map->state[index], map->reserved[index]);
-	VdbUnit		unit;
+	VdbPoolSpace space;
 
-	unit.block = vdb_segment_block(no) + Max(at, 0);
-	unit.segment = false;
-	vdb_alloc_reserve(pool, unit);
-	return unit.block;
+	space.block = vdb_segment_block(no) + Max(at, 0);
+	space.segment = false;
+	vdb_alloc_reserve(pool, space);
+	return space.block;
 }
 
 VdbBlock

@@ -63,12 +63,12 @@ typedef struct ChangeBlock
 	uint32		packed_bytes;
 } ChangeBlock;
 
-typedef struct UnitList
+typedef struct SpaceList
 {
-	VdbUnit    *units;
+	VdbPoolSpace *spaces;
 	int			n;
 	int			capacity;
-} UnitList;
+} SpaceList;
 
 struct VdbScmChange
 {
@@ -81,8 +81,8 @@ struct VdbScmChange
 	uint16		locks[VDB_BLOCK_LOCKS];	/* ascending */
 	TransactionId latest_removed;
 	uint32		extend_blocks;	/* 0: none */
-	UnitList	used;
-	UnitList	freed;
+	SpaceList	used;
+	SpaceList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
 	char		main_data[sizeof(VdbChangeRecord) +
 						  VDB_BLOCK_LOCKS * sizeof(uint16) + sizeof(uint32)];
@@ -333,77 +333,77 @@ vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 /* ---- allocation as part of a change ---- */
 
 static void
-remember_unit(UnitList *list, VdbUnit unit)
+remember_space(SpaceList *list, VdbPoolSpace space)
 {
-	if (list->units == NULL)
+	if (list->spaces == NULL)
 	{
 		list->capacity = 64;
-		list->units = MemoryContextAlloc(TopMemoryContext,
-										 list->capacity * sizeof(VdbUnit));
+		list->spaces = MemoryContextAlloc(TopMemoryContext,
+										  list->capacity * sizeof(VdbPoolSpace));
 	}
 	else if (list->n == list->capacity)
 	{
-		list->units = repalloc(list->units, 2 * list->capacity * sizeof(VdbUnit));
+		list->spaces = repalloc(list->spaces, 2 * list->capacity * sizeof(VdbPoolSpace));
 		list->capacity *= 2;
 	}
-	list->units[list->n++] = unit;
+	list->spaces[list->n++] = space;
 }
 
 /* Gather the write of a unit's state. */
 static void
-gather_state(VdbScmChange *change, VdbUnit unit, uint64 state, int phase)
+gather_state(VdbScmChange *change, VdbPoolSpace space, uint64 state, int phase)
 {
-	uint32		segment_no = unit.block / VDB_SEGMENT_BLOCKS;
+	uint32		segment_no = space.block / VDB_SEGMENT_BLOCKS;
 	uint32		index = segment_no % VDB_GROUP_SEGMENTS;
 	uint16		offset = VDB_POOL_BLOCK_HEADER + offsetof(VdbGroupMap, state) + index * 8;
 	uint8		first = vdb_word_byte(state, 0);
 
 	Assert(!(change->flags & VDB_CHANGE_UNLOGGED));
 	Assert(index != 0);			/* metadata is never allocated */
-	check_block(change, unit.block);
-	if (unit.segment)
+	check_block(change, space.block);
+	if (space.segment)
 		gather(change, vdb_group_map_block(segment_no), offset, &state, 8, phase);
 	else
 		gather(change, vdb_group_map_block(segment_no),
-			   offset + unit.block % VDB_SEGMENT_BLOCKS, &first, 1, phase);
+			   offset + space.block % VDB_SEGMENT_BLOCKS, &first, 1, phase);
 }
 
 void
 vdb_scm_change_use_segment(VdbScmChange *change, VdbBlock segment)
 {
-	VdbUnit		unit = {segment, true};
+	VdbPoolSpace space = {segment, true};
 
 	Assert(segment % VDB_SEGMENT_BLOCKS == 0);
-	gather_state(change, unit, vdb_word_segment(), VDB_PHASE_USE);
-	remember_unit(&change->used, unit);
+	gather_state(change, space, vdb_word_segment(), VDB_PHASE_USE);
+	remember_space(&change->used, space);
 }
 
 void
 vdb_scm_change_use_block(VdbScmChange *change, VdbBlock block)
 {
-	VdbUnit		unit = {block, false};
+	VdbPoolSpace space = {block, false};
 
-	gather_state(change, unit, vdb_word_make(VDB_STATE_BLOCK, 0), VDB_PHASE_USE);
-	remember_unit(&change->used, unit);
+	gather_state(change, space, vdb_word_make(VDB_STATE_BLOCK, 0), VDB_PHASE_USE);
+	remember_space(&change->used, space);
 }
 
 void
 vdb_scm_change_free_segment(VdbScmChange *change, VdbBlock segment)
 {
-	VdbUnit		unit = {segment, true};
+	VdbPoolSpace space = {segment, true};
 
 	Assert(segment % VDB_SEGMENT_BLOCKS == 0);
-	gather_state(change, unit, 0, VDB_PHASE_LAST);
-	remember_unit(&change->freed, unit);
+	gather_state(change, space, 0, VDB_PHASE_LAST);
+	remember_space(&change->freed, space);
 }
 
 void
 vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block)
 {
-	VdbUnit		unit = {block, false};
+	VdbPoolSpace space = {block, false};
 
-	gather_state(change, unit, 0, VDB_PHASE_LAST);
-	remember_unit(&change->freed, unit);
+	gather_state(change, space, 0, VDB_PHASE_LAST);
+	remember_space(&change->freed, space);
 }
 
 void
@@ -620,16 +620,16 @@ vdb_scm_change_end(VdbScmChange *change)
 
 	HOLD_INTERRUPTS();
 	if (change->freed.n > 0)
-		vdb_alloc_hold(change->pool, change->freed.units, change->freed.n);
+		vdb_alloc_hold(change->pool, change->freed.spaces, change->freed.n);
 	MyProc->delayChkptFlags |= DELAY_CHKPT_START;
 	lsn = log_and_apply(change, main_len, failed, &nfailed);
 	for (int i = 0; i < nfailed; i++)
 		vdb_sync_now(&change->pool->rnode, failed[i]);
 	MyProc->delayChkptFlags &= ~DELAY_CHKPT_START;
 	if (change->used.n > 0)
-		vdb_alloc_settle(change->pool, change->used.units, change->used.n);
+		vdb_alloc_finish(change->pool, change->used.spaces, change->used.n);
 	if (change->freed.n > 0)
-		vdb_alloc_release(change->pool, change->freed.units, change->freed.n);
+		vdb_alloc_release(change->pool, change->freed.spaces, change->freed.n);
 	RESUME_INTERRUPTS();
 	count_block_changes(change);
 	count_change(change);

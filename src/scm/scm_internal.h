@@ -101,11 +101,11 @@ vdb_group_map(VdbPool *pool, uint32 segment_no)
 }
 
 /* A unit of allocation: a segment (by its first block) or a single block. */
-typedef struct VdbUnit
+typedef struct VdbPoolSpace
 {
 	VdbBlock	block;
 	bool		segment;
-} VdbUnit;
+} VdbPoolSpace;
 
 extern void vdb_marks_init(void);
 
@@ -116,12 +116,12 @@ extern void vdb_reserved_expect(VdbPool *pool, int more);
 extern void vdb_reserved_forget(const VdbPool *pool);
 
 /* Reserve a free unit.  Allocation lock held, vdb_reserved_expect called. */
-extern void vdb_alloc_reserve(VdbPool *pool, VdbUnit unit);
-extern void vdb_alloc_unreserve(VdbPool *pool, VdbUnit unit);
+extern void vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space);
+extern void vdb_alloc_unreserve(VdbPool *pool, VdbPoolSpace space);
 extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
-extern void vdb_alloc_hold(VdbPool *pool, const VdbUnit *units, int nunits);
-extern void vdb_alloc_settle(VdbPool *pool, const VdbUnit *units, int nunits);
-extern void vdb_alloc_release(VdbPool *pool, const VdbUnit *units, int nunits);
+extern void vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
+extern void vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
+extern void vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 extern void vdb_alloc_recount(VdbPool *pool, bool clear_reservations);
 
 /* ---- scm_grow.c ---- */

@@ -34,7 +34,7 @@
 /* A unit that this process reserved, and the nesting level of the transaction in which it did. */
 typedef struct ReservedUnit
 {
-	VdbUnit		unit;
+	VdbPoolSpace space;
 	int			level;
 } ReservedUnit;
 
@@ -65,22 +65,22 @@ vdb_reserved_expect(VdbPool *pool, int more)
 
 /* Note a reservation, for which vdb_reserved_expect has made room. */
 static void
-reserved_add(VdbUnit unit)
+reserved_add(VdbPoolSpace space)
 {
 	Assert(nreserved < reserved_capacity);
-	reserved_units[nreserved].unit = unit;
+	reserved_units[nreserved].space = space;
 	reserved_units[nreserved].level = GetCurrentTransactionNestLevel();
 	nreserved++;
 }
 
 /* Strike a unit off the list.  False: this process does not have it reserved. */
 static bool
-reserved_remove(VdbUnit unit)
+reserved_remove(VdbPoolSpace space)
 {
 	for (int i = nreserved - 1; i >= 0; i--)
 	{
-		if (reserved_units[i].unit.block != unit.block ||
-			reserved_units[i].unit.segment != unit.segment)
+		if (reserved_units[i].space.block != space.block ||
+			reserved_units[i].space.segment != space.segment)
 			continue;
 		reserved_units[i] = reserved_units[--nreserved];
 		return true;
@@ -105,7 +105,7 @@ reserved_give_back(int level)
 	for (int i = nreserved - 1; i >= 0; i--)
 	{
 		if (reserved_units[i].level >= level)
-			vdb_alloc_unreserve(reserved_pool, reserved_units[i].unit);
+			vdb_alloc_unreserve(reserved_pool, reserved_units[i].space);
 	}
 }
 
@@ -147,16 +147,16 @@ vdb_marks_init(void)
 
 /* Set or clear the volatile mark of a unit.  Lock held, exclusive. */
 static void
-mark_reserved(VdbPool *pool, VdbUnit unit, bool reserved)
+mark_reserved(VdbPool *pool, VdbPoolSpace space, bool reserved)
 {
-	uint32		segment_no = unit.block / VDB_SEGMENT_BLOCKS;
+	uint32		segment_no = space.block / VDB_SEGMENT_BLOCKS;
 	VdbGroupMap *map = vdb_group_map(pool, segment_no);
 	volatile uint64 *word = &map->reserved[segment_no % VDB_GROUP_SEGMENTS];
 
-	if (unit.segment)
+	if (space.segment)
 		*word = reserved ? vdb_word_reserved_segment() : 0;
 	else
-		((volatile uint8 *) word)[unit.block % VDB_SEGMENT_BLOCKS] =
+		((volatile uint8 *) word)[space.block % VDB_SEGMENT_BLOCKS] =
 			reserved ? VDB_RESERVED_BLOCK : VDB_RESERVED_NOT;
 }
 
@@ -185,12 +185,12 @@ vdb_marks_add_used(VdbPoolShared *shared, int delta)
 
 /* Clear one unit's mark, its state being free; true if its segment is free now. */
 static bool
-release_one(VdbPool *pool, VdbUnit unit)
+release_one(VdbPool *pool, VdbPoolSpace space)
 {
 	VdbPoolShared *shared = pool->shared;
-	uint32		no = unit.block / VDB_SEGMENT_BLOCKS;
+	uint32		no = space.block / VDB_SEGMENT_BLOCKS;
 
-	mark_reserved(pool, unit, false);
+	mark_reserved(pool, space, false);
 	if (segment_is_free(pool, no))
 	{
 		shared->alloc_hint = Min(shared->alloc_hint, no);
@@ -203,44 +203,44 @@ release_one(VdbPool *pool, VdbUnit unit)
 
 /* A change is about to free these units: nobody may take them before it ended. */
 void
-vdb_alloc_hold(VdbPool *pool, const VdbUnit *units, int nunits)
+vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < nunits; i++)
-		mark_reserved(pool, units[i], true);
+	for (int i = 0; i < nspaces; i++)
+		mark_reserved(pool, spaces[i], true);
 	LWLockRelease(pool->alloc_lock);
 }
 
 /* See scm_internal.h.  The mark tells others; the list is for this process. */
 void
-vdb_alloc_reserve(VdbPool *pool, VdbUnit unit)
+vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space)
 {
 	Assert(LWLockHeldByMeInMode(pool->alloc_lock, LW_EXCLUSIVE));
-	mark_reserved(pool, unit, true);
-	reserved_add(unit);
+	mark_reserved(pool, space, true);
+	reserved_add(space);
 }
 
 /* A change has put these units to use: their reservation is over. */
 void
-vdb_alloc_settle(VdbPool *pool, const VdbUnit *units, int nunits)
+vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < nunits; i++)
-		mark_reserved(pool, units[i], false);
+	for (int i = 0; i < nspaces; i++)
+		mark_reserved(pool, spaces[i], false);
 	LWLockRelease(pool->alloc_lock);
-	for (int i = 0; i < nunits; i++)
-		(void) reserved_remove(units[i]);
+	for (int i = 0; i < nspaces; i++)
+		(void) reserved_remove(spaces[i]);
 }
 
 /* Units freed by a change, or no longer wanted, can be had again. */
 void
-vdb_alloc_release(VdbPool *pool, const VdbUnit *units, int nunits)
+vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
 	bool		any = false;
 
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < nunits; i++)
-		any |= release_one(pool, units[i]);
+	for (int i = 0; i < nspaces; i++)
+		any |= release_one(pool, spaces[i]);
 	LWLockRelease(pool->alloc_lock);
 	if (any)
 		ConditionVariableBroadcast(&pool->shared->space_cv);
@@ -251,24 +251,24 @@ vdb_alloc_release(VdbPool *pool, const VdbUnit *units, int nunits)
  * longer: a change may have put the unit to use before the error that brings the caller here.
  */
 void
-vdb_alloc_unreserve(VdbPool *pool, VdbUnit unit)
+vdb_alloc_unreserve(VdbPool *pool, VdbPoolSpace space)
 {
-	if (reserved_remove(unit))
-		vdb_alloc_release(pool, &unit, 1);
+	if (reserved_remove(space))
+		vdb_alloc_release(pool, &space, 1);
 }
 
 /* See scm.h. */
 void
 vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 {
-	vdb_alloc_unreserve(pool, (VdbUnit) {segment, true});
+	vdb_alloc_unreserve(pool, (VdbPoolSpace) {segment, true});
 }
 
 /* See scm.h. */
 void
 vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 {
-	vdb_alloc_unreserve(pool, (VdbUnit) {block, false});
+	vdb_alloc_unreserve(pool, (VdbPoolSpace) {block, false});
 }
 
 /* See scm.h.  No lock: two bytes, each read once. */

@@ -158,13 +158,13 @@ test_layout(void)
 {
 	for (int c = 0; c < VDB_OVERLAY_CLASSES; c++)
 	{
-		const VdbUnitClass *class = &vdb_unit_classes[c];
+		const VdbBlockDeltaClass *class = &vdb_block_delta_classes[c];
 
-		UNIT_CHECK(vdb_overlay_unit_offset(c, class->units) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
-		UNIT_CHECK(class->first >= VDB_OVERLAY_FIRST_UNIT, "class %d", c);
+		UNIT_CHECK(vdb_block_delta_offset(c, class->units) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
+		UNIT_CHECK(class->first >= VDB_OVERLAY_FIRST_DELTA, "class %d", c);
 		for (int u = 0; u < class->units; u++)
 		{
-			uint32		start = vdb_overlay_unit_offset(c, u);
+			uint32		start = vdb_block_delta_offset(c, u);
 
 			UNIT_CHECK(start / 512 == (start + 63) / 512, "header %d of class %d", u, c);
 			for (int i = 0; i < class->capacity; i++)
@@ -305,14 +305,14 @@ static int
 places_used(const VdbTableRef *ref, VdbLogicalBlock lb, int *class_size)
 {
 	VdbExtent	extent;
-	const VdbOverlayUnit *unit;
+	const VdbBlockDelta  *bdelta;
 
 	vdb_map_lookup(ref, lb, &extent);
-	unit = vdb_overlay_find(ref, lb, extent.overlay_run, extent.overlay_block, extent.overlay_offset);
-	if (unit == NULL)
+	bdelta = vdb_overlay_find(ref, lb, extent.overlay_run, extent.overlay_block, extent.overlay_offset);
+	if (bdelta == NULL)
 		return -1;
-	*class_size = vdb_unit_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
-	return vdb_unit_used(unit);
+	*class_size = vdb_block_delta_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
+	return vdb_block_delta_used(bdelta);
 }
 
 /* All rows of an LB have the xmax, one by one and in a view. */
@@ -447,7 +447,7 @@ test_group_delta_alike(void)
 	uint64		deleted[4] = {0};
 	VdbBlock	block;
 	uint16		offset;
-	const VdbOverlayUnit *unit;
+	const VdbBlockDelta  *bdelta;
 	uint32		incarnation = vdb_incarnation_current(pool);
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
@@ -464,9 +464,9 @@ test_group_delta_alike(void)
 	drecs[8].xmax_incarnation++;
 	drecs[9].infomask |= HEAP_XMAX_COMMITTED;
 	UNIT_CHECK(vdb_overlay_build(&ref, 9, drecs, VDB_LB_ROWS, deleted, &block, &offset), "build");
-	unit = vdb_overlay_unit_at(pool, block, offset);
-	UNIT_CHECK(vdb_unit_used(unit) == 16, "%d places", vdb_unit_used(unit));
-	vdb_unit_view(unit, 9, view);
+	bdelta = vdb_block_delta_at(pool, block, offset);
+	UNIT_CHECK(vdb_block_delta_used(bdelta) == 16, "%d places", vdb_block_delta_used(bdelta));
+	vdb_block_delta_view(bdelta, 9, view);
 	UNIT_CHECK(view->ndrecs == 255 && view->drec_at[7] == -1, "%d delta records", view->ndrecs);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 		UNIT_CHECK(i == 7 || memcmp(&view->drecs[view->drec_at[i]], &drecs[i], sizeof(VdbDeltaRecord)) == 0, "row %d", i);
@@ -494,7 +494,7 @@ test_group_delta_damage(void)
 	touch(&ref, 0, 250, 2000, 0);
 	vdb_map_lookup(&ref, 0, &extent);
 	drec = (VdbDeltaRecord *) ((char *) vdb_pool_block(pool, extent.overlay_block) +
-							   extent.overlay_offset + sizeof(VdbOverlayUnit));
+							   extent.overlay_offset + sizeof(VdbBlockDelta));
 	UNIT_CHECK(drec->index == 240 && drec->next_lb == 1 << 10 && drec->next_index == 0, "one row");
 	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 	drec->next_lb |= 1 << 16;	/* row 256 */
@@ -802,7 +802,7 @@ play_hint(void)
 		vdb_overlay_hint(&table, &extent, row_index(row), HEAP_XMAX_COMMITTED);
 }
 
-/* Compaction of some LBs: new units, a switch, the old units freed. */
+/* Compaction of some LBs: new units, a switch, the old block deltas freed. */
 static void
 play_switch(void)
 {
@@ -905,7 +905,7 @@ forget_lost(void)
 
 /* Units in use, and those among them that no map entry leads to. */
 static void
-count_units(int *used, int *lost)
+count_delta(int *used, int *lost)
 {
 	*used = *lost = 0;
 	for (int list = 0; list < VDB_TABLE_LISTS; list++)
@@ -913,14 +913,14 @@ count_units(int *used, int *lost)
 			 b = vdb_overlay_slab(&table, b)->next)
 			for (int i = 0; i < vdb_overlay_slab(&table, b)->nunits; i++)
 			{
-				uint16		offset = vdb_overlay_unit_offset(vdb_overlay_slab(&table, b)->size_class, i);
-				const VdbOverlayUnit *unit = vdb_overlay_unit_at(pool, b, offset);
+				uint16		offset = vdb_block_delta_offset(vdb_overlay_slab(&table, b)->size_class, i);
+				const VdbBlockDelta  *bdelta = vdb_block_delta_at(pool, b, offset);
 				VdbExtent	extent;
 
-				if (unit->capacity == 0)
+				if (bdelta->capacity == 0)
 					continue;
 				++*used;
-				vdb_map_lookup(&table, unit->lb, &extent);
+				vdb_map_lookup(&table, bdelta->lb, &extent);
 				if (extent.overlay_block != b || extent.overlay_offset != offset)
 					++*lost;
 			}
@@ -986,7 +986,7 @@ test_crashes(void)
 			{
 				vdb_map_sweep(&table);
 				vdb_overlay_sweep(&table);
-				count_units(&used, &lost);
+				count_delta(&used, &lost);
 				UNIT_CHECK(lost == 0, "%d units lost", lost);
 				UNIT_CHECK(mock_used_count() == 2 + count_metas() + count_slabs(&table),
 						   "%d blocks used, %d slabs", mock_used_count(), count_slabs(&table));

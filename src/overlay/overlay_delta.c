@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * overlay_unit.c
- *	  What the delta records of a unit say: which one counts, where a new one goes.
+ * overlay_delta.c
+ *	  What the delta records of a block delta say: which one counts, where a new one goes.
  *
  * Nothing is stored here.  The caller holds the LB's block lock.
  *
@@ -37,23 +37,23 @@ names_row(const VdbDeltaRecord *drec, uint8 index)
 		((vdb_group_delta_rows(drec) >> (index - drec->index)) & 1) != 0;
 }
 
-/* The place behind the unit's last delta record: 0 .. capacity. */
+/* The place behind the block delta's last delta record: 0 .. capacity. */
 int
-vdb_unit_used(const VdbOverlayUnit *unit)
+vdb_block_delta_used(const VdbBlockDelta *bdelta)
 {
-	int			n = unit->capacity;
+	int			n = bdelta->capacity;
 
-	while (n > 0 && (vdb_block_delta_record(unit, n - 1)->flags & VDB_DELTA_USED) == 0)
+	while (n > 0 && (vdb_block_delta_record(bdelta, n - 1)->flags & VDB_DELTA_USED) == 0)
 		n--;
 	return n;
 }
 
 /* The place of the delta record that counts for a row, or -1. */
 int
-vdb_unit_find(const VdbOverlayUnit *unit, uint8 index)
+vdb_block_delta_find(const VdbBlockDelta *bdelta, uint8 index)
 {
-	for (int i = unit->capacity - 1; i >= 0; i--)
-		if (names_row(vdb_block_delta_record(unit, i), index))
+	for (int i = bdelta->capacity - 1; i >= 0; i--)
+		if (names_row(vdb_block_delta_record(bdelta, i), index))
 			return i;
 	return -1;
 }
@@ -131,17 +131,17 @@ may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
 
 /*
  * The place for a row's new delta record, packed.  *joins: there stands a group delta to
- * which the row is to be added; no delta record behind it names the row.  -1: the unit is full.
+ * which the row is to be added; no delta record behind it names the row.  -1: the block delta is full.
  */
 int
-vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbDeltaRecord *packed, bool *joins)
+vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed, bool *joins)
 {
-	const int	used = vdb_unit_used(unit);
+	const int	used = vdb_block_delta_used(bdelta);
 
 	*joins = false;
 	for (int i = used - 1; i >= 0; i--)
 	{
-		const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
+		const VdbDeltaRecord *drec = vdb_block_delta_record(bdelta, i);
 
 		if (same_group_delta(drec, packed))
 		{
@@ -155,7 +155,7 @@ vdb_unit_place_for(const VdbOverlayUnit *unit, uint8 index, const VdbDeltaRecord
 			break;
 		}
 	}
-	return used < unit->capacity ? used : -1;
+	return used < bdelta->capacity ? used : -1;
 }
 
 /* ---- views and images ---- */
@@ -172,19 +172,19 @@ view_row(VdbOverlayView *view, const VdbDeltaRecord *drec, VdbLogicalBlock lb, u
 	view->drecs[*at] = vdb_delta_record_unpack(drec, lb, index);
 }
 
-/* Fill the view of a unit; NULL: of none.  Every xmax as it stands. */
+/* Fill the view of a block delta; NULL: of none.  Every xmax as it stands. */
 void
-vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *view)
+vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb, VdbOverlayView *view)
 {
 	view->ndrecs = 0;
 	vdb_rowset_fill(view->deleted, false);
 	memset(view->drec_at, -1, sizeof(view->drec_at));
-	if (unit != NULL)
+	if (bdelta != NULL)
 	{
-		memcpy(view->deleted, unit->deleted, sizeof(view->deleted));
-		for (int i = 0; i < unit->capacity; i++)
+		memcpy(view->deleted, bdelta->deleted, sizeof(view->deleted));
+		for (int i = 0; i < bdelta->capacity; i++)
 		{
-			const VdbDeltaRecord *drec = vdb_block_delta_record(unit, i);
+			const VdbDeltaRecord *drec = vdb_block_delta_record(bdelta, i);
 
 			if ((drec->flags & VDB_DELTA_USED) == 0)
 				continue;
@@ -200,7 +200,7 @@ vdb_unit_view(const VdbOverlayUnit *unit, VdbLogicalBlock lb, VdbOverlayView *vi
 
 /* An image of no delta records yet.  It gets its class when it is written. */
 void
-vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
+vdb_image_init(VdbBlockDeltaImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 			   const VdbRowSet deleted)
 {
 	memset(image, 0, sizeof(*image));
@@ -216,7 +216,7 @@ vdb_image_init(VdbUnitImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
  * vdb_header_needs_delta) is left out.
  */
 void
-vdb_image_add(VdbUnitImage *image, int *ndrecs, const VdbDeltaRecord *drec)
+vdb_image_add(VdbBlockDeltaImage *image, int *ndrecs, const VdbDeltaRecord *drec)
 {
 	VdbDeltaRecord packed = vdb_delta_record_pack(drec, image->header.lb);
 
