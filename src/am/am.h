@@ -109,7 +109,7 @@ extern bool vdb_tool_asks_size(Relation rel, ForkNumber fork, uint64 *bytes);
 extern void vdb_tools_init(void);
 
 /* ---- pg_upgrade (am_upgrade.c) ---- */
-extern void vdb_upgrade_settle(void);
+extern void vdb_upgrade_begin_epoch(void);
 
 extern void vdb_am_init(void);		/* _PG_init */
 

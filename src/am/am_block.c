@@ -355,7 +355,7 @@ restrain_bitmaps(PlanState *node, void *context)
 static void
 vdb_executor_start(QueryDesc *query, int eflags)
 {
-	vdb_upgrade_settle();
+	vdb_upgrade_begin_epoch();
 	if (previous_executor_start)
 		previous_executor_start(query, eflags);
 	else

@@ -161,7 +161,7 @@ typedef struct RewriteState
 
 /*
  * The header a version gets in the new table: states that can't change any
- * more are settled, the rest is kept so that old snapshots see the same rows.
+ * more are resolved, the rest is kept so that old snapshots see the same rows.
  */
 static void
 carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)

@@ -33,16 +33,16 @@
 
 /* A query begins, in binary-upgrade mode.  ERROR: the pool can't be used. */
 void
-vdb_upgrade_settle(void)
+vdb_upgrade_begin_epoch(void)
 {
-	static bool settled = false;
+	static bool resolved = false;
 	VdbPool    *pool;
 
-	if (settled || !IsBinaryUpgrade || IsParallelWorker() || RecoveryInProgress())
+	if (resolved || !IsBinaryUpgrade || IsParallelWorker() || RecoveryInProgress())
 		return;
 	pool = vdb_pool_try_open();
 	if (pool == NULL)
 		return;
 	(void) vdb_incarnation_current(pool);
-	settled = true;
+	resolved = true;
 }

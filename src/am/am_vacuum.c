@@ -3,7 +3,7 @@
  * am_vacuum.c
  *	  VACUUM: remove dead versions, clean indexes, freeze.
  *
- * 1. Range by range: stripes that need it are settled or rewritten (migrate/);
+ * 1. Range by range: stripes that need it are resolved or rewritten (migrate/);
  *	  then each logical block.  Versions dead to everyone are removed: from then
  *	  on there is no row with that number.  Old ids of the others are frozen.
  *	  Segments without rows go back to the pool.
@@ -186,7 +186,7 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
 					   (long long) (vs->removed + vs->moved.rows_dropped), vs->live, vs->recently_dead,
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
-					   (long long) vs->moved.stripes_settled, (long long) vs->moved.stripes_freed,
+					   (long long) vs->moved.stripes_resolved, (long long) vs->moved.stripes_freed,
 					   (long long) vs->moved.segments_freed,
 					   vs->pages_cut, (long long) vs->index_entries,
 					   vs->limits.oldest_xmin, new_frozen)));
@@ -203,14 +203,14 @@ vacuum_range(VdbVacuum *vs)
 	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
 	int64		removed = vs->removed;
 
-	Assert(vs->nunsettled == 0 && !vs->remove_failed);
+	Assert(vs->nin_doubt == 0 && !vs->remove_failed);
 	while (vdb_migrate_range(vs->rel, &vs->ref, range,
 							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
 	do
 		vdb_vacuum_block(vs);
 	while (vdb_cursor_next_in_range(&vs->cursor));
-	vdb_vacuum_settle_stripes(vs);
+	vdb_vacuum_resolve_stripes(vs);
 	/* segments that have lost their last row now */
 	while (vs->removed > removed &&
 		   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))

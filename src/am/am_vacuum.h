@@ -28,15 +28,15 @@ typedef struct VdbVacuum
 	int64		stripes_frozen;
 	int64		index_entries;
 	BlockNumber pages_cut;
-	VdbMigrateResult moved;			/* stripes settled, rewritten, freed */
+	VdbMigrateResult moved;			/* stripes resolved, rewritten, freed */
 	uint32	   *stripes;			/* ids of those met before the indexes' turn */
 	uint32		nstripes;
 	uint32		max_stripes;
 	bool		indexes_cleaned;	/* no entry is left whose row was gone then */
 	uint32		last_stripe;
 	BlockNumber last_stripe_page;
-	VdbBlock	unsettled[VDB_RANGE_LBS];	/* metas of the range's stripes that can be settled */
-	int			nunsettled;
+	VdbBlock	in_doubt[VDB_RANGE_LBS];	/* metas of the range's stripes that can be resolved */
+	int			nin_doubt;
 	bool		remove_failed;		/* dead rows of the range stay */
 	int			elevel;
 } VdbVacuum;
@@ -52,7 +52,7 @@ extern void vdb_vacuum_block(VdbVacuum *vs);
  * At the end of a range, whose migration lock is still held: freeze the stripes whose last
  * aborted rows were removed.
  */
-extern void vdb_vacuum_settle_stripes(VdbVacuum *vs);
+extern void vdb_vacuum_resolve_stripes(VdbVacuum *vs);
 
 /*
  * Count row numbers without rows that indexes may still point to; may be negative.  No

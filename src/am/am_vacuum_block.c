@@ -246,32 +246,32 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
  * ended by now.  Once the aborted ones' rows are removed it can be frozen, too.
  */
 static void
-note_unsettled(VdbVacuum *vs, VdbBlock meta_block)
+note_in_doubt(VdbVacuum *vs, VdbBlock meta_block)
 {
-	for (int i = 0; i < vs->nunsettled; i++)
-		if (vs->unsettled[i] == meta_block)
+	for (int i = 0; i < vs->nin_doubt; i++)
+		if (vs->in_doubt[i] == meta_block)
 			return;
-	Assert(vs->nunsettled < VDB_RANGE_LBS);
-	vs->unsettled[vs->nunsettled++] = meta_block;
+	Assert(vs->nin_doubt < VDB_RANGE_LBS);
+	vs->in_doubt[vs->nin_doubt++] = meta_block;
 }
 
 /* See am_vacuum.h. */
 void
-vdb_vacuum_settle_stripes(VdbVacuum *vs)
+vdb_vacuum_resolve_stripes(VdbVacuum *vs)
 {
-	for (int i = 0; i < vs->nunsettled; i++)
+	for (int i = 0; i < vs->nin_doubt; i++)
 	{
-		TransactionId min_xmin = vdb_map_meta(vs->ref.pool, vs->unsettled[i])->min_xmin;
+		TransactionId min_xmin = vdb_map_meta(vs->ref.pool, vs->in_doubt[i])->min_xmin;
 
 		if (!vs->remove_failed)
 		{
-			vdb_map_freeze_stripe(&vs->ref, vs->unsettled[i]);
+			vdb_map_freeze_stripe(&vs->ref, vs->in_doubt[i]);
 			vs->stripes_frozen++;
 		}
 		else if (TransactionIdIsNormal(min_xmin) && TransactionIdPrecedes(min_xmin, vs->left.xid))
 			vs->left.xid = min_xmin;
 	}
-	vs->nunsettled = 0;
+	vs->nin_doubt = 0;
 	vs->remove_failed = false;
 }
 
@@ -308,12 +308,12 @@ freeze_stripe(VdbVacuum *vs)
 
 		if (meta->stripe_id == vs->last_stripe && meta->first_page == vs->last_stripe_page)
 			;					/* seen already */
-		else if (!(meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) &&
+		else if (!(meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_IN_DOUBT)) &&
 				 TransactionIdPrecedes(meta->max_xmin, vs->limits.oldest_xmin))
 			to_freeze = extent.ref;
 		else if (!(meta->flags & VDB_STRIPE_FROZEN) &&
 				 TransactionIdPrecedes(meta->max_xmin, vs->limits.oldest_xmin))
-			note_unsettled(vs, extent.ref);
+			note_in_doubt(vs, extent.ref);
 		else if (!(meta->flags & VDB_STRIPE_FROZEN) && TransactionIdIsNormal(meta->min_xmin) &&
 				 TransactionIdPrecedes(meta->min_xmin, vs->left.xid))
 			vs->left.xid = meta->min_xmin;

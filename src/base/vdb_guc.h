@@ -20,7 +20,7 @@ extern bool vdb_enable_aggregate;
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern bool vdb_ignore_lost_recoveries;	/* use pools that can't be checked, for repair */
-extern int	vdb_migrate_after_ms;		/* age after which settled rows move */
+extern int	vdb_migrate_after_ms;		/* age after which resolved rows move */
 extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range due */
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */

@@ -249,8 +249,8 @@ extern const VdbZone *vdb_zone_read(VdbZoneReader *reader, int chunk, int column
 /* Mark a stripe frozen: small logged change, flushed.  Takes the map lock. */
 extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 
-/* All xmins of an unsettled stripe are committed now, and WAL is flushed: take the mark away.  Flushed.  Takes the map lock. */
-extern void vdb_map_settle_stripe(const VdbTableRef *ref, VdbBlock meta_block);
+/* All xmins of an in_doubt stripe are committed now, and WAL is flushed: take the mark away.  Flushed.  Takes the map lock. */
+extern void vdb_map_resolve_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 
 /* ---- free pages of the main fork (map_pages.c).  All take the map lock; changes are flushed. ---- */
 

@@ -25,7 +25,7 @@
 #include "map/map_internal.h"
 
 /* Flags that change after the meta was stored. */
-#define CHANGING_FLAGS	(VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)
+#define CHANGING_FLAGS	(VDB_STRIPE_FROZEN | VDB_STRIPE_IN_DOUBT)
 
 #define HEAD_BYTES		offsetof(VdbStripeMeta, crc)
 

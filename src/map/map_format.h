@@ -204,7 +204,7 @@ typedef struct VdbZone
 StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 
 #define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
-#define VDB_STRIPE_UNSETTLED	0x02	/* xmins may be in progress or aborted: ask clog */
+#define VDB_STRIPE_IN_DOUBT	0x02		/* xmins may be in progress or aborted: ask clog */
 #define VDB_STRIPE_ZONES_INSIDE	0x04	/* few zone maps: in the place of 'continuations', there are none of those */
 #define VDB_META_CONTINUATIONS	1900
 
@@ -215,7 +215,7 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
  * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to VDB_ZONES_INSIDE
  * lie in the meta block itself, from byte 168 of the meta on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
  *
- * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and UNSETTLED, ncontinuations, min_xmin, max_xmin,
+ * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and IN DOUBT, ncontinuations, min_xmin, max_xmin,
  * pending_next and pending_incarnation count as zero, since they change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored
  * first; it doesn't count once either xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
  */

@@ -80,7 +80,7 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	meta = vdb_map_meta(ref->pool, meta_block);
-	flags = (meta->flags | VDB_STRIPE_FROZEN) & ~VDB_STRIPE_UNSETTLED;
+	flags = (meta->flags | VDB_STRIPE_FROZEN) & ~VDB_STRIPE_IN_DOUBT;
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 	/* a standby's older snapshots must not come to see what is now frozen */
 	if (TransactionIdIsNormal(meta->max_xmin))
@@ -94,13 +94,13 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 }
 
 /*
- * Take the mark 'unsettled' away: the caller found all the stripe's xmins
+ * Take the mark 'in_doubt' away: the caller found all the stripe's xmins
  * committed, and flushed their commits.  A standby has replayed these when it
  * meets this record, and its snapshots still check each xmin by themselves: no
  * conflict.  Flushed for the reason given above.  Takes the map lock.
  */
 void
-vdb_map_settle_stripe(const VdbTableRef *ref, VdbBlock meta_block)
+vdb_map_resolve_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 {
 	VdbScmChange *change;
 	uint16		flags;
@@ -108,7 +108,7 @@ vdb_map_settle_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	(void) vdb_incarnation_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	flags = vdb_map_meta(ref->pool, meta_block)->flags & ~VDB_STRIPE_UNSETTLED;
+	flags = vdb_map_meta(ref->pool, meta_block)->flags & ~VDB_STRIPE_IN_DOUBT;
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 	vdb_scm_change_publish(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, flags),
 						   &flags, sizeof(flags));

@@ -17,7 +17,7 @@ typedef struct VdbTableFigures
 	uint32		segments;			/* open ones too */
 	uint32		ripe_ranges;		/* ranges whose segments would make a good stripe */
 	uint32		age_ms;				/* since all that could move was last moved */
-	uint32		unsettled_stripes;	/* whose inserters may have ended by now */
+	uint32		in_doubt_stripes;	/* whose inserters may have ended by now */
 	uint32		pool_used_percent;
 } VdbTableFigures;
 
@@ -33,7 +33,7 @@ typedef enum VdbReason
 	VDB_REASON_FULL,
 	VDB_REASON_BACKLOG,
 	VDB_REASON_AGE,
-	VDB_REASON_UNSETTLED			/* nothing but stripes to be settled */
+	VDB_REASON_IN_DOUBT				/* nothing but stripes to be resolved */
 } VdbReason;
 
 extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy);
@@ -68,7 +68,7 @@ typedef struct VdbMigrateResult
 	int64		segments_freed;
 	int64		stripes_freed;		/* merged, rewritten or gone */
 	int64		rows_dropped;		/* dead to everyone, left out */
-	int64		stripes_settled;	/* lost the mark 'unsettled' without being rewritten */
+	int64		stripes_resolved;	/* lost the mark 'in_doubt' without being rewritten */
 	bool		damaged;			/* rows that fail their checksum stay, with their segments: */
 	VdbRowDamage damage;			/* one of them */
 	struct ErrorData *error;		/* other damage, which a range was left for: what it raised first; or NULL */
@@ -78,7 +78,7 @@ typedef struct VdbMigrateResult
 #define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
 
 /*
- * Move the rows of one range that are settled and whose segments are closed; settle and rewrite stripes that need it.  Caller: a lock
+ * Move the rows of one range that are resolved and whose segments are closed; resolve and rewrite stripes that need it.  Caller: a lock
  * on the relation, the migration lock, a valid vxid, no lightweight locks.  True if anything was done: another call may find more.
  */
 extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
@@ -112,7 +112,7 @@ extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult 
 /* ---- what is due (migrate_due.c) ---- */
 
 /*
- * Is the table due?  *waiting: it has rows in SCM, or unsettled stripes, so somebody must look again later.
+ * Is the table due?  *waiting: it has rows in SCM, or in_doubt stripes, so somebody must look again later.
  * Caller: a lock on the relation; no lightweight locks.
  */
 extern VdbReason vdb_migrate_due(const VdbTableRef *ref, bool *waiting);

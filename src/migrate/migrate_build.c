@@ -105,7 +105,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 		return;
 	}
 	if (vdb_insert_in_progress(hdr, (VdbHtsvResult) batch->htsv[i]))
-		mover->unsettled = true;
+		mover->in_doubt = true;
 	xmin = HeapTupleHeaderXminFrozen(hdr) ? FrozenTransactionId : HeapTupleHeaderGetRawXmin(hdr);
 	vdb_batch_slot(batch, i, slot);
 	slot_getallattrs(slot);
@@ -266,7 +266,7 @@ return_pages(VdbMover *mover)
 static void
 freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
 {
-	Assert(!mover->unsettled);
+	Assert(!mover->in_doubt);
 	if (mover->ref.logged && TransactionIdIsNormal(meta->max_xmin) &&
 		TransactionIdFollows(meta->max_xmin, mover->latest_removed))
 		mover->latest_removed = meta->max_xmin;
@@ -294,8 +294,8 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	Assert(meta->nrows == mover->rows_written && meta->nlbs == mover->nblocks);
 	meta->incarnation = mover->incarnation;
 	meta->written_at = GetCurrentTimestamp();
-	if (mover->unsettled)
-		meta->flags |= VDB_STRIPE_UNSETTLED;
+	if (mover->in_doubt)
+		meta->flags |= VDB_STRIPE_IN_DOUBT;
 	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin) &&
 			 !(mover->ref.logged && vdb_migrate_silent_standby()))
 		freeze_meta(mover, meta);

@@ -5,12 +5,12 @@
  *
  * In this order:
  *
- * 1. Unsettled stripes (written when the pool was full, with rows of
+ * 1. In-doubt stripes (written when the pool was full, with rows of
  *	  transactions in progress) all of whose rows turned out to be committed only lose
  *	  their mark.  Where some were aborted, the stripe must be rewritten.
  * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
  *	  where those that have rows are to be left alone.
- * 3. Segments that nobody appends to, whose rows are settled and sound (migrate_sound.c); stripes that
+ * 3. Segments that nobody appends to, whose rows are resolved and sound (migrate_sound.c); stripes that
  *	  must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
  *
@@ -34,7 +34,7 @@
 typedef struct BlockFacts
 {
 	VdbExtent	extent;
-	bool		settled;
+	bool		resolved;
 	bool		removed;			/* a row of it was, in its segment */
 	uint32		rows;
 	int			stripe;				/* index into Survey.stripes, or -1 */
@@ -78,7 +78,7 @@ vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv)
 }
 
 static bool
-header_settled(const VdbMover *mover, HeapTupleHeader hdr)
+header_resolved(const VdbMover *mover, HeapTupleHeader hdr)
 {
 	if (HeapTupleHeaderIsSpeculative(hdr))
 		return false;			/* its owner will change the header in place */
@@ -87,7 +87,7 @@ header_settled(const VdbMover *mover, HeapTupleHeader hdr)
 	return !vdb_insert_in_progress(hdr, vdb_row_satisfies_vacuum(hdr, mover->oldest_xmin));
 }
 
-/* Are all rows of a segment's block settled?  Block lock held shared. */
+/* Are all rows of a segment's block resolved?  Block lock held shared. */
 static void
 look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 {
@@ -103,9 +103,9 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 			continue;
 		}
 		facts->rows++;
-		if (!header_settled(mover, &version.hdr))
+		if (!header_resolved(mover, &version.hdr))
 		{
-			facts->settled = false;
+			facts->resolved = false;
 			return;
 		}
 	}
@@ -157,7 +157,7 @@ look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *f
 	bool		damaged = false;
 
 	memset(facts, 0, sizeof(BlockFacts));
-	facts->settled = true;
+	facts->resolved = true;
 	facts->stripe = -1;
 	vdb_lock_block(&mover->ref, lb, LW_SHARED);
 	vdb_map_lookup(&mover->ref, lb, &facts->extent);
@@ -196,7 +196,7 @@ survey_batch(VdbBatch *batch, StripeFacts *stripe)
 			continue;
 		}
 		xmin = HeapTupleHeaderGetRawXmin(&version.hdr);
-		if ((stripe->flags & VDB_STRIPE_UNSETTLED) && TransactionIdIsNormal(xmin) &&
+		if ((stripe->flags & VDB_STRIPE_IN_DOUBT) && TransactionIdIsNormal(xmin) &&
 			!HeapTupleHeaderXminCommitted(&version.hdr) && !TransactionIdDidCommit(xmin))
 			stripe->aborted = true;
 	}
@@ -210,16 +210,16 @@ static void
 survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 {
 	StripeFacts *stripe = &survey->stripes[number];
-	bool		unsettled = (stripe->flags & VDB_STRIPE_UNSETTLED) != 0;
+	bool		in_doubt = (stripe->flags & VDB_STRIPE_IN_DOUBT) != 0;
 	bool		thinned = stripe->overlay || stripe->place.blocks < stripe->nlbs;
 
 	Assert(number >= 0 && number < survey->nstripes);
-	if (unsettled && (xid_running(stripe->min_xmin) || xid_running(stripe->max_xmin)))
+	if (in_doubt && (xid_running(stripe->min_xmin) || xid_running(stripe->max_xmin)))
 	{
 		stripe->in_progress = true;
 		return;
 	}
-	if (!unsettled && !(thinned && (mover->flags & VDB_MIGRATE_COMPACT)))
+	if (!in_doubt && !(thinned && (mover->flags & VDB_MIGRATE_COMPACT)))
 		return;
 	stripe->left = 0;
 	for (int i = 0; i < survey->end; i++)
@@ -233,15 +233,15 @@ survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 
 /* All rows that are left were inserted by committed transactions: the mark can go. */
 static void
-settle_stripe(VdbMover *mover, StripeFacts *stripe)
+resolve_stripe(VdbMover *mover, StripeFacts *stripe)
 {
-	Assert((stripe->flags & VDB_STRIPE_UNSETTLED) && !stripe->in_progress && !stripe->aborted);
+	Assert((stripe->flags & VDB_STRIPE_IN_DOUBT) && !stripe->in_progress && !stripe->aborted);
 	/* no crash may take back a commit that we have relied upon */
 	XLogFlush(vdb_wal_end());
 	VDB_STOP_POINT("migrate-before-resolve");
-	vdb_map_settle_stripe(&mover->ref, stripe->place.meta);
-	stripe->flags &= ~VDB_STRIPE_UNSETTLED;
-	mover->nsettled++;
+	vdb_map_resolve_stripe(&mover->ref, stripe->place.meta);
+	stripe->flags &= ~VDB_STRIPE_IN_DOUBT;
+	mover->nresolved++;
 }
 
 static void
@@ -254,8 +254,8 @@ survey_stripes(VdbMover *mover, Survey *survey)
 		StripeFacts *stripe = &survey->stripes[s];
 
 		survey_stripe(mover, survey, s, batch);
-		if ((stripe->flags & VDB_STRIPE_UNSETTLED) && !stripe->in_progress && !stripe->aborted)
-			settle_stripe(mover, stripe);
+		if ((stripe->flags & VDB_STRIPE_IN_DOUBT) && !stripe->in_progress && !stripe->aborted)
+			resolve_stripe(mover, stripe);
 	}
 	vdb_batch_free(batch);
 }
@@ -325,7 +325,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	for (int i = first; i < first + nlbs; i++)
 	{
 		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &facts[i]);
-		may_move = may_move && facts[i].settled &&
+		may_move = may_move && facts[i].resolved &&
 			!((mover->flags & VDB_MIGRATE_STRIPES) && facts[i].rows > 0);
 		*rows += facts[i].rows;
 	}
@@ -437,7 +437,7 @@ assert_choice(const VdbMover *mover)
 
 /*
  * Fill the mover's blocks, segments and stripes, blocks in rising order; none
- * if nothing is to move.  Settles stripes on the way (mover->nsettled).
+ * if nothing is to move.  Resolves stripes on the way (mover->nresolved).
  */
 void
 vdb_mover_choose(VdbMover *mover)

@@ -3,7 +3,7 @@
  * migrate_debug.c
  *	  vdb.debug_migrate: for tests, migration around every statement.
  *
- * 'settled': before each top-level statement this session moves the rows of all
+ * 'resolved': before each top-level statement this session moves the rows of all
  * tables of the database that may move: what earlier transactions left in
  * SCM is read from stripes then.  'all': after each statement it also moves rows of
  * transactions in progress, its own first, as an inserter does when

@@ -40,15 +40,15 @@ is_ripe(const VdbTableRef *ref, const VdbRangeGlance *glance)
 						 glance->complete, vdb_migrate_backlog_segments);
 }
 
-/* A stripe of the glance: is it marked as unsettled?  *settles: might it be settled now? */
+/* A stripe of the glance: is it marked as in_doubt?  *resolves: might it be resolved now? */
 static bool
-is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance, int i, bool *settles)
+is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance, int i, bool *resolves)
 {
 	VdbLogicalBlock lb = range * VDB_RANGE_LBS + glance->stripe_lbs[i];
 	VdbExtent	extent;
 	TransactionId min_xmin = InvalidTransactionId;
 	TransactionId max_xmin = InvalidTransactionId;
-	bool		unsettled = false;
+	bool		in_doubt = false;
 
 	Assert(i >= 0 && i < glance->nstripes);
 	vdb_lock_block(ref, lb, LW_SHARED);
@@ -57,25 +57,25 @@ is_unsettled(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance,
 	{
 		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, extent.ref);
 
-		unsettled = (meta->flags & VDB_STRIPE_UNSETTLED) != 0;
+		in_doubt = (meta->flags & VDB_STRIPE_IN_DOUBT) != 0;
 		min_xmin = meta->min_xmin;
 		max_xmin = meta->max_xmin;
 	}
 	vdb_unlock_block(ref, lb);
-	*settles = unsettled &&
+	*resolves = in_doubt &&
 		!(TransactionIdIsNormal(min_xmin) && TransactionIdIsInProgress(min_xmin)) &&
 		!(TransactionIdIsNormal(max_xmin) && TransactionIdIsInProgress(max_xmin));
-	return unsettled;
+	return in_doubt;
 }
 
-/* Add up a table; *unsettled: it has unsettled stripes, be they to be settled now or later. */
+/* Add up a table; *in_doubt: it has in_doubt stripes, be they to be resolved now or later. */
 static void
-gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *unsettled)
+gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
 {
 	VdbCursor	cursor;
 	VdbRangeGlance glance;
 
-	*unsettled = false;
+	*in_doubt = false;
 	vdb_cursor_init_blocks(&cursor, ref);
 	while (vdb_cursor_next_range(&cursor))
 	{
@@ -88,10 +88,10 @@ gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *unsettled
 		figures->ripe_ranges += is_ripe(ref, &glance) ? 1 : 0;
 		for (int i = 0; i < glance.nstripes; i++)
 		{
-			bool		settles;
+			bool		resolves;
 
-			*unsettled = is_unsettled(ref, range, &glance, i, &settles) || *unsettled;
-			figures->unsettled_stripes += settles ? 1 : 0;
+			*in_doubt = is_in_doubt(ref, range, &glance, i, &resolves) || *in_doubt;
+			figures->in_doubt_stripes += resolves ? 1 : 0;
 		}
 	}
 }
@@ -111,14 +111,14 @@ vdb_migrate_due(const VdbTableRef *ref, bool *waiting)
 {
 	VdbTableFigures figures = {0};
 	VdbPolicy	policy;
-	bool		unsettled;
+	bool		in_doubt;
 
 	policy.high_water_percent = vdb_migrate_high_water;
 	policy.after_ms = (uint32) vdb_migrate_after_ms;
-	gather_figures(ref, &figures, &unsettled);
+	gather_figures(ref, &figures, &in_doubt);
 	figures.pool_used_percent = vdb_migrate_used_percent(vdb_pool_shared(ref->pool));
 	figures.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
-	*waiting = figures.segments > 0 || unsettled;
+	*waiting = figures.segments > 0 || in_doubt;
 	return vdb_migrate_reason(&figures, &policy);
 }
 
@@ -138,9 +138,9 @@ vdb_migrate_promising(const VdbTableRef *ref, uint32 range, int flags)
 		return true;
 	for (int i = 0; i < glance.nstripes; i++)
 	{
-		bool		settles;
+		bool		resolves;
 
-		if (is_unsettled(ref, range, &glance, i, &settles))
+		if (is_in_doubt(ref, range, &glance, i, &resolves))
 			return true;
 	}
 	return false;

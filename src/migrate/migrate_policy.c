@@ -32,7 +32,7 @@ vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
 		if (figures->ripe_ranges > 0)
 			return VDB_REASON_BACKLOG;
 	}
-	return figures->unsettled_stripes > 0 ? VDB_REASON_UNSETTLED : VDB_REASON_NONE;
+	return figures->in_doubt_stripes > 0 ? VDB_REASON_IN_DOUBT : VDB_REASON_NONE;
 }
 
 /*

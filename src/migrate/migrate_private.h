@@ -63,8 +63,8 @@ typedef struct VdbMover
 	int			ngroups;
 	VdbMovingStripe stripes[VDB_SWITCH_METAS];
 	int			nstripes;
-	int			nsettled;			/* stripes that only lost their mark */
-	bool		unsettled;			/* a row's inserter is in progress */
+	int			nresolved;			/* stripes that only lost their mark */
+	bool		in_doubt;			/* a row's inserter is in progress */
 	int64		rows_from_scm;
 	int64		rows_written;
 	int64		dropped;

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_range.c
- *	  Move the settled rows of one range of a table into a stripe.
+ *	  Move the resolved rows of one range of a table into a stripe.
  *
  * Seven steps; the map's switch is the one moment at which anything changes:
  *
  * 1. Choose logical blocks (migrate_choose.c): whole segments that nobody
- *	  appends to any more and whose rows are settled, stripes to be rewritten,
+ *	  appends to any more and whose rows are resolved, stripes to be rewritten,
  *	  and small stripes of the range worth merging.
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
  *	  to everyone are dropped; an xmax that still matters becomes a delta record.
@@ -393,7 +393,7 @@ mark_visible(VdbMover *mover)
 	if (mover->meta_block == VDB_BLOCK_NONE ||
 		(mover->built.meta.flags & VDB_STRIPE_FROZEN) == 0)
 		return;
-	Assert(!mover->unsettled);
+	Assert(!mover->in_doubt);
 	VDB_STOP_POINT("migrate-before-visible");
 	clean = indexes_clean(mover);
 	for (int b = 0; b < mover->nblocks; b++)
@@ -444,13 +444,13 @@ move_range(VdbMover *mover, VdbMigrateResult *result)
 	bool		done;
 
 	vdb_mover_choose(mover);
-	result->stripes_settled += mover->nsettled;
+	result->stripes_resolved += mover->nresolved;
 	if (mover->nblocks == 0)
-		return mover->nsettled > 0;
+		return mover->nresolved > 0;
 	done = vdb_mover_build(mover) && switch_range(mover);
 	clean_up(mover, done);
 	if (!done)
-		return mover->nsettled > 0;
+		return mover->nresolved > 0;
 	count_shared(mover);
 	count_result(mover, result);
 	mark_visible(mover);

@@ -156,7 +156,7 @@ vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 	return done;
 }
 
-/* SELECT vdb.migrate(table): all settled rows, now. */
+/* SELECT vdb.migrate(table): all resolved rows, now. */
 Datum
 vdb_migrate_sql(PG_FUNCTION_ARGS)
 {

@@ -43,7 +43,7 @@
 
 static VdbPoolShared *worker_pool = NULL;
 
-/* Did this round see rows in SCM, stripes to be settled, or a table that it could not look at?  Then there must be another worker later. */
+/* Did this round see rows in SCM, stripes to be resolved, or a table that it could not look at?  Then there must be another worker later. */
 static bool work_waiting = false;
 
 static void
@@ -86,7 +86,7 @@ begin_task(WorkerTask *task)
 	 */
 	if (reason == VDB_REASON_FULL)
 		task->flags |= VDB_MIGRATE_OWN;
-	else if (reason == VDB_REASON_UNSETTLED)
+	else if (reason == VDB_REASON_IN_DOUBT)
 		task->flags |= VDB_MIGRATE_STRIPES;
 	else if (reason == VDB_REASON_BACKLOG)
 		task->flags |= VDB_MIGRATE_RIPE;

@@ -85,7 +85,7 @@ report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
 	vdb_report_set(report, 6, Int32GetDatum(meta->ncolumns));
 	vdb_report_set(report, 7, Int32GetDatum((int32) stripe->nlbs));
 	vdb_report_set(report, 8, BoolGetDatum((meta->flags & VDB_STRIPE_FROZEN) != 0));
-	vdb_report_set(report, 9, BoolGetDatum((meta->flags & VDB_STRIPE_UNSETTLED) != 0));
+	vdb_report_set(report, 9, BoolGetDatum((meta->flags & VDB_STRIPE_IN_DOUBT) != 0));
 	vdb_report_set(report, 10, TransactionIdGetDatum(meta->min_xmin));
 	vdb_report_set(report, 11, TransactionIdGetDatum(meta->max_xmin));
 	vdb_report_int(report, 12, meta->stripe_bytes);

@@ -307,7 +307,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
 	if (taken && bdelta != NULL)
-		vdb_overlay_settle(ref, old_block);
+		vdb_overlay_reclaim(ref, old_block);
 	return taken;
 }
 
@@ -330,7 +330,7 @@ rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bd
 		replace_delta(ref, extent, bdelta, &place, &image, n);
 	LWLockRelease(lock);
 	if (taken)
-		vdb_overlay_settle(ref, old_block);
+		vdb_overlay_reclaim(ref, old_block);
 	return taken;
 }
 

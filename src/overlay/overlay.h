@@ -75,12 +75,12 @@ extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const 
 
 /*
  * Give back the LB's block delta, as part of a VDB_CHANGE_FLUSH change after which nobody refers to it.  Touches one block; any number in one change.
- * Nothing happens if the address isn't one of a block delta of this LB.  Call vdb_overlay_settle for its block once the change has ended.
+ * Nothing happens if the address isn't one of a block delta of this LB.  Call vdb_overlay_reclaim for its block once the change has ended.
  */
 extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset);
 
 /*
- * Free a block delta that no map entry refers to any more (after a switch), or never did (a build that wasn't used), and settle its block.
+ * Free a block delta that no map entry refers to any more (after a switch), or never did (a build that wasn't used), and resolve its block.
  * Own flushed changes; takes the LB's block lock and the map lock, of which the caller holds none.  Nothing happens if the address isn't
  * one of a block delta of this LB, or is referred to: somebody else freed it, and it was taken again.
  */
@@ -90,7 +90,7 @@ extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbB
  * After block deltas of this slab block were freed: offer its room again, or give it back to the pool when nothing is used (one slab a class is kept).
  * Own flushed change; takes the map lock, which the caller must not hold.  Any block number is safe to pass while the ref is good.
  */
-extern void vdb_overlay_settle(const VdbTableRef *ref, VdbBlock block);
+extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
 
 /* Free the block deltas that lost changes of earlier server runs left behind.  Once per run and table, before the first migration; no lock held. */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);

@@ -82,7 +82,7 @@ is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 
 /*
  * Free one block delta, unless it is referred to (or, old_only, isn't the one that
- * was collected any more), and settle its slab.
+ * was collected any more), and resolve its slab.
  */
 static void
 free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
@@ -101,7 +101,7 @@ free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
 	}
 	vdb_unlock_block(ref, lost->lb);
 	if (freed)
-		vdb_overlay_settle(ref, lost->place.block);
+		vdb_overlay_reclaim(ref, lost->place.block);
 }
 
 /* See overlay.h. */

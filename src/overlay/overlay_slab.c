@@ -15,7 +15,7 @@
  * isn't marked here: the caller's change does that, before it releases the
  * map lock.
  *
- * Freed block deltas are offered again by vdb_overlay_settle.  A slab may stand on
+ * Freed block deltas are offered again by vdb_overlay_reclaim.  A slab may stand on
  * the wrong list (full, with room) until then, or for ever if a crash comes
  * first; that wastes room, which vdb_overlay_sweep finds.
  *
@@ -319,7 +319,7 @@ offer_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
 
 /* See overlay.h. */
 void
-vdb_overlay_settle(const VdbTableRef *ref, VdbBlock block)
+vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 

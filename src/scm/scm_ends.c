@@ -241,7 +241,7 @@ add_end(XLogRecPtr lsn, FullTransactionId next_xid)
 
 /* The last start's preliminary end: did it come true? */
 static void
-settle_preliminary(VdbEnds *ends)
+confirm_preliminary(VdbEnds *ends)
 {
 	VdbEndsHeader *head = &ends->copy.head;
 	VdbEnd	   *last = &ends->copy.ends[head->count - 1];
@@ -301,7 +301,7 @@ attach_ends(void *address, bool found)
 		control->state == DB_IN_ARCHIVE_RECOVERY ||
 		control->state == DB_SHUTDOWNED_IN_RECOVERY;
 	shared_ends->redo = control->checkPointCopy.redo;
-	settle_preliminary(shared_ends);
+	confirm_preliminary(shared_ends);
 	shared_ends->preliminary = control->state != DB_SHUTDOWNED;
 	if (shared_ends->preliminary)
 		add_end(control->checkPoint | 1, control->checkPointCopy.nextXid);

@@ -33,7 +33,7 @@ typedef struct VdbStripeBuilt
 /*
  * Build a stripe of one range of rel.  Rows are added in rising row number; the writer owns a private memory context
  * of bounded size (raw bytes of one chunk, capped at 16 MB unless one row is larger, plus the encoded bytes).
- * values/isnull: one row, deformed with rel's current descriptor (detoasted or not: the writer flattens); xmin FrozenTransactionId when settled for all.
+ * values/isnull: one row, deformed with rel's current descriptor (detoasted or not: the writer flattens); xmin FrozenTransactionId when resolved for all.
  */
 extern VdbStripeWriter *vdb_stripe_writer_begin(Relation rel, uint32 range, uint32 stripe_id);
 

@@ -209,7 +209,7 @@ typedef struct VdbBatch
 	VdbOverlayView *overlay;		/* of the LB, when flash */
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
-	bool		plain;				/* flash: all rows settled, without delta records: header is 'xmin, no xmax' */
+	bool		plain;				/* flash: all rows resolved, without delta records: header is 'xmin, no xmax' */
 	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;

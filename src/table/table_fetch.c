@@ -218,7 +218,7 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 static bool
 delta_may_be_early(const FetchState *fs, Snapshot snapshot)
 {
-	if (!fs->striped || !fs->visible || !(fs->meta_flags & VDB_STRIPE_UNSETTLED))
+	if (!fs->striped || !fs->visible || !(fs->meta_flags & VDB_STRIPE_IN_DOUBT))
 		return false;
 	switch (snapshot->snapshot_type)
 	{

@@ -4,7 +4,7 @@
  *	  DELETE and UPDATE of one row version.
  *
  * Both are the same up to the last step: come to terms with everyone who has
- * changed or locked the version (settle), then write our xmax into it.  An update
+ * changed or locked the version (resolve), then write our xmax into it.  An update
  * stores the new version and the old one's xmax in one change, so that no
  * crash can keep one without the other.
  *
@@ -117,7 +117,7 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
  * the present xmax's lockers lives.
  */
 static TM_Result
-settle(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
+make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 {
 	HeapTupleHeader hdr = &target->version.hdr;
 
@@ -154,7 +154,7 @@ settle(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 	}
 }
 
-/* settle() said no: tell the caller why, and let go of the version. */
+/* resolve() said no: tell the caller why, and let go of the version. */
 static TM_Result
 give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 {
@@ -218,7 +218,7 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	refuse_in_parallel(request.verb);
 	(void) GetCurrentTransactionId();
 	if (vdb_target_init(&target, rel, tid))
-		result = settle(&target, &request, &lockers_gone);
+		result = make_ours(&target, &request, &lockers_gone);
 	if (result != TM_Ok)
 		return give_up(&target, result, tmfd);
 
@@ -296,7 +296,7 @@ stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_
 	HeapTupleHeaderSetXmax(hdr, xmax);
 }
 
-/* Everything an update does with the version locked and settled. */
+/* Everything an update does with the version locked and resolved. */
 static void
 store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 			 HeapTuple tuple, const VdbRowPlace *place)
@@ -338,7 +338,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 		*lockmode = request.mode = LockTupleNoKeyExclusive;
 	vdb_reserve_place(rel, &target.ref, tuple, &place);
 
-	result = settle(&target, &request, &lockers_gone);
+	result = make_ours(&target, &request, &lockers_gone);
 	if (result != TM_Ok)
 	{
 		result = give_up(&target, result, tmfd);

@@ -45,7 +45,7 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 	hdr->t_infomask = HEAP_XMAX_INVALID;
 	if (!TransactionIdIsNormal(xmin) || (meta_flags & VDB_STRIPE_FROZEN))
 		hdr->t_infomask |= HEAP_XMIN_FROZEN;
-	else if (!(meta_flags & VDB_STRIPE_UNSETTLED))
+	else if (!(meta_flags & VDB_STRIPE_IN_DOUBT))
 		hdr->t_infomask |= HEAP_XMIN_COMMITTED;
 	vdb_row_to_tid(row, &hdr->t_ctid);
 	version->seen_infomask = hdr->t_infomask;

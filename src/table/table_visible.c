@@ -41,7 +41,7 @@ block_all_visible(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStripeCleaned c
 	if (extent.kind != VDB_EXTENT_STRIPE)
 		return false;
 	meta = vdb_map_meta(ref->pool, extent.ref);
-	if ((meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_UNSETTLED)) != VDB_STRIPE_FROZEN ||
+	if ((meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_IN_DOUBT)) != VDB_STRIPE_FROZEN ||
 		!cleaned(meta->stripe_id, arg))
 		return false;
 	if (extent.overlay_block == VDB_BLOCK_NONE)

@@ -339,7 +339,7 @@ xmins_visible(const ReadRequest *req, const StripePlace *place)
 {
 	if (place->flags & VDB_STRIPE_FROZEN)
 		return true;
-	if (place->flags & VDB_STRIPE_UNSETTLED)
+	if (place->flags & VDB_STRIPE_IN_DOUBT)
 		return false;
 	if (req->snapshot == NULL || req->serializable)
 		return false;

@@ -282,11 +282,11 @@ test_slabs(void)
 		vdb_map_set_overlay(change, &ref, &extent, VDB_BLOCK_NONE, 0);
 		vdb_scm_change_end(change);
 		LWLockRelease(block_lock(&ref, lb));
-		vdb_overlay_settle(&ref, block);
+		vdb_overlay_reclaim(&ref, block);
 		UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 	}
 	UNIT_CHECK(count_slabs(&ref) == 1, "%d slabs kept", count_slabs(&ref));
-	vdb_overlay_settle(&ref, 1);
+	vdb_overlay_reclaim(&ref, 1);
 
 	/* a full pool */
 	mock_blocks_left = 0;
@@ -852,7 +852,7 @@ play_switch(void)
 	for (int i = 0; i < 4; i++)
 	{
 		if (in_change)
-			vdb_overlay_settle(&table, old[i]);
+			vdb_overlay_reclaim(&table, old[i]);
 		else
 			vdb_overlay_release(&table, first + i, old[i], old_offsets[i]);
 	}

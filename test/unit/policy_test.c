@@ -8,9 +8,9 @@
 #include "migrate/migrate.h"
 
 static VdbReason
-reason(uint32 segments, uint32 ripe, uint32 age, uint32 unsettled, uint32 used)
+reason(uint32 segments, uint32 ripe, uint32 age, uint32 in_doubt, uint32 used)
 {
-	VdbTableFigures figures = {segments, ripe, age, unsettled, used};
+	VdbTableFigures figures = {segments, ripe, age, in_doubt, used};
 	VdbPolicy	policy = {.high_water_percent = 50,.after_ms = 10000};
 
 	return vdb_migrate_reason(&figures, &policy);
@@ -27,8 +27,8 @@ test_reason(void)
 	UNIT_CHECK(reason(64, 1, 10000, 0, 0) == VDB_REASON_AGE, "what never ripens doesn't starve");
 	UNIT_CHECK(reason(1, 0, 0, 0, 50) == VDB_REASON_FULL, "high water");
 	UNIT_CHECK(reason(64, 1, 10000, 0, 50) == VDB_REASON_FULL, "the most urgent one counts");
-	UNIT_CHECK(reason(0, 0, 0, 1, 0) == VDB_REASON_UNSETTLED, "stripes to settle");
-	UNIT_CHECK(reason(1, 0, 0, 1, 0) == VDB_REASON_UNSETTLED, "young rows stay meanwhile");
+	UNIT_CHECK(reason(0, 0, 0, 1, 0) == VDB_REASON_IN_DOUBT, "stripes to resolve");
+	UNIT_CHECK(reason(1, 0, 0, 1, 0) == VDB_REASON_IN_DOUBT, "young rows stay meanwhile");
 	UNIT_CHECK(reason(1, 0, 10000, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
 }
 
