@@ -98,7 +98,7 @@ freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row
 
 	if (hdr->t_infomask & HEAP_XMAX_INVALID)
 	{
-		/* void or aborted: forget the id when it gets old */
+		/* lost or aborted: forget the id when it gets old */
 		if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 		{
 			if (!multi_is_old(limits, xmax, limit))

@@ -12,7 +12,7 @@
  * - no header and no delta record crosses a sector, and the first word of either is
  *   stored last: so one is there wholly or not at all;
  * - a delta record that survived its record carries an xmax that never committed
- *   (void by its incarnation, or aborted), which readers see as such;
+ *   (lost by its incarnation, or aborted), which readers see as such;
  * - a delta record that counts is overwritten in place only where the old
  *   first word is right for the new rest too (see vdb_block_delta_room_for); otherwise
  *   the new delta record takes another place and the old one no longer counts;
@@ -90,7 +90,7 @@ static void
 sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 {
 	if ((drec->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(drec->xmax) ||
-		!vdb_incarnation_void(ref->pool, drec->xmax_incarnation, drec->xmax))
+		!vdb_incarnation_lost(ref->pool, drec->xmax_incarnation, drec->xmax))
 		return;
 	drec->xmax = InvalidTransactionId;
 	drec->infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);

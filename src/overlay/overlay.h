@@ -23,7 +23,7 @@ typedef struct VdbOverlayView
 	int16		drec_at[VDB_LB_ROWS];	/* index into delta records or -1 */
 } VdbOverlayView;
 
-/* Fill the view (void xmax of lost runs already removed). */
+/* Fill the view (lost xmax of lost runs already removed). */
 extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
 
 /* One row: gone?, and its delta record if it has one (false: none). */

@@ -112,7 +112,7 @@ same_group_delta(const VdbDeltaRecord *a, const VdbDeltaRecord *b)
  * May the delta record that counts for a row be overwritten in place?  A crash that loses the
  * record may leave the old first word with (part of) the new rest, and
  * that must read as the old delta record or as one that never happened.  So: where the
- * old one says by itself that it is void, or where both are of one
+ * old one says by itself that it is lost, or where both are of one
  * transaction, which is lost with the record.  And only where both are of one form and
  * name the same row and no other: neither may a bitmap be read as a next
  * version, nor may a row lose its delta record.

@@ -24,7 +24,7 @@
 
 /*
  * A copy of a version's header.  hdr.t_ctid is the next version's TID (itself when there is none, or the moved-partitions
- * marker, or a speculative token).  Void ids are already turned into HEAP_XMIN_INVALID / HEAP_XMAX_INVALID.
+ * marker, or a speculative token).  Lost ids are already turned into HEAP_XMIN_INVALID / HEAP_XMAX_INVALID.
  */
 typedef struct VdbVersion
 {
@@ -213,7 +213,7 @@ typedef struct VdbRowDamage
 
 /*
  * May a crash have kept the header and lost the data, with the WAL of both?  Then xmin never committed, nobody reads the data, and its
- * checksum says nothing.  hdr: void ids cleaned.
+ * checksum says nothing.  hdr: lost ids cleaned.
  */
 extern bool vdb_rows_may_lack_data(const HeapTupleHeaderData *hdr);
 

@@ -27,7 +27,7 @@
  *	  VDB_CHANGE_FLUSH (WAL has to be flushed before storing a multixact anyway),
  *	  and redo repairs whatever a crash left.
  *	- Else the old xmax no longer counts (its transactions are over, and it was
- *	  a lock, or aborted, or void), or else a multixact had been made of the two.
+ *	  a lock, or aborted, or lost), or else a multixact had been made of the two.
  *	  HEAP_XMAX_INVALID is stored as a hint first.
  *
  *-------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rows_read.c
- *	  Reading row versions from segments: checked, and cleaned of void ids.
+ *	  Reading row versions from segments: checked, and cleaned of lost ids.
  *
  * The caller holds the block lock of the logical block, in either mode, from
  * looking up the extent to the last byte copied.  So the segment can't be
@@ -13,7 +13,7 @@
  * Everything read from the pool is checked before it is followed.  A mismatch
  * is damage, reported as ERRCODE_DATA_CORRUPTED with its place.
  *
- * Void ids (see src/README.md): a row can outlive the transaction log that
+ * Lost ids (see src/README.md): a row can outlive the transaction log that
  * tells of its transaction.  Whatever such an id claims is turned into
  * HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so that nobody above asks clog
  * about an id that now belongs to somebody else.
@@ -157,10 +157,10 @@ row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbR
 	return first == 0 && last == 0;
 }
 
-/* ---- void ids ---- */
+/* ---- lost ids ---- */
 
 static void
-clean_void_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint32 xmax_incarnation)
+clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint32 xmax_incarnation)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
 	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
@@ -168,13 +168,13 @@ clean_void_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint
 	/* The committed hint is set once the commit record was flushed: no need to ask. */
 	if (!(hdr->t_infomask & (HEAP_XMIN_COMMITTED | HEAP_XMIN_INVALID)) &&
 		TransactionIdIsNormal(xmin) &&
-		vdb_incarnation_void(pool, xmin_incarnation, xmin))
+		vdb_incarnation_lost(pool, xmin_incarnation, xmin))
 		hdr->t_infomask |= HEAP_XMIN_INVALID;
 
-	/* WAL is flushed before a multixact id is stored, so these are never void. */
+	/* WAL is flushed before a multixact id is stored, so these are never lost. */
 	if (!(hdr->t_infomask & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
 		TransactionIdIsNormal(xmax) &&
-		vdb_incarnation_void(pool, xmax_incarnation, xmax))
+		vdb_incarnation_lost(pool, xmax_incarnation, xmax))
 		hdr->t_infomask |= HEAP_XMAX_INVALID;
 }
 
@@ -244,7 +244,7 @@ fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbE
 	version->len = VDB_ROW_LEN(prefix->len);
 	version->wide = (prefix->len & VDB_ROW_WIDE) != 0;
 	version->pos = 0;
-	clean_void_ids(ref->pool, &version->hdr, segment->incarnation, prefix->xmax_incarnation);
+	clean_lost_ids(ref->pool, &version->hdr, segment->incarnation, prefix->xmax_incarnation);
 }
 
 /* See rows.h. */
@@ -374,7 +374,7 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 /*
  * See rows.h.  The lock must have been held since the version was read, or
  * somebody's new xmax would lose its bits.  Two readers may overwrite each
- * other's hints: whoever needs them finds them again.  A void id's invalid bit
+ * other's hints: whoever needs them finds them again.  A lost id's invalid bit
  * is stored too, as it stays true for ever.
  */
 void

@@ -321,7 +321,7 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
 
 /*
  * Write a wide row's data to the main fork.  Its WAL needs no flush of its own: the commit's covers
- * it, and if the row outlives its WAL in a crash, so did its transaction id: it's void.
+ * it, and if the row outlives its WAL in a crash, so did its transaction id: it's lost.
  */
 static void
 write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wide)

@@ -63,7 +63,7 @@ extern VdbBlock vdb_pool_directory(VdbPool *pool);
 extern uint32 vdb_incarnation_current(VdbPool *pool);
 
 /* Did (incarnation, xid) never happen?  Cheap; any lock may be held. Normal xids only. */
-extern bool vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid);
+extern bool vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid);
 
 /*
  * Did rows that WAL does not cover (unlogged, temporary tables), stored in that incarnation, outlive what came since?

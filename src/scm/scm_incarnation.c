@@ -23,7 +23,7 @@
  *
  * The ring keeps the last VDB_RING_ENTRIES incarnations.  An older one is
  * checked by the oldest kept: L rises with the incarnation, so an id at or
- * past that L is void; others are taken as known.  Stored ids that old were
+ * past that L is lost; others are taken as known.  Stored ids that old were
  * frozen or removed long before, unless the server restarted thousands of
  * times without a vacuum.
  *
@@ -141,7 +141,7 @@ begin_next(VdbPool *pool)
 						  &next, sizeof(next));
 	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, incarnation),
 					  &next, sizeof(next));
-	/* Who sees our run_id sees the new incarnation: see vdb_incarnation_void. */
+	/* Who sees our run_id sees the new incarnation: see vdb_incarnation_lost. */
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, run_id),
 					  &vdb_shared->run_id, sizeof(uint64));
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, begin_lsn),
@@ -194,7 +194,7 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 
 /* See scm.h. */
 bool
-vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
 {
 	bool		ours = pool->header->run_id == vdb_shared->run_id;
 	FullTransactionId limit;
@@ -206,7 +206,7 @@ vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
 	current = *(volatile const uint32 *) &pool->header->incarnation;
 	if (likely(incarnation >= current))
 	{
-		/* Not ended.  Ours, or a primary's that we follow: nothing is void. */
+		/* Not ended.  Ours, or a primary's that we follow: nothing is lost. */
 		if (ours || RecoveryInProgress())
 			return false;
 		if (incarnation > current)
@@ -215,7 +215,7 @@ vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
 		/* begin_lsn is stored after run_id: was it still the old one's? */
 		pg_read_barrier();
 		if (pool->header->run_id == vdb_shared->run_id)
-			return vdb_incarnation_void(pool, incarnation, xid);
+			return vdb_incarnation_lost(pool, incarnation, xid);
 		return TransactionIdFollowsOrEquals(xid, XidFromFullTransactionId(limit));
 	}
 	pg_read_barrier();

@@ -24,7 +24,7 @@
 
 /*
  * The table's place in the pool.  False: it has none yet (it is empty); with 'create' it gets one.
- * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash voided is reset here.
+ * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash lost is reset here.
  */
 extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
 extern void vdb_table_forget(Relation rel);	/* look it up afresh next time */

@@ -97,9 +97,9 @@ storage_creator(Relation rel)
 	return GetTopFullTransactionId();
 }
 
-/* Did a crash void the rows of this table (unlogged and temporary ones)? */
+/* Did a crash lost the rows of this table (unlogged and temporary ones)? */
 static bool
-table_is_void(const VdbTableRef *ref)
+table_is_lost(const VdbTableRef *ref)
 {
 	const VdbTableEntry *entry;
 
@@ -109,12 +109,12 @@ table_is_void(const VdbTableRef *ref)
 	return !vdb_incarnation_survived(ref->pool, entry->valid_incarnation);
 }
 
-/* Empty a voided table, once. */
+/* Empty a lost table, once. */
 static void
 table_revive(Relation rel, VdbTableRef *ref)
 {
 	LockRelationForExtension(rel, ExclusiveLock);
-	if (table_is_void(ref))
+	if (table_is_lost(ref))
 		vdb_map_table_reset(ref);
 	UnlockRelationForExtension(rel, ExclusiveLock);
 }
@@ -136,7 +136,7 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 	if (cache->found && cache->ref.pool == pool && vdb_map_table_valid(&cache->ref))
 	{
 		*ref = cache->ref;
-		if (!ref->logged && unlikely(table_is_void(ref)))
+		if (!ref->logged && unlikely(table_is_lost(ref)))
 		{
 			if (!create)
 				return false;
@@ -159,7 +159,7 @@ vdb_table_open(Relation rel, bool create, VdbTableRef *ref)
 			return false;
 		vdb_map_table_create(pool, &key, table_flags(rel), storage_creator(rel), ref);
 	}
-	if (table_is_void(ref))
+	if (table_is_lost(ref))
 	{
 		if (!create)
 			return false;

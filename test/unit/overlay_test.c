@@ -398,7 +398,7 @@ test_group_delta(void)
 	check_row_xmax(&ref, 2, 2, 2000);
 	check_row_xmax(&ref, 2, 3, 2002);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 8, "behind");
-	/* what is void is left behind when the unit grows */
+	/* what is lost is left behind when the unit grows */
 	touch(&ref, 2, 4, 2003, 0);
 	UNIT_CHECK(!read_row(&ref, 2, 2, &deleted, &drec) && !deleted, "left behind");
 	check_row_xmax(&ref, 2, 3, 2002);

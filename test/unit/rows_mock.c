@@ -422,7 +422,7 @@ vdb_incarnation_current(VdbPool *pool)
 }
 
 bool
-vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
 {
 	return incarnation < pool->shared.incarnation && xid >= pool->limit_xid[incarnation];
 }

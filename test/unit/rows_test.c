@@ -830,7 +830,7 @@ test_lacking(void)
 	UNIT_CHECK(!vdb_rows_may_lack_data(hdr), "frozen");
 	hdr->t_infomask = HEAP_XMIN_INVALID;
 	HeapTupleHeaderSetXmin(hdr, 1000);
-	UNIT_CHECK(vdb_rows_may_lack_data(hdr), "void");
+	UNIT_CHECK(vdb_rows_may_lack_data(hdr), "lost");
 	mock_committed = InvalidTransactionId;
 }
 
@@ -871,7 +871,7 @@ test_wide_checksum(void)
 }
 
 static void
-test_void(void)
+test_lost(void)
 {
 	VdbVersion	version;
 	VdbRowPrefix *prefix;
@@ -890,7 +890,7 @@ test_void(void)
 	mock_pool.limit_xid[3] = 900;
 	mock_pool.shared.incarnation = 4;
 	read_row(row, &version, &removed);
-	UNIT_CHECK(HeapTupleHeaderXminInvalid(&version.hdr), "xmin 1000 is void");
+	UNIT_CHECK(HeapTupleHeaderXminInvalid(&version.hdr), "xmin 1000 is lost");
 	UNIT_CHECK(version.seen_infomask == HEAP_XMAX_INVALID, "as read");
 	vdb_rows_hint(&test_ref, &version);
 	UNIT_CHECK(hdr->t_infomask & HEAP_XMIN_INVALID, "stored");
@@ -904,14 +904,14 @@ test_void(void)
 	HeapTupleHeaderSetXmax(hdr, 1001);
 	prefix->xmax_incarnation = 3;
 	read_row(row, &version, &removed);
-	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "xmax is void");
+	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "xmax is lost");
 	prefix->xmax_incarnation = 4;
 	read_row(row, &version, &removed);
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "xmax of this run");
 	prefix->xmax_incarnation = 3;
 	hdr->t_infomask |= HEAP_XMAX_IS_MULTI;
 	read_row(row, &version, &removed);
-	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact is never void");
+	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact is never lost");
 	hdr->t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
 	mock_pool.limit_xid[3] = 1;
 	read_row(row, &version, &removed);
@@ -1086,7 +1086,7 @@ main(void)
 	unit_run("a row's checksum guards all that never changes", test_checksum);
 	unit_run("and so does that of wide data", test_wide_checksum);
 	unit_run("rows that a crash may have taken", test_lacking);
-	unit_run("void ids", test_void);
+	unit_run("lost ids", test_lost);
 	unit_run("rows that a crash lost", test_lost);
 	unit_run("no segment of an old run", test_old_run);
 	unit_run("set xmax", test_set_xmax);

@@ -172,7 +172,7 @@ vdb_incarnation_current(VdbPool *pool)
 }
 
 bool
-vdb_incarnation_void(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
 {
 	if (incarnation > shared.incarnation || incarnation == 0)
 		fail("incarnation out of range", incarnation);
