@@ -9,7 +9,7 @@
  * pool goes over as it is, and finds transaction ids, multixacts and positions
  * in WAL that go on where the old cluster's were.  Left to do:
  *
- * - In the old cluster: vdb_am.ends does not go over.  It bounds incarnations
+ * - In the old cluster: vdb_am.ends does not go over.  It bounds epochs
  *	 that began before a crash and have not ended yet.  So each pool begins a
  *	 new one, which ends the others in its own ring, at the first query in its
  *	 database.  The shutdown that follows loses nothing of it.
@@ -43,6 +43,6 @@ vdb_upgrade_begin_epoch(void)
 	pool = vdb_pool_try_open();
 	if (pool == NULL)
 		return;
-	(void) vdb_incarnation_current(pool);
+	(void) vdb_epoch_current(pool);
 	resolved = true;
 }

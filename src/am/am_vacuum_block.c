@@ -43,7 +43,7 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	int			flags = 0;
 
 	Assert(!LWLockHeldByMe(vdb_map_lock(vs->ref.slot)));
-	(void) vdb_incarnation_current(vs->ref.pool);
+	(void) vdb_epoch_current(vs->ref.pool);
 	if (more < 0)
 	{
 		/*
@@ -145,7 +145,7 @@ begin_freezing(VdbVacuum *vs, uint32 lock_no)
  * is the caller's to do.
  */
 static bool
-freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnation)
+freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)
 {
 	HeapTupleHeaderData before = version->hdr;
 	VdbScmChange *change;
@@ -162,7 +162,7 @@ freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 incarnati
 		return false;
 	}
 	change = begin_freezing(vs, lock_no);
-	vdb_table_set_xmax(change, &vs->ref, version, incarnation);
+	vdb_table_set_xmax(change, &vs->ref, version, epoch);
 	vdb_scm_change_end(change);
 	vs->frozen++;
 	return false;
@@ -200,7 +200,7 @@ static void
 freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 {
 	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
-	uint32		incarnation = vdb_incarnation_current(vs->ref.pool);
+	uint32		epoch = vdb_epoch_current(vs->ref.pool);
 	VdbScmChange *change = NULL;
 	VdbRowSet	forget = {0};
 	int			nforget = 0;
@@ -215,7 +215,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 			continue;
 		if (version.place == VDB_PLACE_FLASH)
 		{
-			if (freeze_drec(vs, &version, lock_no, incarnation))
+			if (freeze_drec(vs, &version, lock_no, epoch))
 			{
 				vdb_rowset_add(forget, i);
 				nforget++;

@@ -4,10 +4,10 @@
  *	  The extension's shared memory: requested and initialized here, once.
  *
  * Both hooks are chained.  The start-up hook runs in the postmaster, again
- * after every crash restart, with memory that was zeroed: so 'run_id' is new
- * for every server run, which is what incarnations rely on.
+ * after every crash restart, with memory that was zeroed: so 'start_id' is new
+ * for every run of the server, which is what epochs rely on.
  *
- * 'run_limit' begins as the control file's next transaction id, which is
+ * 'epoch_limit' begins as the control file's next transaction id, which is
  * right when there is nothing to recover.  If there is, the resource
  * manager's rm_cleanup sets it again, before anybody can write.
  *
@@ -118,9 +118,9 @@ init_pool_slot(VdbPoolShared *slot)
 	init_counters(&slot->counters);
 }
 
-/* A number that no other server run has. */
+/* A number that no other run of the server has. */
 static uint64
-make_run_id(void)
+make_start_id(void)
 {
 	uint64		id;
 
@@ -145,9 +145,9 @@ init_shared(void)
 	if (!found)
 		elog(FATAL, "the control file is not in shared memory");
 	vdb_shared->control_file = control;
-	vdb_shared->run_limit = control->checkPointCopy.nextXid;
+	vdb_shared->epoch_limit = control->checkPointCopy.nextXid;
 	vdb_shared->recovered = false;
-	vdb_shared->run_id = make_run_id();
+	vdb_shared->start_id = make_start_id();
 	pg_atomic_init_u32(&vdb_shared->scm_size_mb, (uint32) vdb_scm_size_mb);
 
 	vdb_shared->block_locks = GetNamedLWLockTranche("vdb_blocks");

@@ -64,8 +64,8 @@ typedef struct VdbPoolShared
 {
 	Oid			db;
 	RelFileLocator rnode;
-	bool		incarnation_begun;	/* this server run has stored something */
-	uint32		incarnation;		/* valid once begun */
+	bool		epoch_begun;		/* this run of the server has stored something */
+	uint32		epoch;				/* valid once begun */
 	pg_atomic_uint32 used_segments; /* in use or reserved */
 	pg_atomic_uint32 total_segments;
 	pg_atomic_uint32 high_water_segments;
@@ -85,9 +85,9 @@ typedef struct VdbPoolShared
 
 typedef struct VdbShared
 {
-	FullTransactionId run_limit;	/* nextXid when this run's recovery ended */
+	FullTransactionId epoch_limit;	/* nextXid when this run's recovery ended */
 	bool		recovered;			/* this run began with recovery */
-	uint64		run_id;				/* random, one per server run; never 0 */
+	uint64		start_id;			/* random, one per run of the server; never 0 */
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */
 	LWLockPadded *block_locks;
 	LWLockPadded *map_locks;

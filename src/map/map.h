@@ -133,7 +133,7 @@ typedef struct VdbExtent
 	VdbLogicalBlock first_lb;		/* segment: its first logical block */
 	VdbBlock	overlay_block;
 	uint16		overlay_offset;
-	uint16		overlay_run;		/* low bits of the incarnation that stored the address */
+	uint16		overlay_epoch;		/* low bits of the epoch that stored the address */
 	VdbBlock	node;				/* range node, none if the tree has no such range */
 	uint16		entry_offset;		/* of the entry in the node's block */
 } VdbExtent;
@@ -181,7 +181,7 @@ extern void vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block);
  */
 extern bool vdb_map_free_meta_if_unused(const VdbTableRef *ref, VdbBlock meta_block);
 
-/* Free the pending metas that earlier server runs left.  Once per run and table, before the first migration. */
+/* Free the pending metas that earlier epochs left.  Once per run and table, before the first migration. */
 extern void vdb_map_sweep(const VdbTableRef *ref);
 
 /*

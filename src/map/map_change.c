@@ -272,7 +272,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
 
 	Assert(nsegments > 0);
 	Assert(lbs_per_segment >= 1 && lbs_per_segment <= 8);
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	if (vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING)
 		vdb_map_finish_emptying(ref);
 
@@ -393,7 +393,7 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 		{
 			entry->overlay_block = overlay_blocks[i];
 			entry->overlay_offset = overlay_offsets[i];
-			entry->overlay_run = (uint16) vdb_pool_shared(ref->pool)->incarnation;
+			entry->overlay_epoch = (uint16) vdb_pool_shared(ref->pool)->epoch;
 		}
 		changed[lb_indexes[i]] = true;
 	}
@@ -416,8 +416,8 @@ vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExten
 	{
 		VdbBlock	block;
 		uint16		offset;
-		uint16		run;
-	}			address = {block, offset, (uint16) vdb_pool_shared(ref->pool)->incarnation};
+		uint16		epoch;
+	}			address = {block, offset, (uint16) vdb_pool_shared(ref->pool)->epoch};
 
 	StaticAssertStmt(sizeof(address) == sizeof(uint64) &&
 					 VDB_POOL_BLOCK_HEADER % 8 == 0 &&

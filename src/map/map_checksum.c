@@ -29,7 +29,7 @@
 
 #define HEAD_BYTES		offsetof(VdbStripeMeta, crc)
 
-StaticAssertDecl(offsetof(VdbStripeMeta, incarnation) == offsetof(VdbStripeMeta, ncontinuations) + 10 &&
+StaticAssertDecl(offsetof(VdbStripeMeta, epoch) == offsetof(VdbStripeMeta, ncontinuations) + 10 &&
 				 offsetof(VdbStripeMeta, chunk_rows) == offsetof(VdbStripeMeta, pending_next) + 8,
 				 "what changes of a head is two pieces, and flags");
 

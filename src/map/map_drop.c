@@ -305,7 +305,7 @@ void
 vdb_map_finish_emptying(const VdbTableRef *ref)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
-	uint32		incarnation = vdb_incarnation_current(ref->pool);
+	uint32		epoch = vdb_epoch_current(ref->pool);
 
 	(void) empty_all(ref);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -317,12 +317,12 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 
 		Assert(entry.root == VDB_BLOCK_NONE && entry.next_lb == 0);
 		entry.flags &= ~VDB_TABLE_EMPTYING;
-		entry.valid_incarnation = incarnation;
+		entry.valid_epoch = epoch;
 		entry.height = 0;
 		entry.dead_rows = entry.flash_rows = entry.flash_stripes = 0;
 		vdb_scm_change_write(change, ref->entry_block,
-							 VDB_TABLE_FIELD(ref, valid_incarnation), &entry.valid_incarnation,
-							 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, valid_incarnation));
+							 VDB_TABLE_FIELD(ref, valid_epoch), &entry.valid_epoch,
+							 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, valid_epoch));
 		vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
 							   &entry.flags, sizeof(entry.flags));
 		vdb_scm_change_end(change);
@@ -338,7 +338,7 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 void
 vdb_map_table_reset(VdbTableRef *ref)
 {
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	if (!begin_emptying(ref))
 		vdb_map_check_ref(ref);
 	vdb_map_finish_emptying(ref);
@@ -387,7 +387,7 @@ vdb_map_table_drop(const VdbTableRef *ref)
 {
 	VdbTableRef alias;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	switch (vdb_map_hand_over(ref, &alias))
 	{
 		case VDB_DROP_LEFT:

@@ -42,7 +42,7 @@ typedef struct VdbTableEntry
 	Oid			spc;				/* 0: the database's default tablespace */
 	Oid			relnode;
 	int32		backend;			/* temporary: owner's backend id; else -1 */
-	uint32		valid_incarnation;	/* unlogged: incarnation in which rows are valid */
+	uint32		valid_epoch;		/* unlogged: epoch in which rows are valid */
 	VdbLogicalBlock next_lb;		/* first logical block not handed out */
 	VdbBlock	root;				/* of the radix tree, or VDB_BLOCK_NONE */
 	uint32		height;				/* 0: root is a range node */
@@ -156,7 +156,7 @@ typedef struct VdbMapEntry
 	VdbBlock	ref;				/* first block of the segment, or stripe meta block */
 	VdbBlock	overlay_block;		/* unit of this LB, or none */
 	uint16		overlay_offset;
-	uint16		overlay_run;		/* low bits of the incarnation that stored the address */
+	uint16		overlay_epoch;		/* low bits of the epoch that stored the address */
 } VdbMapEntry;
 
 StaticAssertDecl(sizeof(VdbMapEntry) == 16, "map entry is 16 bytes on media");
@@ -216,7 +216,7 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
  * lie in the meta block itself, from byte 168 of the meta on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
  *
  * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and IN DOUBT, ncontinuations, min_xmin, max_xmin,
- * pending_next and pending_incarnation count as zero, since they change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored
+ * pending_next and pending_epoch count as zero, since they change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored
  * first; it doesn't count once either xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
  */
 typedef struct VdbStripeMeta
@@ -235,14 +235,14 @@ typedef struct VdbStripeMeta
 	uint16		ncontinuations;
 	TransactionId min_xmin;			/* Frozen if frozen */
 	TransactionId max_xmin;
-	uint32		incarnation;		/* of the server run that wrote it */
+	uint32		epoch;				/* of the epoch that wrote it */
 	uint64		row_bytes;			/* of its rows before encoding */
 	uint64		stripe_bytes;
 	int64		written_at;			/* TimestampTz */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbBlock	pending_next;		/* while no map entry refers to it: next of the table's list */
-	uint32		pending_incarnation;	/* server run that put it on that list */
+	uint32		pending_epoch;			/* epoch that put it on that list */
 	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for more */
 	uint32		crc;				/* 152 */
 	uint32		xmins_crc;			/* 156 */

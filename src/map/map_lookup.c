@@ -83,7 +83,7 @@ vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
 		extent->first_lb = range * VDB_RANGE_LBS + entry->first;
 	extent->overlay_block = entry->overlay_block;
 	extent->overlay_offset = entry->overlay_offset;
-	extent->overlay_run = entry->overlay_run;
+	extent->overlay_epoch = entry->overlay_epoch;
 	extent->node = block;
 	extent->entry_offset = VDB_MAP_ENTRY_OFFSET(index);
 }

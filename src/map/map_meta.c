@@ -17,7 +17,7 @@
  *			2. with the last batch the meta's block, off the list
  *
  * Each is one flushed change.  After a crash vdb_map_sweep frees what an
- * earlier server run left on the list.
+ * earlier epoch left on the list.
  *
  * The list is changed under the table's map lock, exclusive.
  *
@@ -89,7 +89,7 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, co
 	head->table_slot = ref->slot;
 	head->table_generation = ref->generation;
 	head->pending_next = vdb_map_table_entry(ref)->pending_meta;
-	head->pending_incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	head->pending_epoch = vdb_pool_shared(ref->pool)->epoch;
 	vdb_map_seal_meta(head, zones, inside);
 
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
@@ -193,7 +193,7 @@ vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZ
 	int			ncontinuations;
 	VdbBlock	meta_block;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	if (nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK || inside > 0)
 		nzones = 0;
 	ncontinuations = (nzones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK;
@@ -305,7 +305,7 @@ vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block)
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	bool		done = false;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	while (!done)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -334,9 +334,9 @@ vdb_map_free_meta_if_unused(const VdbTableRef *ref, VdbBlock meta_block)
 	return unused;
 }
 
-/* First pending meta that another server run left, or VDB_BLOCK_NONE.  Map lock held. */
+/* First pending meta that another epoch left, or VDB_BLOCK_NONE.  Map lock held. */
 static VdbBlock
-find_leftover(const VdbTableRef *ref, uint32 incarnation)
+find_leftover(const VdbTableRef *ref, uint32 epoch)
 {
 	VdbBlock	block = vdb_map_table_entry(ref)->pending_meta;
 
@@ -345,7 +345,7 @@ find_leftover(const VdbTableRef *ref, uint32 incarnation)
 		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, block);
 
 		check_owner(ref, block, meta);
-		if (meta->pending_incarnation != incarnation)
+		if (meta->pending_epoch != epoch)
 			return block;
 		block = meta->pending_next;
 	}
@@ -353,7 +353,7 @@ find_leftover(const VdbTableRef *ref, uint32 incarnation)
 }
 
 /*
- * Free the pending metas that earlier server runs left (crash, or a backend
+ * Free the pending metas that earlier epochs left (crash, or a backend
  * that ended in the middle of a migration).  Any number of processes may do
  * it at once.  No map lock is held.
  */
@@ -361,7 +361,7 @@ void
 vdb_map_sweep(const VdbTableRef *ref)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
-	uint32		incarnation = vdb_incarnation_current(ref->pool);
+	uint32		epoch = vdb_epoch_current(ref->pool);
 	VdbBlock	block;
 
 	do
@@ -369,7 +369,7 @@ vdb_map_sweep(const VdbTableRef *ref)
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(lock, LW_EXCLUSIVE);
 		vdb_map_check_ref(ref);
-		block = find_leftover(ref, incarnation);
+		block = find_leftover(ref, epoch);
 		if (block != VDB_BLOCK_NONE)
 			(void) vdb_map_free_pending_step(ref, block);
 		LWLockRelease(lock);
@@ -387,7 +387,7 @@ vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock 
 {
 	VdbBlock	head = vdb_map_table_entry(ref)->pending_meta;
 	VdbBlock	first = nremoved > 0 ? removed[0] : head;
-	uint32		incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	uint32		epoch = vdb_pool_shared(ref->pool)->epoch;
 
 	if (installed != VDB_BLOCK_NONE)
 	{
@@ -406,7 +406,7 @@ vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock 
 	}
 	for (int i = 0; i < nremoved; i++)
 	{
-		uint32		fields[2] = {i + 1 < nremoved ? removed[i + 1] : head, incarnation};
+		uint32		fields[2] = {i + 1 < nremoved ? removed[i + 1] : head, epoch};
 
 		check_owner(ref, removed[i], vdb_map_meta(ref->pool, removed[i]));
 		vdb_scm_change_write(change, removed[i], VDB_MAP_OFFSET(VdbStripeMeta, pending_next),

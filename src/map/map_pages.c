@@ -224,7 +224,7 @@ list_store(const RunList *list, const VdbTableRef *ref, TransactionId conflict)
 static void
 begin(const VdbTableRef *ref, RunList *list, int more)
 {
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	list_init(list, more);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);

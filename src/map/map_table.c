@@ -279,7 +279,7 @@ void
 vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
 					 FullTransactionId creator, VdbTableRef *ref)
 {
-	uint32		incarnation = vdb_incarnation_current(pool);
+	uint32		epoch = vdb_epoch_current(pool);
 	VdbTableEntry entry;
 
 	Assert((flags & ~(VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0);
@@ -289,7 +289,7 @@ vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
 	{
 		memset(&entry, 0, sizeof(entry));
 		entry.flags = flags | VDB_TABLE_USED;
-		entry.valid_incarnation = incarnation;
+		entry.valid_epoch = epoch;
 		entry.moved_at = VDB_MAP_CLOCK(GetCurrentTimestamp());
 		entry.creator = U64FromFullTransactionId(creator);
 		add_entry(pool, key, &entry, ref);
@@ -381,7 +381,7 @@ vdb_map_table_committed(const VdbTableRef *ref)
 {
 	uint64		none = 0;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	if (vdb_map_table_valid(ref))
 	{
@@ -408,7 +408,7 @@ vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransact
 	VdbTableRef alias;
 
 	Assert(OidIsValid(key->relnode));
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	memset(&entry, 0, sizeof(entry));
@@ -485,7 +485,7 @@ vdb_map_new_stripe_id(const VdbTableRef *ref)
 	VdbScmChange *change;
 	uint32		id;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	id = vdb_map_table_entry(ref)->next_stripe + 1;

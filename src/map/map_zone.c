@@ -76,7 +76,7 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	VdbScmChange *change;
 	uint16		flags;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	meta = vdb_map_meta(ref->pool, meta_block);
@@ -105,7 +105,7 @@ vdb_map_resolve_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	VdbScmChange *change;
 	uint16		flags;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	flags = vdb_map_meta(ref->pool, meta_block)->flags & ~VDB_STRIPE_IN_DOUBT;

@@ -153,7 +153,7 @@ extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key,
 /* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
 extern int	vdb_migrate_collect(VdbPool *pool);
 
-/* Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its pool is known to this server run. */
+/* Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its pool is known to this epoch. */
 extern void vdb_migrate_wake(VdbPool *pool);
 extern void vdb_migrate_wake_database(Oid db);
 

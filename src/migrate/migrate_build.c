@@ -40,7 +40,7 @@ add_drec(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 	Assert(block->ndrecs < VDB_LB_ROWS);
 	if (block->drecs == NULL)
 		block->drecs = MemoryContextAlloc(mover->context, sizeof(VdbDeltaRecord) * VDB_LB_ROWS);
-	vdb_version_to_delta(version, mover->incarnation, &block->drecs[block->ndrecs++]);
+	vdb_version_to_delta(version, mover->epoch, &block->drecs[block->ndrecs++]);
 }
 
 /* Does the header say anything of an xmax, which a striped row needs a delta record for? */
@@ -292,7 +292,7 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	VDB_STOP_POINT("migrate-after-stripe");
 	return_pages(mover);
 	Assert(meta->nrows == mover->rows_written && meta->nlbs == mover->nblocks);
-	meta->incarnation = mover->incarnation;
+	meta->epoch = mover->epoch;
 	meta->written_at = GetCurrentTimestamp();
 	if (mover->in_doubt)
 		meta->flags |= VDB_STRIPE_IN_DOUBT;

@@ -84,8 +84,8 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 
 	if (!OidIsValid(relid))
 	{
-		/* its maker is in progress; or made in an earlier server run, it is a crash's leftover */
-		*busy = vdb_map_table_entry(ref)->valid_incarnation == vdb_pool_shared(ref->pool)->incarnation;
+		/* its maker is in progress; or made in an earlier epoch, it is a crash's leftover */
+		*busy = vdb_map_table_entry(ref)->valid_epoch == vdb_pool_shared(ref->pool)->epoch;
 		return NULL;
 	}
 	*busy = !ConditionalLockRelationOid(relid, AccessShareLock);
@@ -156,7 +156,7 @@ creator_status(FullTransactionId full)
 }
 
 /*
- * Was the entry's storage made by a transaction that a crash has ended?  In this server run aborts unlink
+ * Was the entry's storage made by a transaction that a crash has ended?  In this epoch aborts unlink
  * what they made, and the transaction's own end may still be looking at its entries: so only those count that began
  * before.  A creator that has committed is noted.
  */
@@ -171,7 +171,7 @@ is_orphan(const VdbTableRef *ref, const VdbTableKey *key)
 	status = creator_status(creator);
 	if (status == CREATOR_COMMITTED)
 		vdb_map_table_committed(ref);
-	if (status != CREATOR_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->run_limit))
+	if (status != CREATOR_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->epoch_limit))
 		return false;
 	/* it can't have one; but if it has, by whatever repair, that is what counts */
 	InvalidateCatalogSnapshot();

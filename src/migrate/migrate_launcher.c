@@ -3,11 +3,11 @@
  * migrate_launcher.c
  *	  One process that starts a worker for each database with work.
  *
- * The launcher has no database.  It looks at the pools that this server run
+ * The launcher has no database.  It looks at the pools that this epoch
  * has used: a pool with segments in use gets a worker now and then, one whose
  * backends ask for it (full, or past the high-water mark) at once.  At its
  * start it has a worker look at each database once, one after the other, as
- * rows of an earlier server run may wait in pools that nobody has opened yet.
+ * rows of an earlier epoch may wait in pools that nobody has opened yet.
  *
  * A worker ends when there is nothing left to do, so that it is in nobody's way;
  * and at once when a statement needs the database for itself
@@ -76,7 +76,7 @@ start_worker(Oid db, BackgroundWorkerHandle **handle)
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-/* ---- databases whose pools this server run hasn't seen ---- */
+/* ---- databases whose pools this epoch hasn't seen ---- */
 
 /* What is left of the list made at the launcher's start, and the worker that looks at one of them now. */
 static Oid *unseen = NULL;
@@ -127,7 +127,7 @@ database_exists(Oid db)
 	return exists;
 }
 
-/* Is the pool among those that this server run has opened?  Then it is looked after anyhow. */
+/* Is the pool among those that this epoch has opened?  Then it is looked after anyhow. */
 static bool
 pool_known(Oid db)
 {
@@ -194,8 +194,8 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 	if (pg_atomic_read_u32(&pool->used_segments) >= pool->used_seen + VDB_LAUNCHER_SEGMENTS &&
 		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
 		return true;
-	/* rows of an earlier server run may wait, too */
-	if (!pool->incarnation_begun && pool->changes_seen != PG_UINT64_MAX)
+	/* rows of an earlier epoch may wait, too */
+	if (!pool->epoch_begun && pool->changes_seen != PG_UINT64_MAX)
 		return false;
 	return TimestampDifferenceExceeds(*last, now, nap) &&
 		pg_atomic_read_u64(&pool->counters.changes) != pool->changes_seen;

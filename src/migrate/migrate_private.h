@@ -51,7 +51,7 @@ typedef struct VdbMover
 	VdbTableRef ref;
 	uint32		range;
 	int			flags;
-	uint32		incarnation;
+	uint32		epoch;
 	TransactionId oldest_xmin;
 	TransactionId latest_removed;	/* or frozen: standbys' snapshots must have passed it */
 	uint64		block_changes[VDB_BLOCK_LOCKS];	/* vdb_shared's, when all read of the rows was true */

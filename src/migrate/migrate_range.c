@@ -58,7 +58,7 @@ find_drec(const VdbMovingBlock *block, uint8 index)
 
 /* Does the delta record built for a version still say what its header says now? */
 static bool
-same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 incarnation)
+same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 epoch)
 {
 	VdbDeltaRecord drec;
 
@@ -66,7 +66,7 @@ same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 incarna
 		return !vdb_header_needs_delta(&now->hdr);
 	if (!vdb_header_needs_delta(&now->hdr))
 		return true;			/* its xmax has failed since: the delta record will show that too */
-	vdb_version_to_delta(now, incarnation, &drec);
+	vdb_version_to_delta(now, epoch, &drec);
 	return drec.xmax == built->xmax && drec.cid == built->cid &&
 		drec.flags == built->flags && drec.next_lb == built->next_lb &&
 		drec.next_index == built->next_index && drec.infomask2 == built->infomask2 &&
@@ -97,13 +97,13 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 				block->stale = true;
 			continue;
 		}
-		if (!same_as_built(find_drec(block, (uint8) i), &version, mover->incarnation))
+		if (!same_as_built(find_drec(block, (uint8) i), &version, mover->epoch))
 			block->stale = true;
 		if (vdb_header_needs_delta(&version.hdr))
 		{
 			if (drecs == NULL)
 				drecs = MemoryContextAlloc(mover->context, sizeof(VdbDeltaRecord) * VDB_LB_ROWS);
-			vdb_version_to_delta(&version, mover->incarnation, &drecs[ndrecs++]);
+			vdb_version_to_delta(&version, mover->epoch, &drecs[ndrecs++]);
 		}
 	}
 	if (!block->stale)
@@ -479,7 +479,7 @@ vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 	mover->flags = flags;
 	mover->context = context;
 	mover->blocks = palloc(sizeof(VdbMovingBlock) * VDB_RANGE_LBS);
-	mover->incarnation = vdb_incarnation_current(ref->pool);
+	mover->epoch = vdb_epoch_current(ref->pool);
 	mover->oldest_xmin = GetOldestNonRemovableTransactionId(rel);
 	mover->latest_removed = InvalidTransactionId;
 	mover->meta_block = VDB_BLOCK_NONE;

@@ -22,7 +22,7 @@
 
 PG_FUNCTION_INFO_V1(vdb_migrate_sql);
 
-/* Ranges whose sweeping (leftovers of earlier server runs) this backend has seen to. */
+/* Ranges whose sweeping (leftovers of earlier epochs) this backend has seen to. */
 static void
 sweep_once(const VdbTableRef *ref)
 {

@@ -266,7 +266,7 @@ work_round(void)
 	return done;
 }
 
-/* Make the pool known to this server run.  False: the database has none. */
+/* Make the pool known to this epoch.  False: the database has none. */
 static bool
 open_pool(void)
 {

@@ -71,7 +71,7 @@ typedef struct VdbSeenSegment
 	VdbBlock	block;
 	VdbLogicalBlock first_lb;
 	uint16		nslots;
-	uint32		incarnation;
+	uint32		epoch;
 	uint32		rows;				/* slots with a row version */
 	uint32		removed;
 } VdbSeenSegment;

@@ -216,7 +216,7 @@ show_segments(Inspection *inspection)
 		vdb_report_set(report, 2, Int32GetDatum(segment->nslots));
 		vdb_report_set(report, 3, Int32GetDatum((int32) segment->rows));
 		vdb_report_set(report, 4, Int32GetDatum((int32) segment->removed));
-		vdb_report_int(report, 5, segment->incarnation);
+		vdb_report_int(report, 5, segment->epoch);
 		vdb_report_text(report, 6,
 						segment_state_name(vdb_rows_segment_state(&inspection->ref, segment->block)));
 		vdb_report_row(report);

@@ -208,7 +208,7 @@ see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange 
 		segment->block = extent->ref;
 		segment->first_lb = header->first_lb;
 		segment->nslots = header->nslots;
-		segment->incarnation = header->incarnation;
+		segment->epoch = header->epoch;
 	}
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{

@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(vdb_monitor_cache);
 
 /* ---- vdb.pool ---- */
 
-/* The counters of this server run, from 'column' on, in the order of the view. */
+/* The counters of this epoch, from 'column' on, in the order of the view. */
 static void
 report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 {
@@ -71,7 +71,7 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	vdb_report_int(&report, 6, Max(limit, size) - Min(used, Max(limit, size)));
 	vdb_report_int(&report, 7,
 				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
-	vdb_report_int(&report, 8, shared->incarnation);
+	vdb_report_int(&report, 8, shared->epoch);
 	report_counters(&report, 9, &shared->counters);
 	vdb_report_row(&report);
 	return (Datum) 0;

@@ -12,7 +12,7 @@
  * - no header and no delta record crosses a sector, and the first word of either is
  *   stored last: so one is there wholly or not at all;
  * - a delta record that survived its record carries an xmax that never committed
- *   (lost by its incarnation, or aborted), which readers see as such;
+ *   (lost by its epoch, or aborted), which readers see as such;
  * - a delta record that counts is overwritten in place only where the old
  *   first word is right for the new rest too (see vdb_block_delta_room_for); otherwise
  *   the new delta record takes another place and the old one no longer counts;
@@ -20,7 +20,7 @@
  * - an address or a block delta that survived its record is told by the other: the
  *   block delta at an address must name the logical block.  See vdb_overlay_find.
  * - where both survived, everything looks as if the record hadn't been lost; but
- *   a standby has neither.  So a block delta of an earlier server run is logged
+ *   a standby has neither.  So a block delta of an earlier epoch is logged
  *   once more before it is used (adopt_delta).
  *
  * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap) or
@@ -36,7 +36,7 @@
 #include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
 
-#define UNIT_WORD_BYTES		8		/* capacity .. incarnation */
+#define UNIT_WORD_BYTES		8		/* capacity .. epoch */
 
 /* Smaller block deltas are not worth a flush of WAL to shrink them. */
 #define VDB_SHRINK_BYTES	2048
@@ -46,10 +46,10 @@
  *
  * An address stored by a lost change may lead to a free block delta, to another LB's,
  * or to a block that is something else by now; the LB then has no block delta.  That
- * can't be if this server run stored the address: then it is damage.
+ * can't be if this epoch stored the address: then it is damage.
  */
 const VdbBlockDelta *
-vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
+vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
 				 VdbBlock block, uint16 offset)
 {
 	const VdbPoolShared *shared = vdb_pool_shared(ref->pool);
@@ -70,7 +70,7 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 			bdelta->table_slot == ref->slot && bdelta->table_generation == ref->generation)
 			return bdelta;
 	}
-	if (shared->incarnation_begun && run == (uint16) shared->incarnation)
+	if (shared->epoch_begun && epoch == (uint16) shared->epoch)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("damaged block delta in pool block %u, byte %u", block, offset),
@@ -81,7 +81,7 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
 static inline const VdbBlockDelta *
 extent_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
-	return vdb_overlay_find(ref, extent->lb, extent->overlay_run,
+	return vdb_overlay_find(ref, extent->lb, extent->overlay_epoch,
 							extent->overlay_block, extent->overlay_offset);
 }
 
@@ -90,7 +90,7 @@ static void
 sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 {
 	if ((drec->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(drec->xmax) ||
-		!vdb_incarnation_lost(ref->pool, drec->xmax_incarnation, drec->xmax))
+		!vdb_epoch_lost(ref->pool, drec->xmax_epoch, drec->xmax))
 		return;
 	drec->xmax = InvalidTransactionId;
 	drec->infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);
@@ -157,7 +157,7 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 
 	Assert(ndrecs <= class->capacity && end <= class->bytes);
 	image->header.capacity = class->capacity;
-	image->header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	image->header.epoch = vdb_pool_shared(ref->pool)->epoch;
 	vdb_scm_change_write(change, place->block, place->offset, image->bytes, word);
 	vdb_scm_change_write(change, place->block, place->offset + word + UNIT_WORD_BYTES,
 						 image->bytes + word + UNIT_WORD_BYTES, end - word - UNIT_WORD_BYTES);
@@ -247,11 +247,11 @@ replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *ol
 	vdb_scm_change_end(change);
 	extent->overlay_block = place->block;
 	extent->overlay_offset = place->offset;
-	extent->overlay_run = (uint16) vdb_pool_shared(ref->pool)->incarnation;
+	extent->overlay_epoch = (uint16) vdb_pool_shared(ref->pool)->epoch;
 }
 
 /*
- * Log the header and the address of a block delta that an earlier server run took: as
+ * Log the header and the address of a block delta that an earlier epoch took: as
  * far as we know, that record may have been lost.  Block lock held exclusive.
  */
 static void
@@ -261,7 +261,7 @@ adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdel
 	uint32		word = offsetof(VdbBlockDelta, capacity);
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
-	header.incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	header.epoch = vdb_pool_shared(ref->pool)->epoch;
 	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
 	vdb_scm_change_write(change, extent->overlay_block, extent->overlay_offset, &header, word);
 	vdb_scm_change_write(change, extent->overlay_block,
@@ -272,7 +272,7 @@ adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdel
 						   (char *) &header + word, UNIT_WORD_BYTES);
 	vdb_map_set_overlay(change, ref, extent, extent->overlay_block, extent->overlay_offset);
 	vdb_scm_change_end(change);
-	extent->overlay_run = (uint16) header.incarnation;
+	extent->overlay_epoch = (uint16) header.epoch;
 }
 
 /* See overlay.h. */
@@ -289,11 +289,11 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 
 	Assert(lb == extent->lb && extent->node != VDB_BLOCK_NONE);
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, lb));
-	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
+	Assert(vdb_pool_shared(ref->pool)->epoch_begun);
 	Assert(more >= 0 && more <= VDB_OVERLAY_MAX_RECORDS - VDB_LB_ROWS);
 	if (bdelta != NULL && vdb_block_delta_used(bdelta) + more <= bdelta->capacity)
 	{
-		if (bdelta->incarnation != vdb_pool_shared(ref->pool)->incarnation)
+		if (bdelta->epoch != vdb_pool_shared(ref->pool)->epoch)
 			adopt_delta(ref, extent, bdelta);
 		return true;
 	}
@@ -470,7 +470,7 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 	bool		taken;
 
 	Assert(ndrecs >= 0 && ndrecs <= VDB_LB_ROWS);
-	Assert(vdb_pool_shared(ref->pool)->incarnation_begun);
+	Assert(vdb_pool_shared(ref->pool)->epoch_begun);
 	vdb_image_init(&image, ref, lb, deleted);
 	for (int i = 0; i < ndrecs; i++)
 		vdb_image_add(&image, &n, &drecs[i]);
@@ -496,7 +496,7 @@ void
 vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb,
 				 VdbBlock block, uint16 offset)
 {
-	uint16		other_run = (uint16) vdb_pool_shared(ref->pool)->incarnation + 1;
+	uint16		other_run = (uint16) vdb_pool_shared(ref->pool)->epoch + 1;
 
 	if (vdb_overlay_find(ref, lb, other_run, block, offset) == NULL)
 		return;

@@ -23,7 +23,7 @@ typedef struct VdbOverlayView
 	int16		drec_at[VDB_LB_ROWS];	/* index into delta records or -1 */
 } VdbOverlayView;
 
-/* Fill the view (lost xmax of lost runs already removed). */
+/* Fill the view (lost xmax of lost epochs already removed). */
 extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
 
 /* One row: gone?, and its delta record if it has one (false: none). */
@@ -92,7 +92,7 @@ extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbB
  */
 extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
 
-/* Free the block deltas that lost changes of earlier server runs left behind.  Once per run and table, before the first migration; no lock held. */
+/* Free the block deltas that lost changes of earlier epochs left behind.  Once per run and table, before the first migration; no lock held. */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 
 /* Check slabs and block deltas; as vdb_map_check. */

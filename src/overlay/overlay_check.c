@@ -5,7 +5,7 @@
  *
  * A block delta is lost when the change that would have pointed to it was lost, or
  * its process failed after vdb_overlay_build.  Such a block delta names a logical
- * block whose map entry leads elsewhere.  Block deltas taken in this server run may
+ * block whose map entry leads elsewhere.  Block deltas taken in this epoch may
  * yet be about to be referred to, so only older ones are swept.
  *
  *-------------------------------------------------------------------------
@@ -44,12 +44,12 @@ is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddre
 	return extent.overlay_block == place->block && extent.overlay_offset == place->offset;
 }
 
-/* Add the slab's lost block deltas of earlier runs. */
+/* Add the slab's lost block deltas of earlier epochs. */
 static void
 collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 {
 	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
-	uint32		incarnation = vdb_pool_shared(ref->pool)->incarnation;
+	uint32		epoch = vdb_pool_shared(ref->pool)->epoch;
 
 	for (int i = 0; i < slab->nunits && lost->n < SWEEP_BATCH; i++)
 	{
@@ -57,7 +57,7 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 		slab->size_class};
 		const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, block, place.offset);
 
-		if (bdelta->capacity == 0 || bdelta->incarnation == incarnation ||
+		if (bdelta->capacity == 0 || bdelta->epoch == epoch ||
 			is_referred(ref, bdelta->lb, &place))
 			continue;
 		lost->deltas[lost->n].lb = bdelta->lb;
@@ -76,7 +76,7 @@ is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 		return false;
 	bdelta = vdb_block_delta_at(ref->pool, lost->place.block, lost->place.offset);
 	return bdelta->capacity != 0 && bdelta->lb == lost->lb &&
-		bdelta->incarnation != vdb_pool_shared(ref->pool)->incarnation &&
+		bdelta->epoch != vdb_pool_shared(ref->pool)->epoch &&
 		!is_referred(ref, lost->lb, &lost->place);
 }
 
@@ -112,7 +112,7 @@ vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, 
 
 	if (block == VDB_BLOCK_NONE)
 		return;
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	free_unreferred(ref, &lost, false);
 }
 
@@ -123,7 +123,7 @@ vdb_overlay_sweep(const VdbTableRef *ref)
 	LostDeltas *lost = palloc(sizeof(LostDeltas));
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();

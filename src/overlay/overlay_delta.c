@@ -14,7 +14,7 @@
  * That bit may survive the record that was to set it, as any store of a delta record
  * may.  It then names a row more under the xmax for which the bit was set, and that
  * xmax never committed: all rows of a group delta share the status of
- * one (incarnation, xid), or of a multixact, whose records are flushed.
+ * one (epoch, xid), or of a multixact, whose records are flushed.
  *
  *-------------------------------------------------------------------------
  */
@@ -102,7 +102,7 @@ static inline bool
 same_group_delta(const VdbDeltaRecord *a, const VdbDeltaRecord *b)
 {
 	return (a->flags & VDB_DELTA_GROUP) != 0 && a->flags == b->flags && a->index == b->index &&
-		a->xmax == b->xmax && a->xmax_incarnation == b->xmax_incarnation &&
+		a->xmax == b->xmax && a->xmax_epoch == b->xmax_epoch &&
 		a->cid == b->cid && a->infomask == b->infomask && a->infomask2 == b->infomask2;
 }
 
@@ -126,7 +126,7 @@ may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
 	if ((old->infomask & HEAP_XMAX_INVALID) != 0)
 		return true;
 	return ((old->infomask | new->infomask) & HEAP_XMAX_IS_MULTI) == 0 &&
-		old->xmax == new->xmax && old->xmax_incarnation == new->xmax_incarnation;
+		old->xmax == new->xmax && old->xmax_epoch == new->xmax_epoch;
 }
 
 /*

@@ -61,7 +61,7 @@ typedef struct VdbDeltaRecord
 	uint16		flags;				/* VDB_DELTA_USED, _MOVED, _MASS */
 	TransactionId xmax;				/* or multixact id */
 	CommandId	cid;				/* cmax or combo id */
-	uint32		xmax_incarnation;
+	uint32		xmax_epoch;
 	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; group: bitmap */
 } VdbDeltaRecord;
 
@@ -91,13 +91,13 @@ typedef struct VdbBlockDelta
 	uint32		pad;
 	uint16		capacity;			/* delta records it has room for; 0: the block delta is free.  This word is published. */
 	uint16		pad2;
-	uint32		incarnation;		/* server run that took the block delta */
+	uint32		epoch;				/* epoch that took the block delta */
 	VdbRowSet	deleted;			/* bit set: the row is removed */
 	uint64		pad3;
 } VdbBlockDelta;
 
 StaticAssertDecl(sizeof(VdbBlockDelta) == 64, "block delta header is 64 bytes on media");
-StaticAssertDecl(offsetof(VdbBlockDelta, capacity) % 8 == 0, "capacity and incarnation are one store");
+StaticAssertDecl(offsetof(VdbBlockDelta, capacity) % 8 == 0, "capacity and epoch are one store");
 
 /* Byte of the block delta at which delta record i stands. */
 static inline uint32

@@ -86,7 +86,7 @@ extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock av
 							 uint16 avoid_offset, VdbBlockDeltaAddress *place);
 
 /* overlay.c */
-extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 run,
+extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
 											 VdbBlock block, uint16 offset);
 
 #endif							/* VDB_OVERLAY_INTERNAL_H */

@@ -137,7 +137,7 @@ extern void vdb_rows_hand_back(void);
 extern void vdb_rows_keep_places(bool keep);
 
 /*
- * Is the segment open, that is, owned by an appender or in the hand-back list of this server run?  'take': if it is only
+ * Is the segment open, that is, owned by an appender or in the hand-back list of this epoch?  'take': if it is only
  * in the list, take it off for good, so that nobody appends to it any more.  True: still owned by an appender, leave it alone.
  */
 extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take);
@@ -231,8 +231,8 @@ extern void vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage 
 
 /* ---- changing (rows_change.c).  Caller holds the LB's block lock exclusive. ---- */
 
-/* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in SCM; xmax_incarnation is this run's. */
-extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation);
+/* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in SCM; xmax_epoch is this epoch's. */
+extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 epoch);
 
 /* Whole header fields t_xmin .. t_infomask (speculative confirm / abort). */
 extern void vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version);

@@ -8,7 +8,7 @@
  *
  * The header changes in three aligned words that can't be stored as one:
  *
- *	word 0	prefix: length, incarnation of xmax
+ *	word 0	prefix: length, epoch of xmax
  *	word 1	xmin, xmax
  *	word 2	cid (or cmax), block number of t_ctid
  *	word 3	offset number of t_ctid, infomask2, infomask, t_hoff, t_bits[0]
@@ -20,7 +20,7 @@
  * the flags, is the publish.  Where the media say HEAP_XMAX_INVALID before,
  * the new xmax is nothing until then.  Where they don't:
  *
- *	- The old xmax is the new one, of this run (a locker goes on to update): any
+ *	- The old xmax is the new one, of this epoch (a locker goes on to update): any
  *	  mixture belongs to this transaction, which a crash ends.
  *	- The new xmax is a multixact, or it is what is left of a multixact that
  *	  still counts (freezing): mixtures would be wrong.  The caller's change has
@@ -37,7 +37,7 @@
 #include "rows/rows_private.h"
 
 /* Bytes of words 0 to 2 that are written: without the length. */
-#define VDB_HEAD_OFFSET		offsetof(VdbRowPrefix, xmax_incarnation)
+#define VDB_HEAD_OFFSET		offsetof(VdbRowPrefix, xmax_epoch)
 #define VDB_HEAD_BYTES		20
 #define VDB_FLAGS_OFFSET	24		/* word 3, from the prefix */
 #define VDB_FLAGS_BYTES		8
@@ -66,7 +66,7 @@ stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 /* Words 0 to 3, in the order told above. */
 static void
 write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
-			 uint32 xmax_incarnation)
+			 uint32 xmax_epoch)
 {
 	const char *stored = (const char *) stored_prefix(ref, version);
 	const char *hdr = (const char *) &version->hdr;
@@ -78,7 +78,7 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix))) ==
 		   HeapTupleHeaderGetNatts(&version->hdr));
 
-	memcpy(head, &xmax_incarnation, sizeof(uint32));
+	memcpy(head, &xmax_epoch, sizeof(uint32));
 	memcpy(head + sizeof(uint32), hdr, VDB_HEAD_BYTES - sizeof(uint32));
 	memcpy(flags, stored + VDB_FLAGS_OFFSET, VDB_FLAGS_BYTES);
 	memcpy(flags, hdr + VDB_FLAGS_OFFSET - sizeof(VdbRowPrefix), VDB_CTID_END);
@@ -91,7 +91,7 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 
 /* Before xmax changes from one that no longer counts: say so on media.  See the head of the file. */
 static void
-hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation)
+hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
 {
 	const VdbRowPrefix *prefix = stored_prefix(ref, version);
 	const HeapTupleHeaderData *stored = (const HeapTupleHeaderData *) (prefix + 1);
@@ -101,7 +101,7 @@ hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 incarnat
 		return;
 	if (version->hdr.t_infomask & HEAP_XMAX_IS_MULTI)
 		return;
-	if (prefix->xmax_incarnation == incarnation &&
+	if (prefix->xmax_epoch == epoch &&
 		!(stored->t_infomask & HEAP_XMAX_IS_MULTI) &&
 		HeapTupleHeaderGetRawXmax(stored) == HeapTupleHeaderGetRawXmax(&version->hdr))
 		return;
@@ -118,21 +118,21 @@ hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 incarnat
  */
 void
 vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
-				  uint32 incarnation)
+				  uint32 epoch)
 {
-	hide_old_xmax(ref, version, incarnation);
-	write_header(change, ref, version, incarnation);
+	hide_old_xmax(ref, version, epoch);
+	write_header(change, ref, version, epoch);
 }
 
 /*
  * See rows.h.  For rows of the running transaction, which a crash ends, and for
  * freezing, where old and new words mean the same (but see above about
- * multixacts).  The xmax keeps its incarnation.
+ * multixacts).  The xmax keeps its epoch.
  */
 void
 vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version)
 {
-	write_header(change, ref, version, stored_prefix(ref, version)->xmax_incarnation);
+	write_header(change, ref, version, stored_prefix(ref, version)->xmax_epoch);
 }
 
 /* See rows.h.  The row's bytes stay, unreachable, until the segment is freed. */

@@ -31,7 +31,7 @@ typedef struct VdbSegmentHeader
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbLogicalBlock first_lb;
-	uint32		incarnation;		/* of every xmin in it */
+	uint32		epoch;				/* of every xmin in it */
 	uint8		pad[40];
 } VdbSegmentHeader;
 
@@ -62,7 +62,7 @@ vdb_slot_offset(uint16 slot)
 typedef struct VdbRowPrefix
 {
 	uint32		len;				/* bytes of header and data that follow; VDB_ROW_WIDE: header (t_hoff bytes) and a VdbWideRef */
-	uint32		xmax_incarnation;
+	uint32		xmax_epoch;
 } VdbRowPrefix;
 
 StaticAssertDecl(sizeof(VdbRowPrefix) == VDB_ROW_PREFIX_BYTES, "row prefix is 8 bytes on media");

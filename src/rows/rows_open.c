@@ -3,7 +3,7 @@
  * rows_open.c
  *	  The segments that are appended to, or will be: shared by all backends.
  *
- * Each open segment of this server run has one entry.  Its owner word says
+ * Each open segment of this epoch has one entry.  Its owner word says
  * whether it is
  *
  *	- closed: on the free list, or about to be;

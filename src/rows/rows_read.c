@@ -138,7 +138,7 @@ row_is_sound(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offse
  * Did a crash lose the row whose slot it kept?  Then the header, which lies in
  * one sector, is still zero, as the claim left the segment.  If the header was
  * kept and only data were lost, xmin never committed, and nobody reads them.
- * In a segment of this run it is damage.
+ * In a segment of this epoch it is damage.
  */
 static bool
 row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbRowPrefix *prefix)
@@ -150,7 +150,7 @@ row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbR
 	StaticAssertStmt(sizeof(VdbRowPrefix) + SizeofHeapTupleHeader <= VDB_ROW_HEADER_BYTES &&
 					 VDB_ROW_HEADER_BYTES == 4 * sizeof(uint64),
 					 "prefix and header are four words");
-	if (shared->incarnation_begun && segment->incarnation == shared->incarnation)
+	if (shared->epoch_begun && segment->epoch == shared->epoch)
 		return false;
 	memcpy(&first, prefix, sizeof(first));
 	memcpy(&last, (const uint64 *) prefix + 3, sizeof(last));
@@ -160,7 +160,7 @@ row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbR
 /* ---- lost ids ---- */
 
 static void
-clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint32 xmax_incarnation)
+clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_epoch, uint32 xmax_epoch)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(hdr);
 	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
@@ -168,13 +168,13 @@ clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_incarnation, uint
 	/* The committed hint is set once the commit record was flushed: no need to ask. */
 	if (!(hdr->t_infomask & (HEAP_XMIN_COMMITTED | HEAP_XMIN_INVALID)) &&
 		TransactionIdIsNormal(xmin) &&
-		vdb_incarnation_lost(pool, xmin_incarnation, xmin))
+		vdb_epoch_lost(pool, xmin_epoch, xmin))
 		hdr->t_infomask |= HEAP_XMIN_INVALID;
 
 	/* WAL is flushed before a multixact id is stored, so these are never lost. */
 	if (!(hdr->t_infomask & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
 		TransactionIdIsNormal(xmax) &&
-		vdb_incarnation_lost(pool, xmax_incarnation, xmax))
+		vdb_epoch_lost(pool, xmax_epoch, xmax))
 		hdr->t_infomask |= HEAP_XMAX_INVALID;
 }
 
@@ -244,7 +244,7 @@ fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbE
 	version->len = VDB_ROW_LEN(prefix->len);
 	version->wide = (prefix->len & VDB_ROW_WIDE) != 0;
 	version->pos = 0;
-	clean_lost_ids(ref->pool, &version->hdr, segment->incarnation, prefix->xmax_incarnation);
+	clean_lost_ids(ref->pool, &version->hdr, segment->epoch, prefix->xmax_epoch);
 }
 
 /* See rows.h. */

@@ -63,7 +63,7 @@ typedef struct VdbPendingClaim
 typedef struct VdbFormatArg
 {
 	const VdbTableRef *ref;
-	uint32		incarnation;
+	uint32		epoch;
 	uint16		nslots;
 } VdbFormatArg;
 
@@ -105,7 +105,7 @@ format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb,
 	header.table_slot = format->ref->slot;
 	header.table_generation = format->ref->generation;
 	header.first_lb = first_lb;
-	header.incarnation = format->incarnation;
+	header.epoch = format->epoch;
 
 	vdb_scm_change_write(change, segment, VDB_POOL_BLOCK_HEADER, &header, sizeof(header));
 	vdb_scm_change_zero(change, segment, VDB_SEGMENT_SLOTS, format->nslots * sizeof(uint16));
@@ -184,7 +184,7 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 		drop_pending(0);			/* of an error that somebody swallowed */
 
 	arg.ref = ref;
-	arg.incarnation = vdb_incarnation_current(ref->pool);
+	arg.epoch = vdb_epoch_current(ref->pool);
 	arg.nslots = (uint16) (lbs * VDB_LB_ROWS);
 
 	pending->pool = ref->pool;
@@ -230,7 +230,7 @@ adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmen
 	owned->fill = *fill;
 	if (vdb_segment_defect(ref, header, fill->first_lb) == NULL &&
 		header->first_lb == fill->first_lb && header->nslots == fill->nslots &&
-		header->incarnation == vdb_pool_shared(ref->pool)->incarnation)
+		header->epoch == vdb_pool_shared(ref->pool)->epoch)
 		return owned;
 	vdb_owned_close(owned);
 	return NULL;
@@ -445,7 +445,7 @@ vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *pl
 	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == place->row);
 
 	prefix.len = bytes - VDB_ROW_EXTRA_BYTES;
-	prefix.xmax_incarnation = vdb_pool_shared(ref->pool)->incarnation;	/* lockers may be carried over */
+	prefix.xmax_epoch = vdb_pool_shared(ref->pool)->epoch;				/* lockers may be carried over */
 	if (place->wide)
 	{
 		prefix.len |= VDB_ROW_WIDE;

@@ -54,23 +54,23 @@ extern uint32 vdb_pool_total_blocks(VdbPool *pool);
 /* First directory block of the tables (VDB_BLOCK_NONE at first). */
 extern VdbBlock vdb_pool_directory(VdbPool *pool);
 
-/* ---- incarnations (scm_incarnation.c) ---- */
+/* ---- epochs (scm_epoch.c) ---- */
 
 /*
- * The incarnation of this server run, begun (logged and flushed) if need be.
+ * The epoch of this run of the server, begun (logged and flushed) if need be.
  * Not while a row, map or allocation lock is held; not in recovery.
  */
-extern uint32 vdb_incarnation_current(VdbPool *pool);
+extern uint32 vdb_epoch_current(VdbPool *pool);
 
-/* Did (incarnation, xid) never happen?  Cheap; any lock may be held. Normal xids only. */
-extern bool vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid);
+/* Did (epoch, xid) never happen?  Cheap; any lock may be held. Normal xids only. */
+extern bool vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid);
 
 /*
- * Did rows that WAL does not cover (unlogged, temporary tables), stored in that incarnation, outlive what came since?
+ * Did rows that WAL does not cover (unlogged, temporary tables), stored in that epoch, outlive what came since?
  * False once any later run began with recovery (crash, promotion): core then emptied those tables' files.
- * Needs a header field: the incarnation begun by the latest run that began with recovery.
+ * Needs a header field: the epoch begun by the latest run that began with recovery.
  */
-extern bool vdb_incarnation_survived(VdbPool *pool, uint32 incarnation);
+extern bool vdb_epoch_survived(VdbPool *pool, uint32 epoch);
 
 /*
  * For the launcher: the file that tells where recoveries ended could not be written when the server started; try
@@ -112,7 +112,7 @@ extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
  */
 extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved);
 
-/* ---- logged changes (scm_change.c; vdb_scm_change_begin: scm_incarnation.c) ---- */
+/* ---- logged changes (scm_change.c; vdb_scm_change_begin: scm_epoch.c) ---- */
 
 #define VDB_CHANGE_MAX_BLOCKS	33
 #define VDB_CHANGE_FLUSH		0x01	/* structural: WAL is flushed before the bytes are applied */

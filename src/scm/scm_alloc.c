@@ -7,7 +7,7 @@
  * and becomes used by the logged change that publishes it; a change that
  * frees it ends with vdb_alloc_release.  So the lock is never held across
  * the caller's WAL, and a crash in between only leaves marks, which the next
- * incarnation clears.  Code that reserves and then fails may give it back; what
+ * epoch clears.  Code that reserves and then fails may give it back; what
  * it leaves is given back when the (sub)transaction ends (scm_marks.c).
  *
  * Locks: the pool allocation lock, the last in the order.
@@ -78,8 +78,8 @@ static void
 lock_for_reserving(VdbPool *pool, int want)
 {
 	vdb_reserved_expect(pool, want);
-	if (unlikely(!pool->shared->incarnation_begun))
-		(void) vdb_incarnation_current(pool);
+	if (unlikely(!pool->shared->epoch_begun))
+		(void) vdb_epoch_current(pool);
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 }
 

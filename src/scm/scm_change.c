@@ -28,7 +28,7 @@
  * unit that is in transit as free.
  *
  * There are two workspaces: the callers' and an internal one, for growth and
- * incarnations, which happen while a caller gathers.  Both live for ever.
+ * epochs, which happen while a caller gathers.  Both live for ever.
  *
  * Locks: the caller holds whatever guards the bytes.  If units are used or
  * freed, the pool allocation lock is taken before 1 and in 7.
@@ -93,7 +93,7 @@ static VdbScmChange *workspaces[2] = {NULL, NULL};
 /* ---- gathering ---- */
 
 /*
- * Begin a change, without asking whether this run's incarnation has begun.  There is
+ * Begin a change, without asking whether this run's epoch has begun.  There is
  * one of each kind of workspace at a time.
  */
 VdbScmChange *
@@ -257,7 +257,7 @@ vdb_change_format_map(VdbScmChange *change, VdbBlock map_block)
 		   &word, sizeof(word), VDB_PHASE_STORE);
 }
 
-/* Write one entry of the incarnation ring. */
+/* Write one entry of the epoch ring. */
 void
 vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value)
 {

@@ -8,8 +8,8 @@
  * the ids that were lost.  So each recovery notes its end for the whole
  * cluster, before anybody can get an id, in the file vdb_am.ends of the data
  * directory (base backups and pg_rewind copy it).  A pool's header has the
- * position in WAL at which its current incarnation began: the first end past
- * it is the one that bounds what the incarnation knew.
+ * position in WAL at which its current epoch began: the first end past
+ * it is the one that bounds what the epoch knew.
  *
  * With nothing to redo, nobody calls us when recovery ends.  So a server that
  * was not shut down notes a preliminary end when it starts, the checkpoint it
@@ -28,13 +28,13 @@
  * - One copy is damaged: the other one is as good.
  * - Missing or damaged: what was in it is lost, and the file begins anew.  It
  *	 says since when it knows of all ends, 'known_since'; pools whose current
- *	 incarnation is older are refused (vdb_incarnation_require_history).
+ *	 epoch is older are refused (vdb_epoch_require_history).
  * - Unreadable, or of another version: the same for this run, but the file is
- *	 kept as it is, and no incarnation begins.
+ *	 kept as it is, and no epoch begins.
  * - It can't be written: then it is removed, as an end that it lacks would make
  *	 rows of lost transactions visible, and a preliminary one that is none would
  *	 hide rows that are there.  The launcher tries again every second, and so
- *	 does whoever begins an incarnation, who fails without it.
+ *	 does whoever begins an epoch, who fails without it.
  *
  * Locks: none for reading.  Changed by the postmaster and the startup process
  * while nobody else reads; later on only written out, under ends_lock.
@@ -63,7 +63,7 @@ typedef enum EndsFault
 	ENDS_OTHER_VERSION
 } EndsFault;
 
-/* The newest copy as read or to be written, and what only this server run knows. */
+/* The newest copy as read or to be written, and what only this run of the server knows. */
 typedef struct VdbEnds
 {
 	VdbEndsCopy copy;
@@ -281,7 +281,7 @@ log_fault(const VdbEnds *ends)
 						VDB_ENDS_FILE, ends->fault_detail, VDB_ENDS_VERSION)));
 }
 
-/* vdb_shmem_register's callback: at the start of each server run. */
+/* vdb_shmem_register's callback: at the start of each run of the server. */
 static void
 attach_ends(void *address, bool found)
 {
@@ -370,7 +370,7 @@ vdb_ends_known_since(void)
 	return shared_ends->copy.head.known_since;
 }
 
-/* A file that is kept, and so useless to this server run: say why.  Else nothing. */
+/* A file that is kept, and so useless to this run of the server: say why.  Else nothing. */
 static void
 refuse_kept_file(void)
 {
@@ -392,7 +392,7 @@ refuse_kept_file(void)
 }
 
 /*
- * Before an incarnation begins: would the next server run refuse its pool?
+ * Before an epoch begins: would the next run of the server refuse its pool?
  * ERROR if the file isn't written and can't be.  Takes ends_lock; does I/O.
  */
 void

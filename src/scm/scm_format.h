@@ -7,7 +7,7 @@
  * 0..23 are always zero.  A segment is 8 blocks, a group 480 segments.  The
  * first segment of each group is metadata: its block 1 is the group's map.
  * In group 0 block 0 is the pool's header and blocks 2..7 are the ring of
- * incarnations.  All numbers are in the host's byte order.
+ * epochs.  All numbers are in the host's byte order.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,23 +44,23 @@ typedef struct VdbPoolHeader
 	uint64		pool_id;		/* 32: random, one per created pool */
 	uint32		crc;			/* 40: CRC-32C of bytes 0..39 */
 	uint32		total_segments; /* 44: the file is at least as long */
-	uint32		incarnation;	/* 48: the current one, from 1 */
-	uint32		ring_start;		/* 52: oldest incarnation in the ring */
-	uint64		run_id;			/* 56: server run that began 'incarnation' */
+	uint32		epoch;			/* 48: the current one, from 1 */
+	uint32		ring_start;		/* 52: oldest epoch in the ring */
+	uint64		start_id;		/* 56: run of the server that began 'epoch' */
 	uint32		directory;		/* 64: map/'s first directory block or 0 */
-	uint32		recovered;		/* 68: latest incarnation begun after a recovery, or 0 */
-	uint64		begin_lsn;		/* 72: WAL insert position when 'incarnation' began */
+	uint32		recovered;		/* 68: latest epoch begun after a recovery, or 0 */
+	uint64		begin_lsn;		/* 72: WAL insert position when 'epoch' began */
 } VdbPoolHeader;
 
 StaticAssertDecl(sizeof(VdbPoolHeader) == 80, "pool header layout");
 StaticAssertDecl(offsetof(VdbPoolHeader, crc) == 40, "pool header layout");
-StaticAssertDecl(offsetof(VdbPoolHeader, run_id) == 56, "pool header layout");
+StaticAssertDecl(offsetof(VdbPoolHeader, start_id) == 56, "pool header layout");
 
 /*
  * Allocation map of a group, at byte 24 of its block 1.  One 8-byte word per
  * segment, one byte of it per block, block 0 first.  A state byte: 0 free, 1
  * single block in use, 2 first block of a segment in use, 3 further block of
- * one.  A reserved byte (volatile: cleared when an incarnation begins, not
+ * one.  A reserved byte (volatile: cleared when an epoch begins, not
  * logged): 0 not reserved, 1 single block, 2 part of a segment.
  */
 typedef struct VdbGroupMap
@@ -73,9 +73,9 @@ StaticAssertDecl(sizeof(VdbGroupMap) == 7680, "group map layout");
 StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits");
 
 /*
- * Ring of incarnations: entry i % VDB_RING_ENTRIES, 8 bytes each, is the full
- * transaction id from which on incarnation i knew nothing.  Valid for i from
- * ring_start to incarnation - 1.
+ * Ring of epochs: entry i % VDB_RING_ENTRIES, 8 bytes each, is the full
+ * transaction id from which on epoch i knew nothing.  Valid for i from
+ * ring_start to epoch - 1.
  */
 
 /*
@@ -139,7 +139,7 @@ StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
 #define VDB_PHASE_USE			0	/* allocation: in use */
 #define VDB_PHASE_STORE			1
 #define VDB_PHASE_PUBLISH		2
-#define VDB_PHASE_LAST			3	/* allocation: free; the header's run_id */
+#define VDB_PHASE_LAST			3	/* allocation: free; the header's start_id */
 #define VDB_PHASES				4
 
 #define VDB_RANGE_OFFSET(place)	((place) & 0x1FFF)

@@ -155,9 +155,9 @@ extern bool vdb_range_next(const char **at, const char *end, VdbRange *range);
 extern void vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
 							 const char *ranges, size_t len, int phase);
 
-/* ---- scm_incarnation.c ---- */
-extern void vdb_incarnation_attach(VdbPool *pool);
-extern void vdb_incarnation_require_history(VdbPool *pool);
+/* ---- scm_epoch.c ---- */
+extern void vdb_epoch_attach(VdbPool *pool);
+extern void vdb_epoch_require_history(VdbPool *pool);
 
 /* ---- scm_decode.c ---- */
 struct LogicalDecodingContext;

@@ -4,7 +4,7 @@
  *	  The allocation map in place: marks of reservation, counts, hints.
  *
  * A mark is volatile: it is neither logged nor persisted, and the next
- * incarnation clears all of them.  Marks, and the counts and hints of the
+ * epoch clears all of them.  Marks, and the counts and hints of the
  * shared slot, change only under the pool allocation lock.
  *
  * alloc_hint and block_hint of the shared slot promise that nothing suitable

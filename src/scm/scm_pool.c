@@ -256,7 +256,7 @@ fill_slot(VdbPool *pool, VdbPoolShared *slot)
 	if (RelFileLocatorEquals(slot->rnode, pool->rnode))
 		return;
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
-	vdb_incarnation_attach(pool);
+	vdb_epoch_attach(pool);
 	vdb_alloc_recount(pool, false);
 	slot->rnode = pool->rnode;
 	LWLockRelease(pool->alloc_lock);
@@ -444,7 +444,7 @@ open_slowly(bool missing_ok)
 		current_pool->shared->db != MyDatabaseId ||
 		!RelFileLocatorEquals(current_pool->shared->rnode, current_pool->rnode))
 		attach_slot(current_pool);
-	vdb_incarnation_require_history(current_pool);
+	vdb_epoch_require_history(current_pool);
 	vdb_scm_tell_of_growth(current_pool);
 	current_lxid = vdb_my_lxid();
 	return current_pool;
@@ -530,9 +530,9 @@ fill_header(VdbPoolHeader *header, const RelFileLocator *rnode)
 				 errmsg("could not generate a random number")));
 	header->crc = header_crc(header);
 	header->total_segments = VDB_POOL_INITIAL_SEGMENTS;
-	header->incarnation = 1;
+	header->epoch = 1;
 	header->ring_start = 1;
-	header->run_id = vdb_shared->run_id;	/* it begins in this run */
+	header->start_id = vdb_shared->start_id;	/* it begins in this run */
 	header->begin_lsn = GetXLogInsertRecPtr();
 }
 

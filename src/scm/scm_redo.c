@@ -384,8 +384,8 @@ static void
 cleanup(void)
 {
 	vdb_shared->recovered = true;
-	vdb_shared->run_limit = TransamVariables->nextXid;
-	vdb_ends_note(vdb_shared->run_limit);
+	vdb_shared->epoch_limit = TransamVariables->nextXid;
+	vdb_ends_note(vdb_shared->epoch_limit);
 	for (int i = 0; redo_started && i < REDO_FILES; i++)
 		close_redo_file(&redo_files[i]);
 }

@@ -4,7 +4,7 @@
  *	  The checksum of a row version, as rows/ stores it.
  *
  * A row in the pool is a prefix of 8 bytes (uint32 length of what follows, its
- * highest bit a flag; uint32 incarnation), a heap tuple header, data, and then,
+ * highest bit a flag; uint32 epoch), a heap tuple header, data, and then,
  * unaligned, its CRC-32C of 4 bytes (rows_format.h).  The checksum covers what
  * never changes after the row was stored, and where it belongs:
  *
@@ -19,7 +19,7 @@
  *	22	2	zeroes
  *	24	..	tuple header and data from the header's 25th byte on
  *
- * Not covered: xmax and its incarnation, cid, t_ctid, all other flags.
+ * Not covered: xmax and its epoch, cid, t_ctid, all other flags.
  *
  * It is here and not in rows/ because WAL leaves it out where the rest of the
  * record gives it (scm_pack.c): then t_ctid is the row itself.

@@ -438,7 +438,7 @@ vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 
 /*
  * Not touched: first_page.  npages is what the bytes take.  magic and version
- * are those of a meta; its continuations and incarnation are for the map.
+ * are those of a meta; its continuations and epoch are for the map.
  */
 void
 vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks,

@@ -42,14 +42,14 @@ extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber
  * Flash: vdb_table_prepare_xmax must have been called (may flush; before the change begins; false: pool full).
  */
 extern bool vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version);
-extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 incarnation);
+extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 epoch);
 extern void vdb_table_hint(const VdbTableRef *ref, VdbVersion *version);
 
 /* Raise *latest to the id a standby must have forgotten before this dead version may vanish. */
 extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest);
 
 /* The delta record that says of a version what its header says (migration carries xmax over with it). */
-extern void vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaRecord *drec);
+extern void vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *drec);
 
 /* ---- how many rows there are (table_count.c) ---- */
 

@@ -38,8 +38,7 @@ typedef struct NewRow
 /* ---- inserting ---- */
 
 /*
- * What every insertion needs first: the table's place in the pool, this server
- * run's incarnation, our transaction id (all of which may write WAL).
+ * What every insertion needs first: the table's place in the pool, this epoch, our transaction id (all of which may write WAL).
  */
 static TransactionId
 begin_insert(Relation rel, VdbTableRef *ref)
@@ -50,7 +49,7 @@ begin_insert(Relation rel, VdbTableRef *ref)
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 				 errmsg("cannot insert tuples in a parallel worker")));
 	(void) vdb_table_open(rel, true, ref);
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	return GetCurrentTransactionId();
 }
 

@@ -106,7 +106,7 @@ table_is_lost(const VdbTableRef *ref)
 	if (ref->logged)
 		return false;
 	entry = vdb_map_table_entry(ref);
-	return !vdb_incarnation_survived(ref->pool, entry->valid_incarnation);
+	return !vdb_epoch_survived(ref->pool, entry->valid_epoch);
 }
 
 /* Empty a lost table, once. */

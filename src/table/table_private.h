@@ -31,7 +31,7 @@ typedef struct VdbTarget
 	VdbRowNumber row;
 	ItemPointerData tid;			/* of the version */
 	uint32		lock_no;			/* its block lock */
-	uint32		incarnation;		/* this server run's */
+	uint32		epoch;				/* this epoch's */
 	bool		locked;				/* block lock held; version is good */
 	bool		changed;			/* version.hdr is no longer what checking left */
 	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility map */

@@ -31,7 +31,7 @@
 
 /*
  * Aim at a version.  False: the table has no such row and never had.  May
- * begin this server run's incarnation (logged and flushed), so no lock may be
+ * begin this epoch (logged and flushed), so no lock may be
  * held.
  */
 bool
@@ -44,7 +44,7 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	if (target->row == VDB_ROW_NONE || !vdb_table_open(rel, false, &target->ref))
 		return false;
 	target->lock_no = vdb_block_lock_no(target->ref.slot, vdb_row_lb(target->row));
-	target->incarnation = vdb_incarnation_current(target->ref.pool);
+	target->epoch = vdb_epoch_current(target->ref.pool);
 
 	/*
 	 * As soon as our id stands in a row, others may put it into a multixact.
@@ -257,7 +257,7 @@ vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_
 	vdb_scm_change_block_lock(change, target->lock_no);
 	if (new_place != NULL)
 		vdb_rows_put(change, &target->ref, new_place, new_tuple);
-	vdb_table_set_xmax(change, &target->ref, &target->version, target->incarnation);
+	vdb_table_set_xmax(change, &target->ref, &target->version, target->epoch);
 	(void) vdb_scm_change_end(change);
 	VDB_STOP_POINT("table-xmax-stored");
 }

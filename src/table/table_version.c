@@ -142,7 +142,7 @@ vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
 
 /* What a delta record must say so that vdb_version_apply_delta gives this header again. */
 void
-vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaRecord *drec)
+vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *drec)
 {
 	const HeapTupleHeaderData *hdr = &version->hdr;
 
@@ -154,7 +154,7 @@ vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaReco
 	drec->xmax = HeapTupleHeaderGetRawXmax(hdr);
 	/* locks of rows with different cmins shall be alike: the overlay keeps them together */
 	drec->cid = cid_is_of_xmax(hdr->t_infomask) ? hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
-	drec->xmax_incarnation = incarnation;
+	drec->xmax_epoch = epoch;
 	drec->next_lb = vdb_row_lb(version->row);
 	drec->next_index = drec->index;
 	if (HeapTupleHeaderIndicatesMovedPartitions(hdr))
@@ -171,17 +171,17 @@ vdb_version_to_delta(const VdbVersion *version, uint32 incarnation, VdbDeltaReco
 
 void
 vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
-				   uint32 incarnation)
+				   uint32 epoch)
 {
 	VdbDeltaRecord drec;
 
 	vdb_rows_note_change();
 	if (version->place == VDB_PLACE_SCM)
 	{
-		vdb_rows_set_xmax(change, ref, version, incarnation);
+		vdb_rows_set_xmax(change, ref, version, epoch);
 		return;
 	}
-	vdb_version_to_delta(version, incarnation, &drec);
+	vdb_version_to_delta(version, epoch, &drec);
 	vdb_overlay_set(change, ref, &version->extent, &drec);
 }
 

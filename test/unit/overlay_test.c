@@ -101,7 +101,7 @@ touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionI
 {
 	VdbExtent	extent;
 	VdbDeltaRecord drec = {.index = index,.next_index = next_index,.infomask = infomask,
-	.xmax = xid,.next_lb = next_lb,.xmax_incarnation = vdb_incarnation_current(ref->pool)};
+	.xmax = xid,.next_lb = next_lb,.xmax_epoch = vdb_epoch_current(ref->pool)};
 	bool		ok;
 
 	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
@@ -132,7 +132,7 @@ make_deleted(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 deleted[4]
 	VdbExtent	extent;
 	VdbScmChange *change;
 
-	(void) vdb_incarnation_current(ref->pool);
+	(void) vdb_epoch_current(ref->pool);
 	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
 	vdb_map_lookup(ref, lb, &extent);
 	if (vdb_overlay_prepare(ref, lb, &extent, 0))
@@ -308,7 +308,7 @@ places_used(const VdbTableRef *ref, VdbLogicalBlock lb, int *class_size)
 	const VdbBlockDelta  *bdelta;
 
 	vdb_map_lookup(ref, lb, &extent);
-	bdelta = vdb_overlay_find(ref, lb, extent.overlay_run, extent.overlay_block, extent.overlay_offset);
+	bdelta = vdb_overlay_find(ref, lb, extent.overlay_epoch, extent.overlay_block, extent.overlay_offset);
 	if (bdelta == NULL)
 		return -1;
 	*class_size = vdb_block_delta_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
@@ -448,11 +448,11 @@ test_group_delta_alike(void)
 	VdbBlock	block;
 	uint16		offset;
 	const VdbBlockDelta  *bdelta;
-	uint32		incarnation = vdb_incarnation_current(pool);
+	uint32		epoch = vdb_epoch_current(pool);
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 		drecs[i] = (VdbDeltaRecord) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,.infomask2 = HEAP_KEYS_UPDATED,
-		.flags = VDB_DELTA_USED,.xmax = 3000,.cid = 5,.xmax_incarnation = incarnation,.next_lb = 9};
+		.flags = VDB_DELTA_USED,.xmax = 3000,.cid = 5,.xmax_epoch = epoch,.next_lb = 9};
 	drecs[0].cid = 6;
 	drecs[1].infomask2 = 0;
 	drecs[2].xmax = 3001;
@@ -461,7 +461,7 @@ test_group_delta_alike(void)
 	drecs[5].flags |= VDB_DELTA_MOVED;
 	drecs[6].infomask |= HEAP_COMBOCID;
 	drecs[7].infomask |= HEAP_XMAX_INVALID;		/* says nothing */
-	drecs[8].xmax_incarnation++;
+	drecs[8].xmax_epoch++;
 	drecs[9].infomask |= HEAP_XMAX_COMMITTED;
 	UNIT_CHECK(vdb_overlay_build(&ref, 9, drecs, VDB_LB_ROWS, deleted, &block, &offset), "build");
 	bdelta = vdb_block_delta_at(pool, block, offset);
@@ -637,7 +637,7 @@ touch_row(Xact *xact, int row, const VdbDeltaRecord *like)
 		xact->xid = mock_next_xid++;
 	drec.index = row_index(row);
 	drec.flags |= VDB_DELTA_USED;
-	drec.xmax_incarnation = vdb_incarnation_current(pool);
+	drec.xmax_epoch = vdb_epoch_current(pool);
 	if (drec.infomask & HEAP_XMAX_IS_MULTI)
 		mock_flush();
 	else
@@ -740,7 +740,7 @@ play_end(Xact *xact)
 		VdbScmChange *change;
 
 		/* stands for the commit record */
-		(void) vdb_incarnation_current(pool);
+		(void) vdb_epoch_current(pool);
 		LWLockAcquire(vdb_map_lock(table.slot), LW_EXCLUSIVE);
 		change = vdb_scm_change_begin(pool, 0);
 		vdb_map_table_count(change, &table, &delta);

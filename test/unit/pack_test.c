@@ -58,7 +58,7 @@ round_trip(void)
 	return len;
 }
 
-/* A row as rows/ stores it: length, incarnation, header, data. */
+/* A row as rows/ stores it: length, epoch, header, data. */
 static void
 make_row(char *row, uint32 len, uint32 xmin, uint16 number)
 {

@@ -375,8 +375,8 @@ mock_start(void)
 
 	mock_pool.shared.db = 5;
 	mock_pool.shared.rnode.relNumber = 77;
-	mock_pool.shared.incarnation_begun = true;
-	mock_pool.shared.incarnation = 3;
+	mock_pool.shared.epoch_begun = true;
+	mock_pool.shared.epoch = 3;
 	mock_pool.free_segments = MOCK_SEGMENTS - 1;
 	mock_pool.next_segment = 1;
 	mock_pool.nreserved = 0;
@@ -414,17 +414,17 @@ vdb_pool_total_blocks(VdbPool *pool)
 }
 
 uint32
-vdb_incarnation_current(VdbPool *pool)
+vdb_epoch_current(VdbPool *pool)
 {
 	if (mock_locks_held)
 		abort();
-	return pool->shared.incarnation;
+	return pool->shared.epoch;
 }
 
 bool
-vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 {
-	return incarnation < pool->shared.incarnation && xid >= pool->limit_xid[incarnation];
+	return epoch < pool->shared.epoch && xid >= pool->limit_xid[epoch];
 }
 
 int

@@ -20,7 +20,7 @@ struct VdbPool
 	uint32		next_segment;
 	int			nreserved;			/* reserved, neither claimed nor given back */
 	int			fail_claim;			/* next claim: 1 error before, 2 error after it happened */
-	uint32		limit_xid[16];		/* per incarnation: first xid it can't know */
+	uint32		limit_xid[16];		/* per epoch: first xid it can't know */
 	VdbLogicalBlock next_lb;
 	VdbBlock	lb_segment[65536];
 	VdbLogicalBlock lb_first[65536];
@@ -35,7 +35,7 @@ extern int	mock_hints;
 extern bool mock_recovery;
 extern TransactionId mock_committed;	/* the one transaction that has committed */
 
-extern void mock_start(void);		/* a new server run with an empty pool */
+extern void mock_start(void);		/* a new epoch with an empty pool */
 extern void mock_extent(VdbLogicalBlock lb, VdbExtent *extent);
 extern char *mock_bytes(VdbBlock block, uint16 offset);
 extern char *mock_page_bytes(BlockNumber page);

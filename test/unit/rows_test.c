@@ -347,7 +347,7 @@ test_open_and_take(void)
 	start();
 	first = append(100);
 	header = vdb_rows_segment(&test_ref, segment_of(first), vdb_row_lb(first));
-	UNIT_CHECK(header->first_lb == 0 && header->incarnation == 3, "header");
+	UNIT_CHECK(header->first_lb == 0 && header->epoch == 3, "header");
 	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), false), "owned");
 	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), true), "owned, not taken");
 	mock_transaction_end(true);
@@ -807,7 +807,7 @@ test_checksum(void)
 	HeapTupleHeaderSetCmax(&seen.hdr, 5, false);
 	vdb_row_to_tid(seen_row + 1, &seen.hdr.t_ctid);
 	change = vdb_scm_change_begin(test_ref.pool, 0);
-	vdb_rows_set_xmax(change, &test_ref, &seen, mock_pool.shared.incarnation);
+	vdb_rows_set_xmax(change, &test_ref, &seen, mock_pool.shared.epoch);
 	vdb_scm_change_end(change);
 	read_one();
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&seen.hdr) == 1001, "deleted");
@@ -884,11 +884,11 @@ test_lost(void)
 	read_row(row, &version, &removed);
 	prefix = (VdbRowPrefix *) mock_bytes(version.block, version.offset);
 	hdr = (HeapTupleHeader) (prefix + 1);
-	UNIT_CHECK(!HeapTupleHeaderXminInvalid(&version.hdr), "this run's xmin counts");
+	UNIT_CHECK(!HeapTupleHeaderXminInvalid(&version.hdr), "this epoch's xmin counts");
 
 	/* crash: transactions from 900 on are unknown to the next run */
 	mock_pool.limit_xid[3] = 900;
-	mock_pool.shared.incarnation = 4;
+	mock_pool.shared.epoch = 4;
 	read_row(row, &version, &removed);
 	UNIT_CHECK(HeapTupleHeaderXminInvalid(&version.hdr), "xmin 1000 is lost");
 	UNIT_CHECK(version.seen_infomask == HEAP_XMAX_INVALID, "as read");
@@ -902,13 +902,13 @@ test_lost(void)
 
 	hdr->t_infomask = HEAP_XMIN_COMMITTED;
 	HeapTupleHeaderSetXmax(hdr, 1001);
-	prefix->xmax_incarnation = 3;
+	prefix->xmax_epoch = 3;
 	read_row(row, &version, &removed);
 	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "xmax is lost");
-	prefix->xmax_incarnation = 4;
+	prefix->xmax_epoch = 4;
 	read_row(row, &version, &removed);
-	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "xmax of this run");
-	prefix->xmax_incarnation = 3;
+	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "xmax of this epoch");
+	prefix->xmax_epoch = 3;
 	hdr->t_infomask |= HEAP_XMAX_IS_MULTI;
 	read_row(row, &version, &removed);
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact is never lost");
@@ -943,16 +943,16 @@ test_lost(void)
 
 	memset(prefix, 0, VDB_ROW_HEADER_BYTES);
 	mock_errcode = 0;
-	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "in this run it is damage");
-	mock_pool.shared.incarnation = 4;
-	UNIT_CHECK(!read_row(seen_row, &version, &removed) && !removed, "in a later run it is no row");
+	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "in this epoch it is damage");
+	mock_pool.shared.epoch = 4;
+	UNIT_CHECK(!read_row(seen_row, &version, &removed) && !removed, "in a later epoch it is no row");
 	prefix->len = 8192;
 	mock_errcode = 0;
 	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "what isn't zero is damage");
-	mock_pool.shared.incarnation = 3;
+	mock_pool.shared.epoch = 3;
 }
 
-/* No segment of another server run is appended to. */
+/* No segment of another epoch is appended to. */
 static void
 test_old_run(void)
 {
@@ -962,10 +962,10 @@ test_old_run(void)
 	start();
 	old = append(100);
 	mock_transaction_end(true);
-	mock_pool.shared.incarnation = 4;
+	mock_pool.shared.epoch = 4;
 	new = append(100);
 	UNIT_CHECK(segment_of(old) != segment_of(new), "another segment");
-	mock_pool.shared.incarnation = 3;
+	mock_pool.shared.epoch = 3;
 }
 
 /* ---- changing ---- */
@@ -979,7 +979,7 @@ set_xmax(VdbVersion *version, TransactionId xmax, uint16 infomask)
 	version->hdr.t_infomask |= infomask;
 	HeapTupleHeaderSetXmax(&version->hdr, xmax);
 	vdb_row_to_tid(UINT64CONST(0x12345678A7), &version->hdr.t_ctid);
-	vdb_rows_set_xmax(change, &test_ref, version, mock_pool.shared.incarnation);
+	vdb_rows_set_xmax(change, &test_ref, version, mock_pool.shared.epoch);
 	vdb_scm_change_end(change);
 }
 
@@ -1001,7 +1001,7 @@ test_set_xmax(void)
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 2000, "xmax");
 	UNIT_CHECK((version.hdr.t_infomask & HEAP_XMAX_BITS) == HEAP_XMAX_EXCL_LOCK, "bits");
 	UNIT_CHECK(vdb_tid_to_row(&version.hdr.t_ctid) == UINT64CONST(0x12345678A7), "t_ctid");
-	UNIT_CHECK(((VdbRowPrefix *) mock_bytes(version.block, version.offset))->xmax_incarnation == 3, "incarnation");
+	UNIT_CHECK(((VdbRowPrefix *) mock_bytes(version.block, version.offset))->xmax_epoch == 3, "epoch");
 	check_all_rows();
 
 	/* a crash in between: the old xmax, which is over, is never read with the new flags */

@@ -117,7 +117,7 @@ mock_create(void)
 	memset(&shared, 0, sizeof(shared));
 	truncate_wal(0);
 	replayed = 0;
-	shared.incarnation = 1;
+	shared.epoch = 1;
 	mock_next_xid = 1000;
 	mock_blocks_left = -1;
 	mock_crash_at = -1;
@@ -163,20 +163,20 @@ vdb_pool_directory(VdbPool *pool)
 }
 
 uint32
-vdb_incarnation_current(VdbPool *pool)
+vdb_epoch_current(VdbPool *pool)
 {
 	if (shim_locks_held() > 0)
-		fail("incarnation asked for under locks", shim_locks_held());
-	shared.incarnation_begun = true;
-	return shared.incarnation;
+		fail("epoch asked for under locks", shim_locks_held());
+	shared.epoch_begun = true;
+	return shared.epoch;
 }
 
 bool
-vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 {
-	if (incarnation > shared.incarnation || incarnation == 0)
-		fail("incarnation out of range", incarnation);
-	return incarnation < shared.incarnation && xid >= limits[incarnation];
+	if (epoch > shared.epoch || epoch == 0)
+		fail("epoch out of range", epoch);
+	return epoch < shared.epoch && xid >= limits[epoch];
 }
 
 /* ---- allocation ---- */
@@ -272,8 +272,8 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 
 	if (pool != &primary)
 		fail("change of the standby", 0);
-	if (!shared.incarnation_begun)
-		fail("change before the incarnation began", 0);
+	if (!shared.epoch_begun)
+		fail("change before the epoch began", 0);
 	change->pool = pool;
 	change->flags = flags;
 	change->nranges = 0;
@@ -616,9 +616,9 @@ mock_crash(void)
 	kept = keep;
 	truncate_wal(keep);
 	mock_next_xid = keep > 0 ? wal[keep - 1].xid : 1000;
-	limits[shared.incarnation] = mock_next_xid;
-	shared.incarnation++;
-	shared.incarnation_begun = false;
+	limits[shared.epoch] = mock_next_xid;
+	shared.epoch++;
+	shared.epoch_begun = false;
 	memset(reserved, 0, sizeof(reserved));
 	shim_forget_locks();
 	mock_crash_at = -1;

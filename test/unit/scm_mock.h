@@ -30,7 +30,7 @@ extern bool mock_run(void (*body) (void *), void *arg);
 
 /*
  * Crash now: WAL keeps a random prefix, not shorter than what was flushed;
- * sectors touched by lost records are kept or not; redo; a new incarnation.
+ * sectors touched by lost records are kept or not; redo; a new epoch.
  */
 extern void mock_crash(void);
 

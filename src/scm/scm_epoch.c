@@ -1,33 +1,33 @@
 /*-------------------------------------------------------------------------
  *
- * scm_incarnation.c
- *	  Which server run stored a transaction id, and did that id happen?
+ * scm_epoch.c
+ *	  Which run of the server stored a transaction id, and did that id happen?
  *
  * The pool may keep bytes whose WAL was lost in a crash.  Among them are
- * transaction ids that the next server run hands out again.  So whoever
- * stores an id also stores the incarnation, the number of the server run
- * (counting only runs that stored anything).  When incarnation n ends, that
+ * transaction ids that the next run of the server hands out again.  So whoever
+ * stores an id also stores the epoch, the number of the run of the server
+ * (counting only runs that stored anything).  When epoch n ends, that
  * is, when a later run begins n + 1, the ring gets L(n): the next id as that
- * run's recovery left it.  What incarnation n knew and survived is below
+ * run's recovery left it.  What epoch n knew and survived is below
  * L(n); an id at or past L(n) under n never happened.
  *
- * Between the start of a run and its first store the current incarnation n
+ * Between the start of a run and its first store the current epoch n
  * is not ended on the medium, but bounded just so.  Runs that store nothing
  * may lie between, which hand out the lost ids again: L(n) is nextXid as the
  * first recovery after the begin of n left it (scm_ends.c); with none, WAL was
- * never lost, and it is vdb_shared->run_limit.
+ * never lost, and it is vdb_shared->epoch_limit.
  * In recovery it is not bounded: it is the primary's, and its ids are real.
  *
- * The header's run_id tells whether the current incarnation is this run's:
+ * The header's start_id tells whether the current epoch is this run's:
  * the shared slot may be made anew (a re-created pool, rolled back).
  *
- * The ring keeps the last VDB_RING_ENTRIES incarnations.  An older one is
- * checked by the oldest kept: L rises with the incarnation, so an id at or
+ * The ring keeps the last VDB_RING_ENTRIES epochs.  An older one is
+ * checked by the oldest kept: L rises with the epoch, so an id at or
  * past that L is lost; others are taken as known.  Stored ids that old were
  * frozen or removed long before, unless the server restarted thousands of
  * times without a vacuum.
  *
- * Locks: beginning an incarnation takes the pool allocation lock.
+ * Locks: beginning an epoch takes the pool allocation lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,70 +39,70 @@
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 
-/* Where incarnation's entry of the ring stands. */
+/* Where epoch's entry of the ring stands. */
 static void
-ring_place(uint32 incarnation, VdbBlock *block, uint16 *offset)
+ring_place(uint32 epoch, VdbBlock *block, uint16 *offset)
 {
-	uint32		index = incarnation % VDB_RING_ENTRIES;
+	uint32		index = epoch % VDB_RING_ENTRIES;
 
 	*block = VDB_RING_FIRST_BLOCK + index / VDB_RING_BLOCK_ENTRIES;
 	*offset = VDB_POOL_BLOCK_HEADER + (index % VDB_RING_BLOCK_ENTRIES) * sizeof(uint64);
 }
 
-/* L of an ended incarnation, as the ring has it. */
+/* L of an ended epoch, as the ring has it. */
 static TransactionId
-ring_limit(VdbPool *pool, uint32 incarnation)
+ring_limit(VdbPool *pool, uint32 epoch)
 {
 	VdbBlock	block;
 	uint16		offset;
 	uint64		full;
 
-	ring_place(incarnation, &block, &offset);
+	ring_place(epoch, &block, &offset);
 	memcpy(&full, vdb_pool_pointer(pool, block) + offset, sizeof(full));
 	return (TransactionId) full;
 }
 
 /*
- * Set the slot's idea of the incarnation from the header.  The caller has
+ * Set the slot's idea of the epoch from the header.  The caller has
  * the slot to itself (pools_lock and allocation lock).
  */
 void
-vdb_incarnation_attach(VdbPool *pool)
+vdb_epoch_attach(VdbPool *pool)
 {
-	pool->shared->incarnation = pool->header->incarnation;
-	pool->shared->incarnation_begun = !RecoveryInProgress() &&
-		pool->header->run_id == vdb_shared->run_id;
+	pool->shared->epoch = pool->header->epoch;
+	pool->shared->epoch_begun = !RecoveryInProgress() &&
+		pool->header->start_id == vdb_shared->start_id;
 }
 
-/* Has recovery run since the current incarnation, another run's, began? */
+/* Has recovery run since the current epoch, another run's, began? */
 static bool
 recovered_since(VdbPool *pool, FullTransactionId *limit)
 {
 	XLogRecPtr	begin = *(volatile const uint64 *) &pool->header->begin_lsn;
 
-	*limit = vdb_shared->run_limit;
+	*limit = vdb_shared->epoch_limit;
 	return vdb_ends_first_after(begin, limit) || vdb_shared->recovered;
 }
 
 /*
- * Can it be told which rows of the current incarnation happened?  ERROR: it
+ * Can it be told which rows of the current epoch happened?  ERROR: it
  * is another run's, and ends of recoveries since it began may be missing.
  * Not with any LWLock held.
  */
 void
-vdb_incarnation_require_history(VdbPool *pool)
+vdb_epoch_require_history(VdbPool *pool)
 {
-	uint64		run_id = *(volatile const uint64 *) &pool->header->run_id;
+	uint64		start_id = *(volatile const uint64 *) &pool->header->start_id;
 	XLogRecPtr	begin;
 
-	pg_read_barrier();			/* begin_lsn is stored after run_id */
+	pg_read_barrier();			/* begin_lsn is stored after start_id */
 	begin = *(volatile const uint64 *) &pool->header->begin_lsn;
-	if (likely(run_id == vdb_shared->run_id || vdb_ends_reach(begin)) || RecoveryInProgress())
+	if (likely(start_id == vdb_shared->start_id || vdb_ends_reach(begin)) || RecoveryInProgress())
 		return;
 	vdb_ends_require_written();
 	if (vdb_ignore_lost_recoveries)
 	{
-		(void) vdb_incarnation_current(pool);
+		(void) vdb_epoch_current(pool);
 		return;
 	}
 	ereport(ERROR,
@@ -114,11 +114,11 @@ vdb_incarnation_require_history(VdbPool *pool)
 			 errhint("Restore the cluster from a backup. If the server had not crashed since rows were stored, or rows that were never committed may appear, a superuser can SET vdb.ignore_lost_recoveries = on and read any vdb table.")));
 }
 
-/* Log and apply the step from the current incarnation to the next. */
+/* Log and apply the step from the current epoch to the next. */
 static uint32
 begin_next(VdbPool *pool)
 {
-	uint32		ended = pool->header->incarnation;
+	uint32		ended = pool->header->epoch;
 	uint32		next = ended + 1;
 	uint32		start = pool->header->ring_start;
 	VdbScmChange *change = vdb_change_open(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
@@ -139,11 +139,11 @@ begin_next(VdbPool *pool)
 	if (recovered)
 		vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, recovered),
 						  &next, sizeof(next));
-	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, incarnation),
+	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, epoch),
 					  &next, sizeof(next));
-	/* Who sees our run_id sees the new incarnation: see vdb_incarnation_lost. */
-	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, run_id),
-					  &vdb_shared->run_id, sizeof(uint64));
+	/* Who sees our start_id sees the new epoch: see vdb_epoch_lost. */
+	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, start_id),
+					  &vdb_shared->start_id, sizeof(uint64));
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, begin_lsn),
 					  &begin, sizeof(begin));
 	(void) vdb_scm_change_end(change);
@@ -151,14 +151,14 @@ begin_next(VdbPool *pool)
 }
 
 uint32
-vdb_incarnation_current(VdbPool *pool)
+vdb_epoch_current(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
 
-	if (likely(shared->incarnation_begun))
+	if (likely(shared->epoch_begun))
 	{
 		pg_read_barrier();
-		return shared->incarnation;
+		return shared->epoch;
 	}
 
 	if (RecoveryInProgress())
@@ -168,75 +168,75 @@ vdb_incarnation_current(VdbPool *pool)
 	Assert(!LWLockHeldByMe(pool->alloc_lock));
 	vdb_ends_require_written();
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
-	if (!shared->incarnation_begun)
+	if (!shared->epoch_begun)
 	{
 		vdb_alloc_recount(pool, true);
 		VDB_STOP_POINT("epoch-begins");
-		shared->incarnation = begin_next(pool);
+		shared->epoch = begin_next(pool);
 		VDB_STOP_POINT("epoch-logged");
 		pg_write_barrier();
-		shared->incarnation_begun = true;
+		shared->epoch_begun = true;
 	}
 	LWLockRelease(pool->alloc_lock);
-	return shared->incarnation;
+	return shared->epoch;
 }
 
-/* See scm.h.  Whatever is stored must be stored under this run's incarnation. */
+/* See scm.h.  Whatever is stored must be stored under this run's epoch. */
 VdbScmChange *
 vdb_scm_change_begin(VdbPool *pool, int flags)
 {
 	Assert(!RecoveryInProgress());
 	Assert((flags & VDB_CHANGE_INTERNAL) == 0);
-	if (unlikely(!pool->shared->incarnation_begun))
-		(void) vdb_incarnation_current(pool);
+	if (unlikely(!pool->shared->epoch_begun))
+		(void) vdb_epoch_current(pool);
 	return vdb_change_open(pool, flags);
 }
 
 /* See scm.h. */
 bool
-vdb_incarnation_lost(VdbPool *pool, uint32 incarnation, TransactionId xid)
+vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 {
-	bool		ours = pool->header->run_id == vdb_shared->run_id;
+	bool		ours = pool->header->start_id == vdb_shared->start_id;
 	FullTransactionId limit;
 	uint32		current;
 	uint32		start;
 
 	Assert(TransactionIdIsNormal(xid));
-	pg_read_barrier();			/* run_id is stored after incarnation */
-	current = *(volatile const uint32 *) &pool->header->incarnation;
-	if (likely(incarnation >= current))
+	pg_read_barrier();			/* start_id is stored after epoch */
+	current = *(volatile const uint32 *) &pool->header->epoch;
+	if (likely(epoch >= current))
 	{
 		/* Not ended.  Ours, or a primary's that we follow: nothing is lost. */
 		if (ours || RecoveryInProgress())
 			return false;
-		if (incarnation > current)
+		if (epoch > current)
 			return true;
 		(void) recovered_since(pool, &limit);
-		/* begin_lsn is stored after run_id: was it still the old one's? */
+		/* begin_lsn is stored after start_id: was it still the old one's? */
 		pg_read_barrier();
-		if (pool->header->run_id == vdb_shared->run_id)
-			return vdb_incarnation_lost(pool, incarnation, xid);
+		if (pool->header->start_id == vdb_shared->start_id)
+			return vdb_epoch_lost(pool, epoch, xid);
 		return TransactionIdFollowsOrEquals(xid, XidFromFullTransactionId(limit));
 	}
 	pg_read_barrier();
 	start = pool->header->ring_start;
-	if (incarnation < start)
-		incarnation = start;
-	if (incarnation >= current)
+	if (epoch < start)
+		epoch = start;
+	if (epoch >= current)
 		return false;
-	return TransactionIdFollowsOrEquals(xid, ring_limit(pool, incarnation));
+	return TransactionIdFollowsOrEquals(xid, ring_limit(pool, epoch));
 }
 
 bool
-vdb_incarnation_survived(VdbPool *pool, uint32 incarnation)
+vdb_epoch_survived(VdbPool *pool, uint32 epoch)
 {
-	bool		ours = pool->header->run_id == vdb_shared->run_id;
+	bool		ours = pool->header->start_id == vdb_shared->start_id;
 	FullTransactionId limit;
 
 	/* Recovery ran since anything was stored: all is older. */
 	if (!ours && !RecoveryInProgress() && recovered_since(pool, &limit) &&
-		*(volatile const uint64 *) &pool->header->run_id != vdb_shared->run_id)
+		*(volatile const uint64 *) &pool->header->start_id != vdb_shared->start_id)
 		return false;
 	pg_read_barrier();
-	return incarnation >= *(volatile const uint32 *) &pool->header->recovered;
+	return epoch >= *(volatile const uint32 *) &pool->header->recovered;
 }

@@ -13,9 +13,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
 
-plan skip_all => 'only vdb has incarnations' unless has_vdb();
+plan skip_all => 'only vdb has epochs' unless has_vdb();
 
-my $node = new_node('incarnation', conf => q{
+my $node = new_node('epoch', conf => q{
 autovacuum = off
 wal_writer_delay = 10s
 wal_buffers = 16MB
@@ -62,7 +62,7 @@ sub lose
 {
 	my ($label, $mark) = @_;
 	my $s = start_session($node);
-	# in this run's incarnation: room to append to, and overlay units with room, as structural changes flush WAL
+	# in this run's epoch: room to append to, and overlay units with room, as structural changes flush WAL
 	my $n = $next += 10;
 	session_query($s, "INSERT INTO scm VALUES ($n, 'first'); INSERT INTO flash VALUES ($n, 'first'); "
 		  . "BEGIN; SELECT FROM flash WHERE id = 1 FOR UPDATE; UPDATE flash SET v = v WHERE id BETWEEN 2 AND 6; UPDATE scm SET v = v WHERE id BETWEEN 2 AND 6; ROLLBACK");
@@ -112,10 +112,10 @@ for my $label (sort keys %how)
 	is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT v FROM scm UNION ALL SELECT v FROM flash) x WHERE v LIKE 'lost%'"), '0', "$label: nothing lost came back");
 	is($node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE id <= 200), count(DISTINCT id) FILTER (WHERE id <= 200) FROM scm"), '200|200', "$label: no row is hidden");
 	check($label, $want);
-	# now the same with this run's incarnation begun, and with the ids judged by the ring
+	# now the same with this run's epoch begun, and with the ids judged by the ring
 	$node->safe_psql('postgres', "INSERT INTO scm VALUES (" . ++$next . ", 'after')");
 	$node->safe_psql('postgres', "DELETE FROM scm WHERE id = $next");
-	check("$label, incarnation begun", $want);
+	check("$label, epoch begun", $want);
 	is($node->safe_psql('postgres', "WITH a AS (SELECT * FROM scm FOR UPDATE NOWAIT), b AS (SELECT * FROM flash FOR UPDATE NOWAIT) SELECT (SELECT count(*) FROM a) > 100 AND (SELECT count(*) FROM b) > 100"),
 		't', "$label: nothing is locked");
 	$node->restart;
