@@ -15,7 +15,7 @@
 typedef struct VdbTableFigures
 {
 	uint32		segments;			/* open ones too */
-	uint32		ripe_ranges;		/* ranges whose segments would make a good stripe */
+	uint32		eligible_ranges;	/* ranges whose segments would make a good stripe */
 	uint32		age_ms;				/* since all that could move was last moved */
 	uint32		in_doubt_stripes;	/* whose inserters may have ended by now */
 	uint32		pool_used_percent;
@@ -41,7 +41,7 @@ extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPol
 /*
  * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed; complete: the range gets no more.
  */
-extern bool vdb_migrate_ripe(uint32 segments, uint32 closed, bool complete, int backlog_segments);
+extern bool vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete, int backlog_segments);
 
 /* Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant factor. */
 extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
@@ -57,7 +57,7 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
 #define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are; free segments without rows */
-#define VDB_MIGRATE_RIPE	0x08	/* only ripe ranges, and only segments that are closed by themselves */
+#define VDB_MIGRATE_ELIGIBLE	0x08	/* only eligible ranges, and only segments that are closed by themselves */
 #define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
 									 * inserters that make room, whose reserved places its end would forget */
 
@@ -109,16 +109,16 @@ extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResu
 /* Say what *result has of damage, if it has any; elevel ERROR: the caller wanted all to move. */
 extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result);
 
-/* ---- what is due (migrate_due.c) ---- */
+/* ---- what is eligible (migrate_eligible.c) ---- */
 
 /*
- * Is the table due?  *waiting: it has rows in SCM, or in_doubt stripes, so somebody must look again later.
+ * Is the table eligible?  *waiting: it has rows in SCM, or in_doubt stripes, so somebody must look again later.
  * Caller: a lock on the relation; no lightweight locks.
  */
-extern VdbReason vdb_migrate_due(const VdbTableRef *ref, bool *waiting);
+extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);
 
 /* May a move of this range with these flags find anything?  A hint. */
-extern bool vdb_migrate_promising(const VdbTableRef *ref, uint32 range, int flags);
+extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags);
 
 /* ---- pages of the main fork (migrate_pages.c) ---- */
 

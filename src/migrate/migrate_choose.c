@@ -319,7 +319,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	/* before it is asked for: that takes it from who might go on in it */
 	if ((mover->flags & VDB_MIGRATE_STRIPES) && segment_has_rows(survey, first, nlbs))
 		return nlbs;
-	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, !(mover->flags & VDB_MIGRATE_RIPE)))
+	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, !(mover->flags & VDB_MIGRATE_ELIGIBLE)))
 		return nlbs;
 	/* closed now; rows that were appended before that count too */
 	for (int i = first; i < first + nlbs; i++)

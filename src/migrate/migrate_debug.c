@@ -48,7 +48,7 @@ static uint64 ends_seen = 0;
 
 /* May a move find anything?  Relation locked. */
 static bool
-promising(const VdbTableRef *ref, int flags)
+may_find(const VdbTableRef *ref, int flags)
 {
 	VdbCursor	cursor;
 
@@ -56,7 +56,7 @@ promising(const VdbTableRef *ref, int flags)
 	while (vdb_cursor_next_range(&cursor))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_migrate_promising(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags))
+		if (vdb_migrate_may_find(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags))
 			return true;
 	}
 	return false;
@@ -75,7 +75,7 @@ move_table(const VdbTableRef *ref, const VdbTableKey *key, int flags)
 	rel = vdb_migrate_open(ref, key, &busy);
 	if (rel == NULL)
 		return;
-	if (promising(ref, flags))
+	if (may_find(ref, flags))
 		(void) vdb_migrate_table(rel, flags, false, &result);
 	relation_close(rel, AccessShareLock);
 }

@@ -142,7 +142,7 @@ pool_known(Oid db)
 
 /*
  * One worker for one database after the other: it opens the pool, if there is
- * one, and moves what is due.
+ * one, and moves what is eligible.
  */
 static void
 look_at_unseen(void)
@@ -176,7 +176,7 @@ look_at_unseen(void)
 
 /* Does this pool want a worker that it doesn't have? */
 static bool
-pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
+pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 {
 	int			nap = Max(vdb_migrate_after_ms / 2, VDB_LAUNCHER_NAP_MS);
 
@@ -190,7 +190,7 @@ pool_due(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 	if (vdb_migrate_used_percent(pool) >= (uint32) vdb_migrate_high_water &&
 		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
 		return true;
-	/* so many new segments may have made a range ripe */
+	/* so many new segments may have made a range eligible */
 	if (pg_atomic_read_u32(&pool->used_segments) >= pool->used_seen + VDB_LAUNCHER_SEGMENTS &&
 		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
 		return true;
@@ -213,27 +213,27 @@ pool_exists(VdbPoolShared *pool)
 }
 
 static void
-start_due_workers(TimestampTz *last)
+start_eligible_workers(TimestampTz *last)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Oid		   *due = palloc(vdb_shared->max_pools * sizeof(Oid));
-	int			ndue = 0;
+	Oid		   *eligible = palloc(vdb_shared->max_pools * sizeof(Oid));
+	int			neligible = 0;
 
 	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
 	for (int i = 0; i < vdb_shared->npools; i++)
 	{
-		if (!pool_due(&vdb_shared->pools[i], now, &last[i]) ||
+		if (!pool_eligible(&vdb_shared->pools[i], now, &last[i]) ||
 			!pool_exists(&vdb_shared->pools[i]))
 			continue;
 		last[i] = now;
 		pg_atomic_write_u32(&vdb_shared->pools[i].worker_wanted, 0);
-		due[ndue++] = vdb_shared->pools[i].db;
+		eligible[neligible++] = vdb_shared->pools[i].db;
 	}
 	LWLockRelease(vdb_shared->pools_lock);
-	Assert(ndue <= vdb_shared->max_pools);
-	for (int i = 0; i < ndue; i++)
-		(void) start_worker(due[i], NULL);
-	pfree(due);
+	Assert(neligible <= vdb_shared->max_pools);
+	for (int i = 0; i < neligible; i++)
+		(void) start_worker(eligible[i], NULL);
+	pfree(eligible);
 }
 
 /* See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some seconds for us. */
@@ -285,7 +285,7 @@ vdb_launcher_main(Datum arg)
 		if (vdb_migrate_enabled)
 		{
 			look_at_unseen();
-			start_due_workers(last);
+			start_eligible_workers(last);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 looking != NULL || nunseen > 0 ? VDB_LAUNCHER_SHORT_MS : VDB_LAUNCHER_NAP_MS,

@@ -16,9 +16,9 @@
 #define VDB_TRUNCATE_FRACTION	16
 
 /*
- * A table is due when its pool fills up, when its rows have waited long enough, or
- * when a range's segments make a good stripe.  Age goes before ripeness: under
- * a steady load something is always ripe, and what never ripens would wait for ever.
+ * A table is eligible when its pool fills up, when its rows have waited long enough, or
+ * when a range's segments make a good stripe.  Age goes before eligibility: under
+ * a steady load something is always eligible, and what never becomes eligible would wait for ever.
  */
 VdbReason
 vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
@@ -29,18 +29,18 @@ vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
 			return VDB_REASON_FULL;
 		if (figures->age_ms >= policy->after_ms)
 			return VDB_REASON_AGE;
-		if (figures->ripe_ranges > 0)
+		if (figures->eligible_ranges > 0)
 			return VDB_REASON_BACKLOG;
 	}
 	return figures->in_doubt_stripes > 0 ? VDB_REASON_IN_DOUBT : VDB_REASON_NONE;
 }
 
 /*
- * A range is ripe when nothing more can come and all of it is closed: then it
+ * A range is eligible when nothing more can come and all of it is closed: then it
  * becomes one stripe and is never rewritten for its size.  Or when much waits in it.
  */
 bool
-vdb_migrate_ripe(uint32 segments, uint32 closed, bool complete, int backlog_segments)
+vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete, int backlog_segments)
 {
 	if (closed == 0)
 		return false;

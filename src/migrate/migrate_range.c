@@ -220,7 +220,7 @@ fill_delta(const VdbMover *mover, VdbTableDelta *delta)
 		delta->flash_rows -= mover->stripes[s].nrows;
 	}
 	delta->last_migration = GetCurrentTimestamp();
-	delta->moved_all = (mover->flags & (VDB_MIGRATE_RIPE | VDB_MIGRATE_STRIPES)) == 0;
+	delta->moved_all = (mover->flags & (VDB_MIGRATE_ELIGIBLE | VDB_MIGRATE_STRIPES)) == 0;
 }
 
 static void

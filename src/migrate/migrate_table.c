@@ -130,7 +130,7 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 
 		CHECK_FOR_INTERRUPTS();
 		pass->next = move.range;
-		if (!vdb_migrate_promising(ref, pass->next, flags))
+		if (!vdb_migrate_may_find(ref, pass->next, flags))
 			continue;
 		if (move_locked(&move, pass, wait, &locked))
 			return true;

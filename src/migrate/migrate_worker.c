@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_worker.c
- *	  The worker of one database: look at each table, move what is due, end.
+ *	  The worker of one database: look at each table, move what is eligible, end.
  *
  * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the stripe is
  * built.  Between two of them the worker holds nothing, so that DDL waits for one move at most; then comes
@@ -59,7 +59,7 @@ typedef struct WorkerTask
 	uint32		slot;
 	VdbTableRef ref;				/* as of the last look; its pool is good within a transaction */
 	bool		seen;				/* ref is set */
-	bool		begun;				/* it is due, and is being moved: */
+	bool		begun;				/* it is eligible, and is being moved: */
 	int			flags;
 	VdbMigratePass pass;
 	VdbMigrateResult result;
@@ -70,12 +70,12 @@ typedef struct WorkerTask
 /* What a task remembers of errors. */
 static MemoryContext task_context = NULL;
 
-/* Is the table due, and how is it to be moved? */
+/* Is the table eligible, and how is it to be moved? */
 static bool
 begin_task(WorkerTask *task)
 {
 	bool		waiting;
-	VdbReason	reason = vdb_migrate_due(&task->ref, &waiting);
+	VdbReason	reason = vdb_migrate_table_eligible(&task->ref, &waiting);
 
 	work_waiting = work_waiting || waiting;
 	task->begun = reason != VDB_REASON_NONE;
@@ -89,7 +89,7 @@ begin_task(WorkerTask *task)
 	else if (reason == VDB_REASON_IN_DOUBT)
 		task->flags |= VDB_MIGRATE_STRIPES;
 	else if (reason == VDB_REASON_BACKLOG)
-		task->flags |= VDB_MIGRATE_RIPE;
+		task->flags |= VDB_MIGRATE_ELIGIBLE;
 	return task->begun;
 }
 

@@ -8,9 +8,9 @@
 #include "migrate/migrate.h"
 
 static VdbReason
-reason(uint32 segments, uint32 ripe, uint32 age, uint32 in_doubt, uint32 used)
+reason(uint32 segments, uint32 eligible, uint32 age, uint32 in_doubt, uint32 used)
 {
-	VdbTableFigures figures = {segments, ripe, age, in_doubt, used};
+	VdbTableFigures figures = {segments, eligible, age, in_doubt, used};
 	VdbPolicy	policy = {.high_water_percent = 50,.after_ms = 10000};
 
 	return vdb_migrate_reason(&figures, &policy);
@@ -23,8 +23,8 @@ test_reason(void)
 	UNIT_CHECK(reason(1, 0, 0, 0, 0) == VDB_REASON_NONE, "young");
 	UNIT_CHECK(reason(1, 0, 9999, 0, 49) == VDB_REASON_NONE, "not yet");
 	UNIT_CHECK(reason(1, 0, 10000, 0, 49) == VDB_REASON_AGE, "old enough");
-	UNIT_CHECK(reason(64, 1, 0, 0, 0) == VDB_REASON_BACKLOG, "a ripe range");
-	UNIT_CHECK(reason(64, 1, 10000, 0, 0) == VDB_REASON_AGE, "what never ripens doesn't starve");
+	UNIT_CHECK(reason(64, 1, 0, 0, 0) == VDB_REASON_BACKLOG, "a eligible range");
+	UNIT_CHECK(reason(64, 1, 10000, 0, 0) == VDB_REASON_AGE, "what never becomes eligible doesn't starve");
 	UNIT_CHECK(reason(1, 0, 0, 0, 50) == VDB_REASON_FULL, "high water");
 	UNIT_CHECK(reason(64, 1, 10000, 0, 50) == VDB_REASON_FULL, "the most urgent one counts");
 	UNIT_CHECK(reason(0, 0, 0, 1, 0) == VDB_REASON_IN_DOUBT, "stripes to resolve");
@@ -33,15 +33,15 @@ test_reason(void)
 }
 
 static void
-test_ripe(void)
+test_eligible(void)
 {
-	UNIT_CHECK(!vdb_migrate_ripe(0, 0, true, 1), "an empty range");
-	UNIT_CHECK(!vdb_migrate_ripe(64, 0, true, 1), "all open");
-	UNIT_CHECK(vdb_migrate_ripe(64, 64, true, 256), "complete and closed");
-	UNIT_CHECK(!vdb_migrate_ripe(64, 63, true, 256), "complete, one open");
-	UNIT_CHECK(!vdb_migrate_ripe(64, 64, false, 256), "more will come");
-	UNIT_CHECK(vdb_migrate_ripe(80, 64, false, 64), "a backlog");
-	UNIT_CHECK(!vdb_migrate_ripe(80, 63, false, 64), "almost a backlog");
+	UNIT_CHECK(!vdb_migrate_range_eligible(0, 0, true, 1), "an empty range");
+	UNIT_CHECK(!vdb_migrate_range_eligible(64, 0, true, 1), "all open");
+	UNIT_CHECK(vdb_migrate_range_eligible(64, 64, true, 256), "complete and closed");
+	UNIT_CHECK(!vdb_migrate_range_eligible(64, 63, true, 256), "complete, one open");
+	UNIT_CHECK(!vdb_migrate_range_eligible(64, 64, false, 256), "more will come");
+	UNIT_CHECK(vdb_migrate_range_eligible(80, 64, false, 64), "a backlog");
+	UNIT_CHECK(!vdb_migrate_range_eligible(80, 63, false, 64), "almost a backlog");
 }
 
 static void
@@ -115,7 +115,7 @@ int
 main(void)
 {
 	unit_run("when a table is due", test_reason);
-	unit_run("when a range is ripe", test_ripe);
+	unit_run("when a range is eligible", test_eligible);
 	unit_run("merging", test_merge);
 	unit_run("rewriting stays within bounds", test_rewriting);
 	unit_run("compaction", test_compact);

@@ -11,7 +11,7 @@ use VdbTest;
 
 plan skip_all => 'vdb only' unless has_vdb();
 
-my $node = new_node('ripe', conf => "vdb.migrate_after = '1h'\nautovacuum = off\nfsync = off\nmax_connections = 120\n");
+my $node = new_node('eligible', conf => "vdb.migrate_after = '1h'\nautovacuum = off\nfsync = off\nmax_connections = 120\n");
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
 sub moved { return q1("SELECT striped_rows FROM vdb.tables WHERE relation = '$_[0]'::regclass"); }

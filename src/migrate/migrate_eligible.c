@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * migrate_due.c
+ * migrate_eligible.c
  *	  Which tables and ranges are due: figures for the policy.
  *
  * Ranges are looked at without locks (vdb_map_glance); a stripe's meta only
@@ -33,11 +33,11 @@ closed_segments(const VdbTableRef *ref, const VdbRangeGlance *glance)
 }
 
 static bool
-is_ripe(const VdbTableRef *ref, const VdbRangeGlance *glance)
+is_eligible(const VdbTableRef *ref, const VdbRangeGlance *glance)
 {
 	return glance->nsegments > 0 &&
-		vdb_migrate_ripe((uint32) glance->nsegments, closed_segments(ref, glance),
-						 glance->complete, vdb_migrate_backlog_segments);
+		vdb_migrate_range_eligible((uint32) glance->nsegments, closed_segments(ref, glance),
+								   glance->complete, vdb_migrate_backlog_segments);
 }
 
 /* A stripe of the glance: is it marked as in_doubt?  *resolves: might it be resolved now? */
@@ -85,7 +85,7 @@ gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
 		if (!vdb_map_glance(ref, range, &glance))
 			continue;
 		figures->segments += glance.nsegments;
-		figures->ripe_ranges += is_ripe(ref, &glance) ? 1 : 0;
+		figures->eligible_ranges += is_eligible(ref, &glance) ? 1 : 0;
 		for (int i = 0; i < glance.nstripes; i++)
 		{
 			bool		resolves;
@@ -107,7 +107,7 @@ vdb_migrate_used_percent(VdbPoolShared *pool)
 
 /* See migrate.h. */
 VdbReason
-vdb_migrate_due(const VdbTableRef *ref, bool *waiting)
+vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 {
 	VdbTableFigures figures = {0};
 	VdbPolicy	policy;
@@ -124,14 +124,14 @@ vdb_migrate_due(const VdbTableRef *ref, bool *waiting)
 
 /* See migrate.h. */
 bool
-vdb_migrate_promising(const VdbTableRef *ref, uint32 range, int flags)
+vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags)
 {
 	VdbRangeGlance glance;
 
 	if (!vdb_map_glance(ref, range, &glance))
 		return false;
-	if (flags & VDB_MIGRATE_RIPE)
-		return is_ripe(ref, &glance);
+	if (flags & VDB_MIGRATE_ELIGIBLE)
+		return is_eligible(ref, &glance);
 	if (glance.nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
 		return true;
 	if (glance.thinned && glance.nstripes > 0)
