@@ -98,12 +98,12 @@ visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
 	for (uint32 i = 0; i < samples; i++)
 	{
 		uint32		range = (uint32) ((uint64) i * ranges / samples);
-		VdbRangeGlance glance;
+		VdbRangeSummary summary;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_glance(ref, range, &glance) || glance.striped_lbs == 0)
+		if (!vdb_map_summarize(ref, range, &summary) || summary.striped_lbs == 0)
 			continue;
-		striped += glance.striped_lbs;
+		striped += summary.striped_lbs;
 		visible += vdb_visible_count_some(rel, range * VDB_RANGE_LBS, VDB_RANGE_LBS, &buffer);
 	}
 	if (BufferIsValid(buffer))

@@ -282,10 +282,10 @@ extern void vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, 
 /* How short could a main fork of npages be cut?  Free runs, candidates not, at its end.  With 'take' they leave the list. */
 extern BlockNumber vdb_map_cut_free_pages(const VdbTableRef *ref, BlockNumber npages, bool take);
 
-/* ---- a range at a glance (map_glance.c) ---- */
+/* ---- a range at a summary (map_summary.c) ---- */
 
 /* What a range's node says, read without any lock: a hint, for deciding what to look at. */
-typedef struct VdbRangeGlance
+typedef struct VdbRangeSummary
 {
 	bool		complete;			/* all of its logical blocks were handed out */
 	bool		thinned;			/* some are gone, or have an overlay */
@@ -298,10 +298,10 @@ typedef struct VdbRangeGlance
 	VdbBlock	stripes[VDB_RANGE_LBS]; /* metas */
 	uint8		stripe_lbs[VDB_RANGE_LBS];	/* in the range: a block of each stripe */
 	uint8		overlaid_lbs[VDB_RANGE_LBS];	/* in the range */
-} VdbRangeGlance;
+} VdbRangeSummary;
 
 /* False: the range has no node.  Caller: a lock on the relation.  ERRCODE_DATA_CORRUPTED at damage. */
-extern bool vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance);
+extern bool vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary);
 
 /* ---- verification (map_check.c) ---- */
 

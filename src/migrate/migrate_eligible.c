@@ -3,7 +3,7 @@
  * migrate_eligible.c
  *	  Which tables and ranges are due: figures for the policy.
  *
- * Ranges are looked at without locks (vdb_map_glance); a stripe's meta only
+ * Ranges are looked at without locks (vdb_map_summarize); a stripe's meta only
  * under a block lock of the stripe, and a segment's state under the lock of its
  * table's open segments.  So a look costs some microseconds a range, and what
  * it finds is a hint: a move chooses under its own locks.
@@ -22,35 +22,35 @@
 
 /* Segments of the range that nobody appends to, nor will. */
 static uint32
-closed_segments(const VdbTableRef *ref, const VdbRangeGlance *glance)
+closed_segments(const VdbTableRef *ref, const VdbRangeSummary *summary)
 {
 	uint32		closed = 0;
 
-	for (int i = 0; i < glance->nsegments; i++)
-		if (vdb_rows_segment_state(ref, glance->segments[i]) == VDB_SEGMENT_CLOSED)
+	for (int i = 0; i < summary->nsegments; i++)
+		if (vdb_rows_segment_state(ref, summary->segments[i]) == VDB_SEGMENT_CLOSED)
 			closed++;
 	return closed;
 }
 
 static bool
-is_eligible(const VdbTableRef *ref, const VdbRangeGlance *glance)
+is_eligible(const VdbTableRef *ref, const VdbRangeSummary *summary)
 {
-	return glance->nsegments > 0 &&
-		vdb_migrate_range_eligible((uint32) glance->nsegments, closed_segments(ref, glance),
-								   glance->complete, vdb_migrate_backlog_segments);
+	return summary->nsegments > 0 &&
+		vdb_migrate_range_eligible((uint32) summary->nsegments, closed_segments(ref, summary),
+								   summary->complete, vdb_migrate_backlog_segments);
 }
 
-/* A stripe of the glance: is it marked as in_doubt?  *resolves: might it be resolved now? */
+/* A stripe of the summary: is it marked as in_doubt?  *resolves: might it be resolved now? */
 static bool
-is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeGlance *glance, int i, bool *resolves)
+is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary, int i, bool *resolves)
 {
-	VdbLogicalBlock lb = range * VDB_RANGE_LBS + glance->stripe_lbs[i];
+	VdbLogicalBlock lb = range * VDB_RANGE_LBS + summary->stripe_lbs[i];
 	VdbExtent	extent;
 	TransactionId min_xmin = InvalidTransactionId;
 	TransactionId max_xmin = InvalidTransactionId;
 	bool		in_doubt = false;
 
-	Assert(i >= 0 && i < glance->nstripes);
+	Assert(i >= 0 && i < summary->nstripes);
 	vdb_lock_block(ref, lb, LW_SHARED);
 	vdb_map_lookup(ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
@@ -73,7 +73,7 @@ static void
 gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
 {
 	VdbCursor	cursor;
-	VdbRangeGlance glance;
+	VdbRangeSummary summary;
 
 	*in_doubt = false;
 	vdb_cursor_init_blocks(&cursor, ref);
@@ -82,15 +82,15 @@ gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
 		uint32		range = vdb_lb_range(vdb_cursor_lb(&cursor));
 
 		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_glance(ref, range, &glance))
+		if (!vdb_map_summarize(ref, range, &summary))
 			continue;
-		figures->segments += glance.nsegments;
-		figures->eligible_ranges += is_eligible(ref, &glance) ? 1 : 0;
-		for (int i = 0; i < glance.nstripes; i++)
+		figures->segments += summary.nsegments;
+		figures->eligible_ranges += is_eligible(ref, &summary) ? 1 : 0;
+		for (int i = 0; i < summary.nstripes; i++)
 		{
 			bool		resolves;
 
-			*in_doubt = is_in_doubt(ref, range, &glance, i, &resolves) || *in_doubt;
+			*in_doubt = is_in_doubt(ref, range, &summary, i, &resolves) || *in_doubt;
 			figures->in_doubt_stripes += resolves ? 1 : 0;
 		}
 	}
@@ -126,21 +126,21 @@ vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 bool
 vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags)
 {
-	VdbRangeGlance glance;
+	VdbRangeSummary summary;
 
-	if (!vdb_map_glance(ref, range, &glance))
+	if (!vdb_map_summarize(ref, range, &summary))
 		return false;
 	if (flags & VDB_MIGRATE_ELIGIBLE)
-		return is_eligible(ref, &glance);
-	if (glance.nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
+		return is_eligible(ref, &summary);
+	if (summary.nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
 		return true;
-	if (glance.thinned && glance.nstripes > 0)
+	if (summary.thinned && summary.nstripes > 0)
 		return true;
-	for (int i = 0; i < glance.nstripes; i++)
+	for (int i = 0; i < summary.nstripes; i++)
 	{
 		bool		resolves;
 
-		if (is_in_doubt(ref, range, &glance, i, &resolves))
+		if (is_in_doubt(ref, range, &summary, i, &resolves))
 			return true;
 	}
 	return false;

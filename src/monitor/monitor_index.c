@@ -217,7 +217,7 @@ put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 static void
 check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, Buffer *buffer)
 {
-	if (check->with_values && vdb_visible_glance(check->rel, vdb_row_lb(row), buffer) &&
+	if (check->with_values && vdb_visible_peek(check->rel, vdb_row_lb(row), buffer) &&
 		!vdb_table_present(check->rel, ref, row))
 		index_finding(check, _("an entry's row (%u,%u) was removed, but its logical block is marked all-visible"), row);
 }

@@ -351,7 +351,7 @@ vdb_verify_block(VdbVerify *verify)
 	int			nrows = 0;
 
 	verify->view->any = false;
-	(void) vdb_visible_glance(verify->rel, verify->lb, &buffer);
+	(void) vdb_visible_peek(verify->rel, verify->lb, &buffer);
 	vdb_lock_block(&verify->ref, verify->lb, LW_SHARED);
 	vdb_map_lookup(&verify->ref, verify->lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)

@@ -95,7 +95,7 @@ extern void vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, u
  * is known to be so long, else *buffer is InvalidBuffer.  *buffer: InvalidBuffer
  * or what an earlier call left; the caller releases it.  May read the page.
  */
-extern bool vdb_visible_glance(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
+extern bool vdb_visible_peek(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
 
 /* Pin the block's page, for sure: makes and extends the fork, may wait for who extends it.  No lock held. */
 extern void vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer);

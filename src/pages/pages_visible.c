@@ -84,7 +84,7 @@ change_page(Relation rel, Buffer buffer, uint8 what, VdbLogicalBlock lb)
 }
 
 bool
-vdb_visible_glance(Relation rel, VdbLogicalBlock lb, Buffer *buffer)
+vdb_visible_peek(Relation rel, VdbLogicalBlock lb, Buffer *buffer)
 {
 	return (visibilitymap_get_status(rel, lb, buffer) & VISIBILITYMAP_ALL_VISIBLE) != 0;
 }
@@ -163,7 +163,7 @@ vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *bu
 	{
 		uint8		bits;
 
-		if ((lb == first || lb % LBS_PER_PAGE == 0) && !vdb_visible_glance(rel, lb, buffer) &&
+		if ((lb == first || lb % LBS_PER_PAGE == 0) && !vdb_visible_peek(rel, lb, buffer) &&
 			!BufferIsValid(*buffer))
 			return visible;		/* the fork ends before it */
 		bits = *bits_of(BufferGetPage(*buffer), lb) & VDB_VISIBLE_BITS;

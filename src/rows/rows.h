@@ -174,8 +174,8 @@ typedef struct VdbSegmentUse
 extern bool vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *use);
 
 /* As vdb_rows_version, but damage is no error: then there is no row, either. */
-extern bool vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
-							VdbVersion *version);
+extern bool vdb_rows_peek(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
+						  VdbVersion *version);
 
 /*
  * How much this backend has changed, in whatever table: versions stored and given a new xmax.  An abort counts as very many.  For

@@ -249,8 +249,8 @@ fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbE
 
 /* See rows.h. */
 bool
-vdb_rows_glance(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
-				VdbVersion *version)
+vdb_rows_peek(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock lb, uint8 index,
+			  VdbVersion *version)
 {
 	const char *block = vdb_pool_block(ref->pool, extent->ref);
 	const VdbSegmentHeader *segment = (const VdbSegmentHeader *) (block + VDB_POOL_BLOCK_HEADER);

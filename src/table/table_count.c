@@ -126,7 +126,7 @@ look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8
 	vdb_map_lookup(counter->ref, lb, &extent);
 	if (extent.kind != VDB_EXTENT_SEGMENT || extent.ref != segment)
 		found = SLOT_MOVED;
-	else if (vdb_rows_glance(counter->ref, &extent, lb, index, &version))
+	else if (vdb_rows_peek(counter->ref, &extent, lb, index, &version))
 	{
 		found = is_live(counter, &version.hdr) ? SLOT_LIVE : SLOT_DEAD;
 		vdb_rows_hint(counter->ref, &version);
@@ -242,7 +242,7 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 {
 	Stratum    *stratum = &counter->stratum;
 	uint32		looks = Min(n, VDB_COUNT_RANGES);
-	VdbRangeGlance glance;
+	VdbRangeSummary summary;
 
 	if (n == 0)
 		return;
@@ -255,15 +255,15 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 		uint32		range = first + spread(i, looks, n);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!vdb_map_glance(counter->ref, range, &glance))
+		if (!vdb_map_summarize(counter->ref, range, &summary))
 			continue;
-		memcpy(stratum->segments + stratum->nsegments, glance.segments,
-			   glance.nsegments * sizeof(VdbBlock));
-		stratum->nsegments += glance.nsegments;
-		stratum->striped_lbs += glance.striped_lbs;
-		for (int lb = 0; lb < glance.noverlaid; lb++)
+		memcpy(stratum->segments + stratum->nsegments, summary.segments,
+			   summary.nsegments * sizeof(VdbBlock));
+		stratum->nsegments += summary.nsegments;
+		stratum->striped_lbs += summary.striped_lbs;
+		for (int lb = 0; lb < summary.noverlaid; lb++)
 			stratum->overlaid[stratum->noverlaid++] =
-				range * VDB_RANGE_LBS + glance.overlaid_lbs[lb];
+				range * VDB_RANGE_LBS + summary.overlaid_lbs[lb];
 	}
 	VDB_STOP_POINT("table-count-listed");
 	count_segments(counter);

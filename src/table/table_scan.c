@@ -360,17 +360,17 @@ next_stripe_lb(const VdbCursor *cursor)
 {
 	const VdbTableRef *ref = &cursor->batch->ref;
 	VdbLogicalBlock at = cursor->batch->lb;
-	VdbRangeGlance glance;
+	VdbRangeSummary summary;
 
 	for (int i = 0; i < 2; i++)
 	{
 		uint32		range = vdb_lb_range(at);
 
-		if (!vdb_map_glance(ref, range, &glance))
+		if (!vdb_map_summarize(ref, range, &summary))
 			return -1;
-		for (int s = 0; s < glance.nstripes; s++)
+		for (int s = 0; s < summary.nstripes; s++)
 		{
-			VdbLogicalBlock lb = range * VDB_RANGE_LBS + glance.stripe_lbs[s];
+			VdbLogicalBlock lb = range * VDB_RANGE_LBS + summary.stripe_lbs[s];
 
 			if (lb > at || (i > 0 && lb == at))
 				return lb < cursor->limit ? (int64) lb : -1;

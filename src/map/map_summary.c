@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * map_glance.c
+ * map_summary.c
  *	  What is in a range, as far as its node says: read without locks.
  *
  * Whoever looks for work must look at every range of every table.  Taking
@@ -27,16 +27,16 @@ listed(const VdbBlock *list, int n, VdbBlock block)
 
 /* See map.h. */
 bool
-vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
+vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary)
 {
 	VdbLogicalBlock limit = vdb_map_limit(ref);
 	VdbBlock	block = vdb_map_range_block(ref, range);
 	const VdbRangeNode *node;
 
-	glance->complete = limit / VDB_RANGE_LBS > range;
-	glance->thinned = false;
-	glance->nsegments = glance->nstripes = 0;
-	glance->segment_lbs = glance->striped_lbs = glance->noverlaid = 0;
+	summary->complete = limit / VDB_RANGE_LBS > range;
+	summary->thinned = false;
+	summary->nsegments = summary->nstripes = 0;
+	summary->segment_lbs = summary->striped_lbs = summary->noverlaid = 0;
 	if (block == VDB_BLOCK_NONE)
 		return false;
 	node = vdb_map_range(ref, block, range);
@@ -46,23 +46,23 @@ vdb_map_glance(const VdbTableRef *ref, uint32 range, VdbRangeGlance *glance)
 
 		if (entry.kind == VDB_EXTENT_SEGMENT)
 		{
-			glance->segment_lbs++;
-			if (glance->nsegments == 0 || glance->segments[glance->nsegments - 1] != entry.ref)
-				glance->segments[glance->nsegments++] = entry.ref;
+			summary->segment_lbs++;
+			if (summary->nsegments == 0 || summary->segments[summary->nsegments - 1] != entry.ref)
+				summary->segments[summary->nsegments++] = entry.ref;
 		}
 		else if (entry.kind == VDB_EXTENT_STRIPE)
 		{
-			glance->striped_lbs++;
+			summary->striped_lbs++;
 			if (entry.overlay_block != VDB_BLOCK_NONE)
-				glance->overlaid_lbs[glance->noverlaid++] = (uint8) i;
-			if (listed(glance->stripes, glance->nstripes, entry.ref))
+				summary->overlaid_lbs[summary->noverlaid++] = (uint8) i;
+			if (listed(summary->stripes, summary->nstripes, entry.ref))
 				continue;
-			glance->stripe_lbs[glance->nstripes] = (uint8) i;
-			glance->stripes[glance->nstripes++] = entry.ref;
+			summary->stripe_lbs[summary->nstripes] = (uint8) i;
+			summary->stripes[summary->nstripes++] = entry.ref;
 		}
 		else if (entry.kind == VDB_EXTENT_REMOVED)
-			glance->thinned = true;
+			summary->thinned = true;
 	}
-	glance->thinned = glance->thinned || glance->noverlaid > 0;
+	summary->thinned = summary->thinned || summary->noverlaid > 0;
 	return true;
 }
