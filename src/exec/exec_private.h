@@ -38,7 +38,7 @@ typedef struct VdbColumnValues
 	Datum	   *values;				/* VDB_LB_ROWS; row by row: by position - decoded_from; slices: by at[] */
 	bool	   *nulls;
 	bool		ready;				/* slices: decoded */
-	VdbVectorHold hold;
+	VdbVectorBuffer vbuffer;
 } VdbColumnValues;
 
 typedef struct VdbFilter VdbFilter;

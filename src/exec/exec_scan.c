@@ -203,10 +203,10 @@ vdb_scan_by_slices(VdbScanState *state)
 }
 
 static void
-free_holds(VdbScanState *state)
+free_vector_buffers(VdbScanState *state)
 {
 	for (int c = 0; c < state->ncolumns; c++)
-		vdb_stripe_hold_free(&state->columns[c].hold);
+		vdb_vector_buffer_free(&state->columns[c].vbuffer);
 	state->decoded = false;
 }
 
@@ -216,7 +216,7 @@ end_scan(CustomScanState *node)
 	VdbScanState *state = (VdbScanState *) node;
 
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
-	free_holds(state);
+	free_vector_buffers(state);
 	ExecDropSingleTupleTableSlot(state->heap_slot);
 	vdb_cursor_end(&state->cursor);
 }
@@ -281,7 +281,7 @@ decode_around(VdbScanState *state, uint32 pos)
 		VdbColumnValues *column = &state->columns[c];
 
 		vdb_stripe_decode(batch->stripe, batch->rel, column->attno, first, (int) (end - first),
-						  column->values, column->nulls, &column->hold);
+						  column->values, column->nulls, &column->vbuffer);
 	}
 	state->decoded_from = first;
 	state->decoded_to = end;

@@ -33,7 +33,7 @@ decode_column(VdbScanState *scan, VdbColumnValues *column)
 	Assert(!column->ready);
 	vdb_stripe_decode(batch->stripe, batch->rel, column->attno, scan->decoded_from,
 					  (int) (scan->decoded_to - scan->decoded_from),
-					  column->values, column->nulls, &column->hold);
+					  column->values, column->nulls, &column->vbuffer);
 	MemoryContextSwitchTo(old);
 	column->ready = true;
 }

@@ -74,7 +74,7 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(verify->rel), attno - 1);
 	Datum	   *values;
 	bool	   *nulls;
-	VdbVectorHold hold = {0};
+	VdbVectorBuffer hold = {0};
 	FmgrInfo	cmp;
 	Datum		min;
 	Datum		max;
@@ -108,7 +108,7 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 			break;
 		}
 	}
-	vdb_stripe_hold_free(&hold);
+	vdb_vector_buffer_free(&hold);
 	pfree(values);
 	pfree(nulls);
 }

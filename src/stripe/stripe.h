@@ -108,10 +108,10 @@ extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, in
 
 /*
  * Decode consecutive positions [pos, pos+n) of a column, all inside one vector, to arrays.  By-reference Datums point into
- * a vector buffer owned by *hold (a small struct the caller zeroes first and frees with vdb_stripe_hold_free), so they live until the
- * hold is refilled or freed, whatever the cache does.
+ * a vector buffer owned by *hold (a small struct the caller zeroes first and frees with vdb_vector_buffer_free), so they live until the
+ * buffer is refilled or freed, whatever the cache does.
  */
-typedef struct VdbVectorHold
+typedef struct VdbVectorBuffer
 {
 	char	   *buffer;				/* palloc'd in the context current at first use */
 	Size		size;
@@ -122,11 +122,11 @@ typedef struct VdbVectorHold
 	void	   *reader;				/* opened codec reader and its decoded values */
 	uint64		serial;				/* of the open stripe (ids are unique only in a table) */
 	MemoryContext context;			/* of buffer and reader */
-} VdbVectorHold;
+} VdbVectorBuffer;
 
 extern void vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
-							  Datum *values, bool *isnull, VdbVectorHold *hold);
-extern void vdb_stripe_hold_free(VdbVectorHold *hold);
+							  Datum *values, bool *isnull, VdbVectorBuffer *vbuffer);
+extern void vdb_vector_buffer_free(VdbVectorBuffer *vbuffer);
 
 /* End of the vector that pos lies in (exclusive, clipped to the chunk). */
 extern uint32 vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos);

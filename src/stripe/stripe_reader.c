@@ -5,7 +5,7 @@
  *
  * Positions count a stripe's rows from 0 in the order of row numbers.  Point
  * lookups go through the cache of opened vectors and decode one position;
- * scans decode whole vectors into a hold of the caller's and leave the cache
+ * scans decode whole vectors into a buffer of the caller's and leave the cache
  * as it is.
  *
  *-------------------------------------------------------------------------
@@ -18,8 +18,8 @@
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
-/* What a hold's 'reader' points to. */
-typedef struct VdbHoldState
+/* What a buffer's 'reader' points to. */
+typedef struct VdbVectorBufferState
 {
 	VdbOpenVector open;
 	uint32		null_count;
@@ -29,7 +29,7 @@ typedef struct VdbHoldState
 		int64		ints[VDB_VECTOR_ROWS];
 		const uint8 *images[VDB_VECTOR_ROWS];
 	}			values;
-} VdbHoldState;
+} VdbVectorBufferState;
 
 /* ---- rows ---- */
 
@@ -388,20 +388,20 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 
 /* ---- decoding for scans ---- */
 
-static VdbHoldState *
-hold_state(VdbVectorHold *hold)
+static VdbVectorBufferState *
+buffer_state(VdbVectorBuffer *vbuffer)
 {
-	if (hold->reader == NULL)
+	if (vbuffer->reader == NULL)
 	{
-		hold->context = CurrentMemoryContext;
-		hold->reader = MemoryContextAllocZero(hold->context, sizeof(VdbHoldState));
+		vbuffer->context = CurrentMemoryContext;
+		vbuffer->reader = MemoryContextAllocZero(vbuffer->context, sizeof(VdbVectorBufferState));
 	}
-	return (VdbHoldState *) hold->reader;
+	return (VdbVectorBufferState *) vbuffer->reader;
 }
 
 /* All C strings of a decoded vector end where they should. */
 static VdbCodecStatus
-check_cstrings(const VdbHoldState *state, const uint32 *lens, uint32 count)
+check_cstrings(const VdbVectorBufferState *state, const uint32 *lens, uint32 count)
 {
 	for (uint32 i = 0; i < count; i++)
 	{
@@ -412,9 +412,9 @@ check_cstrings(const VdbHoldState *state, const uint32 *lens, uint32 count)
 	return VDB_CODEC_OK;
 }
 
-/* Decode all of a vector into the hold's arrays. */
+/* Decode all of a vector into the buffer's arrays. */
 static VdbCodecStatus
-hold_decode(VdbHoldState *state, const VdbStripeColumn *column, const VdbVectorReader *reader)
+buffer_decode(VdbVectorBufferState *state, const VdbStripeColumn *column, const VdbVectorReader *reader)
 {
 	uint32		lens[VDB_VECTOR_ROWS];
 	VdbCodecStatus status;
@@ -441,12 +441,12 @@ hold_decode(VdbHoldState *state, const VdbStripeColumn *column, const VdbVectorR
 	}
 }
 
-/* Make the hold have the vector that pos lies in. */
+/* Make the buffer have the vector that pos lies in. */
 static void
-hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint32 pos,
-		  const VdbStripeColumn *column)
+buffer_fill(VdbVectorBuffer *vbuffer, VdbStripe *stripe, Relation rel, int attno, uint32 pos,
+			const VdbStripeColumn *column)
 {
-	VdbHoldState *state = hold_state(hold);
+	VdbVectorBufferState *state = buffer_state(vbuffer);
 	int			chunk = vdb_index_chunk_of(&stripe->index, pos);
 	uint32		chunk_start = stripe->index.chunks[chunk].first_pos;
 	int			vec = (int) ((pos - chunk_start) / VDB_VECTOR_ROWS);
@@ -454,28 +454,28 @@ hold_fill(VdbVectorHold *hold, VdbStripe *stripe, Relation rel, int attno, uint3
 	const VdbVectorReader *reader = NULL;
 	VdbCodecStatus status;
 
-	hold->serial = 0;			/* empty, until all is well */
+	vbuffer->serial = 0;		/* empty, until all is well */
 
 	/* Integers are copied out while decoding, so a cached vector will do. */
 	if (column->kind == VDB_VEC_INT)
 		reader = vdb_cache_peek(stripe, &at);
 	if (reader == NULL)
 	{
-		vdb_vector_load(&at, hold->context, &state->open);
+		vdb_vector_load(&at, vbuffer->context, &state->open);
 		reader = &state->open.reader;
-		hold->buffer = state->open.bytes;
-		hold->size = state->open.size;
+		vbuffer->buffer = state->open.bytes;
+		vbuffer->size = state->open.size;
 	}
 
-	status = hold_decode(state, column, reader);
+	status = buffer_decode(state, column, reader);
 	if (status != VDB_CODEC_OK)
 		value_damaged(&at, status);
 
-	hold->attno = attno;
-	hold->stripe_id = stripe->key.stripe_id;
-	hold->first_pos = chunk_start + (uint32) vec * VDB_VECTOR_ROWS;
-	hold->count = reader->info.count;
-	hold->serial = stripe->serial;
+	vbuffer->attno = attno;
+	vbuffer->stripe_id = stripe->key.stripe_id;
+	vbuffer->first_pos = chunk_start + (uint32) vec * VDB_VECTOR_ROWS;
+	vbuffer->count = reader->info.count;
+	vbuffer->serial = stripe->serial;
 }
 
 /* Integers to Datums, a loop per width so that each is tight. */
@@ -505,7 +505,7 @@ convert_ints(const int64 *from, uint16 width, int n, Datum *values)
 }
 
 static void
-convert_nulls(const VdbHoldState *state, uint32 first, int n, Datum *values, bool *isnull)
+convert_nulls(const VdbVectorBufferState *state, uint32 first, int n, Datum *values, bool *isnull)
 {
 	if (state->null_count == 0)
 	{
@@ -522,12 +522,12 @@ convert_nulls(const VdbHoldState *state, uint32 first, int n, Datum *values, boo
 
 void
 vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
-				  Datum *values, bool *isnull, VdbVectorHold *hold)
+				  Datum *values, bool *isnull, VdbVectorBuffer *vbuffer)
 {
 	Datum		missing;
 	bool		missing_null;
 	const VdbStripeColumn *column = stripe_column(stripe, rel, RelationGetDescr(rel), attno, &missing, &missing_null);
-	const VdbHoldState *state;
+	const VdbVectorBufferState *state;
 	uint32		first;
 
 	Assert(n > 0 && pos + (uint32) n <= vdb_stripe_vector_end(stripe, pos));
@@ -542,13 +542,13 @@ vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 		return;
 	}
 
-	if (hold->serial != stripe->serial || hold->attno != attno ||
-		pos < hold->first_pos || pos - hold->first_pos >= hold->count)
-		hold_fill(hold, stripe, rel, attno, pos, column);
+	if (vbuffer->serial != stripe->serial || vbuffer->attno != attno ||
+		pos < vbuffer->first_pos || pos - vbuffer->first_pos >= vbuffer->count)
+		buffer_fill(vbuffer, stripe, rel, attno, pos, column);
 
-	state = (const VdbHoldState *) hold->reader;
-	first = pos - hold->first_pos;
-	if (state->null_count < hold->count)
+	state = (const VdbVectorBufferState *) vbuffer->reader;
+	first = pos - vbuffer->first_pos;
+	if (state->null_count < vbuffer->count)
 	{
 		if (column->kind == VDB_VEC_INT)
 			convert_ints(state->values.ints + first, column->width, n, values);
@@ -562,9 +562,9 @@ vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 }
 
 void
-vdb_stripe_hold_free(VdbVectorHold *hold)
+vdb_vector_buffer_free(VdbVectorBuffer *vbuffer)
 {
-	VdbHoldState *state = (VdbHoldState *) hold->reader;
+	VdbVectorBufferState *state = (VdbVectorBufferState *) vbuffer->reader;
 
 	if (state != NULL)
 	{
@@ -572,7 +572,7 @@ vdb_stripe_hold_free(VdbVectorHold *hold)
 			pfree(state->open.bytes);
 		pfree(state);
 	}
-	memset(hold, 0, sizeof(*hold));
+	memset(vbuffer, 0, sizeof(*vbuffer));
 }
 
 /* ---- other questions ---- */

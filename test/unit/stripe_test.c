@@ -347,7 +347,7 @@ st_check_place(VdbStripe *stripe, StMode mode, uint32 range, int64 i)
 /* Decode one row by a window of up to 'step' positions; windows are kept in holds. */
 typedef struct StWindow
 {
-	VdbVectorHold *holds;
+	VdbVectorBuffer *holds;
 	Datum	  **values;
 	bool	  **isnull;
 	uint32		first;
@@ -360,7 +360,7 @@ st_window_init(StWindow *window, int natts, int step)
 {
 	memset(window, 0, sizeof(*window));
 	window->step = step;
-	window->holds = palloc0(sizeof(VdbVectorHold) * natts);
+	window->holds = palloc0(sizeof(VdbVectorBuffer) * natts);
 	window->values = palloc0(sizeof(Datum *) * natts);
 	window->isnull = palloc0(sizeof(bool *) * natts);
 	for (int a = 0; a < natts; a++)
@@ -469,8 +469,8 @@ st_check(PG_FUNCTION_ARGS)
 
 	for (int a = 0; a < desc->natts; a++)
 	{
-		vdb_stripe_hold_free(&wide.holds[a]);
-		vdb_stripe_hold_free(&narrow.holds[a]);
+		vdb_vector_buffer_free(&wide.holds[a]);
+		vdb_vector_buffer_free(&narrow.holds[a]);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
