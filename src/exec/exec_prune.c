@@ -335,7 +335,7 @@ zone_datum(const PruneNode *node, const char *bytes)
  * it says must not be followed.
  */
 static bool
-bound_is_sound(const PruneNode *node, const char *bytes, uint8 len)
+bound_is_valid(const PruneNode *node, const char *bytes, uint8 len)
 {
 	if (node->byval)
 		return len == sizeof(Datum);
@@ -383,8 +383,8 @@ compare_matches(PruneNode *node, const VdbZone *zone)
 	if (!(zone->flags & VDB_ZONE_HAS_MINMAX) || zone->cmp_proc != node->zone_cmp ||
 		zone->collation != node->collation ||
 		node->byval != ((zone->flags & VDB_ZONE_BY_VALUE) != 0) ||
-		!bound_is_sound(node, zone->min, zone->min_len) ||
-		!bound_is_sound(node, zone->max, zone->max_len))
+		!bound_is_valid(node, zone->min, zone->min_len) ||
+		!bound_is_valid(node, zone->max, zone->max_len))
 		return true;
 	min = zone_datum(node, zone->min);
 	max = zone_datum(node, zone->max);

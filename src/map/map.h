@@ -220,7 +220,7 @@ typedef struct VdbMetaDamage
 
 /*
  * Does a meta (its head), or a block of its zone maps (a continuation's number below ncontinuations, or VDB_ZONES_IN_META), fail its
- * checksum?  Then *damage is filled.  Raises nothing.  Zone maps: the head is sound.  Caller: as for vdb_map_zone.
+ * checksum?  Then *damage is filled.  Raises nothing.  Zone maps: the head is intact.  Caller: as for vdb_map_zone.
  */
 extern bool vdb_map_meta_damaged(VdbBlock meta_block, const VdbStripeMeta *meta, VdbMetaDamage *damage);
 extern bool vdb_map_zones_damaged(VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta, uint32 number,

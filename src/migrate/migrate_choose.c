@@ -10,7 +10,7 @@
  *	  their mark.  Where some were aborted, the stripe must be rewritten.
  * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
  *	  where those that have rows are to be left alone.
- * 3. Segments that nobody appends to, whose rows are resolved and sound (migrate_sound.c); stripes that
+ * 3. Segments that nobody appends to, whose rows are resolved and intact (migrate_intact.c); stripes that
  *	  must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
  *
@@ -329,7 +329,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 			!((mover->flags & VDB_MIGRATE_STRIPES) && facts[i].rows > 0);
 		*rows += facts[i].rows;
 	}
-	if (!may_move || !vdb_mover_segment_sound(mover, lb, nlbs) ||
+	if (!may_move || !vdb_mover_segment_intact(mover, lb, nlbs) ||
 		too_many_groups(mover, facts[first].extent.ref))
 		return nlbs;
 	for (int i = first; i < first + nlbs; i++)

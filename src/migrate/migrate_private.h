@@ -91,8 +91,8 @@ vdb_mover_lb(const VdbMover *mover, uint8 index)
 extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv);
 extern void vdb_mover_choose(VdbMover *mover);
 
-/* migrate_sound.c: are all rows of a segment what was stored? */
-extern bool vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs);
+/* migrate_intact.c: are all rows of a segment what was stored? */
+extern bool vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs);
 
 /* migrate_build.c: steps 2 and 3.  False: the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);

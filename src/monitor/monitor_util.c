@@ -250,7 +250,7 @@ vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRang
 
 /* Is this a bound that a value of the column can have?  Damaged ones must not be followed. */
 static bool
-bound_is_sound(Form_pg_attribute att, const char *image, uint8 len)
+bound_is_valid(Form_pg_attribute att, const char *image, uint8 len)
 {
 	if (len == 0 || len > VDB_ZONE_BYTES)
 		return false;
@@ -274,7 +274,7 @@ vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *valu
 		return false;
 	image = palloc0(VDB_ZONE_BYTES + MAXIMUM_ALIGNOF);
 	memcpy(image, bytes, VDB_ZONE_BYTES);
-	if (!bound_is_sound(att, image, max ? zone->max_len : zone->min_len))
+	if (!bound_is_valid(att, image, max ? zone->max_len : zone->min_len))
 		return false;
 	if (att->attbyval)
 		memcpy(value, image, sizeof(Datum));

@@ -180,7 +180,7 @@ check_overlaps(VdbVerify *verify, int n)
 	}
 }
 
-/* A wide row whose part in the segment is sound. */
+/* A wide row whose part in the segment is intact. */
 static void
 check_wide(void *arg)
 {

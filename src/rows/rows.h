@@ -223,7 +223,7 @@ extern const char *vdb_rows_image(const VdbTableRef *ref, const VdbVersion *vers
 /* Does a row fail its checksum?  Then *damage is filled.  image: in the pool, or what vdb_rows_copy gave. */
 extern bool vdb_rows_damaged(const VdbVersion *version, const char *image, VdbRowDamage *damage);
 
-/* The same for the data of a wide row whose image is sound: reads it from flash. */
+/* The same for the data of a wide row whose image is intact: reads it from flash. */
 extern bool vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const char *image, VdbRowDamage *damage);
 
 /* Say so, as ERRCODE_DATA_CORRUPTED. */

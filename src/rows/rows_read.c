@@ -118,7 +118,7 @@ vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb)
 
 /* Does this prefix, at this place, begin a row that may be read? */
 static bool
-row_is_sound(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offset)
+row_is_intact(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offset)
 {
 	uint32		len = VDB_ROW_LEN(prefix->len);
 	uint32		room = VDB_POOL_BLOCK_BYTES - offset;
@@ -222,7 +222,7 @@ vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *us
 
 /* Can a row of this segment begin there? */
 static inline bool
-slot_is_sound(const VdbSegmentHeader *segment, uint16 slot)
+slot_is_intact(const VdbSegmentHeader *segment, uint16 slot)
 {
 	return vdb_slot_block(slot) < VDB_SEGMENT_BLOCKS &&
 		vdb_slot_offset(slot) >= (vdb_slot_block(slot) == 0 ?
@@ -230,7 +230,7 @@ slot_is_sound(const VdbSegmentHeader *segment, uint16 slot)
 								  VDB_POOL_BLOCK_HEADER);
 }
 
-/* Take over the row that begins with this prefix, and is sound; block and offset are set. */
+/* Take over the row that begins with this prefix, and is intact; block and offset are set. */
 static inline void
 fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbExtent *extent,
 			 VdbRowNumber row, const VdbRowPrefix *prefix, VdbVersion *version)
@@ -262,14 +262,14 @@ vdb_rows_peek(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBlock l
 		return false;
 	slot = ((const volatile uint16 *) (block + VDB_SEGMENT_SLOTS))
 		[(lb - segment->first_lb) * VDB_LB_ROWS + index];
-	if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REMOVED || !slot_is_sound(segment, slot))
+	if (slot == VDB_SLOT_EMPTY || slot == VDB_SLOT_REMOVED || !slot_is_intact(segment, slot))
 		return false;
 	pg_read_barrier();
 	version->block = extent->ref + vdb_slot_block(slot);
 	version->offset = vdb_slot_offset(slot);
 	prefix = (const VdbRowPrefix *)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
-	if (!row_is_sound(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
+	if (!row_is_intact(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
 		return false;
 	fill_version(ref, segment, extent, vdb_row_make(lb, index), prefix, version);
 	return true;
@@ -296,14 +296,14 @@ vdb_rows_version(const VdbTableRef *ref, const VdbExtent *extent, VdbLogicalBloc
 	/* The row was stored before its slot; it must not be read before it. */
 	pg_read_barrier();
 
-	if (!slot_is_sound(segment, slot))
+	if (!slot_is_intact(segment, slot))
 		report_bad_slot(extent->ref, slot_number, slot, segment->nslots);
 
 	version->block = extent->ref + vdb_slot_block(slot);
 	version->offset = vdb_slot_offset(slot);
 	prefix = (const VdbRowPrefix *)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
-	if (!row_is_sound(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
+	if (!row_is_intact(prefix, (HeapTupleHeader) (prefix + 1), version->offset))
 	{
 		if (version->offset + VDB_ROW_HEADER_BYTES <= VDB_POOL_BLOCK_BYTES &&
 			row_was_lost(ref, segment, prefix))

@@ -56,7 +56,7 @@
 
 typedef enum EndsFault
 {
-	ENDS_SOUND,
+	ENDS_INTACT,
 	ENDS_MISSING,
 	ENDS_DAMAGED,
 	ENDS_UNREADABLE,
@@ -292,7 +292,7 @@ attach_ends(void *address, bool found)
 		return;
 	read_ends(shared_ends);
 	log_fault(shared_ends);
-	if (shared_ends->fault != ENDS_SOUND)
+	if (shared_ends->fault != ENDS_INTACT)
 	{
 		begin_anew(shared_ends, control->checkPoint);
 		shared_ends->unwritten = !file_is_kept();
@@ -321,7 +321,7 @@ vdb_ends_note(FullTransactionId next_xid)
 	while (shared_ends->died_in_recovery && copy->head.count > 0 &&
 		   copy->ends[copy->head.count - 1].lsn > shared_ends->redo)
 		copy->head.count--;
-	if (shared_ends->fault != ENDS_SOUND)
+	if (shared_ends->fault != ENDS_INTACT)
 		begin_anew(shared_ends, GetXLogReplayRecPtr(NULL));
 	add_end(GetXLogReplayRecPtr(NULL), next_xid);
 	write_or_log();

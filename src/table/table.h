@@ -160,7 +160,7 @@ extern void vdb_zone_set_init(VdbZoneSet *set, const int *columns, int ncolumns)
 extern void vdb_zone_set_free(VdbZoneSet *set);
 
 /*
- * Copy those of a stripe.  The meta is sound; caller: as for vdb_map_zone (a block lock).  False: a block of them has failed its checksum;
+ * Copy those of a stripe.  The meta is intact; caller: as for vdb_map_zone (a block lock).  False: a block of them has failed its checksum;
  * *damage is filled, and nothing is known of any chunk.
  */
 extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta,

@@ -498,7 +498,7 @@ test_checksums(void)
 	findings_left = 1;
 	UNIT_CHECK(vdb_map_check(&ref, count_finding, "metadata of stripe") == 1 && findings_left == 0, "checked");
 	*byte ^= 1;
-	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "sound");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "intact");
 }
 
 static void

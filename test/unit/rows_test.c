@@ -717,7 +717,7 @@ test_wide_damage(void)
 	vdb_rows_copy(&test_ref, &seen, wide_image.data);
 	memcpy(&wide, wide_image.data + 24, sizeof(wide));
 	UNIT_CHECK(wide.data_bytes == 50000 && wide.npages == 7, "its reference");
-	UNIT_CHECK(mock_try(complete_wide), "sound");
+	UNIT_CHECK(mock_try(complete_wide), "intact");
 
 	pages = mock_page_bytes(wide.first_page);
 	pages[40000] ^= 4;
@@ -761,7 +761,7 @@ check_each_bit(uint32 data_bytes)
 	read_one();
 	stored = mock_bytes(seen.block, seen.offset + sizeof(VdbRowPrefix));
 	UNIT_CHECK(stored == vdb_rows_image(&test_ref, &seen), "its place");
-	UNIT_CHECK(!vdb_rows_damaged(&seen, stored, &damage), "%u bytes are sound", data_bytes);
+	UNIT_CHECK(!vdb_rows_damaged(&seen, stored, &damage), "%u bytes are intact", data_bytes);
 	image = malloc(seen.len + VDB_ROW_CRC_BYTES);	/* so that sanitizers see its end */
 	memcpy(image, stored, seen.len + VDB_ROW_CRC_BYTES);
 	for (uint32 at = 0; at < seen.len + VDB_ROW_CRC_BYTES && good; at++)
@@ -797,7 +797,7 @@ test_checksum(void)
 	check_each_bit(VDB_ROW_MAX_INLINE - VDB_ROW_EXTRA_BYTES - 24);
 	check_each_bit(50000);
 
-	/* a change of the header leaves it sound */
+	/* a change of the header leaves it intact */
 	seen_row = append(100);
 	read_one();
 	HeapTupleHeaderSetXmax(&seen.hdr, 1001);
@@ -811,7 +811,7 @@ test_checksum(void)
 	vdb_scm_change_end(change);
 	read_one();
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&seen.hdr) == 1001, "deleted");
-	UNIT_CHECK(!vdb_rows_damaged(&seen, vdb_rows_image(&test_ref, &seen), &damage), "and sound");
+	UNIT_CHECK(!vdb_rows_damaged(&seen, vdb_rows_image(&test_ref, &seen), &damage), "and intact");
 }
 
 /* Whose data may a crash have taken? */
@@ -857,7 +857,7 @@ test_wide_checksum(void)
 	read_one();
 	vdb_rows_copy(&test_ref, &seen, wide_image.data);
 	memcpy(&wide, wide_image.data + 24, sizeof(wide));
-	UNIT_CHECK(mock_try(check_wide_data), "sound");
+	UNIT_CHECK(mock_try(check_wide_data), "intact");
 	pages = mock_page_bytes(wide.first_page);
 	for (int i = 0; i < 3; i++)
 	{
@@ -867,7 +867,7 @@ test_wide_checksum(void)
 		UNIT_CHECK(!mock_try(check_wide_data) && mock_errcode == ERRCODE_DATA_CORRUPTED, "byte %d", at);
 		pages[at] ^= 1;
 	}
-	UNIT_CHECK(mock_try(check_wide_data), "sound again");
+	UNIT_CHECK(mock_try(check_wide_data), "intact again");
 }
 
 static void

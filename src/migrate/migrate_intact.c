@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
- * migrate_sound.c
+ * migrate_intact.c
  *	  Are the rows of a segment what was stored?
  *
  * A stripe gives its rows checksums of its own.  A damaged row must not get one:
- * from then on it would pass for sound.  So a segment with a row that fails its
+ * from then on it would pass for intact.  So a segment with a row that fails its
  * checksum doesn't move, and all others do; what that costs is one segment and, in
  * each attempt, a look at its rows.  (Rows are checked once more when they are
  * copied for the stripe; there an error ends the attempt.)
@@ -19,7 +19,7 @@
 
 #include "migrate/migrate_private.h"
 
-/* Wide rows of a block whose segment part is sound. */
+/* Wide rows of a block whose segment part is intact. */
 typedef struct WideRows
 {
 	int			n;
@@ -62,42 +62,42 @@ check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRo
 }
 
 static bool
-block_sound(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
+block_intact(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
 {
 	VdbExtent	extent;
-	bool		sound = true;
+	bool		intact = true;
 
 	CHECK_FOR_INTERRUPTS();
 	wide->n = 0;
 	vdb_lock_block(&mover->ref, lb, LW_SHARED);
 	vdb_map_lookup(&mover->ref, lb, &extent);
 	if (extent.kind == VDB_EXTENT_SEGMENT)
-		sound = check_block(mover, &extent, lb, wide, damage);
+		intact = check_block(mover, &extent, lb, wide, damage);
 	vdb_unlock_block(&mover->ref, lb);
 	for (int i = 0; i < wide->n; i++)
 	{
-		sound = sound && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i], damage);
+		intact = intact && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i], damage);
 		pfree(wide->images[i]);
 	}
-	return sound;
+	return intact;
 }
 
 /* Of nlbs logical blocks from first_lb on, all of one segment.  False: mover->damage has a row that isn't. */
 bool
-vdb_mover_segment_sound(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)
+vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)
 {
 	WideRows   *wide = palloc(sizeof(WideRows));
 	VdbRowDamage damage;
-	bool		sound = true;
+	bool		intact = true;
 
 	Assert(nlbs > 0 && nlbs <= VDB_SEGMENT_BLOCKS);
-	for (int i = 0; i < nlbs && sound; i++)
-		sound = block_sound(mover, first_lb + i, wide, &damage);
+	for (int i = 0; i < nlbs && intact; i++)
+		intact = block_intact(mover, first_lb + i, wide, &damage);
 	pfree(wide);
-	if (!sound && !mover->damaged)
+	if (!intact && !mover->damaged)
 	{
 		mover->damaged = true;
 		mover->damage = damage;
 	}
-	return sound;
+	return intact;
 }
