@@ -122,12 +122,12 @@ vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
 	/* a delta record that says nothing takes room in SCM: it need not get old first */
-	TransactionId xmax_limit = version->place == VDB_PLACE_FLASH ? limits->oldest_xmin :
+	TransactionId xmax_limit = version->where == VDB_IN_STRIPE ? limits->oldest_xmin :
 		limits->freeze_limit;
 
 	Assert(!TransactionIdPrecedes(limits->oldest_xmin, limits->freeze_limit));
 	if (!HeapTupleHeaderXminFrozen(hdr) && HeapTupleHeaderXminCommitted(hdr) &&
-		version->place == VDB_PLACE_SCM &&
+		version->where == VDB_IN_POOL &&
 		TransactionIdPrecedes(HeapTupleHeaderGetRawXmin(hdr), limits->freeze_limit))
 	{
 		hdr->t_infomask |= HEAP_XMIN_FROZEN;
@@ -153,7 +153,7 @@ vdb_freeze_note_left(VdbOldestLeft *left, const VdbVersion *version)
 	const HeapTupleHeaderData *hdr = &version->hdr;
 	TransactionId xmax = HeapTupleHeaderGetRawXmax(hdr);
 
-	if (version->place == VDB_PLACE_SCM &&
+	if (version->where == VDB_IN_POOL &&
 		!HeapTupleHeaderXminFrozen(hdr) && !HeapTupleHeaderXminInvalid(hdr))
 		note_xid(HeapTupleHeaderGetRawXmin(hdr), &left->xid);
 	/* an xmax that is only hinted to be invalid counts: a standby may not know the hint */

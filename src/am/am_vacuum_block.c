@@ -151,7 +151,7 @@ freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)
 	VdbScmChange *change;
 
 	Assert(LWLockHeldByMeInMode(vdb_block_lock(lock_no), LW_EXCLUSIVE));
-	Assert(version->place == VDB_PLACE_FLASH);
+	Assert(version->where == VDB_IN_STRIPE);
 	if (!vdb_freeze_version(&vs->limits, version))
 		return false;
 	if (version->hdr.t_infomask & HEAP_XMAX_INVALID)
@@ -213,7 +213,7 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 
 		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
 			continue;
-		if (version.place == VDB_PLACE_FLASH)
+		if (version.where == VDB_IN_STRIPE)
 		{
 			if (freeze_drec(vs, &version, lock_no, epoch))
 			{
@@ -353,7 +353,7 @@ vdb_vacuum_block(VdbVacuum *vs)
 	(void) vdb_cursor_read(&vs->cursor);
 	Assert(batch->lb == vdb_cursor_lb(&vs->cursor));
 	Assert(ndead == 0 && nfreeze == 0);
-	if (batch->place == VDB_PLACE_FLASH && batch->nrows > 0)
+	if (batch->where == VDB_IN_STRIPE && batch->nrows > 0)
 		freeze_stripe(vs);
 	for (int i = 0; i < batch->nrows; i++)
 	{

@@ -223,12 +223,12 @@ typedef struct VdbPartSize
 } VdbPartSize;
 
 /* Where a frame is */
-typedef struct VdbFramePlace
+typedef struct VdbFrameAddress
 {
 	uint64		offset;			/* from the vector's start */
 	uint32		stored_bytes;
 	uint32		raw_bytes;
-} VdbFramePlace;
+} VdbFrameAddress;
 
 extern VdbCodecStatus vdb_codec_part_measure(const uint8 *bytes, size_t len,
 											 VdbPartSize *size);
@@ -237,7 +237,7 @@ extern VdbCodecStatus vdb_codec_part_open(VdbCodecWorkspace *ws,
 										  uint8 *keep, size_t keep_bytes,
 										  VdbVectorPart *part);
 extern VdbCodecStatus vdb_codec_part_frame(const VdbVectorPart *part,
-										   uint32 frame, VdbFramePlace *place);
+										   uint32 frame, VdbFrameAddress *address);
 extern VdbCodecStatus vdb_codec_part_unpack(VdbCodecWorkspace *ws,
 											const VdbVectorPart *part,
 											uint32 frame, const uint8 *stored,

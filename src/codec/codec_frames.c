@@ -237,7 +237,7 @@ vdb_frames_open(const VdbCodecInfo *info, VdbByteReader *payload,
 
 /* Where a frame is; within the vector, whatever the table says. */
 VdbCodecStatus
-vdb_frames_place(const VdbFramesView *frames, uint32 frame, VdbFramePlace *place)
+vdb_frames_address(const VdbFramesView *frames, uint32 frame, VdbFrameAddress *address)
 {
 	uint32		start = 0;
 	uint32		end;
@@ -250,9 +250,9 @@ vdb_frames_place(const VdbFramesView *frames, uint32 frame, VdbFramePlace *place
 	if (start > end || end > frames->stored_bytes)
 		return VDB_CODEC_CORRUPT;
 
-	place->offset = frames->stored_offset + start;
-	place->stored_bytes = end - start;
-	place->raw_bytes = frame == 0 ? (uint32) frames->head_bytes :
+	address->offset = frames->stored_offset + start;
+	address->stored_bytes = end - start;
+	address->raw_bytes = frame == 0 ? (uint32) frames->head_bytes :
 		(uint32) Min((uint64) 1 << frames->shift, frames->tail_bytes -
 					 ((uint64) (frame - 1) << frames->shift));
 	return VDB_CODEC_OK;
@@ -260,14 +260,14 @@ vdb_frames_place(const VdbFramesView *frames, uint32 frame, VdbFramePlace *place
 
 /* Undo one frame; 'to' has room for its raw bytes. */
 VdbCodecStatus
-vdb_frames_unpack(VdbZstd **zstd, const VdbFramePlace *place,
+vdb_frames_unpack(VdbZstd **zstd, const VdbFrameAddress *address,
 				  const uint8 *stored, uint8 *to)
 {
-	if (place->stored_bytes != place->raw_bytes)
-		return vdb_zstd_decompress(zstd, to, place->raw_bytes, stored,
-								   place->stored_bytes);
-	if (place->raw_bytes > 0)
-		memcpy(to, stored, place->raw_bytes);
+	if (address->stored_bytes != address->raw_bytes)
+		return vdb_zstd_decompress(zstd, to, address->raw_bytes, stored,
+								   address->stored_bytes);
+	if (address->raw_bytes > 0)
+		memcpy(to, stored, address->raw_bytes);
 	return VDB_CODEC_OK;
 }
 
@@ -283,14 +283,14 @@ vdb_frames_read(VdbZstd **zstd, const VdbCodecInfo *info, const uint8 *stored,
 
 	for (uint32 frame = 0; status == VDB_CODEC_OK && frame < frames.count; frame++)
 	{
-		VdbFramePlace place;
+		VdbFrameAddress address;
 
-		status = vdb_frames_place(&frames, frame, &place);
+		status = vdb_frames_address(&frames, frame, &address);
 		if (status != VDB_CODEC_OK)
 			break;
-		status = vdb_frames_unpack(zstd, &place, first + (place.offset -
-														  frames.stored_offset), to);
-		to += place.raw_bytes;
+		status = vdb_frames_unpack(zstd, &address, first + (address.offset -
+															frames.stored_offset), to);
+		to += address.raw_bytes;
 	}
 	return status;
 }

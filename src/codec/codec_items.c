@@ -40,7 +40,7 @@ vdb_input_is_null(const VdbVectorInput *in, uint32 pos)
  * used already; returns the start.
  */
 static inline uint64
-vdb_items_place(const VdbVectorInput *in, uint32 pos, uint64 *end)
+vdb_items_address(const VdbVectorInput *in, uint32 pos, uint64 *end)
 {
 	uint64		start = *end;
 	uint64		len;
@@ -71,7 +71,7 @@ vdb_items_lay_out(const VdbVectorInput *in, const uint16 *positions,
 
 	for (uint32 item = 0; item < count; item++)
 		layout->residues[item] =
-			(int64) vdb_items_place(in, vdb_items_pos(positions, item), &end);
+			(int64) vdb_items_address(in, vdb_items_pos(positions, item), &end);
 	layout->data_bytes = end;
 	layout->slope = count < 2 ? 0 :
 		(uint64) layout->residues[count - 1] * 256 / (count - 1);
@@ -129,7 +129,7 @@ vdb_items_write_image(VdbByteWriter *writer, const VdbVectorInput *in,
 					  uint32 pos, uint64 *written)
 {
 	uint64		before = *written;
-	uint64		start = vdb_items_place(in, pos, written);
+	uint64		start = vdb_items_address(in, pos, written);
 	uint32		len;
 
 	if (vdb_input_is_null(in, pos))

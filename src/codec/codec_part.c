@@ -49,7 +49,7 @@ vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
 	VdbCodecInfo info;
 	VdbByteReader payload;
 	VdbFramesView frames;
-	VdbFramePlace head;
+	VdbFrameAddress head;
 	VdbCodecStatus status;
 
 	size->keep_bytes = 0;
@@ -84,7 +84,7 @@ vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
 	if (status == VDB_CODEC_OK && !vdb_part_crc_ok(bytes, info.payload_offset, &frames))
 		status = VDB_CODEC_BAD_CRC;
 	if (status == VDB_CODEC_OK)
-		status = vdb_frames_place(&frames, 0, &head);
+		status = vdb_frames_address(&frames, 0, &head);
 	if (status != VDB_CODEC_OK)
 		return status;
 	size->need_bytes = head.offset + head.stored_bytes;
@@ -113,7 +113,7 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 	VdbVectorReader *reader = &part->reader;
 	VdbFramesView *frames = &part->frames;
 	VdbByteReader payload;
-	VdbFramePlace head;
+	VdbFrameAddress head;
 	VdbPartSize size;
 	VdbCodecStatus status = vdb_codec_part_measure(bytes, len, &size);
 
@@ -129,7 +129,7 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 	payload.end = bytes + len;
 	status = vdb_frames_open(&reader->info, &payload, frames);
 	if (status == VDB_CODEC_OK)
-		status = vdb_frames_place(frames, 0, &head);
+		status = vdb_frames_address(frames, 0, &head);
 	if (status != VDB_CODEC_OK)
 		return status;
 
@@ -153,9 +153,9 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 /* ---- frames ---- */
 
 VdbCodecStatus
-vdb_codec_part_frame(const VdbVectorPart *part, uint32 frame, VdbFramePlace *place)
+vdb_codec_part_frame(const VdbVectorPart *part, uint32 frame, VdbFrameAddress *address)
 {
-	return vdb_frames_place(&part->frames, frame, place);
+	return vdb_frames_address(&part->frames, frame, address);
 }
 
 /* Check the stored bytes of a frame and undo it; 'to' has room for its raw ones. */
@@ -163,16 +163,16 @@ VdbCodecStatus
 vdb_codec_part_unpack(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 					  uint32 frame, const uint8 *stored, uint8 *to)
 {
-	VdbFramePlace place;
+	VdbFrameAddress address;
 	VdbFrame	entry;
-	VdbCodecStatus status = vdb_frames_place(&part->frames, frame, &place);
+	VdbCodecStatus status = vdb_frames_address(&part->frames, frame, &address);
 
 	if (status != VDB_CODEC_OK)
 		return status;
 	memcpy(&entry, part->frames.table + frame * sizeof(entry), sizeof(entry));
-	if (VDB_CRC_DIFFERS(vdb_crc32c(stored, place.stored_bytes), entry.crc))
+	if (VDB_CRC_DIFFERS(vdb_crc32c(stored, address.stored_bytes), entry.crc))
 		return VDB_CODEC_BAD_CRC;
-	return vdb_frames_unpack(vdb_workspace_zstd(ws), &place, stored, to);
+	return vdb_frames_unpack(vdb_workspace_zstd(ws), &address, stored, to);
 }
 
 /* ---- values ---- */

@@ -319,10 +319,10 @@ extern void vdb_frames_seal(uint8 *vector, size_t prefix_bytes,
 extern VdbCodecStatus vdb_frames_open(const VdbCodecInfo *info,
 									  VdbByteReader *payload,
 									  VdbFramesView *frames);
-extern VdbCodecStatus vdb_frames_place(const VdbFramesView *frames,
-									   uint32 frame, VdbFramePlace *place);
+extern VdbCodecStatus vdb_frames_address(const VdbFramesView *frames,
+										 uint32 frame, VdbFrameAddress *address);
 extern VdbCodecStatus vdb_frames_unpack(VdbZstd **zstd,
-										const VdbFramePlace *place,
+										const VdbFrameAddress *address,
 										const uint8 *stored, uint8 *to);
 extern VdbCodecStatus vdb_frames_read(VdbZstd **zstd, const VdbCodecInfo *info,
 									  const uint8 *stored, uint8 *to);

@@ -91,7 +91,7 @@ sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 }
 
 static List *
-all_places(List *clauses)
+all_addresses(List *clauses)
 {
 	List	   *places = NIL;
 
@@ -118,7 +118,7 @@ vdb_cost_fraction(Relation rel, Index varno, List *clauses)
 		return 1.0;
 	ranges = (vdb_map_limit(&ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
 	step = Max(ranges / VDB_COST_SAMPLE, 1);
-	sample.pruner = vdb_pruner_create(clauses, all_places(clauses), rel, varno, NULL);
+	sample.pruner = vdb_pruner_create(clauses, all_addresses(clauses), rel, varno, NULL);
 	vdb_pruner_prepare(sample.pruner, NULL);
 	columns = vdb_pruner_columns(sample.pruner, &ncolumns);
 	vdb_zone_set_init(&sample.zones, columns, ncolumns);

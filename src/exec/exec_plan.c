@@ -262,7 +262,7 @@ needed_columns(RelOptInfo *rel, List *clauses)
 
 /* Places in the filter of those clauses that may be tried against zone maps. */
 static List *
-pruning_places(List *clauses, List *prunable)
+pruning_addresses(List *clauses, List *prunable)
 {
 	List	   *places = NIL;
 	int			place = 0;
@@ -294,7 +294,7 @@ plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
 	scan->custom_private = list_make2(needed_columns(rel, scan->scan.plan.qual),
-									  pruning_places(clauses, path->custom_private));
+									  pruning_addresses(clauses, path->custom_private));
 	scan->methods = &vdb_scan_methods;
 	return &scan->scan.plan;
 }

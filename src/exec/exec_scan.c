@@ -355,7 +355,7 @@ next_row(ScanState *node)
 	ExecClearTuple(slot);
 	if (!vdb_cursor_move(&state->cursor, forward))
 		return slot;
-	if (state->batch->place == VDB_PLACE_SCM)
+	if (state->batch->where == VDB_IN_POOL)
 		fill_from_scm(state, slot);
 	else
 		fill_from_stripe(state, slot);

@@ -28,7 +28,7 @@ decode_column(VdbScanState *scan, VdbColumnValues *column)
 	VdbBatch   *batch = scan->batch;
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
-	Assert(batch->place != VDB_PLACE_SCM);
+	Assert(batch->where != VDB_IN_POOL);
 	Assert(scan->decoded_from < scan->decoded_to);
 	Assert(!column->ready);
 	vdb_stripe_decode(batch->stripe, batch->rel, column->attno, scan->decoded_from,
@@ -170,7 +170,7 @@ load_slice(VdbScanState *scan)
 			scan->nrows = 0;
 			return false;
 		}
-		if (scan->batch->place == VDB_PLACE_SCM)
+		if (scan->batch->where == VDB_IN_POOL)
 			take_scm(scan);
 		else
 			take_striped(scan);

@@ -165,7 +165,7 @@ load_image(Claim *claim)
  * range if a segment's don't fit into this one.  ERROR when there are no more.
  */
 static void
-place_claim(Claim *claim)
+address_claim(Claim *claim)
 {
 	VdbLogicalBlock lb = vdb_map_limit(claim->ref);
 	int			room = VDB_RANGE_LBS - vdb_lb_index(lb);
@@ -280,7 +280,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
 	claim.lbs_per_segment = lbs_per_segment;
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	place_claim(&claim);
+	address_claim(&claim);
 	plan_chain(ref, claim.range, &claim.chain);
 	if (reserve_chain(ref, &claim.chain))
 	{

@@ -153,7 +153,7 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 
 /* Has an entry before this one the same place?  If so, is that consistent? */
 static bool
-check_shared_place(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
+check_shared_address(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
 {
 	for (int j = 0; j < i; j++)
 	{
@@ -185,12 +185,12 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 						entry->first);
 			if (entry->ref % VDB_SEGMENT_BLOCKS != 0)
 				finding(check, lb, _("no segment can be in pool block %u"), entry->ref);
-			else if (!check_shared_place(check, lb, entries, i) &&
+			else if (!check_shared_address(check, lb, entries, i) &&
 					 check_block_number(check, lb, entry->ref, _("segment")))
 				note_blocks(check, entry->ref, VDB_SEGMENT_BLOCKS);
 			break;
 		case VDB_EXTENT_STRIPE:
-			if (!check_shared_place(check, lb, entries, i))
+			if (!check_shared_address(check, lb, entries, i))
 				check_meta(check, lb, entry->ref, false);
 			break;
 		default:

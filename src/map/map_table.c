@@ -36,12 +36,12 @@
 #include "map/map_internal.h"
 
 /* Where a slot was found. */
-typedef struct DirectoryPlace
+typedef struct DirectoryAddress
 {
 	VdbBlock	block;
 	uint32		index;				/* of the entry in the block */
 	uint32		slot;
-} DirectoryPlace;
+} DirectoryAddress;
 
 /* See map_internal.h. */
 const VdbDirectoryBlock *
@@ -80,17 +80,17 @@ entry_matches(const VdbTableEntry *entry, const VdbTableKey *key, uint32 *genera
 }
 
 static void
-fill_ref(VdbPool *pool, const DirectoryPlace *place, const VdbTableKey *key, uint32 flags,
+fill_ref(VdbPool *pool, const DirectoryAddress *address, const VdbTableKey *key, uint32 flags,
 		 uint32 generation, VdbTableRef *ref)
 {
 	ref->pool = pool;
 	ref->spc = key->spc;
 	ref->relnode = key->relnode;
-	ref->slot = place->slot;
+	ref->slot = address->slot;
 	ref->generation = generation;
-	ref->entry_block = place->block;
+	ref->entry_block = address->block;
 	ref->entry_offset = VDB_MAP_OFFSET(VdbDirectoryBlock, entries) +
-		place->index * sizeof(VdbTableEntry);
+		address->index * sizeof(VdbTableEntry);
 	ref->logged = (flags & (VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0;
 	ref->temp = (flags & VDB_TABLE_TEMP) != 0;
 }
@@ -112,15 +112,15 @@ resolve_alias(VdbPool *pool, const VdbTableEntry *alias, VdbTableRef *ref)
 static bool
 scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 {
-	DirectoryPlace place = {vdb_pool_directory(pool), 0, 0};
+	DirectoryAddress address = {vdb_pool_directory(pool), 0, 0};
 
-	while (place.block != VDB_BLOCK_NONE)
+	while (address.block != VDB_BLOCK_NONE)
 	{
-		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, place.block);
+		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, address.block);
 
-		for (place.index = 0; place.index < VDB_DIRECTORY_ENTRIES; place.index++)
+		for (address.index = 0; address.index < VDB_DIRECTORY_ENTRIES; address.index++)
 		{
-			const VdbTableEntry *entry = &dir->entries[place.index];
+			const VdbTableEntry *entry = &dir->entries[address.index];
 			uint32		generation;
 
 			if (!entry_matches(entry, key, &generation))
@@ -131,12 +131,12 @@ scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 					return true;
 				continue;
 			}
-			place.slot += place.index;
-			fill_ref(pool, &place, key, entry->flags, generation, ref);
+			address.slot += address.index;
+			fill_ref(pool, &address, key, entry->flags, generation, ref);
 			return true;
 		}
-		place.slot += VDB_DIRECTORY_ENTRIES;
-		place.block = vdb_map_read_pointer(&dir->next);
+		address.slot += VDB_DIRECTORY_ENTRIES;
+		address.block = vdb_map_read_pointer(&dir->next);
 	}
 	return false;
 }
@@ -164,11 +164,11 @@ vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
  * Directory lock held exclusive.
  */
 static bool
-find_free_slot(VdbPool *pool, DirectoryPlace *place, VdbBlock *last)
+find_free_slot(VdbPool *pool, DirectoryAddress *address, VdbBlock *last)
 {
 	VdbBlock	block = vdb_pool_directory(pool);
 
-	place->slot = 0;
+	address->slot = 0;
 	*last = VDB_BLOCK_NONE;
 	while (block != VDB_BLOCK_NONE)
 	{
@@ -178,12 +178,12 @@ find_free_slot(VdbPool *pool, DirectoryPlace *place, VdbBlock *last)
 		{
 			if (dir->entries[i].flags & VDB_TABLE_USED)
 				continue;
-			place->block = block;
-			place->index = i;
-			place->slot += i;
+			address->block = block;
+			address->index = i;
+			address->slot += i;
 			return true;
 		}
-		place->slot += VDB_DIRECTORY_ENTRIES;
+		address->slot += VDB_DIRECTORY_ENTRIES;
 		*last = block;
 		block = dir->next;
 	}
@@ -252,21 +252,21 @@ store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
 static void
 add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableRef *ref)
 {
-	DirectoryPlace place;
+	DirectoryAddress address;
 	VdbBlock	last;
 
-	if (!find_free_slot(pool, &place, &last))
+	if (!find_free_slot(pool, &address, &last))
 	{
-		place.block = append_directory_block(pool, last);
-		place.index = 0;
+		address.block = append_directory_block(pool, last);
+		address.index = 0;
 	}
-	Assert(place.index == place.slot % VDB_DIRECTORY_ENTRIES);
+	Assert(address.index == address.slot % VDB_DIRECTORY_ENTRIES);
 	entry->generation =
-		vdb_map_directory_block(pool, place.block)->entries[place.index].generation + 1;
+		vdb_map_directory_block(pool, address.block)->entries[address.index].generation + 1;
 	entry->spc = key->spc;
 	entry->relnode = key->relnode;
 	entry->backend = key->backend;
-	fill_ref(pool, &place, key, entry->flags, entry->generation, ref);
+	fill_ref(pool, &address, key, entry->flags, entry->generation, ref);
 	store_entry(ref, entry);
 }
 
@@ -306,18 +306,18 @@ bool
 vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 					  VdbTableKey *key, bool *past_end)
 {
-	DirectoryPlace place = {vdb_pool_directory(pool), slot % VDB_DIRECTORY_ENTRIES, slot};
+	DirectoryAddress address = {vdb_pool_directory(pool), slot % VDB_DIRECTORY_ENTRIES, slot};
 	const VdbTableEntry *entry;
 	uint32		generation;
 
 	for (uint32 skip = slot / VDB_DIRECTORY_ENTRIES;
-		 skip > 0 && place.block != VDB_BLOCK_NONE; skip--)
-		place.block = vdb_map_read_pointer(&vdb_map_directory_block(pool, place.block)->next);
+		 skip > 0 && address.block != VDB_BLOCK_NONE; skip--)
+		address.block = vdb_map_read_pointer(&vdb_map_directory_block(pool, address.block)->next);
 
-	*past_end = (place.block == VDB_BLOCK_NONE);
+	*past_end = (address.block == VDB_BLOCK_NONE);
 	if (*past_end)
 		return false;
-	entry = &vdb_map_directory_block(pool, place.block)->entries[place.index];
+	entry = &vdb_map_directory_block(pool, address.block)->entries[address.index];
 	if ((entry->flags & VDB_TABLE_USED) == 0)
 		return false;
 	pg_read_barrier();
@@ -326,7 +326,7 @@ vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 	key->backend = entry->backend;
 	if (!entry_matches(entry, key, &generation))
 		return false;				/* it is being replaced right now */
-	fill_ref(pool, &place, key, entry->flags, generation, ref);
+	fill_ref(pool, &address, key, entry->flags, generation, ref);
 	return true;
 }
 

@@ -74,7 +74,7 @@ note_wide_run(VdbMover *mover, const VdbBatch *batch, int i)
 static Size
 row_bytes(const VdbMover *mover, const VdbMovingBlock *block, const VdbBatch *batch, int i)
 {
-	if (batch->place == VDB_PLACE_SCM)
+	if (batch->where == VDB_IN_POOL)
 		return batch->tuples[i].t_len;
 	for (int s = 0; s < mover->nstripes; s++)
 		if (mover->stripes[s].meta == block->ref)
@@ -95,7 +95,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	vdb_batch_version(batch, i, &version);
 	Assert(version.row == vdb_row_make(vdb_mover_lb(mover, block->index), index));
 	Assert(!vdb_rowset_has(block->present, index));
-	if (version.place == VDB_PLACE_SCM && version.wide)
+	if (version.where == VDB_IN_POOL && version.wide)
 		note_wide_run(mover, batch, i);
 	if (batch->htsv[i] == VDB_DEAD)
 	{
@@ -115,7 +115,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	vdb_rowset_add(block->present, index);
 	mover->raw_bytes += bytes;
 	mover->rows_written++;
-	if (batch->place == VDB_PLACE_SCM)
+	if (batch->where == VDB_IN_POOL)
 	{
 		mover->rows_from_scm++;
 		mover->scm_bytes += bytes;
@@ -229,12 +229,12 @@ offer_pages(VdbMover *mover, VdbStripeWriter *writer)
 {
 	uint64		want = vdb_pages_needed(vdb_stripe_writer_bytes(writer)) + VDB_STRIPE_HEAD_PAGES;
 
-	mover->place.npages = 0;
+	mover->address.npages = 0;
 	if (want > PG_UINT32_MAX ||
 		!vdb_map_take_free_pages(&mover->ref, (uint32) want, false, vdb_pages_removable,
-								 mover->rel, &mover->place))
+								 mover->rel, &mover->address))
 		return;
-	vdb_stripe_writer_place(writer, mover->place.first, mover->place.npages);
+	vdb_stripe_writer_address(writer, mover->address.first, mover->address.npages);
 	VDB_STOP_POINT("migrate-pages-taken");
 }
 
@@ -242,7 +242,7 @@ offer_pages(VdbMover *mover, VdbStripeWriter *writer)
 static void
 return_pages(VdbMover *mover)
 {
-	VdbFreeRun	rest = mover->place;
+	VdbFreeRun	rest = mover->address;
 
 	if (rest.npages == 0)
 		return;

@@ -42,7 +42,7 @@ typedef struct BlockFacts
 
 typedef struct StripeFacts
 {
-	VdbMovingStripe place;
+	VdbMovingStripe address;
 	uint16		nlbs;				/* logical blocks it was written with */
 	uint16		flags;
 	TransactionId min_xmin;
@@ -124,7 +124,7 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 
 	Assert(VDB_BLOCK_LOCKED(&mover->ref, extent->lb));
 	for (i = 0; i < survey->nstripes; i++)
-		if (survey->stripes[i].place.meta == extent->ref)
+		if (survey->stripes[i].address.meta == extent->ref)
 			break;
 	Assert(i < VDB_RANGE_LBS);
 	stripe = &survey->stripes[i];
@@ -133,11 +133,11 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 		meta = vdb_map_meta(mover->ref.pool, extent->ref);
 		*damaged = vdb_map_meta_damaged(extent->ref, meta, damage);
 		memset(stripe, 0, sizeof(StripeFacts));
-		stripe->place.meta = extent->ref;
-		stripe->place.first_page = meta->first_page;
-		stripe->place.npages = meta->npages;
-		stripe->place.nrows = meta->nrows;
-		stripe->place.average_bytes = (uint32) (meta->row_bytes / Max(meta->nrows, 1));
+		stripe->address.meta = extent->ref;
+		stripe->address.first_page = meta->first_page;
+		stripe->address.npages = meta->npages;
+		stripe->address.nrows = meta->nrows;
+		stripe->address.average_bytes = (uint32) (meta->row_bytes / Max(meta->nrows, 1));
 		stripe->nlbs = meta->nlbs;
 		stripe->flags = meta->flags;
 		stripe->min_xmin = meta->min_xmin;
@@ -145,7 +145,7 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 		stripe->left = meta->nrows;
 		survey->nstripes++;
 	}
-	stripe->place.blocks++;
+	stripe->address.blocks++;
 	stripe->overlay = stripe->overlay || extent->overlay_block != VDB_BLOCK_NONE;
 	return i;
 }
@@ -211,7 +211,7 @@ survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 {
 	StripeFacts *stripe = &survey->stripes[number];
 	bool		in_doubt = (stripe->flags & VDB_STRIPE_IN_DOUBT) != 0;
-	bool		thinned = stripe->overlay || stripe->place.blocks < stripe->nlbs;
+	bool		thinned = stripe->overlay || stripe->address.blocks < stripe->nlbs;
 
 	Assert(number >= 0 && number < survey->nstripes);
 	if (in_doubt && (xid_running(stripe->min_xmin) || xid_running(stripe->max_xmin)))
@@ -239,7 +239,7 @@ resolve_stripe(VdbMover *mover, StripeFacts *stripe)
 	/* no crash may take back a commit that we have relied upon */
 	XLogFlush(vdb_wal_end());
 	VDB_STOP_POINT("migrate-before-resolve");
-	vdb_map_resolve_stripe(&mover->ref, stripe->place.meta);
+	vdb_map_resolve_stripe(&mover->ref, stripe->address.meta);
 	stripe->flags &= ~VDB_STRIPE_IN_DOUBT;
 	mover->nresolved++;
 }
@@ -361,7 +361,7 @@ choose_stripe(VdbMover *mover, Survey *survey, int number)
 		return false;
 	Assert(!stripe->chosen);
 	stripe->chosen = true;
-	mover->stripes[mover->nstripes++] = stripe->place;
+	mover->stripes[mover->nstripes++] = stripe->address;
 	for (int i = 0; i < survey->end; i++)
 		if (survey->blocks[i].stripe == number)
 			add_block(mover, (uint8) i, &survey->blocks[i]);
@@ -377,7 +377,7 @@ worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
 	if (stripe->aborted)
 		return true;
 	return (mover->flags & VDB_MIGRATE_COMPACT) &&
-		vdb_migrate_compact(stripe->place.nrows, stripe->left);
+		vdb_migrate_compact(stripe->address.nrows, stripe->left);
 }
 
 /* Stripes without any row, perhaps segments too.  True if there are some. */
@@ -413,7 +413,7 @@ choose_merges(VdbMover *mover, Survey *survey, uint32 rows)
 
 		if (stripe->chosen || (stripe->in_progress && !(mover->flags & VDB_MIGRATE_OWN)))
 			continue;
-		if (vdb_migrate_merge(stripe->place.nrows, rows, (uint32) survey->nstripes))
+		if (vdb_migrate_merge(stripe->address.nrows, rows, (uint32) survey->nstripes))
 			(void) choose_stripe(mover, survey, s);
 	}
 }

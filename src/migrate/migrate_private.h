@@ -73,7 +73,7 @@ typedef struct VdbMover
 	VdbFreeRun *wide_runs;			/* pages of wide rows that move */
 	int			nwide_runs;
 	int			wide_room;
-	VdbFreeRun	place;				/* free pages offered to the stripe; npages 0: none */
+	VdbFreeRun	address;			/* free pages offered to the stripe; npages 0: none */
 	VdbStripeBuilt built;
 	VdbBlock	meta_block;
 	bool		damaged;			/* a segment stays for a row that fails its checksum: */

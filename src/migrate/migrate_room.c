@@ -95,14 +95,14 @@ try_other(OtherWork *work, VdbTryWork function)
 		function(work);
 		return true;
 	}
-	vdb_rows_keep_places(true);
+	vdb_rows_keep_addresses(true);
 	PG_TRY();
 	{
 		error = vdb_try(function, work);
 	}
 	PG_FINALLY();
 	{
-		vdb_rows_keep_places(false);
+		vdb_rows_keep_addresses(false);
 	}
 	PG_END_TRY();
 	if (error == NULL)

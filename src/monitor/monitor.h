@@ -100,7 +100,7 @@ extern bool vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max,
 typedef struct VdbFindings VdbFindings;
 
 extern VdbFindings *vdb_findings_create(void);
-extern void vdb_finding(VdbFindings *findings, const char *severity, const char *place,
+extern void vdb_finding(VdbFindings *findings, const char *severity, const char *location,
 						const char *format,...) pg_attribute_printf(4, 5);
 extern void vdb_findings_report(VdbFindings *findings, VdbReport *report);
 extern bool vdb_findings_full(const VdbFindings *findings);
@@ -110,7 +110,7 @@ extern bool vdb_findings_full(const VdbFindings *findings);
  * and the answer is false; locks and pins the step held are gone.  'place' may change while the step runs.  No lightweight lock held.
  */
 typedef void (*VdbVerifyWork) (void *arg);
-extern bool vdb_verify_try(VdbFindings *findings, const char *place, VdbVerifyWork work, void *arg);
+extern bool vdb_verify_try(VdbFindings *findings, const char *location, VdbVerifyWork work, void *arg);
 
 /* Every index against the table, under the active snapshot. */
 extern void vdb_verify_indexes(Relation rel, VdbFindings *findings);

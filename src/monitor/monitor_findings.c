@@ -23,7 +23,7 @@
 typedef struct Finding
 {
 	const char *severity;			/* a constant */
-	char	   *place;
+	char	   *location;
 	char	   *message;
 } Finding;
 
@@ -51,7 +51,7 @@ vdb_findings_full(const VdbFindings *findings)
 
 /* Add a finding.  Any lock may be held.  severity: a string that stays. */
 void
-vdb_finding(VdbFindings *findings, const char *severity, const char *place,
+vdb_finding(VdbFindings *findings, const char *severity, const char *location,
 			const char *format,...)
 {
 	MemoryContext old;
@@ -77,7 +77,7 @@ vdb_finding(VdbFindings *findings, const char *severity, const char *place,
 	old = MemoryContextSwitchTo(findings->context);
 	finding = palloc(sizeof(Finding));
 	finding->severity = severity;
-	finding->place = pstrdup(place);
+	finding->location = pstrdup(location);
 	finding->message = pstrdup(message);
 	findings->list = lappend(findings->list, finding);
 	MemoryContextSwitchTo(old);
@@ -94,7 +94,7 @@ vdb_findings_report(VdbFindings *findings, VdbReport *report)
 		const Finding *finding = lfirst(cell);
 
 		vdb_report_text(report, 0, finding->severity);
-		vdb_report_text(report, 1, finding->place);
+		vdb_report_text(report, 1, finding->location);
 		vdb_report_text(report, 2, finding->message);
 		vdb_report_row(report);
 	}
@@ -121,7 +121,7 @@ error_is_final(const ErrorData *error)
 
 /* See monitor.h. */
 bool
-vdb_verify_try(VdbFindings *findings, const char *place, VdbVerifyWork work, void *arg)
+vdb_verify_try(VdbFindings *findings, const char *location, VdbVerifyWork work, void *arg)
 {
 	ErrorData  *error = vdb_try(work, arg);
 
@@ -130,9 +130,9 @@ vdb_verify_try(VdbFindings *findings, const char *place, VdbVerifyWork work, voi
 	if (error_is_final(error))
 		ReThrowError(error);
 	if (error->detail == NULL)
-		vdb_finding(findings, VDB_ERROR_FOUND, place, "%s", error->message);
+		vdb_finding(findings, VDB_ERROR_FOUND, location, "%s", error->message);
 	else
-		vdb_finding(findings, VDB_ERROR_FOUND, place, "%s: %s", error->message, error->detail);
+		vdb_finding(findings, VDB_ERROR_FOUND, location, "%s: %s", error->message, error->detail);
 	FreeErrorData(error);
 	return false;
 }

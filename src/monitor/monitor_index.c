@@ -58,7 +58,7 @@ typedef struct IndexCheck
 	Oid			index_oid;
 	Relation	index;
 	VdbFindings *findings;
-	char		place[NAMEDATALEN + 16];
+	char		location[NAMEDATALEN + 16];
 	int			nfindings;
 	Snapshot	snapshot;
 	MemoryContext context;			/* lives as long as the check */
@@ -93,7 +93,7 @@ index_finding(IndexCheck *check, const char *format, VdbRowNumber row)
 	if (++check->nfindings > VDB_INDEX_FINDINGS)
 	{
 		if (check->nfindings == VDB_INDEX_FINDINGS + 1)
-			vdb_finding(check->findings, VDB_ERROR_FOUND, check->place,
+			vdb_finding(check->findings, VDB_ERROR_FOUND, check->location,
 						_("there is more: only the first %d findings of the index are shown"),
 						VDB_INDEX_FINDINGS);
 		return;
@@ -101,7 +101,7 @@ index_finding(IndexCheck *check, const char *format, VdbRowNumber row)
 	vdb_row_to_tid(row, &tid);
 	snprintf(message, sizeof(message), format, ItemPointerGetBlockNumberNoCheck(&tid),
 			 ItemPointerGetOffsetNumberNoCheck(&tid));
-	vdb_finding(check->findings, VDB_ERROR_FOUND, check->place, "%s", message);
+	vdb_finding(check->findings, VDB_ERROR_FOUND, check->location, "%s", message);
 }
 
 /* ---- pass 1: the index ---- */
@@ -242,7 +242,7 @@ read_index(IndexCheck *check)
 		found = vdb_table_open(check->rel, false, &ref);
 		if (row == VDB_ROW_NONE || !found || vdb_row_lb(row) >= vdb_map_limit(&ref))
 		{
-			vdb_finding(check->findings, VDB_ERROR_FOUND, check->place,
+			vdb_finding(check->findings, VDB_ERROR_FOUND, check->location,
 						_("an entry refers to row (%u,%u), which the table never had"),
 						ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid));
 			continue;
@@ -432,7 +432,7 @@ check_index(void *arg)
 	MemoryContext old;
 
 	check->index = index_open(check->index_oid, AccessShareLock);
-	snprintf(check->place, sizeof(check->place), "index %s", RelationGetRelationName(check->index));
+	snprintf(check->location, sizeof(check->location), "index %s", RelationGetRelationName(check->index));
 	if (can_check(check->index, check->snapshot))
 	{
 		old = MemoryContextSwitchTo(check->context);
@@ -459,10 +459,10 @@ vdb_verify_indexes(Relation rel, VdbFindings *findings)
 		check.index_oid = lfirst_oid(cell);
 		check.findings = findings;
 		check.snapshot = GetActiveSnapshot();
-		snprintf(check.place, sizeof(check.place), "index %u", check.index_oid);
+		snprintf(check.location, sizeof(check.location), "index %u", check.index_oid);
 		check.context = AllocSetContextCreate(CurrentMemoryContext, "VDB index check",
 											  ALLOCSET_DEFAULT_SIZES);
-		(void) vdb_verify_try(findings, check.place, check_index, &check);
+		(void) vdb_verify_try(findings, check.location, check_index, &check);
 		MemoryContextDelete(check.context);
 	}
 	list_free(indexes);

@@ -119,7 +119,7 @@ walk_tables(PoolCheck *check)
 	for (uint32 slot = 0; !past_end; slot++)
 	{
 		VdbTableKey key;
-		char		place[64];
+		char		location[64];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_map_table_by_slot(check->pool, slot, &check->ref, &key, &past_end))
@@ -129,12 +129,12 @@ walk_tables(PoolCheck *check)
 			check->incomplete = true;
 			continue;
 		}
-		snprintf(place, sizeof(place), "table slot %u", slot);
-		if (vdb_verify_try(check->scratch, place, walk_table, check))
+		snprintf(location, sizeof(location), "table slot %u", slot);
+		if (vdb_verify_try(check->scratch, location, walk_table, check))
 			continue;
 		check->incomplete = true;
 		if (!is_going(check))
-			(void) vdb_verify_try(check->findings, place, walk_table_again, check);
+			(void) vdb_verify_try(check->findings, location, walk_table_again, check);
 	}
 }
 
@@ -190,13 +190,13 @@ look(PoolCheck *check, bool first)
 static void
 report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to, const char *message)
 {
-	char		place[64];
+	char		location[64];
 
 	if (to == from)
-		snprintf(place, sizeof(place), "pool block %u", from);
+		snprintf(location, sizeof(location), "pool block %u", from);
 	else
-		snprintf(place, sizeof(place), "pool blocks %u to %u", from, to);
-	vdb_finding(check->findings, severity, place, "%s", message);
+		snprintf(location, sizeof(location), "pool blocks %u to %u", from, to);
+	vdb_finding(check->findings, severity, location, "%s", message);
 }
 
 static void

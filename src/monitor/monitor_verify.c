@@ -36,9 +36,9 @@ void
 vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
 {
 	if (lb == VDB_MAX_LOGICAL_BLOCK)
-		strlcpy(verify->place, "table", VDB_VERIFY_PLACE_BYTES);
+		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
 	else
-		snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
+		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
 }
 
 /* From the block that the cursor is at to the end of the range. */
@@ -67,14 +67,14 @@ see_range(void *arg)
 static void
 verify_range(VdbVerify *verify)
 {
-	snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "range %u", verify->range);
+	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "range %u", verify->range);
 	verify->seen->nstripes = verify->seen->nsegments = 0;
-	(void) vdb_verify_try(verify->findings, verify->place, see_range, verify);
+	(void) vdb_verify_try(verify->findings, verify->location, see_range, verify);
 	for (int i = 0; i < verify->seen->nstripes; i++)
 		vdb_verify_stripe(verify, &verify->seen->stripes[i]);
 	/* a block that cannot be read is a finding, and those after it are looked at */
 	while (!vdb_findings_full(verify->findings))
-		if (vdb_verify_try(verify->findings, verify->place, verify_blocks, verify) ||
+		if (vdb_verify_try(verify->findings, verify->location, verify_blocks, verify) ||
 			!vdb_cursor_next_in_range(&verify->cursor))
 			break;
 }
@@ -125,8 +125,8 @@ verify_ranges(VdbVerify *verify)
 	vdb_cursor_init_blocks(&verify->cursor, &verify->ref);
 	while (!vdb_findings_full(verify->findings))
 	{
-		strlcpy(verify->place, "map", VDB_VERIFY_PLACE_BYTES);
-		if (!vdb_verify_try(verify->findings, verify->place, next_range, verify) || !verify->more)
+		strlcpy(verify->location, "map", VDB_VERIFY_PLACE_BYTES);
+		if (!vdb_verify_try(verify->findings, verify->location, next_range, verify) || !verify->more)
 			break;
 		verify->range = vdb_lb_range(vdb_cursor_lb(&verify->cursor));
 		verify_range(verify);

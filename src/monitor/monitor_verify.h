@@ -41,7 +41,7 @@ typedef struct VdbVerify
 	uint32		range;				/* the step at hand */
 	VdbLogicalBlock lb;
 	const VdbSeenStripe *stripe;
-	char		place[VDB_VERIFY_PLACE_BYTES];
+	char		location[VDB_VERIFY_PLACE_BYTES];
 	uint64		stripe_rows;		/* seen in all ranges */
 	uint64		stripes;
 	VdbVerifyRun *runs;
@@ -51,7 +51,7 @@ typedef struct VdbVerify
 
 /* A finding at the place at hand. */
 #define VDB_ERROR_AT_PLACE(verify, ...) \
-	vdb_finding((verify)->findings, VDB_ERROR_FOUND, (verify)->place, __VA_ARGS__)
+	vdb_finding((verify)->findings, VDB_ERROR_FOUND, (verify)->location, __VA_ARGS__)
 
 /*
  * monitor_verify.c: the place at hand is this logical block; VDB_MAX_LOGICAL_BLOCK: the table as

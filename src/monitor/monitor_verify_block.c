@@ -195,9 +195,9 @@ check_wide(void *arg)
 static void
 try_wide(VdbVerify *verify)
 {
-	snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "logical block %u, row %u", verify->lb,
+	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u, row %u", verify->lb,
 			 vdb_row_index(verify->version->row));
-	(void) vdb_verify_try(verify->findings, verify->place, check_wide, verify);
+	(void) vdb_verify_try(verify->findings, verify->location, check_wide, verify);
 	vdb_verify_place_block(verify, verify->lb);
 }
 

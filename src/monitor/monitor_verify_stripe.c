@@ -174,10 +174,10 @@ vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
 	verify->stripes++;
 	verify->stripe_rows += meta->nrows;
 	note_pages(verify, meta);
-	snprintf(verify->place, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id, meta->first_page);
+	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id, meta->first_page);
 	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
 	if (damage.any)
 		return;
-	if (vdb_verify_try(verify->findings, verify->place, compare_meta, verify))
-		(void) vdb_verify_try(verify->findings, verify->place, check_zones, verify);
+	if (vdb_verify_try(verify->findings, verify->location, compare_meta, verify))
+		(void) vdb_verify_try(verify->findings, verify->location, check_zones, verify);
 }

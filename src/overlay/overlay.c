@@ -146,11 +146,11 @@ is_zero(const char *bytes, int len)
  * for what a lost change left: zeroes are only written where they differ.
  */
 static void
-write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAddress *place,
+write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAddress *address,
 			VdbBlockDeltaImage *image, int ndrecs)
 {
-	const VdbBlockDeltaClass *class = &vdb_block_delta_classes[place->size_class];
-	const char *memory = (const char *) vdb_block_delta_at(ref->pool, place->block, place->offset);
+	const VdbBlockDeltaClass *class = &vdb_block_delta_classes[address->size_class];
+	const char *memory = (const char *) vdb_block_delta_at(ref->pool, address->block, address->offset);
 	uint32		word = offsetof(VdbBlockDelta, capacity);
 	uint32		end = ndrecs > 0 ? vdb_delta_record_offset(ndrecs - 1) + sizeof(VdbDeltaRecord)
 		: sizeof(VdbBlockDelta);
@@ -158,12 +158,12 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 	Assert(ndrecs <= class->capacity && end <= class->bytes);
 	image->header.capacity = class->capacity;
 	image->header.epoch = vdb_pool_shared(ref->pool)->epoch;
-	vdb_scm_change_write(change, place->block, place->offset, image->bytes, word);
-	vdb_scm_change_write(change, place->block, place->offset + word + UNIT_WORD_BYTES,
+	vdb_scm_change_write(change, address->block, address->offset, image->bytes, word);
+	vdb_scm_change_write(change, address->block, address->offset + word + UNIT_WORD_BYTES,
 						 image->bytes + word + UNIT_WORD_BYTES, end - word - UNIT_WORD_BYTES);
 	if (!is_zero(memory + end, class->bytes - end))
-		vdb_scm_change_zero(change, place->block, place->offset + end, class->bytes - end);
-	vdb_scm_change_publish(change, place->block, place->offset + word,
+		vdb_scm_change_zero(change, address->block, address->offset + end, class->bytes - end);
+	vdb_scm_change_publish(change, address->block, address->offset + word,
 						   image->bytes + word, UNIT_WORD_BYTES);
 }
 
@@ -235,18 +235,18 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbBlockDelt
  */
 static void
 replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *old,
-			  const VdbBlockDeltaAddress *place, VdbBlockDeltaImage *image, int ndrecs)
+			  const VdbBlockDeltaAddress *address, VdbBlockDeltaImage *image, int ndrecs)
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, old != NULL ? VDB_CHANGE_FLUSH : 0);
 
 	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
-	write_delta(change, ref, place, image, ndrecs);
+	write_delta(change, ref, address, image, ndrecs);
 	if (old != NULL)
 		vdb_overlay_free(change, ref, extent->lb, extent->overlay_block, extent->overlay_offset);
-	vdb_map_set_overlay(change, ref, extent, place->block, place->offset);
+	vdb_map_set_overlay(change, ref, extent, address->block, address->offset);
 	vdb_scm_change_end(change);
-	extent->overlay_block = place->block;
-	extent->overlay_offset = place->offset;
+	extent->overlay_block = address->block;
+	extent->overlay_offset = address->offset;
 	extent->overlay_epoch = (uint16) vdb_pool_shared(ref->pool)->epoch;
 }
 
@@ -283,7 +283,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
 	VdbBlockDeltaImage image;
-	VdbBlockDeltaAddress place;
+	VdbBlockDeltaAddress address;
 	int			live;
 	bool		taken;
 
@@ -301,9 +301,9 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, choose_class(ref, extent, bdelta, live + more),
-							 extent->overlay_block, extent->overlay_offset, &place);
+							 extent->overlay_block, extent->overlay_offset, &address);
 	if (taken)
-		replace_delta(ref, extent, bdelta, &place, &image, live);
+		replace_delta(ref, extent, bdelta, &address, &image, live);
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
 	if (taken && bdelta != NULL)
@@ -319,15 +319,15 @@ rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bd
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
 	VdbBlockDeltaImage image;
-	VdbBlockDeltaAddress place;
+	VdbBlockDeltaAddress address;
 	int			n = copy_delta(ref, extent, without, &image);
 	bool		taken;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n),
-							 extent->overlay_block, extent->overlay_offset, &place);
+							 extent->overlay_block, extent->overlay_offset, &address);
 	if (taken)
-		replace_delta(ref, extent, bdelta, &place, &image, n);
+		replace_delta(ref, extent, bdelta, &address, &image, n);
 	LWLockRelease(lock);
 	if (taken)
 		vdb_overlay_reclaim(ref, old_block);
@@ -463,7 +463,7 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
-	VdbBlockDeltaAddress place;
+	VdbBlockDeltaAddress address;
 	VdbBlockDeltaImage image;
 	VdbExtent	extent;
 	int			n = 0;
@@ -477,15 +477,15 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 	vdb_map_lookup(ref, lb, &extent);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n), extent.overlay_block,
-							 extent.overlay_offset, &place);
+							 extent.overlay_offset, &address);
 	if (taken)
 	{
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
-		write_delta(change, ref, &place, &image, n);
+		write_delta(change, ref, &address, &image, n);
 		vdb_scm_change_end(change);
-		*block = place.block;
-		*offset = place.offset;
+		*block = address.block;
+		*offset = address.offset;
 	}
 	LWLockRelease(lock);
 	return taken;

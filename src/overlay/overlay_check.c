@@ -22,7 +22,7 @@
 typedef struct LostDelta
 {
 	VdbLogicalBlock lb;
-	VdbBlockDeltaAddress place;
+	VdbBlockDeltaAddress address;
 } LostDelta;
 
 typedef struct LostDeltas
@@ -36,12 +36,12 @@ typedef struct LostDeltas
  * answer may be old: ask again under it before acting.
  */
 static bool
-is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddress *place)
+is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddress *address)
 {
 	VdbExtent	extent;
 
 	vdb_map_lookup(ref, lb, &extent);
-	return extent.overlay_block == place->block && extent.overlay_offset == place->offset;
+	return extent.overlay_block == address->block && extent.overlay_offset == address->offset;
 }
 
 /* Add the slab's lost block deltas of earlier epochs. */
@@ -53,15 +53,15 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 
 	for (int i = 0; i < slab->nunits && lost->n < SWEEP_BATCH; i++)
 	{
-		VdbBlockDeltaAddress place = {block, vdb_block_delta_offset(slab->size_class, i),
+		VdbBlockDeltaAddress address = {block, vdb_block_delta_offset(slab->size_class, i),
 		slab->size_class};
-		const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, block, place.offset);
+		const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, block, address.offset);
 
 		if (bdelta->capacity == 0 || bdelta->epoch == epoch ||
-			is_referred(ref, bdelta->lb, &place))
+			is_referred(ref, bdelta->lb, &address))
 			continue;
 		lost->deltas[lost->n].lb = bdelta->lb;
-		lost->deltas[lost->n++].place = place;
+		lost->deltas[lost->n++].address = address;
 	}
 }
 
@@ -71,13 +71,13 @@ is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 {
 	const VdbBlockDelta  *bdelta;
 
-	if (!vdb_overlay_is_slab(ref, lost->place.block) ||
-		vdb_overlay_slab(ref, lost->place.block)->size_class != lost->place.size_class)
+	if (!vdb_overlay_is_slab(ref, lost->address.block) ||
+		vdb_overlay_slab(ref, lost->address.block)->size_class != lost->address.size_class)
 		return false;
-	bdelta = vdb_block_delta_at(ref->pool, lost->place.block, lost->place.offset);
+	bdelta = vdb_block_delta_at(ref->pool, lost->address.block, lost->address.offset);
 	return bdelta->capacity != 0 && bdelta->lb == lost->lb &&
 		bdelta->epoch != vdb_pool_shared(ref->pool)->epoch &&
-		!is_referred(ref, lost->lb, &lost->place);
+		!is_referred(ref, lost->lb, &lost->address);
 }
 
 /*
@@ -91,17 +91,17 @@ free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
 
 	vdb_lock_block(ref, lost->lb, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	if (old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->place))
+	if (old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->address))
 	{
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
-		vdb_overlay_free(change, ref, lost->lb, lost->place.block, lost->place.offset);
+		vdb_overlay_free(change, ref, lost->lb, lost->address.block, lost->address.offset);
 		vdb_scm_change_end(change);
 		freed = true;
 	}
 	vdb_unlock_block(ref, lost->lb);
 	if (freed)
-		vdb_overlay_reclaim(ref, lost->place.block);
+		vdb_overlay_reclaim(ref, lost->address.block);
 }
 
 /* See overlay.h. */
@@ -171,24 +171,24 @@ is_good_group_delta(const VdbDeltaRecord *drec)
 
 /* One block delta that is in use. */
 static void
-check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *place)
+check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 {
 	const VdbTableRef *ref = check->ref;
-	const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, place->block, place->offset);
+	const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, address->block, address->offset);
 	char		message[200];
 
-	if (bdelta->capacity != vdb_block_delta_classes[place->size_class].capacity ||
+	if (bdelta->capacity != vdb_block_delta_classes[address->size_class].capacity ||
 		bdelta->table_slot != ref->slot || bdelta->table_generation != ref->generation)
 	{
 		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged header"),
-				 place->block, place->offset);
+				 address->block, address->offset);
 		finding(check, bdelta->lb, message);
 		return;
 	}
 	if (bdelta->lb >= vdb_map_limit(ref))
 	{
 		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
-				 place->block, place->offset);
+				 address->block, address->offset);
 		finding(check, bdelta->lb, message);
 	}
 	for (int i = 0; i < bdelta->capacity; i++)
@@ -198,13 +198,13 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *place)
 		if ((drec->flags & ~(VDB_DELTA_USED | VDB_DELTA_MOVED | VDB_DELTA_GROUP)) != 0)
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
-					 place->block, place->offset, drec->flags, i);
+					 address->block, address->offset, drec->flags, i);
 			finding(check, bdelta->lb, message);
 		}
 		else if (!is_good_group_delta(drec))
 		{
 			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
-					 place->block, place->offset, i);
+					 address->block, address->offset, i);
 			finding(check, bdelta->lb, message);
 		}
 	}
@@ -239,10 +239,10 @@ check_list(OverlayCheck *check, int list)
 		}
 		for (int i = 0; i < slab->nunits; i++)
 		{
-			VdbBlockDeltaAddress place = {block, vdb_block_delta_offset(slab->size_class, i), slab->size_class};
+			VdbBlockDeltaAddress address = {block, vdb_block_delta_offset(slab->size_class, i), slab->size_class};
 
-			if (vdb_block_delta_at(ref->pool, block, place.offset)->capacity != 0)
-				check_delta(check, &place);
+			if (vdb_block_delta_at(ref->pool, block, address.offset)->capacity != 0)
+				check_delta(check, &address);
 		}
 		prev = block;
 		block = slab->next;

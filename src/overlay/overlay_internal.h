@@ -83,7 +83,7 @@ extern bool vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block);
 extern const VdbOverlaySlab *vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block);
 extern int	vdb_overlay_class_for(int ndrecs);
 extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
-							 uint16 avoid_offset, VdbBlockDeltaAddress *place);
+							 uint16 avoid_offset, VdbBlockDeltaAddress *address);
 
 /* overlay.c */
 extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,

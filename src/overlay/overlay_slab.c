@@ -243,7 +243,7 @@ slabs_to_add(int size_class, int nfull)
  */
 bool
 vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
-				 uint16 avoid_offset, VdbBlockDeltaAddress *place)
+				 uint16 avoid_offset, VdbBlockDeltaAddress *address)
 {
 	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
 	for (;;)
@@ -257,9 +257,9 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 
 			if (i >= 0)
 			{
-				place->block = block;
-				place->offset = vdb_block_delta_offset(size_class, i);
-				place->size_class = size_class;
+				address->block = block;
+				address->offset = vdb_block_delta_offset(size_class, i);
+				address->size_class = size_class;
 				return true;
 			}
 			block = vdb_overlay_slab(ref, block)->next;

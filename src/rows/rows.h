@@ -19,8 +19,8 @@
 
 /* ---- one version's header, wherever the row lives ---- */
 
-#define VDB_PLACE_SCM		1
-#define VDB_PLACE_FLASH		2
+#define VDB_IN_POOL		1
+#define VDB_IN_STRIPE		2
 
 /*
  * A copy of a version's header.  hdr.t_ctid is the next version's TID (itself when there is none, or the moved-partitions
@@ -29,7 +29,7 @@
 typedef struct VdbVersion
 {
 	VdbRowNumber row;
-	uint8		place;
+	uint8		where;
 	bool		has_delta;			/* flash: a delta record exists */
 	uint16		seen_infomask;		/* as read; a difference to hdr.t_infomask are hint bits to store */
 	HeapTupleHeaderData hdr;		/* t_bits not meaningful */
@@ -102,7 +102,7 @@ extern void vdb_rows_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, in
 /* ---- segments (rows_segment.c) ---- */
 
 /* A reserved place for one new row. */
-typedef struct VdbRowPlace
+typedef struct VdbRowAddress
 {
 	VdbRowNumber row;
 	VdbBlock	block;				/* where the prefix will stand */
@@ -112,29 +112,29 @@ typedef struct VdbRowPlace
 	uint16		slot_offset;
 	bool		wide;				/* data goes to wide.first_page */
 	VdbWideRef	wide_ref;
-} VdbRowPlace;
+} VdbRowAddress;
 
 /*
  * Reserve a place for a tuple (its t_len decides).  Takes a segment of this table from the hand-back list or claims new ones; writes the data
  * of a wide row to main-fork pages.  False: the pool is full (nothing reserved; the caller lets migrate/ make room and calls again).
  * No lock is held on entry or return.  The reservation is this backend's; never publishing it leaves an empty slot, which is harmless.
  */
-extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place);
+extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address);
 
 /* Give back the latest reservation(s) if nothing came after; a hint only. */
-extern void vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowPlace *place);
+extern void vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowAddress *address);
 
 /* Add a stamped tuple at its place to a change (data, then published slot). */
-extern void vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple);
+extern void vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple);
 
 /* How many more blocks a put of this place may add to the change (1 to 3). */
-extern bool vdb_rows_put_fits(const VdbScmChange *change, const VdbRowPlace *place, HeapTuple tuple);
+extern bool vdb_rows_put_fits(const VdbScmChange *change, const VdbRowAddress *address, HeapTuple tuple);
 
 /* Segments this backend owns go back to the hand-back list (transaction end; registered by vdb_rows_init). */
 extern void vdb_rows_hand_back(void);
 
 /* While 'keep', the end of a failed subtransaction forgets no reserved places: it began after them, and stores no rows. */
-extern void vdb_rows_keep_places(bool keep);
+extern void vdb_rows_keep_addresses(bool keep);
 
 /*
  * Is the segment open, that is, owned by an appender or in the hand-back list of this epoch?  'take': if it is only

@@ -56,7 +56,7 @@ StaticAssertDecl(offsetof(HeapTupleHeaderData, t_infomask2) == 18 &&
 static const VdbRowPrefix *
 stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 {
-	Assert(version->place == VDB_PLACE_SCM);
+	Assert(version->where == VDB_IN_POOL);
 	Assert(version->offset % sizeof(uint64) == 0);
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, vdb_row_lb(version->row)));
 	return (const VdbRowPrefix *)

@@ -41,7 +41,7 @@ vdb_rows_may_lack_data(const HeapTupleHeaderData *hdr)
 const char *
 vdb_rows_image(const VdbTableRef *ref, const VdbVersion *version)
 {
-	Assert(version->place == VDB_PLACE_SCM);
+	Assert(version->where == VDB_IN_POOL);
 	return (const char *) vdb_pool_block(ref->pool, version->block) + version->offset + sizeof(VdbRowPrefix);
 }
 
@@ -59,7 +59,7 @@ vdb_rows_damaged(const VdbVersion *version, const char *image, VdbRowDamage *dam
 {
 	uint32		prefix = version->len | (version->wide ? VDB_ROW_WIDE : 0);
 
-	Assert(version->place == VDB_PLACE_SCM && VDB_ROW_LEN(version->len) == version->len);
+	Assert(version->where == VDB_IN_POOL && VDB_ROW_LEN(version->len) == version->len);
 	damage->found = vdb_row_crc(version->row, prefix, image, version->len);
 	memcpy(&damage->expected, image + version->len, VDB_ROW_CRC_BYTES);
 	if (likely(damage->found == damage->expected))

@@ -237,7 +237,7 @@ fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbE
 {
 	memcpy(&version->hdr, prefix + 1, SizeofHeapTupleHeader);
 	version->row = row;
-	version->place = VDB_PLACE_SCM;
+	version->where = VDB_IN_POOL;
 	version->has_delta = false;
 	version->seen_infomask = version->hdr.t_infomask;
 	version->extent = *extent;
@@ -323,7 +323,7 @@ vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst)
 	const char *image = (const char *) vdb_pool_block(ref->pool, version->block) +
 	version->offset + sizeof(VdbRowPrefix);
 
-	Assert(version->place == VDB_PLACE_SCM);
+	Assert(version->where == VDB_IN_POOL);
 	Assert(version->offset + VDB_ROW_EXTRA_BYTES + version->len <= VDB_POOL_BLOCK_BYTES);
 	Assert(PointerIsAligned(dst, uint64));
 
@@ -380,7 +380,7 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 void
 vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version)
 {
-	Assert(version->place == VDB_PLACE_SCM);
+	Assert(version->where == VDB_IN_POOL);
 
 	if (version->hdr.t_infomask == version->seen_infomask || RecoveryInProgress())
 		return;

@@ -342,7 +342,7 @@ write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wi
 
 /* See rows.h. */
 bool
-vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place)
+vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address)
 {
 	VdbAppender *appender;
 	VdbSegmentFill *fill;
@@ -372,23 +372,23 @@ vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPl
 	appender->average_scaled += image_bytes;
 	appender->average_scaled -= (appender->average_scaled - image_bytes) / VDB_AVERAGE_SHARE;
 
-	place->row = ((VdbRowNumber) fill->first_lb << 8) + slot;
-	place->block = fill->segment + block;
-	place->offset = offset;
-	place->slot = vdb_slot_make(block, offset);
-	place->slot_block = fill->segment;
-	place->slot_offset = (uint16) (VDB_SEGMENT_SLOTS + slot * sizeof(uint16));
-	place->wide = wide;
-	memset(&place->wide_ref, 0, sizeof(place->wide_ref));
+	address->row = ((VdbRowNumber) fill->first_lb << 8) + slot;
+	address->block = fill->segment + block;
+	address->offset = offset;
+	address->slot = vdb_slot_make(block, offset);
+	address->slot_block = fill->segment;
+	address->slot_offset = (uint16) (VDB_SEGMENT_SLOTS + slot * sizeof(uint16));
+	address->wide = wide;
+	memset(&address->wide_ref, 0, sizeof(address->wide_ref));
 	if (wide)
-		write_wide(rel, ref, tuple, &place->wide_ref);
+		write_wide(rel, ref, tuple, &address->wide_ref);
 
-	Assert(place->slot != VDB_SLOT_EMPTY && place->slot != VDB_SLOT_REMOVED);
+	Assert(address->slot != VDB_SLOT_EMPTY && address->slot != VDB_SLOT_REMOVED);
 	return true;
 }
 
 static void
-place_done(const VdbTableRef *ref)
+address_done(const VdbTableRef *ref)
 {
 	VdbAppender *appender = vdb_appender_find(ref);
 
@@ -398,25 +398,25 @@ place_done(const VdbTableRef *ref)
 
 /* See rows.h.  A wide row's pages are left to VACUUM. */
 void
-vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowPlace *place)
+vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowAddress *address)
 {
 	VdbAppender *appender = vdb_appender_find(ref);
 
 	if (appender != NULL && appender->current != NULL &&
-		appender->current->fill.segment == place->slot_block)
+		appender->current->fill.segment == address->slot_block)
 		vdb_fill_back(&appender->current->fill,
-					  (uint16) ((place->slot_offset - VDB_SEGMENT_SLOTS) / sizeof(uint16)),
-					  (uint8) (place->block - place->slot_block), place->offset);
-	place_done(ref);
+					  (uint16) ((address->slot_offset - VDB_SEGMENT_SLOTS) / sizeof(uint16)),
+					  (uint8) (address->block - address->slot_block), address->offset);
+	address_done(ref);
 }
 
 /* ---- putting ---- */
 
 /* Bytes of prefix, header, data (or VdbWideRef) and checksum. */
 static inline uint32
-put_bytes(const VdbRowPlace *place, HeapTuple tuple)
+put_bytes(const VdbRowAddress *address, HeapTuple tuple)
 {
-	if (place->wide)
+	if (address->wide)
 		return VDB_ROW_EXTRA_BYTES + tuple->t_data->t_hoff + sizeof(VdbWideRef);
 	return VDB_ROW_EXTRA_BYTES + tuple->t_len;
 }
@@ -432,50 +432,50 @@ count_put(const VdbTableRef *ref, uint32 bytes)
 
 /* See rows.h.  The publish comes after the data wherever it goes: in memory, on media and in redo. */
 void
-vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple)
+vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple)
 {
 	static PGAlignedBlock image;
 	HeapTupleHeader hdr = tuple->t_data;
-	uint32		bytes = put_bytes(place, tuple);
+	uint32		bytes = put_bytes(address, tuple);
 	VdbRowPrefix prefix;
 	uint32		crc;
 
 	Assert(bytes <= VDB_ROW_MAX_INLINE);
-	Assert(place->offset + bytes <= VDB_POOL_BLOCK_BYTES);
-	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == place->row);
+	Assert(address->offset + bytes <= VDB_POOL_BLOCK_BYTES);
+	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == address->row);
 
 	prefix.len = bytes - VDB_ROW_EXTRA_BYTES;
 	prefix.xmax_epoch = vdb_pool_shared(ref->pool)->epoch;				/* lockers may be carried over */
-	if (place->wide)
+	if (address->wide)
 	{
 		prefix.len |= VDB_ROW_WIDE;
 		memcpy(image.data + sizeof(prefix), hdr, hdr->t_hoff);
-		memcpy(image.data + sizeof(prefix) + hdr->t_hoff, &place->wide_ref, sizeof(VdbWideRef));
+		memcpy(image.data + sizeof(prefix) + hdr->t_hoff, &address->wide_ref, sizeof(VdbWideRef));
 	}
 	else
 		memcpy(image.data + sizeof(prefix), hdr, tuple->t_len);
 	memcpy(image.data, &prefix, sizeof(prefix));
-	crc = vdb_row_crc(place->row, prefix.len, image.data + sizeof(prefix), VDB_ROW_LEN(prefix.len));
+	crc = vdb_row_crc(address->row, prefix.len, image.data + sizeof(prefix), VDB_ROW_LEN(prefix.len));
 	memcpy(image.data + bytes - sizeof(crc), &crc, sizeof(crc));
 
-	vdb_scm_change_write(change, place->block, place->offset, image.data, (uint16) bytes);
-	vdb_scm_change_publish(change, place->slot_block, place->slot_offset, &place->slot, sizeof(place->slot));
-	place_done(ref);
+	vdb_scm_change_write(change, address->block, address->offset, image.data, (uint16) bytes);
+	vdb_scm_change_publish(change, address->slot_block, address->slot_offset, &address->slot, sizeof(address->slot));
+	address_done(ref);
 	count_put(ref, bytes);
 }
 
 /* See rows.h. */
 bool
-vdb_rows_put_fits(const VdbScmChange *change, const VdbRowPlace *place, HeapTuple tuple)
+vdb_rows_put_fits(const VdbScmChange *change, const VdbRowAddress *address, HeapTuple tuple)
 {
-	uint32		bytes = put_bytes(place, tuple);
+	uint32		bytes = put_bytes(address, tuple);
 
 	if (vdb_scm_change_nblocks(change) + 2 > VDB_CHANGE_MAX_BLOCKS)
 		return false;
-	if (place->block == place->slot_block)
-		return vdb_scm_change_fits(change, place->block, (uint16) (bytes + sizeof(uint64)));
-	return vdb_scm_change_fits(change, place->block, (uint16) bytes) &&
-		vdb_scm_change_fits(change, place->slot_block, sizeof(uint64));
+	if (address->block == address->slot_block)
+		return vdb_scm_change_fits(change, address->block, (uint16) (bytes + sizeof(uint64)));
+	return vdb_scm_change_fits(change, address->block, (uint16) bytes) &&
+		vdb_scm_change_fits(change, address->slot_block, sizeof(uint64));
 }
 
 /* ---- handing back ---- */
@@ -515,19 +515,19 @@ transaction_ended(XactEvent event, void *arg)
 }
 
 /* Is a subtransaction under way that has nothing to do with what was reserved before? */
-static bool keep_places = false;
+static bool keep_addresses = false;
 
 /* See rows.h. */
 void
-vdb_rows_keep_places(bool keep)
+vdb_rows_keep_addresses(bool keep)
 {
-	keep_places = keep;
+	keep_addresses = keep;
 }
 
 static void
 subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB || keep_places)
+	if (event != SUBXACT_EVENT_ABORT_SUB || keep_addresses)
 		return;
 	vdb_changes += VDB_CHANGES_ABORT;
 	if (vdb_pending.nsegments > 0)

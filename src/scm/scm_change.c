@@ -193,7 +193,7 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	if (entry == NULL)
 		entry = add_block(change, block);
 	to = grow_ranges(entry, need);
-	head.place = VDB_RANGE_PLACE(offset, phase, data == NULL);
+	head.address = VDB_RANGE_PLACE(offset, phase, data == NULL);
 	head.length = len;
 	memcpy(to, &head, sizeof(head));
 	if (data)

@@ -41,7 +41,7 @@
 
 /* Where epoch's entry of the ring stands. */
 static void
-ring_place(uint32 epoch, VdbBlock *block, uint16 *offset)
+ring_address(uint32 epoch, VdbBlock *block, uint16 *offset)
 {
 	uint32		index = epoch % VDB_RING_ENTRIES;
 
@@ -57,7 +57,7 @@ ring_limit(VdbPool *pool, uint32 epoch)
 	uint16		offset;
 	uint64		full;
 
-	ring_place(epoch, &block, &offset);
+	ring_address(epoch, &block, &offset);
 	memcpy(&full, vdb_pool_pointer(pool, block) + offset, sizeof(full));
 	return (TransactionId) full;
 }
@@ -131,7 +131,7 @@ begin_next(VdbPool *pool)
 
 	if (next - start > VDB_RING_ENTRIES)
 		start = next - VDB_RING_ENTRIES;
-	ring_place(ended, &block, &offset);
+	ring_address(ended, &block, &offset);
 	ended_limit = U64FromFullTransactionId(limit);
 	vdb_change_ring(change, block, offset, ended_limit);
 	vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, ring_start),

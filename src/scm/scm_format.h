@@ -130,7 +130,7 @@ StaticAssertDecl(sizeof(VdbChangeRecord) == 8, "change record layout");
 
 typedef struct VdbRangeHeader
 {
-	uint16		place;			/* offset, phase, zero flag */
+	uint16		address;		/* offset, phase, zero flag */
 	uint16		length;
 } VdbRangeHeader;
 
@@ -142,9 +142,9 @@ StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
 #define VDB_PHASE_LAST			3	/* allocation: free; the header's start_id */
 #define VDB_PHASES				4
 
-#define VDB_RANGE_OFFSET(place)	((place) & 0x1FFF)
-#define VDB_RANGE_PHASE(place)	(((place) >> 13) & 0x03)
-#define VDB_RANGE_IS_ZERO(place) (((place) & 0x8000) != 0)
+#define VDB_RANGE_OFFSET(address)	((address) & 0x1FFF)
+#define VDB_RANGE_PHASE(address)	(((address) >> 13) & 0x03)
+#define VDB_RANGE_IS_ZERO(address) (((address) & 0x8000) != 0)
 #define VDB_RANGE_PLACE(offset, phase, zero) \
 	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
 

@@ -20,7 +20,7 @@
 #include "scm/scm_pack.h"
 #include "scm/scm_row.h"
 
-#define PACK_EXPLICIT_PLACE		0x04
+#define PACK_EXPLICIT_ADDRESS		0x04
 #define PACK_EXPLICIT_LENGTH	0x08
 #define PACK_NO_CHECKSUM		0x10
 #define PACK_WIDE_STEP			0x04
@@ -28,10 +28,10 @@
 /* What the next range may be like. */
 typedef struct PackState
 {
-	uint16		place;				/* where the last row ended, aligned */
+	uint16		address;			/* where the last row ended, aligned */
 	uint16		length;				/* of the last row */
 	uint8		head[VDB_PACK_HEAD];	/* of the last row */
-	uint16		slot_place;			/* where the last slot ended; 0: no slot yet */
+	uint16		slot_address;		/* where the last slot ended; 0: no slot yet */
 	uint16		slot;				/* its value */
 } PackState;
 
@@ -39,14 +39,14 @@ typedef struct PackState
 static inline bool
 is_row(VdbRangeHeader head)
 {
-	return !VDB_RANGE_IS_ZERO(head.place) && VDB_RANGE_PHASE(head.place) == VDB_PHASE_STORE &&
+	return !VDB_RANGE_IS_ZERO(head.address) && VDB_RANGE_PHASE(head.address) == VDB_PHASE_STORE &&
 		head.length >= VDB_PACK_HEAD;
 }
 
 static inline bool
 is_slot(VdbRangeHeader head)
 {
-	return !VDB_RANGE_IS_ZERO(head.place) && VDB_RANGE_PHASE(head.place) == VDB_PHASE_PUBLISH &&
+	return !VDB_RANGE_IS_ZERO(head.address) && VDB_RANGE_PHASE(head.address) == VDB_PHASE_PUBLISH &&
 		head.length == sizeof(uint16);
 }
 
@@ -54,7 +54,7 @@ is_slot(VdbRangeHeader head)
 static inline size_t
 range_bytes(VdbRangeHeader head)
 {
-	return VDB_RANGE_IS_ZERO(head.place) ? 0 : head.length;
+	return VDB_RANGE_IS_ZERO(head.address) ? 0 : head.length;
 }
 
 /* Remember a range, as packing and unpacking both do. */
@@ -63,13 +63,13 @@ remember(PackState *state, VdbRangeHeader head, const char *bytes)
 {
 	if (is_row(head))
 	{
-		state->place = (uint16) (head.place + MAXALIGN(head.length));
+		state->address = (uint16) (head.address + MAXALIGN(head.length));
 		state->length = head.length;
 		memcpy(state->head, bytes, VDB_PACK_HEAD);
 	}
 	else if (is_slot(head))
 	{
-		state->slot_place = (uint16) (head.place + sizeof(uint16));
+		state->slot_address = (uint16) (head.address + sizeof(uint16));
 		memcpy(&state->slot, bytes, sizeof(uint16));
 	}
 }
@@ -115,10 +115,10 @@ pack_row(const PackState *state, VdbRangeHeader head, const char *bytes, uint32 
 		*control |= PACK_NO_CHECKSUM;
 		end -= sizeof(crc);
 	}
-	if (head.place != state->place)
+	if (head.address != state->address)
 	{
-		*control |= PACK_EXPLICIT_PLACE;
-		to = put(to, &head.place, sizeof(uint16));
+		*control |= PACK_EXPLICIT_ADDRESS;
+		to = put(to, &head.address, sizeof(uint16));
 	}
 	if (head.length != state->length)
 	{
@@ -182,7 +182,7 @@ vdb_ranges_pack(const char *ranges, size_t len, char *to)
 			mask = differing(&state, bytes);
 		if (is_row(head) && __builtin_popcount(mask) <= VDB_PACK_MOST)
 			to = pack_row(&state, head, bytes, mask, to);
-		else if (is_slot(head) && head.place == state.slot_place)
+		else if (is_slot(head) && head.address == state.slot_address)
 			to = pack_slot(&state, bytes, to);
 		else
 		{
@@ -237,9 +237,9 @@ unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHe
 	char	   *bytes;
 	uint32		crc;
 
-	head->place = state->place;
+	head->address = state->address;
 	head->length = state->length;
-	if ((control & PACK_EXPLICIT_PLACE) && !take(reader, &head->place, sizeof(uint16)))
+	if ((control & PACK_EXPLICIT_ADDRESS) && !take(reader, &head->address, sizeof(uint16)))
 		return false;
 	if ((control & PACK_EXPLICIT_LENGTH) && !take(reader, &head->length, sizeof(uint16)))
 		return false;
@@ -277,7 +277,7 @@ unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbRangeH
 		step >>= 8;
 #endif
 	step += state->slot;
-	head->place = state->slot_place;
+	head->address = state->slot_address;
 	head->length = sizeof(uint16);
 	if (!is_slot(*head))
 		return false;

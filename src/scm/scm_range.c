@@ -22,8 +22,8 @@ vdb_range_next(const char **at, const char *end, VdbRange *range)
 	if (end - *at < (ptrdiff_t) sizeof(VdbRangeHeader))
 		return false;
 	memcpy(&range->head, *at, sizeof(VdbRangeHeader));
-	offset = VDB_RANGE_OFFSET(range->head.place);
-	bytes = VDB_RANGE_IS_ZERO(range->head.place) ? 0 : range->head.length;
+	offset = VDB_RANGE_OFFSET(range->head.address);
+	bytes = VDB_RANGE_IS_ZERO(range->head.address) ? 0 : range->head.length;
 	if (end - *at - sizeof(VdbRangeHeader) < bytes ||
 		offset < VDB_POOL_BLOCK_HEADER ||
 		offset + range->head.length > VDB_POOL_BLOCK_BYTES)
@@ -43,9 +43,9 @@ vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
 
 	while (vdb_range_next(&at, ranges + len, &range))
 	{
-		uint16		offset = VDB_RANGE_OFFSET(range.head.place);
+		uint16		offset = VDB_RANGE_OFFSET(range.head.address);
 
-		if (VDB_RANGE_PHASE(range.head.place) != phase)
+		if (VDB_RANGE_PHASE(range.head.address) != phase)
 			continue;
 		if (range.bytes == NULL)
 			vdb_persist->zero(pmem, block, offset, target + offset, range.head.length);

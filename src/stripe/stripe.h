@@ -41,7 +41,7 @@ extern VdbStripeWriter *vdb_stripe_writer_begin(Relation rel, uint32 range, uint
 extern uint64 vdb_stripe_writer_bytes(const VdbStripeWriter *writer);
 
 /* Offer a free run of pages: finish takes it if the stripe fits, and extends the fork otherwise. */
-extern void vdb_stripe_writer_place(VdbStripeWriter *writer, BlockNumber first, uint32 npages);
+extern void vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npages);
 extern void vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId xmin, CommandId cmin,
 								  const Datum *values, const bool *isnull, Size row_bytes);
 

@@ -39,7 +39,7 @@ typedef struct VdbColumnBuilder
 	/* what is encoded */
 	VdbBuffer	encoded;
 	VdbBuffer	vectors;			/* VdbStripeVector */
-	VdbBuffer	places;				/* VdbStripePlace per chunk, offset in 'encoded' */
+	VdbBuffer	pieces;				/* VdbStripePiece per chunk, offset in 'encoded' */
 } VdbColumnBuilder;
 
 typedef struct VdbXminRun
@@ -58,8 +58,8 @@ struct VdbStripeWriter
 	MemoryContext row_context;		/* detoasted values of one row */
 	MemoryContext compare_context;	/* what comparisons leave behind */
 	VdbCodecWorkspace *workspace;
-	BlockNumber place_first;		/* free run offered, or 0 */
-	uint32		place_npages;
+	BlockNumber address_first;		/* free run offered, or 0 */
+	uint32		address_npages;
 
 	int			ncolumns;
 	VdbColumnBuilder *columns;

@@ -122,11 +122,11 @@ put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 
 		for (int col = 0; col < writer->ncolumns; col++)
 		{
-			VdbStripePlace place = ((VdbStripePlace *) writer->columns[col].places.data)[chunk];
+			VdbStripePiece piece = ((VdbStripePiece *) writer->columns[col].pieces.data)[chunk];
 
-			place.offset += base;
+			piece.offset += base;
 			base += writer->columns[col].encoded.used;
-			vdb_buffer_append(writer, index, &place, sizeof(place));
+			vdb_buffer_append(writer, index, &piece, sizeof(piece));
 		}
 	}
 
@@ -148,13 +148,13 @@ static void
 put_offsets(VdbBuffer *index, const VdbStripeHeader *header, uint64 data_start)
 {
 	VdbStripeLayout layout;
-	VdbStripePlace *places;
+	VdbStripePiece *pieces;
 
 	vdb_stripe_layout(header, &layout);
 	Assert(layout.end == index->used);
-	places = (VdbStripePlace *) (index->data + layout.places);
+	pieces = (VdbStripePiece *) (index->data + layout.pieces);
 	for (uint64 i = 0; i < (uint64) header->nchunks * header->ncolumns; i++)
-		places[i].offset += data_start;
+		pieces[i].offset += data_start;
 }
 
 /* Build the whole index; *header gets a copy of the finished header. */
@@ -209,8 +209,8 @@ writer_write(VdbStripeWriter *writer, const VdbBuffer *index, uint64 total, VdbS
 {
 	VdbPageWriter *pages;
 
-	if (writer->place_first > 0 && vdb_pages_needed(total) <= writer->place_npages)
-		pages = vdb_page_writer_begin_at(writer->rel, writer->place_first, total);
+	if (writer->address_first > 0 && vdb_pages_needed(total) <= writer->address_npages)
+		pages = vdb_page_writer_begin_at(writer->rel, writer->address_first, total);
 	else
 		pages = vdb_page_writer_begin(writer->rel, total);
 

@@ -13,7 +13,7 @@
  *			... and their vectors		three for each block, codec format
  *			VdbStripeChunk[nchunks]
  *			VdbStripeColumn[ncolumns]
- *			VdbStripePlace[nchunks * ncolumns]	chunk-major
+ *			VdbStripePiece[nchunks * ncolumns]	chunk-major
  *			VdbStripeVector[nvectors]	in the order of the places
  *	zones:	VdbZone[nchunks * ncolumns]	chunk-major
  *	data:	vectors in codec format, each at a multiple of 8; column-major:
@@ -124,13 +124,13 @@ typedef struct VdbStripeColumn
 StaticAssertDecl(sizeof(VdbStripeColumn) == 16, "column is 16 bytes on media");
 
 /* Where one column of one chunk is.  It has a vector for each 2048 rows. */
-typedef struct VdbStripePlace
+typedef struct VdbStripePiece
 {
 	uint64		offset;
 	uint64		bytes;				/* of its vectors, padding included */
-} VdbStripePlace;
+} VdbStripePiece;
 
-StaticAssertDecl(sizeof(VdbStripePlace) == 16, "place is 16 bytes on media");
+StaticAssertDecl(sizeof(VdbStripePiece) == 16, "place is 16 bytes on media");
 
 typedef struct VdbStripeVector
 {

@@ -45,7 +45,7 @@ void
 vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 {
 	uint64		at = sizeof(VdbStripeHeader);
-	uint64		places = (uint64) header->nchunks * header->ncolumns;
+	uint64		pieces = (uint64) header->nchunks * header->ncolumns;
 
 	layout->lbs = at;
 	at += (uint64) header->nlbs * sizeof(VdbStripeLb);
@@ -59,8 +59,8 @@ vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 	at += (uint64) header->nchunks * sizeof(VdbStripeChunk);
 	layout->columns = at;
 	at += (uint64) header->ncolumns * sizeof(VdbStripeColumn);
-	layout->places = at;
-	at += places * sizeof(VdbStripePlace);
+	layout->pieces = at;
+	at += pieces * sizeof(VdbStripePiece);
 	layout->vectors = at;
 	at += (uint64) header->nvectors * sizeof(VdbStripeVector);
 	layout->end = at;
@@ -82,9 +82,9 @@ void
 vdb_vector_damaged(const VdbVectorAddress *at, const char *what)
 {
 	const VdbStripeAddress *stripe = &at->index->address;
-	const VdbStripePlace *place = vdb_index_place(at->index, at->chunk, at->attno - 1);
+	const VdbStripePiece *piece = vdb_index_address(at->index, at->chunk, at->attno - 1);
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(at->rel), at->attno - 1);
-	BlockNumber block = stripe->first_page + (BlockNumber) (place->offset / VDB_PAGE_PAYLOAD);
+	BlockNumber block = stripe->first_page + (BlockNumber) (piece->offset / VDB_PAGE_PAYLOAD);
 
 	vdb_stripe_damaged(at->rel, *stripe,
 					   psprintf("Vector %d of chunk %d, column \"%s\", in the data that begins at page %u: %s",
@@ -229,7 +229,7 @@ check_columns(const VdbStripeIndex *index)
 }
 
 static const char *
-check_places(const VdbStripeIndex *index)
+check_addresses(const VdbStripeIndex *index)
 {
 	const VdbStripeHeader *header = index->header;
 	uint64		data = (uint64) header->index_bytes + header->zones_bytes;
@@ -240,18 +240,18 @@ check_places(const VdbStripeIndex *index)
 
 		for (int col = 0; col < header->ncolumns; col++)
 		{
-			const VdbStripePlace *place = vdb_index_place(index, (int) chunk, col);
+			const VdbStripePiece *piece = vdb_index_address(index, (int) chunk, col);
 			uint64		bytes = 0;
 
 			for (int vec = 0; vec < nvectors; vec++)
 				bytes += VDB_STRIPE_ALIGN(index->vectors[vdb_index_vector_no(index, (int) chunk, col, vec)].bytes);
-			if (place->bytes != bytes || place->offset < data || place->offset % 8 != 0 ||
-				place->offset > header->total_bytes ||
-				place->bytes > header->total_bytes - place->offset)
+			if (piece->bytes != bytes || piece->offset < data || piece->offset % 8 != 0 ||
+				piece->offset > header->total_bytes ||
+				piece->bytes > header->total_bytes - piece->offset)
 				return psprintf("Chunk %u, column %d: expected " UINT64_FORMAT " bytes inside of " UINT64_FORMAT
 								", found " UINT64_FORMAT " at " UINT64_FORMAT ".",
 								chunk, col + 1, bytes, header->total_bytes,
-								place->bytes, place->offset);
+								piece->bytes, piece->offset);
 		}
 	}
 	return NULL;
@@ -312,7 +312,7 @@ index_set_tables(VdbStripeIndex *index)
 	index->xmin_vectors = (const uint8 *) (index->bytes + layout.xmin_vectors);
 	index->chunks = (const VdbStripeChunk *) (index->bytes + layout.chunks);
 	index->columns = (const VdbStripeColumn *) (index->bytes + layout.columns);
-	index->places = (const VdbStripePlace *) (index->bytes + layout.places);
+	index->pieces = (const VdbStripePiece *) (index->bytes + layout.pieces);
 	index->vectors = (const VdbStripeVector *) (index->bytes + layout.vectors);
 }
 
@@ -340,7 +340,7 @@ index_check(VdbStripeIndex *index)
 		first += vdb_chunk_nvectors(&index->chunks[i]) * header->ncolumns;
 	}
 	index->chunk_vectors[header->nchunks] = first;
-	return check_places(index);
+	return check_addresses(index);
 }
 
 void
@@ -565,7 +565,7 @@ vdb_vector_find(const VdbVectorAddress *at, uint64 *offset)
 	Assert(at->chunk >= 0 && at->chunk < (int) index->header->nchunks);
 	Assert(at->vec >= 0 && at->vec < (int) vdb_chunk_nvectors(&index->chunks[at->chunk]));
 
-	*offset = vdb_index_place(index, at->chunk, col)->offset;
+	*offset = vdb_index_address(index, at->chunk, col)->offset;
 	for (int v = 0; v < at->vec; v++)
 		*offset += VDB_STRIPE_ALIGN(index->vectors[number + v].bytes);
 	return &index->vectors[number + at->vec];

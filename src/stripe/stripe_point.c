@@ -135,12 +135,12 @@ point_read(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *ou
 /* Read, check and decompress a frame to 'raw', of place->raw_bytes. */
 static VdbCodecStatus
 point_read_frame(const VdbVectorAddress *at, uint64 offset, uint32 vector_bytes, uint32 frame,
-				 const VdbFramePlace *place, const VdbPointVector *point, uint8 *raw)
+				 const VdbFrameAddress *piece, const VdbPointVector *point, uint8 *raw)
 {
-	if (place->offset + place->stored_bytes > vector_bytes)
+	if (piece->offset + piece->stored_bytes > vector_bytes)
 		return VDB_CODEC_TRUNCATED;
-	vdb_open_vector_reserve(&vdb_stripe_scratch, place->stored_bytes, TopMemoryContext);
-	point_read_bytes(at, offset + place->offset, place->stored_bytes, vdb_stripe_scratch.bytes);
+	vdb_open_vector_reserve(&vdb_stripe_scratch, piece->stored_bytes, TopMemoryContext);
+	point_read_bytes(at, offset + piece->offset, piece->stored_bytes, vdb_stripe_scratch.bytes);
 	return vdb_codec_part_unpack(vdb_stripe_workspace(), &point->part, frame,
 								 (const uint8 *) vdb_stripe_scratch.bytes, raw);
 }
@@ -250,8 +250,8 @@ vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext con
 {
 	uint64		offset;
 	const VdbStripeVector *vector = vdb_vector_find(at, &offset);
-	VdbFramePlace place;
-	VdbCodecStatus status = vdb_codec_part_frame(&out->part, frame, &place);
+	VdbFrameAddress piece;
+	VdbCodecStatus status = vdb_codec_part_frame(&out->part, frame, &piece);
 	VdbSharedKey key;
 	const char *item = NULL;
 	uint8	   *raw;
@@ -259,29 +259,29 @@ vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext con
 	Assert(out->frames != NULL && out->frames[frame] == NULL);
 	if (status != VDB_CODEC_OK)
 		point_damaged(at, status);
-	raw = MemoryContextAllocHuge(context, place.raw_bytes);
+	raw = MemoryContextAllocHuge(context, piece.raw_bytes);
 	point_key(at, vector, frame, &key);
 	if (is_shared(at->rel))
 		item = vdb_shared_begin(&key);
 	if (item != NULL)
 	{
-		memcpy(raw, item, place.raw_bytes);
+		memcpy(raw, item, piece.raw_bytes);
 		vdb_shared_end(&key);
 	}
 	else
 	{
-		status = point_read_frame(at, offset, vector->bytes, frame, &place, out, raw);
+		status = point_read_frame(at, offset, vector->bytes, frame, &piece, out, raw);
 		if (status != VDB_CODEC_OK)
 		{
 			pfree(raw);
 			point_damaged(at, status);
 		}
 		if (is_shared(at->rel))
-			vdb_shared_put(&key, raw, place.raw_bytes, NULL, 0);
+			vdb_shared_put(&key, raw, piece.raw_bytes, NULL, 0);
 		vdb_scratch_trim();
 	}
 	out->frames[frame] = raw;
-	out->frames_size += place.raw_bytes;
+	out->frames_size += piece.raw_bytes;
 }
 
 /* All memory of it; it may be empty, or left over from an error. */

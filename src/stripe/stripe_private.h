@@ -29,7 +29,7 @@ typedef struct VdbStripeLayout
 	uint64		xmin_vectors;
 	uint64		chunks;
 	uint64		columns;
-	uint64		places;
+	uint64		pieces;
 	uint64		vectors;
 	uint64		end;				/* index_bytes */
 } VdbStripeLayout;
@@ -50,7 +50,7 @@ typedef struct VdbStripeIndex
 	const uint8 *xmin_vectors;
 	const VdbStripeChunk *chunks;
 	const VdbStripeColumn *columns;
-	const VdbStripePlace *places;
+	const VdbStripePiece *pieces;
 	const VdbStripeVector *vectors;
 } VdbStripeIndex;
 
@@ -69,10 +69,10 @@ vdb_index_vector_no(const VdbStripeIndex *index, int chunk, int col, int vec)
 }
 
 /* The place of the vectors of column 'col' (from 0) of a chunk. */
-static inline const VdbStripePlace *
-vdb_index_place(const VdbStripeIndex *index, int chunk, int col)
+static inline const VdbStripePiece *
+vdb_index_address(const VdbStripeIndex *index, int chunk, int col)
 {
-	return &index->places[(Size) chunk * index->header->ncolumns + col];
+	return &index->pieces[(Size) chunk * index->header->ncolumns + col];
 }
 
 /*

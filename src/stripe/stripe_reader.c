@@ -580,12 +580,12 @@ vdb_vector_buffer_free(VdbVectorBuffer *vbuffer)
 void
 vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk)
 {
-	const VdbStripePlace *place;
+	const VdbStripePiece *piece;
 
 	if (attno > stripe->index.header->ncolumns)
 		return;
-	place = vdb_index_place(&stripe->index, chunk, attno - 1);
-	vdb_pages_prefetch(rel, stripe->index.address.first_page, place->offset, place->bytes);
+	piece = vdb_index_address(&stripe->index, chunk, attno - 1);
+	vdb_pages_prefetch(rel, stripe->index.address.first_page, piece->offset, piece->bytes);
 }
 
 /* Append a label to a comma-separated list, unless it is in it or doesn't fit. */
@@ -617,7 +617,7 @@ vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk, Vd
 	if (attno > index->header->ncolumns)
 		return;
 
-	info->bytes = vdb_index_place(index, chunk, attno - 1)->bytes;
+	info->bytes = vdb_index_address(index, chunk, attno - 1)->bytes;
 	nvectors = (int) vdb_chunk_nvectors(&index->chunks[chunk]);
 	for (int vec = 0; vec < nvectors; vec++)
 	{

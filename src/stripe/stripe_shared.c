@@ -142,51 +142,51 @@ vdb_shared_cache_init(void)
 
 /* ---- one partition ---- */
 
-typedef struct Place
+typedef struct EntryAddress
 {
 	SharedPartition *partition;
 	LWLock	   *lock;
 	uint32	   *chain;
 	char	   *arena;
-} Place;
+} EntryAddress;
 
 static inline void
-find_place(const VdbSharedKey *key, Place *place)
+find_address(const VdbSharedKey *key, EntryAddress *address)
 {
 	uint32		hash = hash_bytes((const unsigned char *) key, sizeof(*key));
 	uint32		number = hash % VDB_CACHE_LOCKS;
 	uint32		chain = (hash / VDB_CACHE_LOCKS) & (shared->nchains - 1);
 
-	place->partition = &shared->partitions[number];
-	place->lock = &vdb_shared->cache_locks[number].lock;
-	place->chain = &shared_chains[(Size) number * shared->nchains + chain];
-	place->arena = shared_arenas + (Size) number * shared->arena_bytes;
+	address->partition = &shared->partitions[number];
+	address->lock = &vdb_shared->cache_locks[number].lock;
+	address->chain = &shared_chains[(Size) number * shared->nchains + chain];
+	address->arena = shared_arenas + (Size) number * shared->arena_bytes;
 }
 
 static inline SharedItem *
-item_at(const Place *place, uint64 position)
+item_at(const EntryAddress *address, uint64 position)
 {
-	return (SharedItem *) (place->arena + position % shared->arena_bytes);
+	return (SharedItem *) (address->arena + position % shared->arena_bytes);
 }
 
 static inline uint32
-item_number(const Place *place, const SharedItem *item)
+item_number(const EntryAddress *address, const SharedItem *item)
 {
-	return (uint32) (((const char *) item - place->arena) / ITEM_ALIGN) + 1;
+	return (uint32) (((const char *) item - address->arena) / ITEM_ALIGN) + 1;
 }
 
 static inline SharedItem *
-item_numbered(const Place *place, uint32 number)
+item_numbered(const EntryAddress *address, uint32 number)
 {
-	return (SharedItem *) (place->arena + (Size) (number - 1) * ITEM_ALIGN);
+	return (SharedItem *) (address->arena + (Size) (number - 1) * ITEM_ALIGN);
 }
 
 static SharedItem *
-find_item(const Place *place, const VdbSharedKey *key)
+find_item(const EntryAddress *address, const VdbSharedKey *key)
 {
-	for (uint32 number = *place->chain; number != 0;)
+	for (uint32 number = *address->chain; number != 0;)
 	{
-		SharedItem *item = item_numbered(place, number);
+		SharedItem *item = item_numbered(address, number);
 
 		if (memcmp(&item->key, key, sizeof(*key)) == 0)
 			return item;
@@ -204,23 +204,23 @@ count_one(pg_atomic_uint64 *counter)
 
 /* Push the oldest item out.  Lock held exclusive. */
 static void
-push_out(const Place *place)
+push_out(const EntryAddress *address)
 {
-	SharedPartition *partition = place->partition;
-	SharedItem *item = item_at(place, partition->tail);
+	SharedPartition *partition = address->partition;
+	SharedItem *item = item_at(address, partition->tail);
 
 	Assert(partition->tail < partition->head);
 	Assert(item->total > 0 && item->total % ITEM_ALIGN == 0);
 	if (item->used)
 	{
-		uint32		number = item_number(place, item);
-		Place		own;
+		uint32		number = item_number(address, item);
+		EntryAddress own;
 		uint32	   *link;
 
-		find_place(&item->key, &own);
+		find_address(&item->key, &own);
 		link = own.chain;
 		while (*link != number)
-			link = &item_numbered(place, *link)->next;
+			link = &item_numbered(address, *link)->next;
 		*link = item->next;
 		partition->nitems--;
 		count_one(&partition->evictions);
@@ -230,24 +230,24 @@ push_out(const Place *place)
 
 /* Room for so many bytes, in one piece.  Lock held exclusive. */
 static SharedItem *
-make_item(const Place *place, uint32 total)
+make_item(const EntryAddress *address, uint32 total)
 {
-	SharedPartition *partition = place->partition;
+	SharedPartition *partition = address->partition;
 	uint32		arena_bytes = shared->arena_bytes;
 	uint32		rest = arena_bytes - (uint32) (partition->head % arena_bytes);
 	uint32		skip = rest < total ? rest : 0;
 	SharedItem *item;
 
 	while (partition->tail + arena_bytes < partition->head + skip + total)
-		push_out(place);
+		push_out(address);
 	if (skip > 0)
 	{
-		item = item_at(place, partition->head);
+		item = item_at(address, partition->head);
 		item->used = 0;
 		item->total = skip;
 		partition->head += skip;
 	}
-	item = item_at(place, partition->head);
+	item = item_at(address, partition->head);
 	item->used = 1;
 	item->total = total;
 	partition->head += total;
@@ -260,18 +260,18 @@ make_item(const Place *place, uint32 total)
 const char *
 vdb_shared_begin(const VdbSharedKey *key)
 {
-	Place		place;
+	EntryAddress address;
 	SharedItem *item;
 
 	if (shared == NULL || shared->arena_bytes == 0)
 		return NULL;
-	find_place(key, &place);
-	LWLockAcquire(place.lock, LW_SHARED);
-	item = find_item(&place, key);
-	count_one(item != NULL ? &place.partition->hits : &place.partition->misses);
+	find_address(key, &address);
+	LWLockAcquire(address.lock, LW_SHARED);
+	item = find_item(&address, key);
+	count_one(item != NULL ? &address.partition->hits : &address.partition->misses);
 	if (item == NULL)
 	{
-		LWLockRelease(place.lock);
+		LWLockRelease(address.lock);
 		return NULL;
 	}
 	return (const char *) (item + 1);
@@ -281,10 +281,10 @@ vdb_shared_begin(const VdbSharedKey *key)
 void
 vdb_shared_end(const VdbSharedKey *key)
 {
-	Place		place;
+	EntryAddress address;
 
-	find_place(key, &place);
-	LWLockRelease(place.lock);
+	find_address(key, &address);
+	LWLockRelease(address.lock);
 }
 
 /* See stripe_private.h. */
@@ -292,28 +292,28 @@ void
 vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes, const void *b, Size b_bytes)
 {
 	Size		total = TYPEALIGN(ITEM_ALIGN, sizeof(SharedItem) + a_bytes + b_bytes);
-	Place		place;
+	EntryAddress address;
 	SharedItem *item;
 
 	if (shared == NULL || total > shared->arena_bytes / ITEM_SHARE)
 		return;
-	find_place(key, &place);
-	LWLockAcquire(place.lock, LW_EXCLUSIVE);
-	if (find_item(&place, key) == NULL)
+	find_address(key, &address);
+	LWLockAcquire(address.lock, LW_EXCLUSIVE);
+	if (find_item(&address, key) == NULL)
 	{
 		char	   *to;
 
-		item = make_item(&place, (uint32) total);
+		item = make_item(&address, (uint32) total);
 		to = (char *) (item + 1);
 		item->key = *key;
 		memcpy(to, a, a_bytes);
 		if (b_bytes > 0)
 			memcpy(to + a_bytes, b, b_bytes);
-		item->next = *place.chain;
-		*place.chain = item_number(&place, item);
-		place.partition->nitems++;
+		item->next = *address.chain;
+		*address.chain = item_number(&address, item);
+		address.partition->nitems++;
 	}
-	LWLockRelease(place.lock);
+	LWLockRelease(address.lock);
 }
 
 /* See stripe.h. */

@@ -102,11 +102,11 @@ vdb_stripe_writer_bytes(const VdbStripeWriter *writer)
 }
 
 void
-vdb_stripe_writer_place(VdbStripeWriter *writer, BlockNumber first, uint32 npages)
+vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npages)
 {
 	Assert(first > 0);
-	writer->place_first = first;
-	writer->place_npages = npages;
+	writer->address_first = first;
+	writer->address_npages = npages;
 }
 
 void
@@ -219,7 +219,7 @@ column_encode_vector(VdbStripeWriter *writer, VdbColumnBuilder *column,
 static void
 column_encode(VdbStripeWriter *writer, VdbColumnBuilder *column)
 {
-	VdbStripePlace place = {.offset = column->encoded.used};
+	VdbStripePiece piece = {.offset = column->encoded.used};
 
 	for (uint32 first = 0; first < writer->chunk_rows; first += VDB_VECTOR_ROWS)
 	{
@@ -227,8 +227,8 @@ column_encode(VdbStripeWriter *writer, VdbColumnBuilder *column)
 		column_encode_vector(writer, column, first,
 							 Min(writer->chunk_rows - first, VDB_VECTOR_ROWS));
 	}
-	place.bytes = column->encoded.used - place.offset;
-	vdb_buffer_append(writer, &column->places, &place, sizeof(place));
+	piece.bytes = column->encoded.used - piece.offset;
+	vdb_buffer_append(writer, &column->pieces, &piece, sizeof(piece));
 
 	vdb_buffer_reset(&column->data);
 	memset(column->nulls, 0, sizeof(column->nulls));

@@ -195,7 +195,7 @@ typedef struct VdbBatch
 	VdbTableRef ref;
 	VdbLogicalBlock lb;
 	int			nrows;
-	uint8		place;				/* of all of them */
+	uint8		where;				/* of all of them */
 	uint8		index[VDB_LB_ROWS]; /* row index in the LB */
 	VdbStripe  *stripe;				/* flash; released at the next read */
 	VdbBlock	meta_block;			/* flash */

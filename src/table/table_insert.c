@@ -32,7 +32,7 @@ typedef struct NewRow
 {
 	HeapTuple	tuple;
 	bool		palloced;			/* the tuple */
-	VdbRowPlace place;
+	VdbRowAddress address;
 } NewRow;
 
 /* ---- inserting ---- */
@@ -55,10 +55,10 @@ begin_insert(Relation rel, VdbTableRef *ref)
 
 /* Tell the slot what its row has become. */
 static void
-name_row(Relation rel, TupleTableSlot *slot, const VdbRowPlace *place, HeapTuple tuple)
+name_row(Relation rel, TupleTableSlot *slot, const VdbRowAddress *address, HeapTuple tuple)
 {
 	slot->tts_tableOid = RelationGetRelid(rel);
-	vdb_row_to_tid(place->row, &slot->tts_tid);
+	vdb_row_to_tid(address->row, &slot->tts_tid);
 	vdb_slot_stamp(slot, tuple->t_data);
 }
 
@@ -76,13 +76,13 @@ vdb_conflict_in_stored(Relation rel)
 
 /* Store a stamped tuple at its place. */
 static void
-put_one(const VdbTableRef *ref, const VdbRowPlace *place, HeapTuple tuple)
+put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple)
 {
 	VdbScmChange *change;
 
 	VDB_STOP_POINT("table-insert-reserved");
 	change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
-	vdb_rows_put(change, ref, place, tuple);
+	vdb_rows_put(change, ref, address, tuple);
 	(void) vdb_scm_change_end(change);
 	VDB_STOP_POINT("table-insert-stored");
 }
@@ -100,15 +100,15 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 	TransactionId xid = begin_insert(rel, &ref);
 	bool		palloced;
 	HeapTuple	tuple = vdb_slot_form(slot, rel, &palloced);
-	VdbRowPlace place;
+	VdbRowAddress address;
 
-	vdb_reserve_place(rel, &ref, tuple, &place);
-	vdb_rows_stamp(tuple, xid, cid, options, place.row);
+	vdb_reserve_address(rel, &ref, tuple, &address);
+	vdb_rows_stamp(tuple, xid, cid, options, address.row);
 	if (speculative)
 		HeapTupleHeaderSetSpeculativeToken(tuple->t_data, spec_token);
-	put_one(&ref, &place, tuple);
+	put_one(&ref, &address, tuple);
 
-	name_row(rel, slot, &place, tuple);
+	name_row(rel, slot, &address, tuple);
 	vdb_conflict_in_stored(rel);
 	if (palloced)
 		heap_freetuple(tuple);
@@ -123,13 +123,13 @@ void
 vdb_table_insert_raw(Relation rel, HeapTuple tuple)
 {
 	VdbTableRef ref;
-	VdbRowPlace place;
+	VdbRowAddress address;
 
 	(void) begin_insert(rel, &ref);
-	vdb_reserve_place(rel, &ref, tuple, &place);
-	vdb_row_to_tid(place.row, &tuple->t_data->t_ctid);
+	vdb_reserve_address(rel, &ref, tuple, &address);
+	vdb_row_to_tid(address.row, &tuple->t_data->t_ctid);
 	tuple->t_self = tuple->t_data->t_ctid;
-	put_one(&ref, &place, tuple);
+	put_one(&ref, &address, tuple);
 }
 
 /* Form, reserve and stamp rows of a batch; returns how many (at least one). */
@@ -145,8 +145,8 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
 	{
 		rows[n].tuple = vdb_slot_form(slots[n], rel, &rows[n].palloced);
 		bytes += rows[n].tuple->t_len;
-		vdb_reserve_place(rel, ref, rows[n].tuple, &rows[n].place);
-		vdb_rows_stamp(rows[n].tuple, xid, cid, options, rows[n].place.row);
+		vdb_reserve_address(rel, ref, rows[n].tuple, &rows[n].address);
+		vdb_rows_stamp(rows[n].tuple, xid, cid, options, rows[n].address.row);
 	}
 	return n;
 }
@@ -164,13 +164,13 @@ put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (!vdb_rows_put_fits(change, &rows[i].place, rows[i].tuple))
+		if (!vdb_rows_put_fits(change, &rows[i].address, rows[i].tuple))
 		{
 			Assert(i > 0);
 			(void) vdb_scm_change_end(change);
 			change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
 		}
-		vdb_rows_put(change, ref, &rows[i].place, rows[i].tuple);
+		vdb_rows_put(change, ref, &rows[i].address, rows[i].tuple);
 	}
 	lsn = vdb_scm_change_end(change);
 	if (!XLogRecPtrIsInvalid(lsn))
@@ -194,7 +194,7 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 		put_batch(&ref, rows, n);
 		for (int i = 0; i < n; i++)
 		{
-			name_row(rel, slots[done + i], &rows[i].place, rows[i].tuple);
+			name_row(rel, slots[done + i], &rows[i].address, rows[i].tuple);
 			if (rows[i].palloced)
 				heap_freetuple(rows[i].tuple);
 		}
@@ -212,7 +212,7 @@ check_speculative(VdbTarget *target, uint32 spec_token)
 {
 	HeapTupleHeader hdr = &target->version.hdr;
 
-	if (target->version.place != VDB_PLACE_SCM ||
+	if (target->version.where != VDB_IN_POOL ||
 		!TransactionIdEquals(HeapTupleHeaderGetRawXmin(hdr), GetCurrentTransactionId()))
 		elog(ERROR, "speculative row %llu of table \"%s\" is another transaction's",
 			 (unsigned long long) target->row, RelationGetRelationName(target->rel));

@@ -280,7 +280,7 @@ keeps_key(Relation rel, VdbRowNumber row, HeapTuple new_tuple)
 /* The new version's header; the old one's is not yet stamped. */
 static void
 stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
-				  HeapTuple tuple, const VdbRowPlace *place)
+				  HeapTuple tuple, const VdbRowAddress *address)
 {
 	HeapTupleHeader hdr = tuple->t_data;
 	TransactionId xmax;
@@ -289,7 +289,7 @@ stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_
 
 	Assert(!target->changed);
 	vdb_xmax_carry(&target->version.hdr, lockers_gone, &xmax, &infomask, &infomask2);
-	vdb_rows_stamp(tuple, GetCurrentTransactionId(), request->cid, 0, place->row);
+	vdb_rows_stamp(tuple, GetCurrentTransactionId(), request->cid, 0, address->row);
 	hdr->t_infomask &= ~HEAP_XMAX_BITS;
 	hdr->t_infomask |= HEAP_UPDATED | infomask;
 	hdr->t_infomask2 |= infomask2;
@@ -299,13 +299,13 @@ stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_
 /* Everything an update does with the version locked and resolved. */
 static void
 store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
-			 HeapTuple tuple, const VdbRowPlace *place)
+			 HeapTuple tuple, const VdbRowAddress *address)
 {
 	conflict_in(target);
-	stamp_new_version(target, request, lockers_gone, tuple, place);
+	stamp_new_version(target, request, lockers_gone, tuple, address);
 	stamp_old_version(target, request);
-	vdb_row_to_tid(place->row, &target->version.hdr.t_ctid);
-	vdb_target_store(target, place, tuple);
+	vdb_row_to_tid(address->row, &target->version.hdr.t_ctid);
+	vdb_target_store(target, address, tuple);
 	vdb_target_unlock(target);
 }
 
@@ -321,7 +321,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 {
 	ModifyRequest request = {"update", XLTW_Update, LockTupleExclusive, cid, crosscheck, wait};
 	VdbTarget	target;
-	VdbRowPlace place;
+	VdbRowAddress address;
 	HeapTuple	tuple;
 	TM_Result	result;
 	bool		lockers_gone;
@@ -336,26 +336,26 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	tuple = vdb_slot_form(slot, rel, &palloced);
 	if (keeps_key(rel, target.row, tuple))
 		*lockmode = request.mode = LockTupleNoKeyExclusive;
-	vdb_reserve_place(rel, &target.ref, tuple, &place);
+	vdb_reserve_address(rel, &target.ref, tuple, &address);
 
 	result = make_ours(&target, &request, &lockers_gone);
 	if (result != TM_Ok)
 	{
 		result = give_up(&target, result, tmfd);
-		vdb_rows_unreserve(&target.ref, &place);
+		vdb_rows_unreserve(&target.ref, &address);
 		if (palloced)
 			heap_freetuple(tuple);
 		return result;
 	}
-	store_update(&target, &request, lockers_gone, tuple, &place);
+	store_update(&target, &request, lockers_gone, tuple, &address);
 	vdb_target_done(&target);
 	vdb_conflict_in_stored(rel);
 
 	slot->tts_tableOid = RelationGetRelid(rel);
-	vdb_row_to_tid(place.row, &slot->tts_tid);
+	vdb_row_to_tid(address.row, &slot->tts_tid);
 	vdb_slot_stamp(slot, tuple->t_data);
 	if (palloced)
 		heap_freetuple(tuple);
-	vdb_count_update(rel, vdb_row_lb(target.row) != vdb_row_lb(place.row));
+	vdb_count_update(rel, vdb_row_lb(target.row) != vdb_row_lb(address.row));
 	return TM_Ok;
 }

@@ -44,8 +44,8 @@ vdb_table_make_room(Relation rel)
 
 /* Reserve a place for a row, however long that takes.  No LWLock may be held. */
 void
-vdb_reserve_place(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowPlace *place)
+vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address)
 {
-	while (!vdb_rows_reserve(rel, ref, tuple, place))
+	while (!vdb_rows_reserve(rel, ref, tuple, address))
 		vdb_table_make_room(rel);
 }

@@ -480,7 +480,7 @@ vdb_cursor_read(VdbCursor *cursor)
 				   cursor->oldest_xmin, cursor->keep_dead);
 	cursor->row = -1;
 	cursor->loaded = true;
-	if (cursor->ahead != NULL && batch->nrows > 0 && batch->place == VDB_PLACE_FLASH)
+	if (cursor->ahead != NULL && batch->nrows > 0 && batch->where == VDB_IN_STRIPE)
 		look_ahead(cursor);
 	return batch->nrows;
 }
@@ -523,7 +523,7 @@ block_has_grown(VdbCursor *cursor)
 	VdbBatch   *batch = cursor->batch;
 	int			known = batch->nrows > 0 ? batch->index[batch->nrows - 1] : VDB_LB_ROWS;
 
-	if (batch->place != VDB_PLACE_SCM || known >= VDB_LB_ROWS - 1)
+	if (batch->where != VDB_IN_POOL || known >= VDB_LB_ROWS - 1)
 		return false;
 	(void) vdb_cursor_read(cursor);
 	cursor->row = 0;
@@ -577,7 +577,7 @@ vdb_cursor_run(const VdbCursor *cursor, VdbCursorRun *run)
 	uint32		last = batch->pos[batch->nrows - 1];
 	int			dense;
 
-	Assert(cursor->loaded && batch->place == VDB_PLACE_FLASH);
+	Assert(cursor->loaded && batch->where == VDB_IN_STRIPE);
 	Assert(row >= 0 && row < batch->nrows);
 	run->first = batch->pos[row];
 	run->end = Min(vdb_stripe_vector_end(batch->stripe, run->first), last + 1);

@@ -238,16 +238,16 @@ vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
  * other members; and its bits must not be read with another xmax (rows_change.c).
  */
 void
-vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_tuple)
+vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple new_tuple)
 {
 	int			flags = vdb_row_change_flags(&target->ref);
 	VdbScmChange *change;
 
 	Assert(target->locked && target->changed);
-	Assert((new_place == NULL) == (new_tuple == NULL));
+	Assert((new_address == NULL) == (new_tuple == NULL));
 	if (target->ref.logged && (target->version.hdr.t_infomask & HEAP_XMAX_IS_MULTI))
 		flags |= VDB_CHANGE_FLUSH;
-	if (target->version.place == VDB_PLACE_FLASH &&
+	if (target->version.where == VDB_IN_STRIPE &&
 		!HEAP_XMAX_IS_LOCKED_ONLY(target->version.hdr.t_infomask))
 	{
 		vdb_visible_clear(target->rel, vdb_row_lb(target->row), target->visible);
@@ -255,8 +255,8 @@ vdb_target_store(VdbTarget *target, const VdbRowPlace *new_place, HeapTuple new_
 	}
 	change = vdb_scm_change_begin(target->ref.pool, flags);
 	vdb_scm_change_block_lock(change, target->lock_no);
-	if (new_place != NULL)
-		vdb_rows_put(change, &target->ref, new_place, new_tuple);
+	if (new_address != NULL)
+		vdb_rows_put(change, &target->ref, new_address, new_tuple);
 	vdb_table_set_xmax(change, &target->ref, &target->version, target->epoch);
 	(void) vdb_scm_change_end(change);
 	VDB_STOP_POINT("table-xmax-stored");

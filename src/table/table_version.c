@@ -32,7 +32,7 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 
 	memset(hdr, 0, sizeof(HeapTupleHeaderData));
 	version->row = row;
-	version->place = VDB_PLACE_FLASH;
+	version->where = VDB_IN_STRIPE;
 	version->has_delta = false;
 	version->pos = pos;
 	version->len = 0;
@@ -134,7 +134,7 @@ vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVer
 bool
 vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
 {
-	if (version->place == VDB_PLACE_SCM)
+	if (version->where == VDB_IN_POOL)
 		return true;
 	/* room is needed even if there is a delta record: it isn't always replaced in place */
 	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent, 1);
@@ -176,7 +176,7 @@ vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersio
 	VdbDeltaRecord drec;
 
 	vdb_rows_note_change();
-	if (version->place == VDB_PLACE_SCM)
+	if (version->where == VDB_IN_POOL)
 	{
 		vdb_rows_set_xmax(change, ref, version, epoch);
 		return;
@@ -192,7 +192,7 @@ vdb_table_hint(const VdbTableRef *ref, VdbVersion *version)
 
 	if (added == 0 || RecoveryInProgress())
 		return;
-	if (version->place == VDB_PLACE_SCM)
+	if (version->where == VDB_IN_POOL)
 		vdb_rows_hint(ref, version);
 	else if (version->has_delta && (added & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)))
 		vdb_overlay_hint(ref, &version->extent, vdb_row_index(version->row),

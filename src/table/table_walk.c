@@ -139,7 +139,7 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 {
 	Size		used = 0;
 
-	batch->place = VDB_PLACE_SCM;
+	batch->where = VDB_IN_POOL;
 	vdb_rowset_fill(batch->unwanted, false);
 	for (int i = next_asked(req, 0); i < VDB_LB_ROWS; i = next_asked(req, i + 1))
 	{
@@ -188,7 +188,7 @@ batch_move(VdbBatch *batch, int to, int from)
 	batch->pos[to] = batch->pos[from];
 	if (!batch->plain)
 		batch->versions[to] = batch->versions[from];
-	if (batch->place == VDB_PLACE_SCM)
+	if (batch->where == VDB_IN_POOL)
 		batch->tuples[to] = batch->tuples[from];
 }
 
@@ -237,7 +237,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 }
 
 /* Place of a stripe, copied under the block lock. */
-typedef struct StripePlace
+typedef struct StripeAddress
 {
 	VdbStripeAddress address;
 	uint16		flags;
@@ -248,21 +248,21 @@ typedef struct StripePlace
 	bool		ask;				/* which of its chunks may match has to be found out */
 	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the meta */
 	VdbMetaDamage damage;
-} StripePlace;
+} StripeAddress;
 
 /*
  * Check the meta of a stripe not seen before, and copy its zone maps.  Block lock held shared: they
  * can't be freed meanwhile.  Damage is only noted; it is reported after unlocking.
  */
 static void
-note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripePlace *place)
+note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripeAddress *address)
 {
-	place->ask = batch->ask_again;
+	address->ask = batch->ask_again;
 	if (batch->match_page == meta->first_page && batch->match_stripe == meta->stripe_id)
 		return;
-	if (vdb_map_meta_damaged(meta_block, meta, &place->damage))
+	if (vdb_map_meta_damaged(meta_block, meta, &address->damage))
 	{
-		place->damaged = ERROR;
+		address->damaged = ERROR;
 		return;
 	}
 	batch->match_page = meta->first_page;
@@ -270,25 +270,25 @@ note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, Stri
 	batch->match_pruned = 0;
 	batch->stripes_seen++;
 	batch->chunks_seen += meta->nchunks;
-	place->unseen = place->ask = true;
+	address->unseen = address->ask = true;
 	if (batch->prune != NULL &&
-		!vdb_zone_set_read(&batch->zones, batch->ref.pool, meta_block, meta, &place->damage))
-		place->damaged = WARNING;
+		!vdb_zone_set_read(&batch->zones, batch->ref.pool, meta_block, meta, &address->damage))
+		address->damaged = WARNING;
 }
 
 static void
-note_stripe(VdbBatch *batch, const VdbExtent *extent, StripePlace *place)
+note_stripe(VdbBatch *batch, const VdbExtent *extent, StripeAddress *address)
 {
 	const VdbStripeMeta *meta = vdb_map_meta(batch->ref.pool, extent->ref);
 
-	batch->place = VDB_PLACE_FLASH;
-	place->meta_block = extent->ref;
-	place->address = vdb_stripe_address(meta);
-	place->flags = meta->flags;
-	place->nchunks = meta->nchunks;
-	place->max_xmin = meta->max_xmin;
-	note_zones(batch, extent->ref, meta, place);
-	if (place->damaged < ERROR && (place->ask || batch->match_any))
+	batch->where = VDB_IN_STRIPE;
+	address->meta_block = extent->ref;
+	address->address = vdb_stripe_address(meta);
+	address->flags = meta->flags;
+	address->nchunks = meta->nchunks;
+	address->max_xmin = meta->max_xmin;
+	note_zones(batch, extent->ref, meta, address);
+	if (address->damaged < ERROR && (address->ask || batch->match_any))
 		vdb_overlay_read(&batch->ref, extent, batch->overlay);
 }
 
@@ -314,39 +314,39 @@ reserve_chunks(VdbBatch *batch, int n)
 
 /* After unlocking: which chunks may match? */
 static void
-match_chunks(VdbBatch *batch, const StripePlace *place)
+match_chunks(VdbBatch *batch, const StripeAddress *address)
 {
 	batch->ask_again = false;
 	batch->match_any = true;
 	if (batch->prune == NULL)
 		return;
-	reserve_chunks(batch, place->nchunks);
-	if (place->unseen)
-		memset(batch->chunk_read, 0, place->nchunks);
-	memset(batch->chunk_match, 0, place->nchunks);
+	reserve_chunks(batch, address->nchunks);
+	if (address->unseen)
+		memset(batch->chunk_read, 0, address->nchunks);
+	memset(batch->chunk_match, 0, address->nchunks);
 	batch->match_any = batch->prune(batch->prune_arg, &batch->zones, batch->chunk_match);
 	batch->chunks_pruned -= batch->match_pruned;
 	batch->match_pruned = 0;
 	/* one whose first rows were read before this was known isn't spared */
-	for (int i = 0; i < place->nchunks; i++)
+	for (int i = 0; i < address->nchunks; i++)
 		batch->match_pruned += batch->chunk_match[i] || batch->chunk_read[i] ? 0 : 1;
 	batch->chunks_pruned += batch->match_pruned;
 }
 
 /* Can every xmin of the stripe be taken as seen by the snapshot? */
 static bool
-xmins_visible(const ReadRequest *req, const StripePlace *place)
+xmins_visible(const ReadRequest *req, const StripeAddress *address)
 {
-	if (place->flags & VDB_STRIPE_FROZEN)
+	if (address->flags & VDB_STRIPE_FROZEN)
 		return true;
-	if (place->flags & VDB_STRIPE_IN_DOUBT)
+	if (address->flags & VDB_STRIPE_IN_DOUBT)
 		return false;
 	if (req->snapshot == NULL || req->serializable)
 		return false;
 	switch (req->snapshot->snapshot_type)
 	{
 		case SNAPSHOT_MVCC:
-			return TransactionIdPrecedes(place->max_xmin, req->snapshot->xmin);
+			return TransactionIdPrecedes(address->max_xmin, req->snapshot->xmin);
 		case SNAPSHOT_ANY:
 			return true;
 		default:
@@ -409,7 +409,7 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbR
 
 /* The general case: each row's header is made up and checked. */
 static void
-take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
+take_checked(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
 			 const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
 {
 	const VdbOverlayView *overlay = batch->overlay;
@@ -430,7 +430,7 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 			continue;
 		if (!chunk_wanted(batch, &cursor, this_pos))
 			continue;
-		vdb_version_from_stripe(version, batch->stripe, place->flags,
+		vdb_version_from_stripe(version, batch->stripe, address->flags,
 								vdb_row_make(batch->lb, (uint8) i), this_pos);
 		version->extent = *extent;
 		if (overlay->any && overlay->drec_at[i] >= 0)
@@ -449,33 +449,33 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
 
 /* After unlocking: open the stripe and choose rows. */
 static void
-finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripePlace *place,
+finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
 			  const VdbExtent *extent)
 {
 	uint32		first_pos;
 	VdbRowSet	present;
 
-	if (place->damaged >= ERROR || (place->damaged != 0 && !batch->warned))
+	if (address->damaged >= ERROR || (address->damaged != 0 && !batch->warned))
 	{
 		batch->warned = true;
-		vdb_map_report_damage(batch->rel, place->damaged, &place->damage);
+		vdb_map_report_damage(batch->rel, address->damaged, &address->damage);
 	}
-	if (place->ask)
-		match_chunks(batch, place);
+	if (address->ask)
+		match_chunks(batch, address);
 	if (!batch->match_any)
 		return;
-	batch->meta_block = place->meta_block;
-	batch->meta_flags = place->flags;
-	batch->stripe = vdb_stripe_open(batch->rel, place->address);
+	batch->meta_block = address->meta_block;
+	batch->meta_flags = address->flags;
+	batch->stripe = vdb_stripe_open(batch->rel, address->address);
 	if (!vdb_stripe_lb(batch->stripe, vdb_lb_index(batch->lb), &first_pos, present))
 		return;
-	if (!batch->overlay->any && xmins_visible(req, place))
+	if (!batch->overlay->any && xmins_visible(req, address))
 	{
 		batch->plain = true;
 		take_plain(batch, req, first_pos, present);
 	}
 	else
-		take_checked(batch, req, place, extent, first_pos, present);
+		take_checked(batch, req, address, extent, first_pos, present);
 	batch->rows_flash += batch->nrows;
 }
 
@@ -484,7 +484,7 @@ static int
 read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 {
 	VdbExtent	extent;
-	StripePlace place = {0};
+	StripeAddress address = {0};
 
 	CHECK_FOR_INTERRUPTS();
 	if (req->snapshot != NULL && unlikely(vdb_snapshot_of_now(req->snapshot)))
@@ -505,13 +505,13 @@ read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		read_segment(batch, req, &extent);
 	else if (extent.kind == VDB_EXTENT_STRIPE)
-		note_stripe(batch, &extent, &place);
+		note_stripe(batch, &extent, &address);
 	vdb_unlock_block(&batch->ref, lb);
 
 	if (extent.kind == VDB_EXTENT_SEGMENT)
 		finish_segment(batch, req);
 	else if (extent.kind == VDB_EXTENT_STRIPE)
-		finish_stripe(batch, req, &place, &extent);
+		finish_stripe(batch, req, &address, &extent);
 	return batch->nrows;
 }
 
@@ -549,7 +549,7 @@ void
 vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot)
 {
 	Assert(i >= 0 && i < batch->nrows);
-	if (batch->place == VDB_PLACE_SCM && unlikely(batch->versions[i].wide))
+	if (batch->where == VDB_IN_POOL && unlikely(batch->versions[i].wide))
 	{
 		MemoryContext old = MemoryContextSwitchTo(slot->tts_mcxt);
 		HeapTuple	whole;
@@ -560,7 +560,7 @@ vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot)
 		whole->t_tableOid = RelationGetRelid(batch->rel);
 		vdb_slot_store_tuple(slot, whole, vdb_row_make(batch->lb, batch->index[i]));
 	}
-	else if (batch->place == VDB_PLACE_SCM)
+	else if (batch->where == VDB_IN_POOL)
 		vdb_slot_borrow_tuple(slot, &batch->tuples[i],
 							  vdb_row_make(batch->lb, batch->index[i]));
 	else

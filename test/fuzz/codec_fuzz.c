@@ -154,7 +154,7 @@ static VdbCodecStatus
 get_piece(void *arg, uint32 frame, const uint8 **raw)
 {
 	Pieces	   *pieces = arg;
-	VdbFramePlace place;
+	VdbFrameAddress place;
 	VdbCodecStatus status = vdb_codec_part_frame(&pieces->part, frame, &place);
 
 	if (status != VDB_CODEC_OK)

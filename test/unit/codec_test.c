@@ -342,7 +342,7 @@ static VdbCodecStatus
 get_frame(void *arg, uint32 frame, const uint8 **raw)
 {
 	PieceSource *source = arg;
-	VdbFramePlace place;
+	VdbFrameAddress place;
 	VdbCodecStatus status = VDB_CODEC_OK;
 
 	if (source->frames[frame] == NULL)
@@ -1282,7 +1282,7 @@ test_part_checksums(void)
 	VdbEncodedVector out;
 	PieceSource source = {0};
 	VdbPartSize need;
-	VdbFramePlace place;
+	VdbFrameAddress place;
 	const uint8 *image;
 	uint32		bytes;
 	uint32		missed = 0;

@@ -155,39 +155,39 @@ freezes(VdbVersion *version, bool expected)
 static void
 test_xmin(void)
 {
-	VdbVersion	v = make_version(VDB_PLACE_SCM, 498, 0, HEAP_XMIN_COMMITTED);
+	VdbVersion	v = make_version(VDB_IN_POOL, 498, 0, HEAP_XMIN_COMMITTED);
 
 	UNIT_CHECK(freezes(&v, true) && HeapTupleHeaderXminFrozen(&v.hdr), "old and committed");
 	UNIT_CHECK(freezes(&v, false), "frozen already");
-	v = make_version(VDB_PLACE_SCM, FREEZE_LIMIT, 0, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_POOL, FREEZE_LIMIT, 0, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, false), "at the limit");
-	v = make_version(VDB_PLACE_SCM, 498, 0, 0);
+	v = make_version(VDB_IN_POOL, 498, 0, 0);
 	UNIT_CHECK(freezes(&v, false), "not known to have committed");
-	v = make_version(VDB_PLACE_SCM, 498, 0, HEAP_XMIN_INVALID);
+	v = make_version(VDB_IN_POOL, 498, 0, HEAP_XMIN_INVALID);
 	UNIT_CHECK(freezes(&v, false), "aborted");
-	v = make_version(VDB_PLACE_FLASH, 498, 0, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_STRIPE, 498, 0, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, false), "a stripe answers for its rows' xmin");
 }
 
 static void
 test_plain_xmax(void)
 {
-	VdbVersion	v = make_version(VDB_PLACE_SCM, 1100, 499, HEAP_XMIN_COMMITTED);
+	VdbVersion	v = make_version(VDB_IN_POOL, 1100, 499, HEAP_XMIN_COMMITTED);
 
 	UNIT_CHECK(freezes(&v, true) && has_no_xmax(&v), "an aborted deleter");
-	v = make_version(VDB_PLACE_SCM, 1100, 501, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_POOL, 1100, 501, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, false), "one that is not old");
-	v = make_version(VDB_PLACE_SCM, 1100, 498, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_POOL, 1100, 498, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, false), "a committed one: somebody may see the row");
-	v = make_version(VDB_PLACE_SCM, 1100, 498, HEAP_XMIN_COMMITTED | HEAP_XMAX_LOCK_ONLY);
+	v = make_version(VDB_IN_POOL, 1100, 498, HEAP_XMIN_COMMITTED | HEAP_XMAX_LOCK_ONLY);
 	UNIT_CHECK(freezes(&v, true) && has_no_xmax(&v), "a locker");
-	v = make_version(VDB_PLACE_SCM, 1100, 498, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
+	v = make_version(VDB_IN_POOL, 1100, 498, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
 	UNIT_CHECK(freezes(&v, true) && has_no_xmax(&v), "hinted to be invalid, and old");
-	v = make_version(VDB_PLACE_SCM, 1100, 700, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
+	v = make_version(VDB_IN_POOL, 1100, 700, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
 	UNIT_CHECK(freezes(&v, false), "hinted to be invalid, and young");
-	v = make_version(VDB_PLACE_FLASH, 1100, 701, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_STRIPE, 1100, 701, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, true) && has_no_xmax(&v), "of a striped row it need not get old");
-	v = make_version(VDB_PLACE_FLASH, 1100, 1001, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_STRIPE, 1100, 1001, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(freezes(&v, false), "but it must have ended");
 }
 
@@ -196,7 +196,7 @@ static bool
 freeze_multi(VdbVersion *v, MultiXactId multi, uint16 flags, const TransactionId *pairs)
 {
 	set_members(pairs);
-	*v = make_version(VDB_PLACE_SCM, 1100, multi, HEAP_XMIN_COMMITTED | HEAP_XMAX_IS_MULTI | flags);
+	*v = make_version(VDB_IN_POOL, 1100, multi, HEAP_XMIN_COMMITTED | HEAP_XMAX_IS_MULTI | flags);
 	return vdb_freeze_version(&limits, v);
 }
 
@@ -247,23 +247,23 @@ static void
 test_left(void)
 {
 	const TransactionId pairs[] = {490, LOCKED, 300, LOCKED, 0};
-	VdbVersion	v = make_version(VDB_PLACE_SCM, 700, 0, HEAP_XMIN_COMMITTED);
+	VdbVersion	v = make_version(VDB_IN_POOL, 700, 0, HEAP_XMIN_COMMITTED);
 
 	UNIT_CHECK(left_of(&v).xid == 700, "xmin");
-	v = make_version(VDB_PLACE_SCM, 1200, 0, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_POOL, 1200, 0, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(left_of(&v).xid == OLDEST_XMIN, "a younger one changes nothing");
-	v = make_version(VDB_PLACE_SCM, 700, 0, HEAP_XMIN_FROZEN);
+	v = make_version(VDB_IN_POOL, 700, 0, HEAP_XMIN_FROZEN);
 	UNIT_CHECK(left_of(&v).xid == OLDEST_XMIN, "a frozen one does not count");
-	v = make_version(VDB_PLACE_SCM, 700, 0, HEAP_XMIN_INVALID);
+	v = make_version(VDB_IN_POOL, 700, 0, HEAP_XMIN_INVALID);
 	UNIT_CHECK(left_of(&v).xid == OLDEST_XMIN, "nor one that aborted");
-	v = make_version(VDB_PLACE_FLASH, 700, 0, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_STRIPE, 700, 0, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(left_of(&v).xid == OLDEST_XMIN, "nor one of a stripe");
-	v = make_version(VDB_PLACE_FLASH, 700, 800, HEAP_XMIN_COMMITTED);
+	v = make_version(VDB_IN_STRIPE, 700, 800, HEAP_XMIN_COMMITTED);
 	UNIT_CHECK(left_of(&v).xid == 800, "whose xmax does");
-	v = make_version(VDB_PLACE_SCM, 900, 800, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
+	v = make_version(VDB_IN_POOL, 900, 800, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID);
 	UNIT_CHECK(left_of(&v).xid == 800, "an xmax counts that is hinted to be invalid");
 	set_members(pairs);
-	v = make_version(VDB_PLACE_SCM, 900, 70, HEAP_XMIN_COMMITTED | HEAP_XMAX_IS_MULTI);
+	v = make_version(VDB_IN_POOL, 900, 70, HEAP_XMIN_COMMITTED | HEAP_XMAX_IS_MULTI);
 	UNIT_CHECK(left_of(&v).xid == 300 && left_of(&v).multi == 70,
 			   "a multixact, and its oldest member");
 }
@@ -278,7 +278,7 @@ test_agree(void)
 		static const uint16 flags[] = {0, HEAP_XMAX_LOCK_ONLY, HEAP_XMAX_INVALID};
 		TransactionId xmin = 100 + (TransactionId) unit_random_below(1200);
 		TransactionId xmax = 100 + (TransactionId) unit_random_below(1200);
-		uint8		place = unit_random_below(2) == 0 ? VDB_PLACE_SCM : VDB_PLACE_FLASH;
+		uint8		place = unit_random_below(2) == 0 ? VDB_IN_POOL : VDB_IN_STRIPE;
 		uint16		flag = flags[unit_random_below(3)];
 		VdbVersion	v = make_version(place, xmin, xmax, HEAP_XMIN_COMMITTED | flag);
 		bool		deleted = xmax != 0 && flag == 0 && TransactionIdDidCommit(xmax);

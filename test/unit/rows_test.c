@@ -63,7 +63,7 @@ make_tuple(uint32 data_bytes, uint32 seed)
 }
 
 static bool
-reserve(uint32 data_bytes, uint32 seed, VdbRowPlace *place)
+reserve(uint32 data_bytes, uint32 seed, VdbRowAddress *place)
 {
 	HeapTuple	tuple = make_tuple(data_bytes, seed);
 
@@ -71,7 +71,7 @@ reserve(uint32 data_bytes, uint32 seed, VdbRowPlace *place)
 }
 
 static void
-put(uint32 data_bytes, uint32 seed, const VdbRowPlace *place)
+put(uint32 data_bytes, uint32 seed, const VdbRowAddress *place)
 {
 	HeapTuple	tuple = make_tuple(data_bytes, seed);
 	VdbScmChange *change = vdb_scm_change_begin(test_ref.pool, 0);
@@ -86,7 +86,7 @@ put(uint32 data_bytes, uint32 seed, const VdbRowPlace *place)
 static VdbRowNumber
 append(uint32 data_bytes)
 {
-	VdbRowPlace place;
+	VdbRowAddress place;
 	uint32		seed = (uint32) unit_random();
 
 	if (!reserve(data_bytes, seed, &place))
@@ -287,9 +287,9 @@ test_wide(void)
 static void
 test_unreserve(void)
 {
-	VdbRowPlace a;
-	VdbRowPlace b;
-	VdbRowPlace c;
+	VdbRowAddress a;
+	VdbRowAddress b;
+	VdbRowAddress c;
 
 	start();
 	reserve(100, 1, &a);
@@ -313,7 +313,7 @@ test_unreserve(void)
 static void
 test_outstanding(void)
 {
-	VdbRowPlace places[40];
+	VdbRowAddress places[40];
 
 	start();
 	for (int i = 0; i < 40; i++)
@@ -404,7 +404,7 @@ test_many_tables(void)
 static void
 test_pool_full(void)
 {
-	VdbRowPlace place;
+	VdbRowAddress place;
 	int			n = 0;
 
 	start();

@@ -320,7 +320,7 @@ st_check_zone(Form_pg_attribute att, const VdbZone *zone, Datum value, bool isnu
 }
 
 static void
-st_check_place(VdbStripe *stripe, StMode mode, uint32 range, int64 i)
+st_check_address(VdbStripe *stripe, StMode mode, uint32 range, int64 i)
 {
 	int64		row = st_row(mode, i);
 	VdbRowNumber number = (VdbRowNumber) range * VDB_RANGE_ROWS + row;
@@ -422,7 +422,7 @@ st_check(PG_FUNCTION_ARGS)
 		slot_getallattrs(slot);
 		st_window_move(&wide, stripe, dst, (uint32) i);
 		st_window_move(&narrow, stripe, dst, (uint32) i);
-		st_check_place(stripe, mode, range, i);
+		st_check_address(stripe, mode, range, i);
 		old = MemoryContextSwitchTo(row_context);
 		for (int a = 0; a < desc->natts; a++)
 		{
