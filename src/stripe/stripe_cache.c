@@ -489,7 +489,7 @@ make_arrays(VdbStripe *stripe)
 }
 
 /*
- * A vector that isn't here is borrowed, if it can be, unless it is asked for a
+ * A vector that isn't here is pinned, if it can be, unless it is asked for a
  * second time in a row: then more will be asked of it, and it is worth a copy.
  */
 const VdbVectorPart *
@@ -503,12 +503,12 @@ vdb_cache_vector(VdbVectorAsk *ask)
 	Assert(stripe->refcount > 0);
 	make_arrays(stripe);
 	asked = &stripe->asked[at->attno - 1];
-	ask->frame_borrowed = ask->frame_missing = false;
+	ask->frame_pinned = ask->frame_missing = false;
 	ask->vector = stripe->cached[number];
 	if (ask->vector == NULL && !ask->own && *asked != number + 1)
 	{
 		*asked = number + 1;
-		if (vdb_point_borrow(&ask->at, &ask->part, &ask->part_key))
+		if (vdb_point_pin(&ask->at, &ask->part, &ask->part_key))
 			return &ask->part;
 	}
 	if (ask->vector != NULL)
@@ -524,30 +524,30 @@ vdb_cache_vector(VdbVectorAsk *ask)
 static void
 return_frame(VdbVectorAsk *ask)
 {
-	if (ask->frame_borrowed)
+	if (ask->frame_pinned)
 		vdb_shared_end(&ask->frame_key);
-	ask->frame_borrowed = false;
+	ask->frame_pinned = false;
 }
 
-/* Give back what was borrowed. */
+/* Give back what was pinned. */
 void
 vdb_cache_done(VdbVectorAsk *ask)
 {
-	if (!vdb_ask_borrowed(ask))
+	if (!vdb_ask_pinned(ask))
 		return;
 	return_frame(ask);
 	vdb_shared_end(&ask->part_key);
 }
 
-/* Of a borrowed vector frames are borrowed too; one that isn't there ends it. */
+/* Of a pinned vector frames are pinned too; one that isn't there ends it. */
 static VdbCodecStatus
-borrow_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
+pin_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
 {
 	return_frame(ask);
-	*raw = vdb_point_borrow_frame(&ask->at, frame, &ask->frame_key);
-	ask->frame_borrowed = *raw != NULL;
+	*raw = vdb_point_pin_frame(&ask->at, frame, &ask->frame_key);
+	ask->frame_pinned = *raw != NULL;
 	ask->frame_missing = *raw == NULL;
-	return ask->frame_borrowed ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
+	return ask->frame_pinned ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
 VdbCodecStatus
@@ -557,8 +557,8 @@ vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw)
 	VdbCachedVector *vector = ask->vector;
 	VdbPointVector *point;
 
-	if (vdb_ask_borrowed(ask))
-		return borrow_frame(ask, frame, raw);
+	if (vdb_ask_pinned(ask))
+		return pin_frame(ask, frame, raw);
 	point = &vector->point;
 	Assert(point->frames != NULL && frame < point->part.frames.count);
 	if (point->frames[frame] == NULL)

@@ -202,7 +202,7 @@ is_shared(Relation rel)
 
 /* See stripe_private.h. */
 bool
-vdb_point_borrow(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key)
+vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key)
 {
 	uint64		offset;
 	const VdbPointVector *item;
@@ -220,7 +220,7 @@ vdb_point_borrow(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *
 
 /* See stripe_private.h. */
 const uint8 *
-vdb_point_borrow_frame(const VdbVectorAddress *at, uint32 frame, VdbSharedKey *key)
+vdb_point_pin_frame(const VdbVectorAddress *at, uint32 frame, VdbSharedKey *key)
 {
 	uint64		offset;
 

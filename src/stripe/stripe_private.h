@@ -205,9 +205,9 @@ extern void vdb_point_free(VdbPointVector *point);
  * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a lightweight lock is held until
  * vdb_shared_end(key); raise nothing meanwhile.  The part's pointers are into shared memory.
  */
-extern bool vdb_point_borrow(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key);
-extern const uint8 *vdb_point_borrow_frame(const VdbVectorAddress *at, uint32 frame,
-										   VdbSharedKey *key);
+extern bool vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key);
+extern const uint8 *vdb_point_pin_frame(const VdbVectorAddress *at, uint32 frame,
+										VdbSharedKey *key);
 
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
@@ -304,24 +304,24 @@ typedef struct VdbVectorAsk
 {
 	VdbStripe  *stripe;
 	VdbVectorAddress at;			/* in 'stripe' */
-	bool		own;				/* nothing is to be borrowed */
-	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: what follows is borrowed */
+	bool		own;				/* nothing is to be pinned */
+	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: what follows is pinned */
 	VdbVectorPart part;
 	VdbSharedKey part_key;
 	VdbSharedKey frame_key;
-	bool		frame_borrowed;
-	bool		frame_missing;		/* a frame couldn't be borrowed: ask again, with 'own' */
+	bool		frame_pinned;
+	bool		frame_missing;		/* a frame couldn't be pinned: ask again, with 'own' */
 } VdbVectorAsk;
 
 /*
- * The vector asked for, to be read by its position; valid until the next call.  It may be borrowed from the shared cache:
+ * The vector asked for, to be read by its position; valid until the next call.  It may be pinned from the shared cache:
  * call vdb_cache_done before anything that may raise, and copy what is by reference before.
  */
 extern const VdbVectorPart *vdb_cache_vector(VdbVectorAsk *ask);
 extern void vdb_cache_done(VdbVectorAsk *ask);
 
 static inline bool
-vdb_ask_borrowed(const VdbVectorAsk *ask)
+vdb_ask_pinned(const VdbVectorAsk *ask)
 {
 	return ask->vector == NULL;
 }

@@ -319,7 +319,7 @@ find_value(VdbVectorAsk *ask, const VdbStripeColumn *column, uint32 in_vector, F
 	}
 }
 
-/* Borrowed values up to this length are copied; they are kept until the next one. */
+/* Pinned values up to this length are copied; they are kept until the next one. */
 #define KEEP_BYTES	8192
 
 static const uint8 *
@@ -359,7 +359,7 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 	in_vector %= VDB_VECTOR_ROWS;
 
 	status = find_value(&ask, column, in_vector, &found);
-	if (vdb_ask_borrowed(&ask))
+	if (vdb_ask_pinned(&ask))
 	{
 		/* what can't be had by borrowing, a long value too, is read the other way */
 		bool		again = status != VDB_CODEC_OK || ask.frame_missing;

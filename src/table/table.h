@@ -93,7 +93,7 @@ extern const TupleTableSlotOps vdb_slot_ops;
 /* Store a row in one of our slots (or, for others, through a heap tuple).  Tuple: palloc'd, ownership passes to the slot. */
 extern void vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 /* Same, but the tuple is borrowed: the caller keeps it valid until the slot is cleared. */
-extern void vdb_slot_borrow_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
+extern void vdb_slot_refer_to_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 /* Striped row: columns are decoded when asked for.  The slot retains the stripe. */
 extern void vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, uint32 pos, const VdbVersion *version);
 /* Same for a slot of any other kind (all columns are decoded at once). */

@@ -300,7 +300,7 @@ vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row)
 }
 
 void
-vdb_slot_borrow_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row)
+vdb_slot_refer_to_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row)
 {
 	store_heap_tuple(slot, tuple, row, false);
 }

@@ -561,8 +561,8 @@ vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot)
 		vdb_slot_store_tuple(slot, whole, vdb_row_make(batch->lb, batch->index[i]));
 	}
 	else if (batch->where == VDB_IN_POOL)
-		vdb_slot_borrow_tuple(slot, &batch->tuples[i],
-							  vdb_row_make(batch->lb, batch->index[i]));
+		vdb_slot_refer_to_tuple(slot, &batch->tuples[i],
+								vdb_row_make(batch->lb, batch->index[i]));
 	else
 	{
 		VdbVersion	version;
