@@ -75,7 +75,7 @@ typedef struct VdbScanState
 	VdbSharedScan *shared;
 	MemoryContext context;
 	/* figures saved from shared memory at shutdown */
-	bool		have_figures;
+	bool		have_counters;
 	uint64		stripes;
 	uint64		chunks;
 	uint64		pruned;

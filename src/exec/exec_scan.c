@@ -471,7 +471,7 @@ shutdown_scan(CustomScanState *node)
 		state->pruned = pg_atomic_read_u64(&shared->pruned);
 		state->rows_scm = pg_atomic_read_u64(&shared->rows_scm);
 		state->rows_flash = pg_atomic_read_u64(&shared->rows_flash);
-		state->have_figures = true;
+		state->have_counters = true;
 	}
 	state->shared = NULL;			/* the memory goes with the workers, and we may be called again */
 }
@@ -495,7 +495,7 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	VdbScanState *state = (VdbScanState *) node;
 	VdbBatch   *batch = state->batch;
-	bool		shared = state->have_figures;
+	bool		shared = state->have_counters;
 	uint64		chunks;
 	uint64		pruned;
 

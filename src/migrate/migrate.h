@@ -12,14 +12,14 @@
 
 /* ---- what to migrate: pure (migrate_policy.c) ---- */
 
-typedef struct VdbTableFigures
+typedef struct VdbTableStatistics
 {
 	uint32		segments;			/* open ones too */
 	uint32		eligible_ranges;	/* ranges whose segments would make a good stripe */
 	uint32		age_ms;				/* since all that could move was last moved */
 	uint32		in_doubt_stripes;	/* whose inserters may have ended by now */
 	uint32		pool_used_percent;
-} VdbTableFigures;
+} VdbTableStatistics;
 
 typedef struct VdbPolicy
 {
@@ -36,7 +36,7 @@ typedef enum VdbReason
 	VDB_REASON_IN_DOUBT				/* nothing but stripes to be resolved */
 } VdbReason;
 
-extern VdbReason vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy);
+extern VdbReason vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy);
 
 /*
  * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed; complete: the range gets no more.

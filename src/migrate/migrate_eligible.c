@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_eligible.c
- *	  Which tables and ranges are due: figures for the policy.
+ *	  Which tables and ranges are due: statistics for the policy.
  *
  * Ranges are looked at without locks (vdb_map_summarize); a stripe's meta only
  * under a block lock of the stripe, and a segment's state under the lock of its
@@ -70,7 +70,7 @@ is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary
 
 /* Add up a table; *in_doubt: it has in_doubt stripes, be they to be resolved now or later. */
 static void
-gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
+gather_statistics(const VdbTableRef *ref, VdbTableStatistics *statistics, bool *in_doubt)
 {
 	VdbCursor	cursor;
 	VdbRangeSummary summary;
@@ -84,14 +84,14 @@ gather_figures(const VdbTableRef *ref, VdbTableFigures *figures, bool *in_doubt)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_map_summarize(ref, range, &summary))
 			continue;
-		figures->segments += summary.nsegments;
-		figures->eligible_ranges += is_eligible(ref, &summary) ? 1 : 0;
+		statistics->segments += summary.nsegments;
+		statistics->eligible_ranges += is_eligible(ref, &summary) ? 1 : 0;
 		for (int i = 0; i < summary.nstripes; i++)
 		{
 			bool		resolves;
 
 			*in_doubt = is_in_doubt(ref, range, &summary, i, &resolves) || *in_doubt;
-			figures->in_doubt_stripes += resolves ? 1 : 0;
+			statistics->in_doubt_stripes += resolves ? 1 : 0;
 		}
 	}
 }
@@ -109,17 +109,17 @@ vdb_migrate_used_percent(VdbPoolShared *pool)
 VdbReason
 vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 {
-	VdbTableFigures figures = {0};
+	VdbTableStatistics statistics = {0};
 	VdbPolicy	policy;
 	bool		in_doubt;
 
 	policy.high_water_percent = vdb_migrate_high_water;
 	policy.after_ms = (uint32) vdb_migrate_after_ms;
-	gather_figures(ref, &figures, &in_doubt);
-	figures.pool_used_percent = vdb_migrate_used_percent(vdb_pool_shared(ref->pool));
-	figures.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
-	*waiting = figures.segments > 0 || in_doubt;
-	return vdb_migrate_reason(&figures, &policy);
+	gather_statistics(ref, &statistics, &in_doubt);
+	statistics.pool_used_percent = vdb_migrate_used_percent(vdb_pool_shared(ref->pool));
+	statistics.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
+	*waiting = statistics.segments > 0 || in_doubt;
+	return vdb_migrate_reason(&statistics, &policy);
 }
 
 /* See migrate.h. */

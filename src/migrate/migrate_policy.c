@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_policy.c
- *	  What to migrate, and what to merge: figures in, choice out.
+ *	  What to migrate, and what to merge: statistics in, choice out.
  *
  * Pure functions; the block delta tests call them with numbers.
  *
@@ -21,18 +21,18 @@
  * a steady load something is always eligible, and what never becomes eligible would wait for ever.
  */
 VdbReason
-vdb_migrate_reason(const VdbTableFigures *figures, const VdbPolicy *policy)
+vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy)
 {
-	if (figures->segments > 0)
+	if (statistics->segments > 0)
 	{
-		if (figures->pool_used_percent >= (uint32) policy->high_water_percent)
+		if (statistics->pool_used_percent >= (uint32) policy->high_water_percent)
 			return VDB_REASON_FULL;
-		if (figures->age_ms >= policy->after_ms)
+		if (statistics->age_ms >= policy->after_ms)
 			return VDB_REASON_AGE;
-		if (figures->eligible_ranges > 0)
+		if (statistics->eligible_ranges > 0)
 			return VDB_REASON_BACKLOG;
 	}
-	return figures->in_doubt_stripes > 0 ? VDB_REASON_IN_DOUBT : VDB_REASON_NONE;
+	return statistics->in_doubt_stripes > 0 ? VDB_REASON_IN_DOUBT : VDB_REASON_NONE;
 }
 
 /*

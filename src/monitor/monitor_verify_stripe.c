@@ -16,7 +16,7 @@
 #include "monitor/monitor_verify.h"
 
 static void
-compare_figure(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
+compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 {
 	if (pool != flash)
 		VDB_ERROR_AT_PLACE(verify, _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
@@ -33,15 +33,15 @@ compare_meta(void *arg)
 	VdbStripeBuilt built;
 
 	vdb_stripe_describe(verify->rel, vdb_stripe_address(meta), &built);
-	compare_figure(verify, "rows", meta->nrows, built.meta.nrows);
-	compare_figure(verify, "chunks", meta->nchunks, built.meta.nchunks);
-	compare_figure(verify, "columns", meta->ncolumns, built.meta.ncolumns);
-	compare_figure(verify, "logical blocks", meta->nlbs, built.meta.nlbs);
-	compare_figure(verify, "row bytes", meta->row_bytes, built.meta.row_bytes);
-	compare_figure(verify, "bytes", meta->stripe_bytes, built.meta.stripe_bytes);
+	compare_count(verify, "rows", meta->nrows, built.meta.nrows);
+	compare_count(verify, "chunks", meta->nchunks, built.meta.nchunks);
+	compare_count(verify, "columns", meta->ncolumns, built.meta.ncolumns);
+	compare_count(verify, "logical blocks", meta->nlbs, built.meta.nlbs);
+	compare_count(verify, "row bytes", meta->row_bytes, built.meta.row_bytes);
+	compare_count(verify, "bytes", meta->stripe_bytes, built.meta.stripe_bytes);
 	for (int i = 0; i < Min(meta->nchunks, (int) lengthof(meta->chunk_rows)); i++)
-		compare_figure(verify, psprintf("rows of chunk %d", i), meta->chunk_rows[i],
-					   built.meta.chunk_rows[i]);
+		compare_count(verify, psprintf("rows of chunk %d", i), meta->chunk_rows[i],
+					  built.meta.chunk_rows[i]);
 	if (seen->zones == NULL || meta->nchunks != built.meta.nchunks ||
 		meta->ncolumns != built.meta.ncolumns)
 		return;

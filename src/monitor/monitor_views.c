@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_views.c
- *	  The figures behind the views vdb.pool, vdb.tables and vdb.cache.
+ *	  The statistics behind the views vdb.pool, vdb.tables and vdb.cache.
  *
- * They only read.  A table whose lock can't be had at once has no figures:
+ * They only read.  A table whose lock can't be had at once has no statistics:
  * a view must not wait behind somebody's DDL.
  *
  *-------------------------------------------------------------------------
@@ -84,34 +84,34 @@ Datum
 vdb_monitor_cache(PG_FUNCTION_ARGS)
 {
 	VdbReport	report;
-	VdbSharedFigures figures;
+	VdbCacheStatistics statistics;
 
 	vdb_report_begin(&report, fcinfo);
 	vdb_require_preload();
-	vdb_shared_cache_figures(&figures);
-	vdb_report_int(&report, 0, figures.size_bytes);
-	vdb_report_int(&report, 1, figures.used_bytes);
-	vdb_report_int(&report, 2, figures.items);
-	vdb_report_int(&report, 3, figures.hits);
-	vdb_report_int(&report, 4, figures.misses);
-	vdb_report_int(&report, 5, figures.evictions);
+	vdb_shared_cache_statistics(&statistics);
+	vdb_report_int(&report, 0, statistics.size_bytes);
+	vdb_report_int(&report, 1, statistics.used_bytes);
+	vdb_report_int(&report, 2, statistics.items);
+	vdb_report_int(&report, 3, statistics.hits);
+	vdb_report_int(&report, 4, statistics.misses);
+	vdb_report_int(&report, 5, statistics.evictions);
 	vdb_report_row(&report);
 	return (Datum) 0;
 }
 
 /* ---- vdb.tables ---- */
 
-typedef struct TableFigures
+typedef struct TableStatistics
 {
 	uint64		pool_rows;
 	uint64		segments;
 	uint64		backlog;			/* segments that nobody appends to */
 	uint64		deleted;			/* of the rows in stripes */
-} TableFigures;
+} TableStatistics;
 
 /* Walk the table's map.  ERROR at damage. */
 static void
-count_table(const VdbTableRef *ref, TableFigures *figures)
+count_table(const VdbTableRef *ref, TableStatistics *statistics)
 {
 	VdbSeenRange *seen = palloc(sizeof(VdbSeenRange));
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table statistics",
@@ -125,13 +125,13 @@ count_table(const VdbTableRef *ref, TableFigures *figures)
 		vdb_see_range(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), false, seen);
 		for (int i = 0; i < seen->nsegments; i++)
 		{
-			figures->pool_rows += seen->segments[i].rows;
-			figures->segments++;
+			statistics->pool_rows += seen->segments[i].rows;
+			statistics->segments++;
 			if (!vdb_rows_segment_open(ref, seen->segments[i].block, false))
-				figures->backlog++;
+				statistics->backlog++;
 		}
 		for (int i = 0; i < seen->nstripes; i++)
-			figures->deleted += seen->stripes[i].deleted;
+			statistics->deleted += seen->stripes[i].deleted;
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
@@ -156,18 +156,18 @@ static void
 report_entry(VdbReport *report, const VdbTableRef *ref)
 {
 	VdbTableEntry entry = *vdb_map_table_entry(ref);
-	TableFigures figures = {0};
+	TableStatistics statistics = {0};
 	TimestampTz oldest;
 
-	count_table(ref, &figures);
+	count_table(ref, &statistics);
 	oldest = oldest_unmigrated(&entry);
-	vdb_report_int(report, 0, figures.pool_rows);
-	vdb_report_int(report, 1, figures.segments * VDB_SEGMENT_BYTES);
-	vdb_report_int(report, 2, figures.segments);
-	vdb_report_int(report, 3, entry.flash_rows - Min(figures.deleted, entry.flash_rows));
+	vdb_report_int(report, 0, statistics.pool_rows);
+	vdb_report_int(report, 1, statistics.segments * VDB_SEGMENT_BYTES);
+	vdb_report_int(report, 2, statistics.segments);
+	vdb_report_int(report, 3, entry.flash_rows - Min(statistics.deleted, entry.flash_rows));
 	vdb_report_int(report, 5, entry.flash_stripes);
-	vdb_report_int(report, 6, figures.backlog);
-	if (figures.pool_rows > 0 && oldest != 0)
+	vdb_report_int(report, 6, statistics.backlog);
+	if (statistics.pool_rows > 0 && oldest != 0)
 		vdb_report_set(report, 7, TimestampTzGetDatum(oldest));
 	if (entry.last_migration != 0)
 		vdb_report_set(report, 8, TimestampTzGetDatum(entry.last_migration));
@@ -187,7 +187,7 @@ report_no_entry(VdbReport *report)
 		vdb_report_int(report, zeros[i], 0);
 }
 
-/* The figures of one table; no row if it can't be locked at once, is gone, or has no storage that this session can read. */
+/* The statistics of one table; no row if it can't be locked at once, is gone, or has no storage that this session can read. */
 Datum
 vdb_monitor_table(PG_FUNCTION_ARGS)
 {

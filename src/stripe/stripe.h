@@ -163,7 +163,7 @@ extern void vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npa
 							  VdbDamageCallback callback, void *arg);
 
 /* The cache of single values that backends share: what it has, and what it did since the server's start. */
-typedef struct VdbSharedFigures
+typedef struct VdbCacheStatistics
 {
 	uint64		size_bytes;			/* 0: there is none */
 	uint64		used_bytes;
@@ -171,9 +171,9 @@ typedef struct VdbSharedFigures
 	uint64		hits;
 	uint64		misses;
 	uint64		evictions;			/* items, to make room */
-} VdbSharedFigures;
+} VdbCacheStatistics;
 
-extern void vdb_shared_cache_figures(VdbSharedFigures *figures);
+extern void vdb_shared_cache_statistics(VdbCacheStatistics *statistics);
 
 extern void vdb_stripe_init(void);		/* _PG_init, while preloading */
 

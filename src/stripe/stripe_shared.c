@@ -318,20 +318,20 @@ vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes, const void 
 
 /* See stripe.h. */
 void
-vdb_shared_cache_figures(VdbSharedFigures *figures)
+vdb_shared_cache_statistics(VdbCacheStatistics *statistics)
 {
-	memset(figures, 0, sizeof(*figures));
-	figures->size_bytes = (uint64) shared->arena_bytes * VDB_CACHE_LOCKS;
+	memset(statistics, 0, sizeof(*statistics));
+	statistics->size_bytes = (uint64) shared->arena_bytes * VDB_CACHE_LOCKS;
 	for (int i = 0; i < VDB_CACHE_LOCKS; i++)
 	{
 		SharedPartition *partition = &shared->partitions[i];
 
 		LWLockAcquire(&vdb_shared->cache_locks[i].lock, LW_SHARED);
-		figures->used_bytes += partition->head - partition->tail;
-		figures->items += partition->nitems;
+		statistics->used_bytes += partition->head - partition->tail;
+		statistics->items += partition->nitems;
 		LWLockRelease(&vdb_shared->cache_locks[i].lock);
-		figures->hits += pg_atomic_read_u64(&partition->hits);
-		figures->misses += pg_atomic_read_u64(&partition->misses);
-		figures->evictions += pg_atomic_read_u64(&partition->evictions);
+		statistics->hits += pg_atomic_read_u64(&partition->hits);
+		statistics->misses += pg_atomic_read_u64(&partition->misses);
+		statistics->evictions += pg_atomic_read_u64(&partition->evictions);
 	}
 }

@@ -10,10 +10,10 @@
 static VdbReason
 reason(uint32 segments, uint32 eligible, uint32 age, uint32 in_doubt, uint32 used)
 {
-	VdbTableFigures figures = {segments, eligible, age, in_doubt, used};
+	VdbTableStatistics statistics = {segments, eligible, age, in_doubt, used};
 	VdbPolicy	policy = {.high_water_percent = 50,.after_ms = 10000};
 
-	return vdb_migrate_reason(&figures, &policy);
+	return vdb_migrate_reason(&statistics, &policy);
 }
 
 static void
