@@ -57,7 +57,7 @@ FROM unnest(ARRAY['i4 IS NULL', 'i4 IS NOT NULL', 'd IS NULL AND b IS NULL', 'b'
 	't = ''text '' || ''4''', 'i4 = (SELECT 17)', 'i4 > (SELECT avg(i4) FROM fi_heap)', 'EXISTS (SELECT FROM fi_heap h WHERE h.id = i4)',
 	't IN (SELECT t FROM fi_heap WHERE id < 3)', 'id IN (SELECT max(id) FROM fi_heap)', 'random() >= 0', 'd > now()', 't COLLATE "C" = ''text 6''', 'n = 2.5 AND n = 2.50',
 	'f8 = ''-0''', 'i2 = 40000', 'i4 = 3000000000', 'i8 = 0 AND i2 > i4', 'false', 'NULL::bool', 'i4::text = ''17''', 'extract(year FROM d) = 2000']) WITH ORDINALITY e (clause, place) ORDER BY place;
--- comparands that change from one scan to the next, and those that fail only when there is a row
+-- constants that change from one scan to the next, and those that fail only when there is a row
 SELECT x, (SELECT count(*) FROM fi_vdb WHERE i4 = x AND t <> 'text ' || x) = (SELECT count(*) FROM fi_heap WHERE i4 = x AND t <> 'text ' || x) AS same FROM generate_series(-3, 3) x;
 SELECT x, (SELECT string_agg(id::text, ',') FROM (SELECT id FROM fi_vdb WHERE i4 = x LIMIT 3) s) FROM unnest(ARRAY[1, NULL, 2]) x;
 -- a scan begun anew while a slice is half read

@@ -15,10 +15,10 @@
 
 #include "table/table.h"
 
-/* ---- comparands (exec_comparand.c) ---- */
+/* ---- constants (exec_constant.c) ---- */
 
 /* Is it constant during one scan: no columns, nothing volatile, no subplan to run? */
-extern bool vdb_is_comparand(Node *node);
+extern bool vdb_is_constant(Node *node);
 
 /*
  * Can evaluating it raise no error, and run no subquery?  Then it may be evaluated before any row has reached its clause.  Run time:
@@ -31,7 +31,7 @@ extern bool vdb_is_harmless(Node *node, ExprContext *econtext);
 /* Compiled clauses that zone maps can answer 'no row' to. */
 typedef struct VdbPruner VdbPruner;
 
-/* Can any part of the clause be used to prune?  Plan time.  constants: whose comparand is a constant already. */
+/* Can any part of the clause be used to prune?  Plan time.  constants: whose constant is a constant already. */
 extern bool vdb_prunable(Node *clause, Index varno, bool constants);
 
 /*
@@ -44,7 +44,7 @@ extern VdbPruner *vdb_pruner_create(List *filter, List *places, Relation rel, In
 extern const int *vdb_pruner_columns(const VdbPruner *pruner, int *ncolumns);
 
 /*
- * A scan begins: evaluate the comparands that can't fail.  Others 'may match' until vdb_pruner_reached was told of their clause.
+ * A scan begins: evaluate the constants that can't fail.  Others 'may match' until vdb_pruner_reached was told of their clause.
  * econtext NULL: plan time.
  */
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
@@ -58,14 +58,14 @@ typedef enum VdbOutcome
 } VdbOutcome;
 
 /*
- * The clause at this place of the filter was evaluated for a row, without error: so were the comparands that it had to look at, and
+ * The clause at this place of the filter was evaluated for a row, without error: so were the constants that it had to look at, and
  * they can be used.  Returns false if nothing in it waits any longer: there is no need to call again in this scan.
  */
 extern bool vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome);
 
 /*
  * Before a block is read: evaluate what was reached.  True if the pruner may answer otherwise now than before (the session's time zone
- * counts, too).  Raises what the comparands raise.  Resets econtext.
+ * counts, too).  Raises what the constants raise.  Resets econtext.
  */
 extern bool vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext);
 

@@ -9,7 +9,7 @@
  * for null run as loops over the whole slice, before all others: they can't
  * fail and tell nobody anything.  What they compare with may fail, though: it
  * is evaluated when the first row reaches the clause, as core would do.  So a
- * clause with such a comparand, and with clauses before it that aren't loops, is
+ * clause with such a constant, and with clauses before it that aren't loops, is
  * evaluated row by row until a row has reached it, and is a loop from the next
  * slice on.
  *
@@ -43,9 +43,9 @@
 
 typedef enum FilterKind
 {
-	FILTER_INT,						/* Datum and comparand as int64 */
+	FILTER_INT,						/* Datum and constant as int64 */
 	FILTER_OID,
-	FILTER_FLOAT4,					/* the column's type; the comparand is a float8 */
+	FILTER_FLOAT4,					/* the column's type; the constant is a float8 */
 	FILTER_FLOAT8,
 	FILTER_BYTES,					/* text, equal or not */
 	FILTER_NULL,					/* IS NULL */
@@ -60,14 +60,14 @@ typedef struct VectorClause
 	FilterKind	kind;
 	int			column;				/* in the scan's columns */
 	int			strategy;
-	Oid			type;				/* of the comparand */
+	Oid			type;				/* of the constant */
 	Expr	   *arg;				/* NULL: tests for null */
 	ExprState  *arg_state;
 	int			place;				/* in the filter */
 	bool		first;				/* all clauses in front of it are loops */
 	bool		reached;			/* this scan: a row has reached it */
-	bool		ready;				/* this scan: the comparand is known */
-	bool		never;				/* this scan: the comparand is null */
+	bool		ready;				/* this scan: the constant is known */
+	bool		never;				/* this scan: the constant is null */
 	int64		number;
 	float8		real;
 	struct varlena *bytes;
@@ -79,7 +79,7 @@ typedef struct RowClause
 	VectorClause *vector;			/* the same clause as a loop; NULL: it isn't one */
 	int			place;				/* in the filter */
 	int			nclauses;			/* from there on: all of them, or one */
-	bool		watched;			/* this scan: comparands for pruning wait for it */
+	bool		watched;			/* this scan: constants for pruning wait for it */
 	int			ncolumns;			/* it reads */
 	int		   *columns;
 	int			memo_column;		/* of the scan's columns, or -1: can't be remembered */
@@ -95,7 +95,7 @@ struct VdbFilter
 	VectorClause *vector;
 	int			nrow;
 	RowClause  *row;
-	MemoryContext values;			/* comparands */
+	MemoryContext values;			/* constants */
 };
 
 /* ---- recognizing ---- */
@@ -182,12 +182,12 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 		return false;
 	clause->arg = lsecond(op->args);
 	clause->column = column_of(scan, linitial(op->args));
-	if (clause->column < 0 || !vdb_is_comparand((Node *) clause->arg))
+	if (clause->column < 0 || !vdb_is_constant((Node *) clause->arg))
 	{
 		clause->arg = linitial(op->args);
 		clause->column = column_of(scan, lsecond(op->args));
 		operator = get_commutator(operator);
-		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_comparand((Node *) clause->arg))
+		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_constant((Node *) clause->arg))
 			return false;
 	}
 	op_input_types(operator, &left, &right);
@@ -309,10 +309,10 @@ vdb_filter_vectorized(const VdbFilter *filter)
 	return filter != NULL ? filter->nvector : 0;
 }
 
-/* ---- comparands ---- */
+/* ---- constants ---- */
 
 static void
-store_comparand(VdbFilter *filter, VectorClause *clause, Datum value)
+store_constant(VdbFilter *filter, VectorClause *clause, Datum value)
 {
 	MemoryContext old;
 
@@ -367,7 +367,7 @@ begin(VdbFilter *filter)
 }
 
 /*
- * Make a clause a loop, if its comparand is known or may be evaluated now: a row has reached it, or does so as the first of this
+ * Make a clause a loop, if its constant is known or may be evaluated now: a row has reached it, or does so as the first of this
  * slice, or it can't fail.
  */
 static bool
@@ -382,7 +382,7 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 		return false;
 	value = ExecEvalExprSwitchContext(clause->arg_state, econtext, &clause->never);
 	if (!clause->never)
-		store_comparand(filter, clause, value);
+		store_constant(filter, clause, value);
 	ResetExprContext(econtext);
 	clause->ready = true;
 	if (filter->scan->pruner != NULL)
@@ -409,52 +409,52 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 		} \
 	} while (0)
 
-#define KEEP_COMPARED(get, comparand) \
+#define KEEP_COMPARED(get, constant) \
 	switch (clause->strategy) \
 	{ \
 		case BTLessStrategyNumber: \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) < (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) < (constant))); \
 			break; \
 		case BTLessEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) <= (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) <= (constant))); \
 			break; \
 		case BTEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) == (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) == (constant))); \
 			break; \
 		case BTGreaterEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) >= (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) >= (constant))); \
 			break; \
 		case BTGreaterStrategyNumber: \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) > (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) > (constant))); \
 			break; \
 		default: \
 			Assert(clause->strategy == VDB_NOT_EQUAL); \
-			KEEP_ROWS(!nulls[r] & (get(values[r]) != (comparand))); \
+			KEEP_ROWS(!nulls[r] & (get(values[r]) != (constant))); \
 			break; \
 	}
 
 /* Floats have core's order: NaN is equal to itself and above all others. */
-#define KEEP_FLOATS(get, comparand) \
+#define KEEP_FLOATS(get, constant) \
 	switch (clause->strategy) \
 	{ \
 		case BTLessStrategyNumber: \
-			KEEP_ROWS(!nulls[r] && float8_lt(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_lt(get(values[r]), constant)); \
 			break; \
 		case BTLessEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] && float8_le(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_le(get(values[r]), constant)); \
 			break; \
 		case BTEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] && float8_eq(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_eq(get(values[r]), constant)); \
 			break; \
 		case BTGreaterEqualStrategyNumber: \
-			KEEP_ROWS(!nulls[r] && float8_ge(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_ge(get(values[r]), constant)); \
 			break; \
 		case BTGreaterStrategyNumber: \
-			KEEP_ROWS(!nulls[r] && float8_gt(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_gt(get(values[r]), constant)); \
 			break; \
 		default: \
 			Assert(clause->strategy == VDB_NOT_EQUAL); \
-			KEEP_ROWS(!nulls[r] && float8_ne(get(values[r]), comparand)); \
+			KEEP_ROWS(!nulls[r] && float8_ne(get(values[r]), constant)); \
 			break; \
 	}
 

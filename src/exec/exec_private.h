@@ -113,7 +113,7 @@ extern VdbColumnValues *vdb_slice_column(VdbScanState *scan, int attno);
 /* ---- the filter over slices (exec_filter.c) ---- */
 
 extern VdbFilter *vdb_filter_create(VdbScanState *scan);	/* NULL: no filter */
-extern void vdb_filter_rescan(VdbFilter *filter);	/* comparands may have changed */
+extern void vdb_filter_rescan(VdbFilter *filter);	/* constants may have changed */
 extern int	vdb_filter_vectorized(const VdbFilter *filter); /* clauses that are loops */
 extern void vdb_filter_slice(VdbFilter *filter);	/* thin a new slice out by these */
 extern bool vdb_filter_row(VdbFilter *filter, int i);	/* does row i pass the other clauses? */

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * exec_prune.c
- *	  Zone maps are asked: comparands of a scan, and the answer.
+ *	  Zone maps are asked: constants of a scan, and the answer.
  *
- * A comparand may fail, or run a subquery.  So it is evaluated no sooner than
+ * A constant may fail, or run a subquery.  So it is evaluated no sooner than
  * core would evaluate it, when the first row reaches it in its clause; only
  * what can't fail is evaluated when the scan begins.  Until then its leaf of
  * the tree says 'may match'.  The filter tells which clauses were evaluated, and
@@ -125,7 +125,7 @@ set_bounds(VdbPruner *pruner, PruneNode *node)
 	}
 }
 
-/* ---- comparands of one scan ---- */
+/* ---- constants of one scan ---- */
 
 static void
 store_array(PruneNode *node, Datum value)
@@ -151,9 +151,9 @@ store_array(PruneNode *node, Datum value)
 			node->values[node->nvalues++] = elements[i];
 }
 
-/* Keep a comparand for the scan: a copy, whole and uncompressed. */
+/* Keep a constant for the scan: a copy, whole and uncompressed. */
 static void
-store_comparand(VdbPruner *pruner, PruneNode *node, Datum value)
+store_constant(VdbPruner *pruner, PruneNode *node, Datum value)
 {
 	MemoryContext old = MemoryContextSwitchTo(pruner->values);
 
@@ -187,7 +187,7 @@ evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 	else
 		value = ExecEvalExprSwitchContext(node->arg_state, econtext, &isnull);
 	if (!isnull)				/* strict: a null matches nothing */
-		store_comparand(pruner, node, value);
+		store_constant(pruner, node, value);
 	node->state = PRUNE_KNOWN;
 }
 
@@ -246,7 +246,7 @@ waits(const PruneNode *node)
 }
 
 /*
- * The node was evaluated, with this outcome.  A leaf looks at its comparand whatever the column's value is.  Of an AND that
+ * The node was evaluated, with this outcome.  A leaf looks at its constant whatever the column's value is.  Of an AND that
  * came out true, and of an OR that didn't, all arms were evaluated, with the same outcome; of others the first one at least.
  */
 static void
@@ -349,7 +349,7 @@ bound_is_valid(const PruneNode *node, const char *bytes, uint8 len)
 	return len == node->typlen;
 }
 
-/* May a value between min and max match the comparand? */
+/* May a value between min and max match the constant? */
 static bool
 range_matches(PruneNode *node, Datum min, Datum max, int i)
 {

@@ -27,11 +27,11 @@ typedef enum PruneOrder
 {
 	ORDER_NONE,						/* nothing is known: not used */
 	ORDER_SAME,						/* the same order */
-	ORDER_ZONE_COMPARAND,			/* the same; where the comparand lies in it depends on the session's time zone */
+	ORDER_ZONE_CONSTANT,			/* the same; where the constant lies in it depends on the session's time zone */
 	ORDER_ZONE_COLUMN				/* the column's values are converted by the session's time zone: nearly the same */
 } PruneOrder;
 
-/* Of a comparand, in one scan */
+/* Of a constant, in one scan */
 typedef enum PruneState
 {
 	PRUNE_WAITS,					/* may fail, and no row has reached its clause yet */
@@ -48,17 +48,17 @@ typedef struct PruneNode
 	PruneOrder	order;
 	Oid			zone_cmp;			/* what the zone map must have been found with */
 	Oid			collation;
-	FmgrInfo	cmp;				/* (column type, comparand type); ORDER_ZONE_COLUMN: (column type, timestamp) */
+	FmgrInfo	cmp;				/* (column type, constant type); ORDER_ZONE_COLUMN: (column type, timestamp) */
 	bool		byval;
 	int16		typlen;				/* of the column */
 	Expr	   *arg;
 	ExprState  *arg_state;			/* NULL: a constant, or plan time */
-	bool		arg_byval;			/* comparand; PRUNE_IN: the array */
+	bool		arg_byval;			/* constant; PRUNE_IN: the array */
 	int16		arg_typlen;
 	Oid			element_type;		/* PRUNE_IN */
 	PruneState	state;
-	bool		unusable;			/* this scan: a comparand that can't be used */
-	int			nvalues;			/* comparands of this scan; null ones left out */
+	bool		unusable;			/* this scan: a constant that can't be used */
+	int			nvalues;			/* constants of this scan; null ones left out */
 	Datum	   *values;
 	Datum	   *low;				/* what a zone's greatest value is compared with; but for ORDER_ZONE_COLUMN: values */
 	Datum	   *high;				/* its least value */
@@ -73,8 +73,8 @@ struct VdbPruner
 	int		   *columns;			/* whose zone maps are asked; 0-based */
 	bool		zoned;				/* some comparison depends on the session's time zone */
 	pg_tz	   *zone;				/* the one that was asked last */
-	bool		reached;			/* there are comparands to evaluate */
-	MemoryContext values;			/* comparands of this scan */
+	bool		reached;			/* there are constants to evaluate */
+	MemoryContext values;			/* constants of this scan */
 	MemoryContext temp;				/* what comparison functions leave behind */
 };
 

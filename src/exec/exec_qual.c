@@ -81,22 +81,22 @@ is_string(Oid type)
 }
 
 /*
- * Does (column op comparand) order the column's values as the column's type does?  README.md has the table of all pairs
+ * Does (column op constant) order the column's values as the column's type does?  README.md has the table of all pairs
  * and the proofs.  A pair that isn't known is not used.
  */
 static PruneOrder
-order_of_pair(Oid column, Oid comparand)
+order_of_pair(Oid column, Oid constant)
 {
-	if (column == comparand ||
-		(is_integer(column) && is_integer(comparand)) ||
-		(is_float(column) && is_float(comparand)) ||
-		(is_string(column) && is_string(comparand)) ||
-		(column == DATEOID && comparand == TIMESTAMPOID) ||
-		(column == TIMESTAMPOID && comparand == DATEOID))
+	if (column == constant ||
+		(is_integer(column) && is_integer(constant)) ||
+		(is_float(column) && is_float(constant)) ||
+		(is_string(column) && is_string(constant)) ||
+		(column == DATEOID && constant == TIMESTAMPOID) ||
+		(column == TIMESTAMPOID && constant == DATEOID))
 		return ORDER_SAME;
-	if (column == TIMESTAMPTZOID && (comparand == DATEOID || comparand == TIMESTAMPOID))
-		return ORDER_ZONE_COMPARAND;
-	if (comparand == TIMESTAMPTZOID && (column == DATEOID || column == TIMESTAMPOID))
+	if (column == TIMESTAMPTZOID && (constant == DATEOID || constant == TIMESTAMPOID))
+		return ORDER_ZONE_CONSTANT;
+	if (constant == TIMESTAMPTZOID && (column == DATEOID || column == TIMESTAMPOID))
 		return ORDER_ZONE_COLUMN;
 	return ORDER_NONE;
 }
@@ -157,9 +157,9 @@ match_operator(OpExpr *op, Index varno, Comparison *c)
 	right = lsecond(op->args);
 	c->opno = op->opno;
 	c->collation = op->inputcollid;
-	if ((c->var = column_of(left, varno)) != NULL && vdb_is_comparand(right))
+	if ((c->var = column_of(left, varno)) != NULL && vdb_is_constant(right))
 		c->arg = (Expr *) right;
-	else if ((c->var = column_of(right, varno)) != NULL && vdb_is_comparand(left))
+	else if ((c->var = column_of(right, varno)) != NULL && vdb_is_constant(left))
 	{
 		c->arg = (Expr *) left;
 		c->opno = get_commutator(op->opno);
@@ -177,7 +177,7 @@ match_array(ScalarArrayOpExpr *op, Index varno, Comparison *c)
 	if (!op->useOr)
 		return false;
 	c->var = column_of(linitial(op->args), varno);
-	if (c->var == NULL || !vdb_is_comparand(lsecond(op->args)))
+	if (c->var == NULL || !vdb_is_constant(lsecond(op->args)))
 		return false;
 	c->arg = lsecond(op->args);
 	c->opno = op->opno;
@@ -283,7 +283,7 @@ compile_comparison(Compilation *to, const Comparison *c, PruneKind kind)
 	if (kind == PRUNE_IN)
 		node->element_type = get_element_type(exprType((Node *) c->arg));
 	to->pruner->zoned = to->pruner->zoned ||
-		c->order == ORDER_ZONE_COLUMN || c->order == ORDER_ZONE_COMPARAND;
+		c->order == ORDER_ZONE_COLUMN || c->order == ORDER_ZONE_CONSTANT;
 	return node;
 }
 

@@ -251,7 +251,7 @@ list_make1_impl(NodeTag t, ListCell datum1)
 }
 
 bool
-vdb_is_comparand(Node *node)
+vdb_is_constant(Node *node)
 {
 	return IsA(node, Const) || IsA(node, Param);
 }

@@ -24,7 +24,7 @@ extern Oid	mock_operator(int left, int right, int strategy);
 #define MOCK_BYTEA_EQ	2
 #define MOCK_FLOAT8_EQ	3
 
-/* A parameter: a comparand that isn't known when the filter is made. */
+/* A parameter: a constant that isn't known when the filter is made. */
 typedef struct MockParam
 {
 	Param		param;

@@ -397,9 +397,9 @@ typedef struct Clause
 	int			right;
 	int			column;
 	int			strategy;			/* 7: is null, 8: is not null */
-	bool		turned;				/* the comparand stands on the left */
+	bool		turned;				/* the constant stands on the left */
 	bool		isnull;
-	Datum		comparand;
+	Datum		constant;
 } Clause;
 
 static VdbScanState scan;
@@ -447,12 +447,12 @@ make_clause(const Clause *c, bool parameter)
 	MockParam  *param = palloc0(sizeof(MockParam));
 	OpExpr	   *op = palloc0(sizeof(OpExpr));
 	NullTest   *test = palloc0(sizeof(NullTest));
-	void	   *comparand = parameter ? (void *) param : value;
+	void	   *constant = parameter ? (void *) param : value;
 
 	NodeSetTag(var, T_Var);
 	var->varattno = (AttrNumber) (c->column + 1);
 	NodeSetTag(value, T_Const);
-	value->constvalue = c->comparand;
+	value->constvalue = c->constant;
 	value->constisnull = c->isnull;
 	NodeSetTag(param, T_Param);
 	param->value = value;
@@ -466,7 +466,7 @@ make_clause(const Clause *c, bool parameter)
 	op->opno = mock_operator(c->left, c->right, c->strategy);
 	if (c->turned)
 		op->opno = mock_operator(c->right, c->left, c->strategy < 6 ? 6 - c->strategy : 6);
-	op->args = c->turned ? list_of(comparand, var) : list_of(var, comparand);
+	op->args = c->turned ? list_of(constant, var) : list_of(var, constant);
 	return (Node *) op;
 }
 
@@ -483,14 +483,14 @@ clause_is_true(const Clause *c, int row)
 	if (isnull || c->isnull)
 		return false;
 	if (c->left == MOCK_TEXT)
-		order = same_text(value, c->comparand) ? 0 : 1;
+		order = same_text(value, c->constant) ? 0 : 1;
 	else if (is_float(mock_type(c->left)))
 		order = compare_floats(as_float(mock_type(c->left), value),
-							   as_float(mock_type(c->right), c->comparand));
+							   as_float(mock_type(c->right), c->constant));
 	else
 	{
 		int64		x = as_integer(mock_type(c->left), value);
-		int64		y = as_integer(mock_type(c->right), c->comparand);
+		int64		y = as_integer(mock_type(c->right), c->constant);
 
 		order = x < y ? -1 : x > y;
 	}
@@ -555,7 +555,7 @@ random_clause(int column)
 		c.strategy = 3;				/* its order is no loop */
 	c.turned = unit_random_below(3) == 0;
 	c.isnull = unit_random_below(20) == 0;
-	c.comparand = c.left == MOCK_TEXT ? random_bytes() : random_value(mock_type(c.right));
+	c.constant = c.left == MOCK_TEXT ? random_bytes() : random_value(mock_type(c.right));
 	return c;
 }
 
@@ -631,14 +631,14 @@ test_row_clause(void)
 }
 
 /*
- * A comparand that may fail, behind a clause that is no loop: no loop before a row has reached it,
+ * A constant that may fail, behind a clause that is no loop: no loop before a row has reached it,
  * and one from the next slice on.
  */
 static void
 test_unreached(void)
 {
 	Clause		behind = {.left = MOCK_INT4, .right = MOCK_INT4, .column = 1, .strategy = 3,
-						  .comparand = Int32GetDatum(1)};
+						  .constant = Int32GetDatum(1)};
 	VdbFilter  *filter;
 	int			n;
 
@@ -877,7 +877,7 @@ main(void)
 	unit_run("sums that are too large raise an error", test_overflow);
 	unit_run("filters keep the rows for which all clauses are true", test_filters);
 	unit_run("a clause that is no loop is evaluated once a value", test_row_clause);
-	unit_run("a comparand that may fail waits until a row has reached it", test_unreached);
+	unit_run("a constant that may fail waits until a row has reached it", test_unreached);
 	unit_run("groups are those that a search through all finds", test_groups);
 	unit_run("the limit of memory, a reset, the only group", test_limit);
 	return unit_finish();

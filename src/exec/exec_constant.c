@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
- * exec_comparand.c
+ * exec_constant.c
  *	  What columns are compared with.
  *
- * A comparand is constant during one scan.  Core evaluates it when a row reaches
+ * A constant is constant during one scan.  Core evaluates it when a row reaches
  * its clause, so an error in it, or a subquery's, shows only then.  Most
- * comparands can't fail, and are better known before the first block is read.
+ * constants can't fail, and are better known before the first block is read.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@
 #define MAX_STEP_YEARS	100
 
 bool
-vdb_is_comparand(Node *node)
+vdb_is_constant(Node *node)
 {
 	return !contain_var_clause(node) && !contain_volatile_functions(node) &&
 		!contain_subplans(node);
