@@ -338,7 +338,7 @@ make_room(Relation rel)
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	VDB_STOP_POINT("make-room");
-	vdb_scm_tell_of_growth(pool);
+	vdb_scm_report_growth(pool);
 	pg_atomic_fetch_add_u64(&shared->counters.waits, 1);
 	vdb_migrate_wake(pool);
 	vdb_rows_hand_back();

@@ -52,7 +52,7 @@
 #define VDB_OPEN_NONE		(-1)
 
 /* Values of the owner word other than a process id. */
-#define VDB_OWNER_NOBODY	0		/* handed back */
+#define VDB_OWNER_NONE	0			/* handed back */
 #define VDB_OWNER_CLOSED	PG_UINT32_MAX
 
 /* One cache line, so that appenders don't disturb each other. */
@@ -288,7 +288,7 @@ chain_find(const VdbOpenTable *table, VdbBlock segment)
 static inline bool
 owner_take(VdbOpenEntry *entry, uint32 owner)
 {
-	uint32		expected = VDB_OWNER_NOBODY;
+	uint32		expected = VDB_OWNER_NONE;
 
 	return pg_atomic_compare_exchange_u32(&entry->owner, &expected, owner);
 }
@@ -298,7 +298,7 @@ static inline void
 owner_give(VdbOpenEntry *entry)
 {
 	pg_memory_barrier();
-	pg_atomic_write_u32(&entry->owner, VDB_OWNER_NOBODY);
+	pg_atomic_write_u32(&entry->owner, VDB_OWNER_NONE);
 }
 
 /* ---- free entries ---- */
@@ -575,7 +575,7 @@ vdb_open_state(const VdbOpenTable *table, VdbBlock segment)
 	LWLockAcquire(lock, LW_SHARED);
 	i = chain_find(table, segment);
 	if (i != VDB_OPEN_NONE)
-		state = pg_atomic_read_u32(&vdb_open_entries[i].owner) == VDB_OWNER_NOBODY ?
+		state = pg_atomic_read_u32(&vdb_open_entries[i].owner) == VDB_OWNER_NONE ?
 			VDB_SEGMENT_HANDED_BACK : VDB_SEGMENT_OWNED;
 	LWLockRelease(lock);
 	return state;

@@ -97,7 +97,7 @@ extern uint32 vdb_scm_group_of(VdbBlock block);
  * The warning that the file could not grow, if this process still owes it: nobody is told while a lightweight lock is held.  Whoever
  * has none calls it; nothing happens elsewhere.
  */
-extern void vdb_scm_tell_of_growth(VdbPool *pool);
+extern void vdb_scm_report_growth(VdbPool *pool);
 
 /*
  * Give back what was reserved and is not wanted.  Nothing happens if a change has put it to use.  Takes the allocation

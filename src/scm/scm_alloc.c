@@ -116,7 +116,7 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 	}
 	vdb_marks_add_used(pool->shared, n);
 	LWLockRelease(pool->alloc_lock);
-	vdb_scm_tell_of_growth(pool);
+	vdb_scm_report_growth(pool);
 	return n;
 }
 
@@ -156,6 +156,6 @@ vdb_scm_reserve_block(VdbPool *pool, bool urgent)
 		shared->block_hint = no;
 	}
 	LWLockRelease(pool->alloc_lock);
-	vdb_scm_tell_of_growth(pool);
+	vdb_scm_report_growth(pool);
 	return block;
 }

@@ -36,7 +36,7 @@ static struct
 {
 	int			error;				/* errno; 0: none */
 	uint32		segments;			/* that the pool has */
-} untold_failure;
+} unreported_failure;
 
 /*
  * Extension failed for lack of space (errno says).  It is worth a warning now and then, which must
@@ -53,24 +53,24 @@ growth_failed(VdbPoolShared *shared, uint32 total)
 		!TimestampDifferenceExceeds(shared->grow_warned_at, now, GROW_WARN_MS))
 		return;
 	shared->grow_warned_at = now;
-	untold_failure.error = error;
-	untold_failure.segments = total;
+	unreported_failure.error = error;
+	unreported_failure.segments = total;
 }
 
 /* See scm.h. */
 void
-vdb_scm_tell_of_growth(VdbPool *pool)
+vdb_scm_report_growth(VdbPool *pool)
 {
-	int			error = untold_failure.error;
+	int			error = unreported_failure.error;
 
 	if (likely(error == 0) || InterruptHoldoffCount > 0)
 		return;
-	untold_failure.error = 0;
+	unreported_failure.error = 0;
 	errno = error;
 	ereport(WARNING,
 			(errcode(ERRCODE_DISK_FULL),
 			 errmsg("could not extend the pool \"%s\" beyond %u MB: %m",
-					pool->path, untold_failure.segments / VDB_SEGMENTS_PER_MB),
+					pool->path, unreported_failure.segments / VDB_SEGMENTS_PER_MB),
 			 errhint("Free space on its file system, or lower vdb.scm_size.")));
 }
 

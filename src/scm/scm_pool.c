@@ -445,7 +445,7 @@ open_slowly(bool missing_ok)
 		!RelFileLocatorEquals(current_pool->shared->rnode, current_pool->rnode))
 		attach_slot(current_pool);
 	vdb_epoch_require_history(current_pool);
-	vdb_scm_tell_of_growth(current_pool);
+	vdb_scm_report_growth(current_pool);
 	current_lxid = vdb_my_lxid();
 	return current_pool;
 }
