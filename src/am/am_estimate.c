@@ -93,7 +93,7 @@ visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
 	double		visible = 0;
 	Buffer		buffer = InvalidBuffer;
 
-	if (count->flash_rows <= 0 || !rel->rd_rel->relhasindex)
+	if (count->striped_rows <= 0 || !rel->rd_rel->relhasindex)
 		return 0;
 	for (uint32 i = 0; i < samples; i++)
 	{
@@ -109,7 +109,7 @@ visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	return Min(visible / Max(striped, 1), 1) *
-		count->flash_rows / (count->flash_rows + count->scm_rows);
+		count->striped_rows / (count->striped_rows + count->pool_rows);
 }
 
 /* ---- keeping ---- */
@@ -119,7 +119,7 @@ still_good(const VdbTableSize *size, const VdbTableRef *ref)
 {
 	return size->valid && size->generation == ref->generation &&
 		size->limit == vdb_map_limit(ref) &&
-		size->entry_rows == vdb_map_table_entry(ref)->flash_rows &&
+		size->entry_rows == vdb_map_table_entry(ref)->striped_rows &&
 		(double) (vdb_rows_changes() - size->changes) <=
 		Max(size->count.versions, 64) / VDB_SIZE_KEPT_SHARE &&
 		!TimestampDifferenceExceeds(size->at, GetCurrentTimestamp(), VDB_SIZE_KEPT_US / 1000);
@@ -134,7 +134,7 @@ current_size(Relation rel, const VdbTableRef *ref)
 		return size;
 	size.generation = ref->generation;
 	size.limit = vdb_map_limit(ref);
-	size.entry_rows = vdb_map_table_entry(ref)->flash_rows;
+	size.entry_rows = vdb_map_table_entry(ref)->striped_rows;
 	size.changes = vdb_rows_changes();
 	size.at = GetCurrentTimestamp();
 	vdb_table_count(rel, ref, &size.count);
@@ -150,7 +150,7 @@ current_size(Relation rel, const VdbTableRef *ref)
 static double
 estimate_rows(Relation rel, const VdbTableCount *count)
 {
-	double		there = count->flash_rows + count->scm_rows;
+	double		there = count->striped_rows + count->pool_rows;
 	double		known = rel->rd_rel->reltuples;
 
 	if (!count->exact && fabs(there - known) <= VDB_SAMPLE_ERROR * known)
@@ -180,7 +180,7 @@ vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 
 		*tuples = estimate_rows(rel, &size.count);
 		*allvisfrac = size.visible;
-		blocks = size.flash_pages + size.count.scm_blocks;
+		blocks = size.flash_pages + size.count.pool_blocks;
 		if (size.count.versions > 0)
 			blocks = Max(blocks, 1) + VDB_WALK_SETUP_PAGES;
 	}

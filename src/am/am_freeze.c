@@ -121,7 +121,7 @@ vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 {
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
-	/* a delta record that says nothing takes room in SCM: it need not get old first */
+	/* a delta record that says nothing takes room in the pool: it need not get old first */
 	TransactionId xmax_limit = version->where == VDB_IN_STRIPE ? limits->oldest_xmin :
 		limits->freeze_limit;
 

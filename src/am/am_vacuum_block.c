@@ -194,7 +194,7 @@ forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 
 /*
  * Freeze versions of one logical block in place; re-read under the exclusive
- * lock.  Those in SCM together, as each change flushes WAL.
+ * lock.  Those in the pool together, as each change flushes WAL.
  */
 static void
 freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)

@@ -102,7 +102,7 @@ all_addresses(List *clauses)
 
 /*
  * The share of the table that is read when these clauses (constants only)
- * prune: 0 to 1.  Rows in SCM are always read.
+ * prune: 0 to 1.  Rows in the pool are always read.
  */
 double
 vdb_cost_fraction(Relation rel, Index varno, List *clauses)
@@ -135,7 +135,7 @@ vdb_cost_fraction(Relation rel, Index varno, List *clauses)
 static double
 flash_share(const VdbTableRef *ref, double rows)
 {
-	double		flash = (double) vdb_map_table_entry(ref)->flash_rows;
+	double		flash = (double) vdb_map_table_entry(ref)->striped_rows;
 
 	return rows > 0 ? Min(flash / rows, 1.0) : 0;
 }

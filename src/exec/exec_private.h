@@ -27,8 +27,8 @@ typedef struct VdbSharedScan
 	pg_atomic_uint64 stripes;
 	pg_atomic_uint64 chunks;
 	pg_atomic_uint64 pruned;
-	pg_atomic_uint64 rows_scm;
-	pg_atomic_uint64 rows_flash;
+	pg_atomic_uint64 pool_rows;
+	pg_atomic_uint64 striped_rows;
 } VdbSharedScan;
 
 /* One wanted column of the rows in hand. */
@@ -65,7 +65,7 @@ typedef struct VdbScanState
 	uint32		decoded_to;
 	bool		decoded;
 	VdbRowProgress checked;
-	TupleTableSlot *heap_slot;		/* rows from SCM */
+	TupleTableSlot *heap_slot;		/* rows from the pool */
 	bool		sliced;				/* rows are taken from slices */
 	VdbFilter  *filter;				/* slices; NULL: none */
 	int			current;			/* next row of the slice, when rows are returned one by one */
@@ -79,8 +79,8 @@ typedef struct VdbScanState
 	uint64		stripes;
 	uint64		chunks;
 	uint64		pruned;
-	uint64		rows_scm;
-	uint64		rows_flash;
+	uint64		pool_rows;
+	uint64		striped_rows;
 } VdbScanState;
 
 /* exec_scan.c */

@@ -5,7 +5,7 @@
  *
  * Rows come from the same ordered walk as every scan's; those of a stripe are
  * decoded column by column, a logical block at a time, and only the columns
- * that the plan uses.  Rows in SCM go through the same slot.  The slot is
+ * that the plan uses.  Rows in the pool go through the same slot.  The slot is
  * virtual: columns the plan doesn't use read as null.
  *
  *-------------------------------------------------------------------------
@@ -313,7 +313,7 @@ fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 }
 
 static void
-fill_from_scm(VdbScanState *state, TupleTableSlot *slot)
+fill_from_pool(VdbScanState *state, TupleTableSlot *slot)
 {
 	TupleTableSlot *heap = state->heap_slot;
 
@@ -356,7 +356,7 @@ next_row(ScanState *node)
 	if (!vdb_cursor_move(&state->cursor, forward))
 		return slot;
 	if (state->batch->where == VDB_IN_POOL)
-		fill_from_scm(state, slot);
+		fill_from_pool(state, slot);
 	else
 		fill_from_stripe(state, slot);
 	ExecStoreVirtualTuple(slot);
@@ -427,8 +427,8 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	pg_atomic_init_u64(&shared->stripes, 0);
 	pg_atomic_init_u64(&shared->chunks, 0);
 	pg_atomic_init_u64(&shared->pruned, 0);
-	pg_atomic_init_u64(&shared->rows_scm, 0);
-	pg_atomic_init_u64(&shared->rows_flash, 0);
+	pg_atomic_init_u64(&shared->pool_rows, 0);
+	pg_atomic_init_u64(&shared->striped_rows, 0);
 	state->shared = shared;
 }
 
@@ -460,17 +460,17 @@ shutdown_scan(CustomScanState *node)
 	pg_atomic_fetch_add_u64(&shared->stripes, batch->stripes_seen);
 	pg_atomic_fetch_add_u64(&shared->chunks, batch->chunks_seen);
 	pg_atomic_fetch_add_u64(&shared->pruned, batch->chunks_pruned);
-	pg_atomic_fetch_add_u64(&shared->rows_scm, batch->rows_scm);
-	pg_atomic_fetch_add_u64(&shared->rows_flash, batch->rows_flash);
+	pg_atomic_fetch_add_u64(&shared->pool_rows, batch->pool_rows);
+	pg_atomic_fetch_add_u64(&shared->striped_rows, batch->striped_rows);
 	batch->stripes_seen = batch->chunks_seen = batch->chunks_pruned = 0;
-	batch->rows_scm = batch->rows_flash = 0;
+	batch->pool_rows = batch->striped_rows = 0;
 	if (!IsParallelWorker())
 	{
 		state->stripes = pg_atomic_read_u64(&shared->stripes);
 		state->chunks = pg_atomic_read_u64(&shared->chunks);
 		state->pruned = pg_atomic_read_u64(&shared->pruned);
-		state->rows_scm = pg_atomic_read_u64(&shared->rows_scm);
-		state->rows_flash = pg_atomic_read_u64(&shared->rows_flash);
+		state->pool_rows = pg_atomic_read_u64(&shared->pool_rows);
+		state->striped_rows = pg_atomic_read_u64(&shared->striped_rows);
 		state->have_counters = true;
 	}
 	state->shared = NULL;			/* the memory goes with the workers, and we may be called again */
@@ -514,7 +514,7 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 	ExplainPropertyInteger("Chunks Read", NULL, (int64) (chunks - pruned), es);
 	ExplainPropertyInteger("Chunks Pruned", NULL, (int64) pruned, es);
 	ExplainPropertyInteger("Rows from Pool", NULL,
-						   (int64) (shared ? state->rows_scm : batch->rows_scm), es);
+						   (int64) (shared ? state->pool_rows : batch->pool_rows), es);
 	ExplainPropertyInteger("Rows from Stripes", NULL,
-						   (int64) (shared ? state->rows_flash : batch->rows_flash), es);
+						   (int64) (shared ? state->striped_rows : batch->striped_rows), es);
 }

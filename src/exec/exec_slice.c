@@ -97,7 +97,7 @@ take_striped(VdbScanState *scan)
  * wide row lie in the slot, so a wide row is the last of its slice.
  */
 static void
-take_scm(VdbScanState *scan)
+take_pooled(VdbScanState *scan)
 {
 	VdbBatch   *batch = scan->batch;
 	TupleTableSlot *heap = scan->heap_slot;
@@ -171,7 +171,7 @@ load_slice(VdbScanState *scan)
 			return false;
 		}
 		if (scan->batch->where == VDB_IN_POOL)
-			take_scm(scan);
+			take_pooled(scan);
 		else
 			take_striped(scan);
 		/* rows returned, as a row-by-row scan counts them */

@@ -92,8 +92,8 @@ typedef struct VdbTableDelta
 	int64		rows_migrated;
 	int64		stripe_bytes;
 	int64		row_bytes;
-	int64		flash_rows;
-	int64		flash_stripes;
+	int64		striped_rows;
+	int64		nstripes_in_use;
 	int64		last_migration;		/* 0: leave */
 	bool		moved_all;			/* it moved all that could */
 } VdbTableDelta;

@@ -319,7 +319,7 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 		entry.flags &= ~VDB_TABLE_EMPTYING;
 		entry.valid_epoch = epoch;
 		entry.height = 0;
-		entry.dead_rows = entry.flash_rows = entry.flash_stripes = 0;
+		entry.dead_rows = entry.striped_rows = entry.nstripes_in_use = 0;
 		vdb_scm_change_write(change, ref->entry_block,
 							 VDB_TABLE_FIELD(ref, valid_epoch), &entry.valid_epoch,
 							 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, valid_epoch));

@@ -52,8 +52,8 @@ typedef struct VdbTableEntry
 	uint64		stripe_bytes;		/* bytes of stripes written, ever */
 	uint64		row_bytes;			/* bytes of rows migrated, ever */
 	int64		last_migration;		/* TimestampTz */
-	uint64		flash_rows;			/* rows in stripes now (present ones) */
-	uint64		flash_stripes;		/* stripes now */
+	uint64		striped_rows;		/* rows in stripes now (present ones) */
+	uint64		nstripes_in_use;	/* stripes now */
 	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
 	VdbBlock	free_pages;			/* the block of free page runs, or none */

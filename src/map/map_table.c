@@ -521,8 +521,8 @@ vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTable
 	add_delta(&entry.rows_migrated, delta->rows_migrated);
 	add_delta(&entry.stripe_bytes, delta->stripe_bytes);
 	add_delta(&entry.row_bytes, delta->row_bytes);
-	add_delta(&entry.flash_rows, delta->flash_rows);
-	add_delta(&entry.flash_stripes, delta->flash_stripes);
+	add_delta(&entry.striped_rows, delta->striped_rows);
+	add_delta(&entry.nstripes_in_use, delta->nstripes_in_use);
 	if (delta->last_migration != 0)
 		entry.last_migration = delta->last_migration;
 	vdb_scm_change_write(change, ref->entry_block, VDB_TABLE_FIELD(ref, dead_rows),

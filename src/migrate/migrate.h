@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate.h
- *	  Moving rows from SCM to flash.
+ *	  Moving rows from the pool to stripes.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,7 +56,7 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
-#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in SCM where they are; free segments without rows */
+#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments without rows */
 #define VDB_MIGRATE_ELIGIBLE	0x08	/* only eligible ranges, and only segments that are closed by themselves */
 #define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
 									 * inserters that make room, whose reserved places its end would forget */
@@ -64,7 +64,7 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 /* What was done; counts are added to. */
 typedef struct VdbMigrateResult
 {
-	int64		rows_moved;			/* left SCM for flash */
+	int64		rows_moved;			/* moved from the pool to stripes */
 	int64		segments_freed;
 	int64		stripes_freed;		/* merged, rewritten or gone */
 	int64		rows_dropped;		/* dead to everyone, left out */
@@ -74,7 +74,7 @@ typedef struct VdbMigrateResult
 	struct ErrorData *error;		/* other damage, which a range was left for: what it raised first; or NULL */
 } VdbMigrateResult;
 
-/* Did it give space in SCM back? */
+/* Did it give space in the pool back? */
 #define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
 
 /*
@@ -112,7 +112,7 @@ extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult 
 /* ---- what is eligible (migrate_eligible.c) ---- */
 
 /*
- * Is the table eligible?  *waiting: it has rows in SCM, or in_doubt stripes, so somebody must look again later.
+ * Is the table eligible?  *waiting: it has rows in the pool, or in_doubt stripes, so somebody must look again later.
  * Caller: a lock on the relation; no lightweight locks.
  */
 extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);

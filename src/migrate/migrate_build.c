@@ -117,7 +117,7 @@ build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleT
 	mover->rows_written++;
 	if (batch->where == VDB_IN_POOL)
 	{
-		mover->rows_from_scm++;
+		mover->rows_from_pool++;
 		mover->scm_bytes += bytes;
 	}
 	if (vdb_header_needs_delta(hdr))
@@ -186,7 +186,7 @@ build_stripe(VdbMover *mover)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	vdb_batch_free(batch);
-	Assert(mover->rows_from_scm <= mover->rows_written);
+	Assert(mover->rows_from_pool <= mover->rows_written);
 	return writer;
 }
 

@@ -4,8 +4,8 @@
  *	  vdb.debug_migrate: for tests, migration around every statement.
  *
  * 'resolved': before each top-level statement this session moves the rows of all
- * tables of the database that may move: what earlier transactions left in
- * SCM is read from stripes then.  'all': after each statement it also moves rows of
+ * tables of the database that may move: what earlier transactions left in the
+ * pool is read from stripes then.  'all': after each statement it also moves rows of
  * transactions in progress, its own first, as an inserter does when
  * the pool is full.  Locks on tables are taken conditionally, as the worker does it,
  * and released at once; so a table that is locked by others stays as it is.

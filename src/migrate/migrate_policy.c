@@ -71,7 +71,7 @@ vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end)
  * A stripe is rewritten together with new rows of its range when it is at most
  * twice their number: each row is then rewritten a logarithmic number of times
  * on its way to a full stripe.  Many stripes in a range are merged regardless,
- * as each costs a meta block in SCM.
+ * as each costs a meta block in the pool.
  */
 bool
 vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range)

@@ -65,11 +65,11 @@ typedef struct VdbMover
 	int			nstripes;
 	int			nresolved;			/* stripes that only lost their mark */
 	bool		in_doubt;			/* a row's inserter is in progress */
-	int64		rows_from_scm;
+	int64		rows_from_pool;
 	int64		rows_written;
 	int64		dropped;
 	Size		raw_bytes;
-	Size		scm_bytes;			/* of these, of rows that left SCM */
+	Size		scm_bytes;			/* of these, of rows that left the pool */
 	VdbFreeRun *wide_runs;			/* pages of wide rows that move */
 	int			nwide_runs;
 	int			wide_room;

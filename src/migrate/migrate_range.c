@@ -207,17 +207,17 @@ fill_delta(const VdbMover *mover, VdbTableDelta *delta)
 {
 	memset(delta, 0, sizeof(VdbTableDelta));
 	delta->dead_rows = mover->dropped;
-	delta->rows_migrated = mover->rows_from_scm;
+	delta->rows_migrated = mover->rows_from_pool;
 	delta->stripe_bytes = (int64) mover->built.meta.stripe_bytes;
 	delta->row_bytes = (int64) mover->scm_bytes;
-	delta->flash_rows = mover->rows_written;
-	delta->flash_stripes = mover->meta_block != VDB_BLOCK_NONE ? 1 : 0;
+	delta->striped_rows = mover->rows_written;
+	delta->nstripes_in_use = mover->meta_block != VDB_BLOCK_NONE ? 1 : 0;
 	for (int s = 0; s < mover->nstripes; s++)
 	{
 		if (!mover->stripes[s].whole)
 			continue;
-		delta->flash_stripes--;
-		delta->flash_rows -= mover->stripes[s].nrows;
+		delta->nstripes_in_use--;
+		delta->striped_rows -= mover->stripes[s].nrows;
 	}
 	delta->last_migration = GetCurrentTimestamp();
 	delta->moved_all = (mover->flags & (VDB_MIGRATE_ELIGIBLE | VDB_MIGRATE_STRIPES)) == 0;
@@ -417,7 +417,7 @@ count_shared(VdbMover *mover)
 {
 	VdbPoolShared *shared = vdb_pool_shared(mover->ref.pool);
 
-	pg_atomic_fetch_add_u64(&shared->counters.rows_migrated, (uint64) mover->rows_from_scm);
+	pg_atomic_fetch_add_u64(&shared->counters.rows_migrated, (uint64) mover->rows_from_pool);
 	if (mover->meta_block != VDB_BLOCK_NONE)
 	{
 		pg_atomic_fetch_add_u64(&shared->counters.stripes_written, 1);
@@ -431,7 +431,7 @@ count_shared(VdbMover *mover)
 static void
 count_result(const VdbMover *mover, VdbMigrateResult *result)
 {
-	result->rows_moved += mover->rows_from_scm;
+	result->rows_moved += mover->rows_from_pool;
 	result->rows_dropped += mover->dropped;
 	result->segments_freed += mover->nsegments;
 	for (int s = 0; s < mover->nstripes; s++)

@@ -55,7 +55,7 @@ move_range(void *arg)
 
 /*
  * Something of one range; in a subtransaction, if asked for: damage of one range must not keep the
- * others in SCM, which would fill up.
+ * others in the pool, which would fill up.
  */
 static bool
 try_range(RangeMove *move)

@@ -43,7 +43,7 @@
 
 static VdbPoolShared *worker_pool = NULL;
 
-/* Did this round see rows in SCM, stripes to be resolved, or a table that it could not look at?  Then there must be another worker later. */
+/* Did this round see rows in the pool, stripes to be resolved, or a table that it could not look at?  Then there must be another worker later. */
 static bool work_waiting = false;
 
 static void

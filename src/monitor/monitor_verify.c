@@ -172,18 +172,18 @@ check_counts(VdbVerify *verify, const VdbTableEntry *before)
 {
 	const VdbTableEntry *after = vdb_map_table_entry(&verify->ref);
 
-	if (before->flash_rows != after->flash_rows || before->flash_stripes != after->flash_stripes ||
+	if (before->striped_rows != after->striped_rows || before->nstripes_in_use != after->nstripes_in_use ||
 		before->last_migration != after->last_migration ||
 		before->generation != after->generation)
 		return;
-	if (after->flash_stripes != verify->stripes)
+	if (after->nstripes_in_use != verify->stripes)
 		vdb_finding(verify->findings, VDB_WARNING_FOUND, "table",
 					_("the pool's table entry counts " UINT64_FORMAT " stripes, there are " UINT64_FORMAT),
-					after->flash_stripes, verify->stripes);
-	if (after->flash_rows != verify->stripe_rows)
+					after->nstripes_in_use, verify->stripes);
+	if (after->striped_rows != verify->stripe_rows)
 		vdb_finding(verify->findings, VDB_WARNING_FOUND, "table",
 					_("the pool's table entry counts " UINT64_FORMAT " rows in stripes, there are " UINT64_FORMAT),
-					after->flash_rows, verify->stripe_rows);
+					after->striped_rows, verify->stripe_rows);
 }
 
 static void

@@ -140,7 +140,7 @@ count_table(const VdbTableRef *ref, TableStatistics *statistics)
 }
 
 /*
- * Rows carry no time.  None of those in SCM has waited longer than since all
+ * Rows carry no time.  None of those in the pool has waited longer than since all
  * that could move was last moved.
  */
 static TimestampTz
@@ -164,8 +164,8 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 	vdb_report_int(report, 0, statistics.pool_rows);
 	vdb_report_int(report, 1, statistics.segments * VDB_SEGMENT_BYTES);
 	vdb_report_int(report, 2, statistics.segments);
-	vdb_report_int(report, 3, entry.flash_rows - Min(statistics.deleted, entry.flash_rows));
-	vdb_report_int(report, 5, entry.flash_stripes);
+	vdb_report_int(report, 3, entry.striped_rows - Min(statistics.deleted, entry.striped_rows));
+	vdb_report_int(report, 5, entry.nstripes_in_use);
 	vdb_report_int(report, 6, statistics.backlog);
 	if (statistics.pool_rows > 0 && oldest != 0)
 		vdb_report_set(report, 7, TimestampTzGetDatum(oldest));

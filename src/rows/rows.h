@@ -34,9 +34,9 @@ typedef struct VdbVersion
 	uint16		seen_infomask;		/* as read; a difference to hdr.t_infomask are hint bits to store */
 	HeapTupleHeaderData hdr;		/* t_bits not meaningful */
 	VdbExtent	extent;
-	VdbBlock	block;				/* SCM: of the VdbRowPrefix */
+	VdbBlock	block;				/* pool: of the VdbRowPrefix */
 	uint16		offset;
-	uint32		len;				/* SCM: VDB_ROW_LEN */
+	uint32		len;				/* pool: VDB_ROW_LEN */
 	bool		wide;
 	uint32		pos;				/* flash: position in its stripe */
 } VdbVersion;
@@ -196,7 +196,7 @@ extern void vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, cha
 /* Complete a wide row after unlocking: image is what vdb_rows_copy gave; returns a palloc'd whole tuple. Checks the CRC. */
 extern HeapTuple vdb_rows_complete_wide(Relation rel, const char *image, uint32 len);
 
-/* Store hint bits that visibility has set (version->hdr vs seen_infomask); SCM rows only. Shared lock suffices. */
+/* Store hint bits that visibility has set (version->hdr vs seen_infomask); pool rows only. Shared lock suffices. */
 extern void vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version);
 
 /* ---- checksums (rows_checksum.c) ---- */
@@ -231,7 +231,7 @@ extern void vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage 
 
 /* ---- changing (rows_change.c).  Caller holds the LB's block lock exclusive. ---- */
 
-/* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in SCM; xmax_epoch is this epoch's. */
+/* Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in the pool; xmax_epoch is this epoch's. */
 extern void vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 epoch);
 
 /* Whole header fields t_xmin .. t_infomask (speculative confirm / abort). */

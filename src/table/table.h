@@ -56,9 +56,9 @@ extern void vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDel
 /* Live: committed, or being stored, and not deleted. */
 typedef struct VdbTableCount
 {
-	double		scm_rows;			/* live */
-	double		scm_blocks;			/* of the pool, that have rows */
-	double		flash_rows;			/* live */
+	double		pool_rows;			/* live */
+	double		pool_blocks;		/* of the pool, that have rows */
+	double		striped_rows;		/* live */
 	double		versions;			/* dead ones too, in both places */
 	bool		exact;				/* nothing was taken to be like something else */
 } VdbTableCount;
@@ -74,7 +74,7 @@ typedef struct VdbTableSize
 	bool		valid;
 	uint32		generation;
 	VdbLogicalBlock limit;
-	uint64		entry_rows;			/* the entry's flash_rows */
+	uint64		entry_rows;			/* the entry's striped_rows */
 	uint64		changes;			/* vdb_rows_changes() */
 	TimestampTz at;
 	VdbTableCount count;
@@ -187,7 +187,7 @@ typedef bool (*VdbPruneCallback) (void *arg, const VdbZoneSet *zones, uint8 *chu
 
 /*
  * All rows of one logical block that a snapshot sees, in row-number order, taken in one look.
- * SCM rows are copied into the batch; striped rows are named by position.
+ * pool rows are copied into the batch; striped rows are named by position.
  */
 typedef struct VdbBatch
 {
@@ -200,8 +200,8 @@ typedef struct VdbBatch
 	VdbStripe  *stripe;				/* flash; released at the next read */
 	VdbBlock	meta_block;			/* flash */
 	uint32		pos[VDB_LB_ROWS];	/* flash */
-	HeapTupleData tuples[VDB_LB_ROWS];	/* SCM: t_data points into 'arena' */
-	VdbRowSet	unwanted;			/* SCM: rows, by place in index[], that the snapshot doesn't see; emptied once
+	HeapTupleData tuples[VDB_LB_ROWS];	/* pool: t_data points into 'arena' */
+	VdbRowSet	unwanted;			/* pool: rows, by place in index[], that the snapshot doesn't see; emptied once
 									 * conflicts were looked for */
 	uint8		htsv[VDB_LB_ROWS];		/* VdbHtsvResult, when asked */
 	char	   *arena;
@@ -210,7 +210,7 @@ typedef struct VdbBatch
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
 	bool		plain;				/* flash: all rows resolved, without delta records: header is 'xmin, no xmax' */
-	bool		check;				/* rows of SCM against their checksums: vdb_batch_set_check */
+	bool		check;				/* pool rows against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
 	VdbZoneSet	zones;				/* of the stripe that chunk_match[] is about */
@@ -226,8 +226,8 @@ typedef struct VdbBatch
 	uint64		stripes_seen;
 	uint64		chunks_seen;
 	uint64		chunks_pruned;
-	uint64		rows_scm;
-	uint64		rows_flash;
+	uint64		pool_rows;
+	uint64		striped_rows;
 	uint64		visibility_checks;	/* asked whether they are seen: goes to the pool's counter at the end */
 } VdbBatch;
 
@@ -240,7 +240,7 @@ extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *a
 /* Ask it once more about the stripe that the walk is in. */
 extern void vdb_batch_ask_again(VdbBatch *batch);
 
-/* From now on a row of SCM that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows anew. */
+/* From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows anew. */
 extern void vdb_batch_set_check(VdbBatch *batch);
 
 /*

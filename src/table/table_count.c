@@ -4,7 +4,7 @@
  *	  How many live rows a table has, found out with bounded effort.
  *
  * Ranges are looked at by their nodes, without locks: all of a small table's,
- * else the newest ones, in which most of what is in SCM lies, and some all over
+ * else the newest ones, in which most of what is in the pool lies, and some all over
  * the older ones that stand for the others.  Of the segments that these name a
  * sample is counted, spread over all of them: segments are claimed ahead, so
  * the newest may well be empty.  Of each some rows are checked, so that versions
@@ -54,7 +54,7 @@ typedef struct Counter
 	Relation	rel;
 	const VdbTableRef *ref;
 	VdbTableCount *count;
-	double		flash_dead;
+	double		striped_dead;
 	double		striped_lbs;
 	VdbOverlayView view;
 	Stratum		stratum;
@@ -180,10 +180,10 @@ count_segments(Counter *counter)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_rows_segment_use(counter->ref, segment, &use))
 			continue;
-		counter->count->scm_rows += scale *
+		counter->count->pool_rows += scale *
 			live_rows(counter, segment, &use, VDB_COUNT_CHECKED / looks, &share);
 		counter->count->versions += scale * share * use.rows;
-		counter->count->scm_blocks += scale * share * use.blocks;
+		counter->count->pool_blocks += scale * share * use.blocks;
 	}
 }
 
@@ -231,7 +231,7 @@ count_overlays(Counter *counter)
 	for (int i = 0; i < looks; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		counter->flash_dead += scale *
+		counter->striped_dead += scale *
 			dead_rows(counter, stratum->overlaid[spread(i, looks, stratum->noverlaid)]);
 	}
 }
@@ -285,13 +285,13 @@ vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count)
 	counter->rel = rel;
 	counter->ref = ref;
 	counter->count = count;
-	counter->flash_dead = counter->striped_lbs = 0;
+	counter->striped_dead = counter->striped_lbs = 0;
 	count_ranges(counter, ranges - newest, newest);
 	count_ranges(counter, 0, ranges - newest);
-	on_flash = (double) vdb_map_table_entry(ref)->flash_rows;
+	on_flash = (double) vdb_map_table_entry(ref)->striped_rows;
 	if (count->exact)
 		on_flash = Min(on_flash, counter->striped_lbs * VDB_LB_ROWS);
-	count->flash_rows = Max(on_flash - counter->flash_dead, 0);
+	count->striped_rows = Max(on_flash - counter->striped_dead, 0);
 	count->versions += on_flash;
 	pfree(counter);
 }

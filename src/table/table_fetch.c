@@ -3,7 +3,7 @@
  * table_fetch.c
  *	  One row version by its row number.
  *
- * The location and, for rows in SCM, the row itself are taken under the
+ * The location and, for rows in the pool, the row itself are taken under the
  * logical block's block lock; a striped row's columns are read after it, since
  * stripes never change.
  *
@@ -114,8 +114,8 @@ is_surely_dead(Relation rel, HeapTupleHeader hdr)
 
 /* SCM row: everything happens under the lock. */
 static void
-fetch_scm(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
-		  bool want_dead, FetchState *fs)
+fetch_pooled(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
+			 bool want_dead, FetchState *fs)
 {
 	VdbExtent	extent = fs->version.extent;
 	ItemPointerData tid;
@@ -205,7 +205,7 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 	vdb_map_lookup(ref, lb, &fs->version.extent);
 	fs->striped = fs->version.extent.kind == VDB_EXTENT_STRIPE;
 	if (fs->version.extent.kind == VDB_EXTENT_SEGMENT)
-		fetch_scm(rel, ref, row, snapshot, want_dead, fs);
+		fetch_pooled(rel, ref, row, snapshot, want_dead, fs);
 	else if (fs->striped)
 		note_striped(ref, row, fs);
 	vdb_unlock_block(ref, lb);

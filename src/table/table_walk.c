@@ -4,7 +4,7 @@
  *	  A table's rows in row-number order, one logical block at a look.
  *
  * A walk goes upward over logical blocks and asks the map at each.  All that
- * is needed from SCM (rows, or the overlay of a striped block) is copied under
+ * is needed from the pool (rows, or the overlay of a striped block) is copied under
  * the block's block lock, so a block is taken either wholly from its segment or
  * wholly from its stripe: a walk meets each row once, whatever migrates
  * meanwhile.  Stripes are read after the lock is released; they never change.
@@ -233,7 +233,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 	}
 	if (batch->check)
 		check_rows(batch, req);
-	batch->rows_scm += batch->nrows;
+	batch->pool_rows += batch->nrows;
 }
 
 /* Place of a stripe, copied under the block lock. */
@@ -476,7 +476,7 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addr
 	}
 	else
 		take_checked(batch, req, address, extent, first_pos, present);
-	batch->rows_flash += batch->nrows;
+	batch->striped_rows += batch->nrows;
 }
 
 /* What vdb_batch_read and vdb_batch_read_rows do. */

@@ -682,7 +682,7 @@ static void
 test_counts(void)
 {
 	VdbTableRef ref;
-	VdbTableDelta delta = {.dead_rows = 10,.flash_rows = 7,.last_migration = 99};
+	VdbTableDelta delta = {.dead_rows = 10,.striped_rows = 7,.last_migration = 99};
 	VdbScmChange *change;
 
 	pool = mock_create();
@@ -698,7 +698,7 @@ test_counts(void)
 		delta.last_migration = 0;
 	}
 	UNIT_CHECK(vdb_map_table_entry(&ref)->dead_rows == 0, "stops at zero");
-	UNIT_CHECK(vdb_map_table_entry(&ref)->flash_rows == 14, "sum");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->striped_rows == 14, "sum");
 	UNIT_CHECK(vdb_map_table_entry(&ref)->last_migration == 99, "time");
 }
 
