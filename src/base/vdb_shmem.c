@@ -98,7 +98,7 @@ init_counters(VdbPoolCounters *counters)
 	pg_atomic_init_u64(&counters->stripes_written, 0);
 	pg_atomic_init_u64(&counters->stripe_bytes_written, 0);
 	pg_atomic_init_u64(&counters->waits, 0);
-	pg_atomic_init_u64(&counters->helped, 0);
+	pg_atomic_init_u64(&counters->backend_migrations, 0);
 	pg_atomic_init_u64(&counters->changes, 0);
 	pg_atomic_init_u64(&counters->flushes, 0);
 	pg_atomic_init_u64(&counters->sync_requests, 0);

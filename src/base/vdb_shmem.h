@@ -36,7 +36,7 @@ typedef struct VdbPoolCounters
 	pg_atomic_uint64 stripes_written;
 	pg_atomic_uint64 stripe_bytes_written;
 	pg_atomic_uint64 waits;			/* inserters that waited for space */
-	pg_atomic_uint64 helped;		/* inserters that migrated themselves */
+	pg_atomic_uint64 backend_migrations;	/* inserters that migrated themselves */
 	pg_atomic_uint64 changes;		/* logged changes */
 	pg_atomic_uint64 flushes;		/* structural flushes */
 	pg_atomic_uint64 sync_requests;

@@ -352,7 +352,7 @@ make_room(Relation rel)
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (freed)
-		pg_atomic_fetch_add_u64(&shared->counters.helped, 1);
+		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
 	else if (out_of_patience(shared))
 		give_up(pool);
 	else

@@ -32,7 +32,7 @@ static void
 report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 {
 	pg_atomic_uint64 *const shown[] = {
-		&counters->waits, &counters->helped, &counters->changes, &counters->flushes,
+		&counters->waits, &counters->backend_migrations, &counters->changes, &counters->flushes,
 		&counters->sync_requests, &counters->rows_appended, &counters->bytes_appended,
 		&counters->rows_migrated, &counters->stripes_written, &counters->stripe_bytes_written,
 		&counters->visibility_checks
