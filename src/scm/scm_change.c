@@ -3,7 +3,7 @@
  * scm_change.c
  *	  Logged changes: gather, log, apply, have it synced.
  *
- * A change is a list of byte ranges per block.  They are copied when they
+ * A change is a list of byte spans per block.  They are copied when they
  * are given, so that the WAL record (where they are packed, see scm_pack.c) and
  * the stores are the same bytes, and nothing can fail between them.  vdb_scm_change_end does, in this order:
  *
@@ -58,7 +58,7 @@ typedef struct ChangeBlock
 	uint32		capacity;
 	uint8		phases;			/* bit set of phases present */
 	char	   *target;			/* where the block is mapped */
-	char	   *ranges;			/* kept from change to change */
+	char	   *spans;			/* kept from change to change */
 	char	   *packed;			/* for WAL; VDB_PACK_BOUND(capacity) bytes */
 	uint32		packed_bytes;
 } ChangeBlock;
@@ -127,9 +127,9 @@ add_block(VdbScmChange *change, VdbBlock block)
 		elog(ERROR, "a change of the pool touches too many blocks");
 	entry = &change->blocks[change->nblocks];
 	entry->target = vdb_pool_pointer(change->pool, block);
-	if (entry->ranges == NULL)
+	if (entry->spans == NULL)
 	{
-		entry->ranges = MemoryContextAlloc(TopMemoryContext, CHANGE_BLOCK_FIRST);
+		entry->spans = MemoryContextAlloc(TopMemoryContext, CHANGE_BLOCK_FIRST);
 		entry->packed = MemoryContextAlloc(TopMemoryContext, VDB_PACK_BOUND(CHANGE_BLOCK_FIRST));
 		entry->capacity = CHANGE_BLOCK_FIRST;
 	}
@@ -155,9 +155,9 @@ find_block(const VdbScmChange *change, VdbBlock block)
 	return NULL;
 }
 
-/* Room for 'len' more bytes of ranges. */
+/* Room for 'len' more bytes of spans. */
 static char *
-grow_ranges(ChangeBlock *entry, uint32 len)
+grow_spans(ChangeBlock *entry, uint32 len)
 {
 	uint32		capacity = entry->capacity;
 
@@ -167,20 +167,20 @@ grow_ranges(ChangeBlock *entry, uint32 len)
 		capacity *= 2;
 	if (capacity != entry->capacity)
 	{
-		entry->ranges = repalloc(entry->ranges, capacity);
+		entry->spans = repalloc(entry->spans, capacity);
 		entry->packed = repalloc(entry->packed, VDB_PACK_BOUND(capacity));
 		entry->capacity = capacity;
 	}
-	return entry->ranges + entry->used;
+	return entry->spans + entry->used;
 }
 
-/* Gather one range; data NULL means zeroes. */
+/* Gather one span; data NULL means zeroes. */
 static void
 gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	   const void *data, uint16 len, int phase)
 {
 	ChangeBlock *entry;
-	VdbRangeHeader head;
+	VdbSpanHeader  head;
 	uint32		need = sizeof(head) + (data ? len : 0);
 	char	   *to;
 
@@ -192,8 +192,8 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	entry = find_block(change, block);
 	if (entry == NULL)
 		entry = add_block(change, block);
-	to = grow_ranges(entry, need);
-	head.address = VDB_RANGE_PLACE(offset, phase, data == NULL);
+	to = grow_spans(entry, need);
+	head.address = VDB_SPAN_PLACE(offset, phase, data == NULL);
 	head.length = len;
 	memcpy(to, &head, sizeof(head));
 	if (data)
@@ -323,7 +323,7 @@ bool
 vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 {
 	const ChangeBlock *entry = find_block(change, block);
-	uint32		need = sizeof(VdbRangeHeader) + len;
+	uint32		need = sizeof(VdbSpanHeader) + len;
 
 	if (entry == NULL)
 		return change->nblocks < VDB_CHANGE_MAX_BLOCKS;
@@ -447,8 +447,8 @@ packed_well(const ChangeBlock *entry)
 	static char unpacked[VDB_CHANGE_BLOCK_BYTES];
 	size_t		used;
 
-	return vdb_ranges_unpack(entry->packed, entry->packed_bytes, unpacked, sizeof(unpacked), &used) &&
-		used == entry->used && memcmp(unpacked, entry->ranges, used) == 0;
+	return vdb_spans_unpack(entry->packed, entry->packed_bytes, unpacked, sizeof(unpacked), &used) &&
+		used == entry->used && memcmp(unpacked, entry->spans, used) == 0;
 }
 
 /* Make what the record says of each block. */
@@ -459,7 +459,7 @@ pack_blocks(VdbScmChange *change)
 	{
 		ChangeBlock *entry = &change->blocks[i];
 
-		entry->packed_bytes = (uint32) vdb_ranges_pack(entry->ranges, entry->used, entry->packed);
+		entry->packed_bytes = (uint32) vdb_spans_pack(entry->spans, entry->used, entry->packed);
 		Assert(packed_well(entry));
 	}
 }
@@ -494,8 +494,8 @@ apply_phase(VdbScmChange *change, int phase)
 
 		if (!(entry->phases & (1 << phase)))
 			continue;
-		vdb_ranges_apply(change->pool->is_pmem, entry->block, entry->target,
-						 entry->ranges, entry->used, phase);
+		vdb_spans_apply(change->pool->is_pmem, entry->block, entry->target,
+						entry->spans, entry->used, phase);
 		any = true;
 	}
 	return any;

@@ -84,15 +84,15 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  *
  * main data:	VdbChangeRecord, then nlocks uint16 block lock numbers, then, if
  *				VDB_RECORD_EXTEND, uint32: blocks the file must have.
- * per block:	packed ranges.
+ * per block:	packed spans.
  *
- * A range is a uint16 place (offset in the block, low 13 bits; phase << 13; zero
+ * A span is a uint16 place (offset in the block, low 13 bits; phase << 13; zero
  * flag at bit 15), uint16 length, and the bytes unless the zero flag is set.
- * Ranges are applied by rising phase; within a phase by block, in order.
+ * Spans are applied by rising phase; within a phase by block, in order.
  *
- * A packed range begins with a byte whose low two bits are its form:
+ * A packed span begins with a byte whose low two bits are its form:
  *
- *	0 plain		the range follows as it is.
+ *	0 plain		the span follows as it is.
  *	1 like		a 'row': phase 1, not zero, at least 32 bytes.  uint16 place if
  *				bit 2 is set, else where the last row of the block ended, rounded up
  *				to 8; uint16 length if bit 3 is set, else the last row's; uint32:
@@ -104,7 +104,7 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  *				last slot of the block ended.  Its value less the last slot's, modulo
  *				65536, as uint16 if bit 2 is set, else as uint8.
  *
- * Rows and slots that stand as plain ranges count as the last ones, too.  Numbers
+ * Rows and slots that stand as plain spans count as the last ones, too.  Numbers
  * are in the machine's byte order, as in all WAL.
  */
 #define VDB_RMGR_ID				178
@@ -128,13 +128,13 @@ typedef struct VdbChangeRecord
 
 StaticAssertDecl(sizeof(VdbChangeRecord) == 8, "change record layout");
 
-typedef struct VdbRangeHeader
+typedef struct VdbSpanHeader
 {
 	uint16		address;		/* offset, phase, zero flag */
 	uint16		length;
-} VdbRangeHeader;
+} VdbSpanHeader;
 
-StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
+StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 
 #define VDB_PHASE_USE			0	/* allocation: in use */
 #define VDB_PHASE_STORE			1
@@ -142,13 +142,13 @@ StaticAssertDecl(sizeof(VdbRangeHeader) == 4, "range header layout");
 #define VDB_PHASE_LAST			3	/* allocation: free; the header's start_id */
 #define VDB_PHASES				4
 
-#define VDB_RANGE_OFFSET(address)	((address) & 0x1FFF)
-#define VDB_RANGE_PHASE(address)	(((address) >> 13) & 0x03)
-#define VDB_RANGE_IS_ZERO(address) (((address) & 0x8000) != 0)
-#define VDB_RANGE_PLACE(offset, phase, zero) \
+#define VDB_SPAN_OFFSET(address)	((address) & 0x1FFF)
+#define VDB_SPAN_PHASE(address)	(((address) >> 13) & 0x03)
+#define VDB_SPAN_IS_ZERO(address) (((address) & 0x8000) != 0)
+#define VDB_SPAN_PLACE(offset, phase, zero) \
 	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
 
-/* Packed ranges. */
+/* Packed spans. */
 #define VDB_PACK_FORM			0x03
 #define VDB_PACK_PLAIN			0
 #define VDB_PACK_LIKE			1

@@ -142,18 +142,18 @@ extern void vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset,
 extern void vdb_change_header(VdbScmChange *change, int phase, size_t offset,
 							  const void *data, uint16 len);
 
-/* ---- scm_range.c ---- */
+/* ---- scm_span.c ---- */
 
-/* One range, as gathered and as logged. */
-typedef struct VdbRange
+/* One span, as gathered and as logged. */
+typedef struct VdbSpan
 {
-	VdbRangeHeader head;
+	VdbSpanHeader  head;
 	const char *bytes;			/* NULL: zeroes */
-} VdbRange;
+} VdbSpan;
 
-extern bool vdb_range_next(const char **at, const char *end, VdbRange *range);
-extern void vdb_ranges_apply(bool pmem, VdbBlock block, char *target,
-							 const char *ranges, size_t len, int phase);
+extern bool vdb_span_next(const char **at, const char *end, VdbSpan *span);
+extern void vdb_spans_apply(bool pmem, VdbBlock block, char *target,
+							const char *spans, size_t len, int phase);
 
 /* ---- scm_epoch.c ---- */
 extern void vdb_epoch_attach(VdbPool *pool);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_pack.c
- *	  Ranges made shorter for WAL, and as they were again.
+ *	  Spans made shorter for WAL, and as they were again.
  *
  * Rows that are stored together have nearly the same header, each begins where
  * the one before ended, and so do their slots.  A row header of 32 bytes becomes
@@ -25,7 +25,7 @@
 #define PACK_NO_CHECKSUM		0x10
 #define PACK_WIDE_STEP			0x04
 
-/* What the next range may be like. */
+/* What the next span may be like. */
 typedef struct PackState
 {
 	uint16		address;			/* where the last row ended, aligned */
@@ -35,31 +35,31 @@ typedef struct PackState
 	uint16		slot;				/* its value */
 } PackState;
 
-/* Can a range be packed like a row? */
+/* Can a span be packed like a row? */
 static inline bool
-is_row(VdbRangeHeader head)
+is_row(VdbSpanHeader head)
 {
-	return !VDB_RANGE_IS_ZERO(head.address) && VDB_RANGE_PHASE(head.address) == VDB_PHASE_STORE &&
+	return !VDB_SPAN_IS_ZERO(head.address) && VDB_SPAN_PHASE(head.address) == VDB_PHASE_STORE &&
 		head.length >= VDB_PACK_HEAD;
 }
 
 static inline bool
-is_slot(VdbRangeHeader head)
+is_slot(VdbSpanHeader head)
 {
-	return !VDB_RANGE_IS_ZERO(head.address) && VDB_RANGE_PHASE(head.address) == VDB_PHASE_PUBLISH &&
+	return !VDB_SPAN_IS_ZERO(head.address) && VDB_SPAN_PHASE(head.address) == VDB_PHASE_PUBLISH &&
 		head.length == sizeof(uint16);
 }
 
-/* Bytes of a range that follow its header. */
+/* Bytes of a span that follow its header. */
 static inline size_t
-range_bytes(VdbRangeHeader head)
+span_bytes(VdbSpanHeader head)
 {
-	return VDB_RANGE_IS_ZERO(head.address) ? 0 : head.length;
+	return VDB_SPAN_IS_ZERO(head.address) ? 0 : head.length;
 }
 
-/* Remember a range, as packing and unpacking both do. */
+/* Remember a span, as packing and unpacking both do. */
 static void
-remember(PackState *state, VdbRangeHeader head, const char *bytes)
+remember(PackState *state, VdbSpanHeader head, const char *bytes)
 {
 	if (is_row(head))
 	{
@@ -75,11 +75,11 @@ remember(PackState *state, VdbRangeHeader head, const char *bytes)
 }
 
 /*
- * The checksum that a range would end with if it were a row version which its t_ctid
+ * The checksum that a span would end with if it were a row version which its t_ctid
  * names; false: it can't be one.  Its bytes but the last four are there.
  */
 static bool
-row_checksum(VdbRangeHeader head, const char *bytes, uint32 *crc)
+row_checksum(VdbSpanHeader head, const char *bytes, uint32 *crc)
 {
 	HeapTupleHeaderData hdr;
 	uint32		prefix;
@@ -103,7 +103,7 @@ put(char *to, const void *bytes, size_t len)
 }
 
 static char *
-pack_row(const PackState *state, VdbRangeHeader head, const char *bytes, uint32 mask, char *to)
+pack_row(const PackState *state, VdbSpanHeader head, const char *bytes, uint32 mask, char *to)
 {
 	char	   *control = to++;
 	uint16		end = head.length;
@@ -160,23 +160,23 @@ differing(const PackState *state, const char *bytes)
 	return mask;
 }
 
-/* Pack well-formed ranges of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it took. */
+/* Pack well-formed spans of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it took. */
 size_t
-vdb_ranges_pack(const char *ranges, size_t len, char *to)
+vdb_spans_pack(const char *spans, size_t len, char *to)
 {
 	PackState	state = {0};
-	const char *from = ranges;
+	const char *from = spans;
 	char	   *start = to;
 
-	while (from < ranges + len)
+	while (from < spans + len)
 	{
-		VdbRangeHeader head;
+		VdbSpanHeader  head;
 		const char *bytes = from + sizeof(head);
 		uint32		mask = 0;
 
 		memcpy(&head, from, sizeof(head));
-		from = bytes + range_bytes(head);
-		Assert(from <= ranges + len);
+		from = bytes + span_bytes(head);
+		Assert(from <= spans + len);
 
 		if (is_row(head))
 			mask = differing(&state, bytes);
@@ -188,7 +188,7 @@ vdb_ranges_pack(const char *ranges, size_t len, char *to)
 		{
 			*to++ = VDB_PACK_PLAIN;
 			to = put(to, &head, sizeof(head));
-			to = put(to, bytes, range_bytes(head));
+			to = put(to, bytes, span_bytes(head));
 		}
 		remember(&state, head, bytes);
 	}
@@ -217,21 +217,21 @@ take(PackReader *reader, void *bytes, size_t len)
 	return true;
 }
 
-/* Write a range's header; NULL: it and its bytes have no room.  Returns where the bytes go. */
+/* Write a span's header; NULL: it and its bytes have no room.  Returns where the bytes go. */
 static char *
-begin_range(PackReader *reader, VdbRangeHeader head)
+begin_range(PackReader *reader, VdbSpanHeader head)
 {
 	char	   *to = reader->to;
 
-	if ((size_t) (reader->limit - to) < sizeof(head) + range_bytes(head))
+	if ((size_t) (reader->limit - to) < sizeof(head) + span_bytes(head))
 		return NULL;
 	memcpy(to, &head, sizeof(head));
-	reader->to += sizeof(head) + range_bytes(head);
+	reader->to += sizeof(head) + span_bytes(head);
 	return to + sizeof(head);
 }
 
 static bool
-unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHeader *head)
+unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbSpanHeader *head)
 {
 	uint32		mask;
 	char	   *bytes;
@@ -265,7 +265,7 @@ unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbRangeHe
 }
 
 static bool
-unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbRangeHeader *head)
+unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbSpanHeader *head)
 {
 	uint16		step = 0;
 	char	   *bytes;
@@ -289,23 +289,23 @@ unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbRangeH
 }
 
 static bool
-unpack_plain(PackReader *reader, VdbRangeHeader *head)
+unpack_plain(PackReader *reader, VdbSpanHeader *head)
 {
 	char	   *bytes;
 
 	if (!take(reader, head, sizeof(*head)))
 		return false;
 	bytes = begin_range(reader, *head);
-	return bytes != NULL && take(reader, bytes, range_bytes(*head));
+	return bytes != NULL && take(reader, bytes, span_bytes(*head));
 }
 
 /*
- * The ranges that were packed, into 'room' bytes; *used says how many they took.
- * False if they are not well-formed or have no room.  What the ranges say isn't
- * checked: see vdb_range_next.
+ * The spans that were packed, into 'room' bytes; *used says how many they took.
+ * False if they are not well-formed or have no room.  What the spans say isn't
+ * checked: see vdb_span_next.
  */
 bool
-vdb_ranges_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used)
+vdb_spans_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used)
 {
 	PackState	state = {0};
 	PackReader	reader = {packed, packed + len, to, to + room};
@@ -314,7 +314,7 @@ vdb_ranges_unpack(const char *packed, size_t len, char *to, size_t room, size_t 
 	{
 		uint8		control = (uint8) *reader.from++;
 		char	   *start = reader.to;
-		VdbRangeHeader head = {0};
+		VdbSpanHeader  head = {0};
 		bool		good;
 
 		switch (control & VDB_PACK_FORM)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_pack.h
- *	  Ranges made shorter for WAL.
+ *	  Spans made shorter for WAL.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,10 +10,10 @@
 
 #include "scm/scm_format.h"
 
-/* Bytes that 'len' bytes of ranges can take when packed: each has a header, and gets one byte more. */
-#define VDB_PACK_BOUND(len)		((len) + (len) / sizeof(VdbRangeHeader))
+/* Bytes that 'len' bytes of spans can take when packed: each has a header, and gets one byte more. */
+#define VDB_PACK_BOUND(len)		((len) + (len) / sizeof(VdbSpanHeader))
 
-extern size_t vdb_ranges_pack(const char *ranges, size_t len, char *to);
-extern bool vdb_ranges_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used);
+extern size_t vdb_spans_pack(const char *spans, size_t len, char *to);
+extern bool vdb_spans_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used);
 
 #endif							/* VDB_SCM_PACK_H */

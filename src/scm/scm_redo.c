@@ -66,7 +66,7 @@ typedef struct RedoChange
 	int			nblocks;
 	RelFileLocator rnode;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
-	char	   *ranges[VDB_CHANGE_MAX_BLOCKS];	/* of VDB_CHANGE_BLOCK_BYTES each */
+	char	   *spans[VDB_CHANGE_MAX_BLOCKS];	/* of VDB_CHANGE_BLOCK_BYTES each */
 	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
 	char	   *targets[VDB_CHANGE_MAX_BLOCKS];
 	bool		is_pmem;
@@ -204,16 +204,16 @@ parse_main_data(XLogReaderState *record, RedoChange *change)
 		memcpy(&change->extend_blocks, from, sizeof(uint32));
 }
 
-/* Are the ranges well-formed? */
+/* Are the spans well-formed? */
 static void
-check_ranges(const char *ranges, Size len)
+check_spans(const char *spans, Size len)
 {
-	const char *at = ranges;
-	VdbRange	range;
+	const char *at = spans;
+	VdbSpan		span;
 
-	while (vdb_range_next(&at, ranges + len, &range))
+	while (vdb_span_next(&at, spans + len, &span))
 		;
-	if (at != ranges + len)
+	if (at != spans + len)
 		elog(PANIC, "pool record has malformed ranges");
 }
 
@@ -236,10 +236,10 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 		packed = XLogRecGetBlockData(record, i, &len);
 		if (packed == NULL)
 			elog(PANIC, "pool record has no ranges for block %u", change->blocks[i]);
-		if (!vdb_ranges_unpack(packed, len, change->ranges[i], VDB_CHANGE_BLOCK_BYTES,
-							   &change->lengths[i]))
+		if (!vdb_spans_unpack(packed, len, change->spans[i], VDB_CHANGE_BLOCK_BYTES,
+							  &change->lengths[i]))
 			elog(PANIC, "pool record has malformed ranges for block %u", change->blocks[i]);
-		check_ranges(change->ranges[i], change->lengths[i]);
+		check_spans(change->spans[i], change->lengths[i]);
 	}
 }
 
@@ -263,8 +263,8 @@ apply_phases(RedoChange *change)
 	for (int phase = 0; phase < VDB_PHASES; phase++)
 	{
 		for (int i = 0; i < change->nblocks; i++)
-			vdb_ranges_apply(change->is_pmem, change->blocks[i], change->targets[i],
-							 change->ranges[i], change->lengths[i], phase);
+			vdb_spans_apply(change->is_pmem, change->blocks[i], change->targets[i],
+							change->spans[i], change->lengths[i], phase);
 		vdb_persist->fence(change->is_pmem);
 	}
 }
@@ -318,7 +318,7 @@ redo(XLogReaderState *record)
 		for (int i = 0; i < REDO_FILES; i++)
 			redo_files[i].fd = -1;
 		for (int i = 0; i < VDB_CHANGE_MAX_BLOCKS; i++)
-			change.ranges[i] = MemoryContextAlloc(TopMemoryContext, VDB_CHANGE_BLOCK_BYTES);
+			change.spans[i] = MemoryContextAlloc(TopMemoryContext, VDB_CHANGE_BLOCK_BYTES);
 		redo_started = true;
 	}
 	parse_main_data(record, &change);

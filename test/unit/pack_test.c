@@ -1,6 +1,6 @@
 /*
  * pack_test.c
- *	  Ranges packed for WAL come out as they went in; nothing malformed goes far.
+ *	  Spans packed for WAL come out as they went in; nothing malformed goes far.
  */
 #include "postgres.h"
 
@@ -21,18 +21,18 @@ ExceptionalCondition(const char *conditionName, const char *errorType,
 	abort();
 }
 
-static char ranges[ROOM];
+static char spans[ROOM];
 static size_t used;
 
 static void
 add(uint16 offset, int phase, const void *bytes, uint16 len)
 {
-	VdbRangeHeader head = {VDB_RANGE_PLACE(offset, phase, bytes == NULL), len};
+	VdbSpanHeader  head = {VDB_SPAN_PLACE(offset, phase, bytes == NULL), len};
 
-	memcpy(ranges + used, &head, sizeof(head));
+	memcpy(spans + used, &head, sizeof(head));
 	used += sizeof(head);
 	if (bytes != NULL)
-		memcpy(ranges + used, bytes, len);
+		memcpy(spans + used, bytes, len);
 	used += bytes != NULL ? len : 0;
 }
 
@@ -42,16 +42,16 @@ round_trip(void)
 {
 	char	   *packed = malloc(VDB_PACK_BOUND(used) + 1);	/* so that sanitizers see its end */
 	char	   *back = malloc(used + 1);
-	size_t		len = vdb_ranges_pack(ranges, used, packed);
+	size_t		len = vdb_spans_pack(spans, used, packed);
 	char	   *exact = malloc(len + 1);
 	size_t		got = 0;
 
 	memcpy(exact, packed, len);
 	UNIT_CHECK(len <= VDB_PACK_BOUND(used), "%zu of %zu", len, used);
-	UNIT_CHECK(vdb_ranges_unpack(exact, len, back, used, &got), "unpacks");
-	UNIT_CHECK(got == used && memcmp(back, ranges, used) == 0, "as it was");
+	UNIT_CHECK(vdb_spans_unpack(exact, len, back, used, &got), "unpacks");
+	UNIT_CHECK(got == used && memcmp(back, spans, used) == 0, "as it was");
 	if (used > 0)
-		UNIT_CHECK(!vdb_ranges_unpack(exact, len, back, used - 1, &got), "no room");
+		UNIT_CHECK(!vdb_spans_unpack(exact, len, back, used - 1, &got), "no room");
 	free(packed);
 	free(back);
 	free(exact);
@@ -146,7 +146,7 @@ test_checksums(void)
 
 /* Anything a change could hold, like and unlike what came before. */
 static void
-make_ranges(void)
+make_spans(void)
 {
 	static char bytes[8192];
 	uint16		offset = 24;
@@ -177,12 +177,12 @@ test_random(void)
 {
 	for (int i = 0; i < 3000; i++)
 	{
-		make_ranges();
+		make_spans();
 		(void) round_trip();
 	}
 }
 
-/* Damage is refused, or gives other ranges; it is never followed out of bounds. */
+/* Damage is refused, or gives other spans; it is never followed out of bounds. */
 static void
 test_damaged(void)
 {
@@ -197,15 +197,15 @@ test_damaged(void)
 		size_t		got = 0;
 
 		if (i % 50 == 0)
-			make_ranges();
+			make_spans();
 		packed = malloc(VDB_PACK_BOUND(used) + 1);
-		len = vdb_ranges_pack(ranges, used, packed);
+		len = vdb_spans_pack(spans, used, packed);
 		for (int n = (int) unit_random_below(4); n >= 0 && len > 0; n--)
 			packed[unit_random_below((uint32) len)] = (char) unit_random_below(256);
 		len = unit_random_below(3) ? len : unit_random_below((uint32) len + 1);
 		exact = malloc(len + 1);
 		memcpy(exact, packed, len);
-		if (!vdb_ranges_unpack(exact, len, back, ROOM, &got))
+		if (!vdb_spans_unpack(exact, len, back, ROOM, &got))
 			refused++;
 		else
 			UNIT_CHECK(got <= ROOM, "%zu", got);
@@ -221,7 +221,7 @@ main(void)
 {
 	unit_run("rows and slots get short", test_rows);
 	unit_run("checksums of rows are left out", test_checksums);
-	unit_run("any ranges", test_random);
+	unit_run("any spans", test_random);
 	unit_run("damaged records", test_damaged);
 	return unit_finish();
 }

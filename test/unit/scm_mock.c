@@ -10,7 +10,7 @@
 #include "access/transam.h"
 #include "unit_shim.h"
 
-#define MAX_RANGES		2048
+#define MAX_SPANS		2048
 #define GROUP_BLOCKS	256			/* small, so that changes touch several maps */
 #define SECTOR			512
 
@@ -28,17 +28,17 @@ struct VdbScmChange
 {
 	VdbPool    *pool;
 	int			flags;
-	int			nranges;
-	Range		ranges[MAX_RANGES];
+	int			nspans;
+	Range		spans[MAX_SPANS];
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS + 1];
 	int			nblocks;
 };
 
-/* A logged record: ranges sorted by phase; allocation as ranges over state bytes. */
+/* A logged record: spans sorted by phase; allocation as spans over state bytes. */
 typedef struct Record
 {
-	int			nranges;
-	Range	   *ranges;
+	int			nspans;
+	Range	   *spans;
 	bool		logged;
 	bool		structural;			/* applied only once it was flushed */
 	bool		applied;
@@ -90,12 +90,12 @@ truncate_wal(int64 keep)
 {
 	for (int64 i = keep; i < nwal; i++)
 	{
-		for (int j = 0; j < wal[i].nranges; j++)
+		for (int j = 0; j < wal[i].nspans; j++)
 		{
-			free(wal[i].ranges[j].bytes);
-			free(wal[i].ranges[j].undo);
+			free(wal[i].spans[j].bytes);
+			free(wal[i].spans[j].undo);
 		}
-		free(wal[i].ranges);
+		free(wal[i].spans);
 	}
 	nwal = flushed = keep;
 }
@@ -175,7 +175,7 @@ bool
 vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 {
 	if (epoch > shared.epoch || epoch == 0)
-		fail("epoch out of range", epoch);
+		fail("epoch out of span", epoch);
 	return epoch < shared.epoch && xid >= limits[epoch];
 }
 
@@ -276,7 +276,7 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 		fail("change before the epoch began", 0);
 	change->pool = pool;
 	change->flags = flags;
-	change->nranges = 0;
+	change->nspans = 0;
 	change->nblocks = 0;
 	return change;
 }
@@ -293,37 +293,37 @@ add_block(VdbScmChange *change, VdbBlock block)
 }
 
 static void
-add_range(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data,
+add_spans(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data,
 		  uint16 len, int phase)
 {
-	Range	   *range = &change->ranges[change->nranges];
+	Range	   *span = &change->spans[change->nspans];
 
-	if (change->nranges == MAX_RANGES)
-		fail("too many ranges", MAX_RANGES);
+	if (change->nspans == MAX_SPANS)
+		fail("too many spans", MAX_SPANS);
 	if (len == 0 || offset < VDB_POOL_BLOCK_HEADER || offset + len > VDB_POOL_BLOCK_BYTES)
-		fail("range out of its block", offset);
+		fail("span out of its block", offset);
 	if (block == VDB_BLOCK_NONE)
 		fail("change of block 0", 0);
-	for (int i = 0; i < change->nranges; i++)
+	for (int i = 0; i < change->nspans; i++)
 	{
-		const Range *other = &change->ranges[i];
+		const Range *other = &change->spans[i];
 
 		if (other->block == block && offset < other->offset + other->len &&
 			other->offset < offset + len)
 			fail("byte written twice", offset);
 	}
 	add_block(change, block);
-	range->block = block;
-	range->offset = offset;
-	range->len = len;
-	range->phase = phase;
-	range->bytes = range->undo = NULL;
+	span->block = block;
+	span->offset = offset;
+	span->len = len;
+	span->phase = phase;
+	span->bytes = span->undo = NULL;
 	if (data != NULL)
 	{
-		range->bytes = malloc(len);
-		memcpy(range->bytes, data, len);
+		span->bytes = malloc(len);
+		memcpy(span->bytes, data, len);
 	}
-	change->nranges++;
+	change->nspans++;
 }
 
 static void
@@ -338,14 +338,14 @@ vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset,
 					 const void *data, uint16 len)
 {
 	check_ownership(block);
-	add_range(change, block, offset, data, len, 1);
+	add_spans(change, block, offset, data, len, 1);
 }
 
 void
 vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 len)
 {
 	check_ownership(block);
-	add_range(change, block, offset, NULL, len, 1);
+	add_spans(change, block, offset, NULL, len, 1);
 }
 
 void
@@ -355,7 +355,7 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 	check_ownership(block);
 	if (len > 8 || (len & (len - 1)) != 0 || offset % len != 0)
 		fail("publish isn't an aligned word", offset);
-	add_range(change, block, offset, data, len, 2);
+	add_spans(change, block, offset, data, len, 2);
 }
 
 void
@@ -391,7 +391,7 @@ set_state(VdbScmChange *change, VdbBlock first, int n, uint8 from, uint8 to, int
 			fail("allocation state isn't as expected", first + i);
 		if (to && !reserved[first + i])
 			fail("use of a block that isn't reserved", first + i);
-		add_range(change, STATE_BLOCK(first + i), STATE_OFFSET(first + i), &new, 1, phase);
+		add_spans(change, STATE_BLOCK(first + i), STATE_OFFSET(first + i), &new, 1, phase);
 	}
 }
 
@@ -422,7 +422,7 @@ vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block)
 void
 vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block)
 {
-	add_range(change, HEADER_BLOCK, VDB_POOL_BLOCK_HEADER, &block, sizeof(block), 2);
+	add_spans(change, HEADER_BLOCK, VDB_POOL_BLOCK_HEADER, &block, sizeof(block), 2);
 }
 
 int
@@ -438,21 +438,21 @@ vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 }
 
 static void
-apply_range(VdbPool *pool, const Range *range)
+apply_spans(VdbPool *pool, const Range *span)
 {
-	char	   *to = pointer(pool, range->block) + range->offset;
+	char	   *to = pointer(pool, span->block) + span->offset;
 
-	if (range->bytes)
-		memcpy(to, range->bytes, range->len);
+	if (span->bytes)
+		memcpy(to, span->bytes, span->len);
 	else
-		memset(to, 0, range->len);
+		memset(to, 0, span->len);
 }
 
 static void
 apply_record(VdbPool *pool, const Record *record)
 {
-	for (int i = 0; i < record->nranges; i++)
-		apply_range(pool, &record->ranges[i]);
+	for (int i = 0; i < record->nspans; i++)
+		apply_spans(pool, &record->spans[i]);
 }
 
 static void
@@ -466,16 +466,16 @@ append_record(const VdbScmChange *change)
 		wal = realloc(wal, wal_capacity * sizeof(Record));
 	}
 	record = &wal[nwal++];
-	record->nranges = 0;
-	record->ranges = malloc(Max(1, change->nranges) * sizeof(Range));
+	record->nspans = 0;
+	record->spans = malloc(Max(1, change->nspans) * sizeof(Range));
 	record->applied = false;
 	record->structural = (change->flags & VDB_CHANGE_FLUSH) != 0;
 	record->logged = !(change->flags & VDB_CHANGE_UNLOGGED);
 	record->xid = mock_next_xid;
 	for (int phase = 0; phase < 4; phase++)
-		for (int i = 0; i < change->nranges; i++)
-			if (change->ranges[i].phase == phase)
-				record->ranges[record->nranges++] = change->ranges[i];
+		for (int i = 0; i < change->nspans; i++)
+			if (change->spans[i].phase == phase)
+				record->spans[record->nspans++] = change->spans[i];
 }
 
 XLogRecPtr
@@ -487,22 +487,22 @@ vdb_scm_change_end(VdbScmChange *change)
 	mock_changes++;
 	if (change->flags & VDB_CHANGE_FLUSH)
 		mock_flush();
-	for (int i = 0; flushed < nwal && i < change->nranges; i++)
+	for (int i = 0; flushed < nwal && i < change->nspans; i++)
 	{
-		Range	   *range = &wal[nwal - 1].ranges[i];
+		Range	   *span = &wal[nwal - 1].spans[i];
 
-		range->undo = malloc(range->len);
-		memcpy(range->undo, pointer(change->pool, range->block) + range->offset, range->len);
+		span->undo = malloc(span->len);
+		memcpy(span->undo, pointer(change->pool, span->block) + span->offset, span->len);
 	}
 	apply_record(change->pool, &wal[nwal - 1]);
 	wal[nwal - 1].applied = true;
-	for (int i = 0; i < change->nranges; i++)
+	for (int i = 0; i < change->nspans; i++)
 	{
-		const Range *range = &change->ranges[i];
+		const Range *span = &change->spans[i];
 
-		if (range->block >= MOCK_BLOCKS && range->block < HEADER_BLOCK && range->phase == 0)
-			reserved[(range->block - MOCK_BLOCKS) * GROUP_BLOCKS +
-					 range->offset - VDB_POOL_BLOCK_HEADER] = 0;
+		if (span->block >= MOCK_BLOCKS && span->block < HEADER_BLOCK && span->phase == 0)
+			reserved[(span->block - MOCK_BLOCKS) * GROUP_BLOCKS +
+					 span->offset - VDB_POOL_BLOCK_HEADER] = 0;
 	}
 	return nwal;
 }
@@ -569,17 +569,17 @@ keep_some_sectors(char *image, int64 keep)
 	for (int64 i = keep; i < nwal; i++)
 	{
 		const Record *record = &wal[i];
-		int			n = record->structural ? 0 : record->nranges;
+		int			n = record->structural ? 0 : record->nspans;
 
 		if (i == nwal - 1)
 			n = unit_random_below(n + 1);	/* its process died on the way */
 		for (int j = 0; j < n; j++)
-			apply_range(&scratch, &record->ranges[j]);
+			apply_spans(&scratch, &record->spans[j]);
 		for (int j = 0; j < n; j++)
 		{
-			size_t		first = (size_t) record->ranges[j].block * VDB_POOL_BLOCK_BYTES +
-				record->ranges[j].offset;
-			size_t		end = first + record->ranges[j].len;
+			size_t		first = (size_t) record->spans[j].block * VDB_POOL_BLOCK_BYTES +
+				record->spans[j].offset;
+			size_t		end = first + record->spans[j].len;
 
 			for (size_t s = first / SECTOR; s * SECTOR < end; s++)
 				if (unit_random_below(2) == 0)
@@ -594,9 +594,9 @@ static void
 undo_unflushed(void)
 {
 	for (int64 i = nwal - 1; i >= flushed; i--)
-		for (int j = wal[i].nranges - 1; wal[i].applied && j >= 0; j--)
-			memcpy(pointer(&primary, wal[i].ranges[j].block) + wal[i].ranges[j].offset,
-				   wal[i].ranges[j].undo, wal[i].ranges[j].len);
+		for (int j = wal[i].nspans - 1; wal[i].applied && j >= 0; j--)
+			memcpy(pointer(&primary, wal[i].spans[j].block) + wal[i].spans[j].offset,
+				   wal[i].spans[j].undo, wal[i].spans[j].len);
 }
 
 void
