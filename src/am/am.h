@@ -65,7 +65,8 @@ extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno);
 extern bool vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 								   double *deadrows, TupleTableSlot *slot);
 extern uint64 vdb_relation_size(Relation rel, ForkNumber fork);
-extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical blocks */
+extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical
+									 * blocks */
 
 /* ---- what the planner is told (am_estimate.c) ---- */
 extern void vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
@@ -75,7 +76,8 @@ extern void vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pag
 extern struct IndexFetchTableData *vdb_index_fetch_begin(Relation rel);
 extern void vdb_index_fetch_reset(struct IndexFetchTableData *data);
 extern void vdb_index_fetch_end(struct IndexFetchTableData *data);
-extern bool vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+extern bool vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid,
+								  Snapshot snapshot,
 								  TupleTableSlot *slot, bool *call_again, bool *all_dead);
 extern TransactionId vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
 extern double vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,

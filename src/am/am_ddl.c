@@ -184,13 +184,17 @@ carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
 	}
 	else if (to->t_infomask & HEAP_XMAX_IS_MULTI)
 	{
-		/* the updater alone: nobody else has a lock, and the table's oldest multixact will be newer */
+		/*
+		 * the updater alone: nobody else has a lock, and the table's oldest multixact will be newer
+		 */
 		HeapTupleHeaderSetXmax(to, HeapTupleGetUpdateXid(to));
 		to->t_infomask &= ~HEAP_XMAX_BITS;
 	}
 }
 
-/* A copy of row i of the batch, formed to the new table's descriptor (dropped columns become null). */
+/*
+ * A copy of row i of the batch, formed to the new table's descriptor (dropped columns become null).
+ */
 static HeapTuple
 rewrite_form(RewriteState *rs, int i)
 {

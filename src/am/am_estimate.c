@@ -32,7 +32,10 @@
 #include "am/am.h"
 #include "pages/pages.h"
 
-/* A table that nobody has analyzed is taken to grow to ten pages, as long as it has fewer rows than this. */
+/*
+ * A table that nobody has analyzed is taken to grow to ten pages, as long as it has fewer rows than
+ * this.
+ */
 #define VDB_NEW_TABLE_PAGES		10
 #define VDB_NEW_TABLE_ROWS		100
 
@@ -45,7 +48,10 @@
 /* They are kept while this backend has changed no more than this part of the table's versions. */
 #define VDB_SIZE_KEPT_SHARE		8
 
-/* What was counted by sample isn't better than what ANALYZE or VACUUM has found if it differs by no more than this part. */
+/*
+ * What was counted by sample isn't better than what ANALYZE or VACUUM has found if it differs by no
+ * more than this part.
+ */
 #define VDB_SAMPLE_ERROR		0.1
 
 /* ---- counting ---- */
@@ -80,8 +86,9 @@ new_table_rows(Relation rel, int32 *attr_widths)
 }
 
 /*
- * Share of the rows whose logical blocks the visibility map has marked, now: migration marks without
- * telling pg_class.  Only striped blocks can be marked; ranges all over the table stand for the others.
+ * Share of the rows whose logical blocks the visibility map has marked, now: migration marks
+ * without telling pg_class.  Only striped blocks can be marked; ranges all over the table stand for
+ * the others.
  */
 static double
 visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)

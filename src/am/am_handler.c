@@ -89,7 +89,8 @@ satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 /* ---- changes ---- */
 
 static void
-tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, BulkInsertState bistate)
+tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+			 BulkInsertState bistate)
 {
 	vdb_table_insert(rel, slot, cid, options, 0, false);
 }

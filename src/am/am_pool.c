@@ -198,13 +198,17 @@ pool_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot
 	refuse(rel);
 }
 
-/* Only for vdb.scm, made by CREATE EXTENSION, or by pg_upgrade, which makes the extension's members one by one. */
+/*
+ * Only for vdb.scm, made by CREATE EXTENSION, or by pg_upgrade, which makes the extension's members
+ * one by one.
+ */
 static void
 pool_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
 					  TransactionId *freeze_xid, MultiXactId *minmulti)
 {
 	vdb_require_preload();
-	if (!(creating_extension || IsBinaryUpgrade) || strcmp(RelationGetRelationName(rel), "scm") != 0 ||
+	if (!(creating_extension || IsBinaryUpgrade) || strcmp(RelationGetRelationName(rel),
+														   "scm") != 0 ||
 		get_namespace_oid("vdb", true) != RelationGetNamespace(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -180,7 +180,8 @@ database_wanted_alone(Node *stmt)
 			 find_option(((AlterDatabaseStmt *) stmt)->options, "tablespace") != NULL)
 		name = ((AlterDatabaseStmt *) stmt)->dbname;
 	db = name != NULL ? get_database_oid(name, true) : InvalidOid;
-	return OidIsValid(db) && object_ownercheck(DatabaseRelationId, db, GetUserId()) ? db : InvalidOid;
+	return OidIsValid(db) && object_ownercheck(DatabaseRelationId, db,
+											   GetUserId()) ? db : InvalidOid;
 }
 
 /* Does the statement end a prepared transaction, which may have dropped tables? */

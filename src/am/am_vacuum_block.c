@@ -141,8 +141,8 @@ begin_freezing(VdbVacuum *vs, uint32 lock_no)
 }
 
 /*
- * An old xmax of a striped row.  Block lock held exclusive.  True: its delta record as a whole can go, which
- * is the caller's to do.
+ * An old xmax of a striped row.  Block lock held exclusive.  True: its delta record as a whole can
+ * go, which is the caller's to do.
  */
 static bool
 freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)

@@ -173,7 +173,10 @@ vdb_my_lxid(void)
 #define pg_noreturn				_Noreturn
 #endif
 
-/* A path in place of others is as disabled (enable_seqscan = off and the like) as they are; before 18 its cost says so. */
+/*
+ * A path in place of others is as disabled (enable_seqscan = off and the like) as they are; before
+ * 18 its cost says so.
+ */
 static inline void
 vdb_path_disabled_like(Path *path, const Path *other)
 {

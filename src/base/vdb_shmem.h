@@ -44,7 +44,10 @@ typedef struct VdbPoolCounters
 	pg_atomic_uint64 chunks_pruned;
 } VdbPoolCounters;
 
-/* Tables that could not be moved lately, or not wholly: whoever moves rows meets them again in every round. */
+/*
+ * Tables that could not be moved lately, or not wholly: whoever moves rows meets them again in
+ * every round.
+ */
 #define VDB_FAILURE_NOTES	32
 
 typedef struct VdbFailureNote
@@ -91,12 +94,14 @@ typedef struct VdbShared
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */
 	LWLockPadded *block_locks;
 	LWLockPadded *map_locks;
-	pg_atomic_uint64 block_changes[VDB_BLOCK_LOCKS];	/* changes that listed the block lock; by its holder */
+	pg_atomic_uint64 block_changes[VDB_BLOCK_LOCKS];	/* changes that listed the block lock; by
+														 * its holder */
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* max_pools of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
-	LWLock	   *ends_lock;			/* whoever writes the file vdb_am.ends; nothing else is taken under it */
+	LWLock	   *ends_lock;			/* whoever writes the file vdb_am.ends; nothing else is taken
+									 * under it */
 	Latch	   *launcher_latch;
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
 	int			max_pools;			/* vdb.max_databases */
@@ -122,8 +127,8 @@ extern void vdb_shmem_scm_size_assigned(int megabytes);
 extern void vdb_shmem_init(void);
 
 /*
- * Later parts that need own shared memory register it from _PG_init: size is reserved, and the callback runs in the start-up hook with
- * the address; zeroed, if asked for, when found is false.
+ * Later parts that need own shared memory register it from _PG_init: size is reserved, and the
+ * callback runs in the start-up hook with the address; zeroed, if asked for, when found is false.
  */
 typedef void (*VdbShmemCallback) (void *address, bool found);
 extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb);

@@ -3,12 +3,11 @@
  * vdb_stop_point.h
  *	  Named places where a test can stop, crash or fail a process.
  *
- * VDB_STOP_POINT("name") costs one pointer test unless vdb.stop_point is set
- * (superuser only).  Actions by vdb.stop_action: 'wait' sleeps until the
- * setting changes or advisory lock 0x7664 is free (interruptible, not inside
- * critical sections); 'crash' kills the process by SIGKILL at once; 'error'
- * raises an error, 'delay' sleeps up to 20 ms, for a random time (both are
- * ignored inside critical sections).  vdb.stop_point may carry a count 'name:3': act at the third passing.
+ * VDB_STOP_POINT("name") costs one pointer test unless vdb.stop_point is set (superuser only).
+ * Actions by vdb.stop_action: 'wait' sleeps until the setting changes or advisory lock 0x7664 is
+ * free (interruptible, not inside critical sections); 'crash' kills the process by SIGKILL at once;
+ * 'error' raises an error, 'delay' sleeps up to 20 ms, for a random time (both are ignored inside
+ * critical sections).  vdb.stop_point may carry a count 'name:3': act at the third passing.
  *
  *-------------------------------------------------------------------------
  */

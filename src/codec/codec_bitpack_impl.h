@@ -6,9 +6,9 @@
  *		VDB_PACK_WORD	type of a lane's word, any alignment
  *		VDB_PACK_LANES	lanes, so that a row of words is VDB_PACK_ROW_BYTES
  *		VDB_PACK_FN(name)	name of the function to be made
- * and gets VDB_PACK_FN(unpack) and VDB_PACK_FN(pack), to be inlined.  All loops over lanes have a constant
- * count, no branch and no aliasing, so that the compiler makes each of them a
- * few vector instructions.
+ * and gets VDB_PACK_FN(unpack) and VDB_PACK_FN(pack), to be inlined.  All loops over lanes have a
+ * constant count, no branch and no aliasing, so that the compiler makes each of them a few vector
+ * instructions.
  */
 
 #define VDB_PACK_WORD_BITS	(sizeof(VDB_PACK_WORD) * 8)

@@ -21,8 +21,9 @@
 extern bool vdb_is_constant(Node *node);
 
 /*
- * Can evaluating it raise no error, and run no subquery?  Then it may be evaluated before any row has reached its clause.  Run time:
- * econtext has the parameters.  What isn't known to be harmless is not.
+ * Can evaluating it raise no error, and run no subquery?  Then it may be evaluated before any row
+ * has reached its clause.  Run time: econtext has the parameters.  What isn't known to be harmless
+ * is not.
  */
 extern bool vdb_is_harmless(Node *node, ExprContext *econtext);
 
@@ -31,21 +32,26 @@ extern bool vdb_is_harmless(Node *node, ExprContext *econtext);
 /* Compiled clauses that zone maps can answer 'no row' to. */
 typedef struct VdbPruner VdbPruner;
 
-/* Can any part of the clause be used to prune?  Plan time.  constants: whose constant is a constant already. */
+/*
+ * Can any part of the clause be used to prune?  Plan time.  constants: whose constant is a constant
+ * already.
+ */
 extern bool vdb_prunable(Node *clause, Index varno, bool constants);
 
 /*
- * Compile those clauses of a filter that stand at 'places' (from 0; Vars of varno) for rel, in the current memory context, where the
- * expressions stay, too.  parent: of the expression states; NULL: plan time, only constants count.
+ * Compile those clauses of a filter that stand at 'places' (from 0; Vars of varno) for rel, in the
+ * current memory context, where the expressions stay, too.  parent: of the expression states; NULL:
+ * plan time, only constants count.
  */
-extern VdbPruner *vdb_pruner_create(List *filter, List *places, Relation rel, Index varno, PlanState *parent);
+extern VdbPruner *vdb_pruner_create(List *filter, List *places, Relation rel, Index varno,
+									PlanState *parent);
 
 /* The columns, 0-based, whose zone maps it asks for; the pruner's. */
 extern const int *vdb_pruner_columns(const VdbPruner *pruner, int *ncolumns);
 
 /*
- * A scan begins: evaluate the constants that can't fail.  Others 'may match' until vdb_pruner_reached was told of their clause.
- * econtext NULL: plan time.
+ * A scan begins: evaluate the constants that can't fail.  Others 'may match' until
+ * vdb_pruner_reached was told of their clause. econtext NULL: plan time.
  */
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
 
@@ -58,14 +64,16 @@ typedef enum VdbOutcome
 } VdbOutcome;
 
 /*
- * The clause at this place of the filter was evaluated for a row, without error: so were the constants that it had to look at, and
- * they can be used.  Returns false if nothing in it waits any longer: there is no need to call again in this scan.
+ * The clause at this place of the filter was evaluated for a row, without error: so were the
+ * constants that it had to look at, and they can be used.  Returns false if nothing in it waits any
+ * longer: there is no need to call again in this scan.
  */
 extern bool vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome);
 
 /*
- * Before a block is read: evaluate what was reached.  True if the pruner may answer otherwise now than before (the session's time zone
- * counts, too).  Raises what the constants raise.  Resets econtext.
+ * Before a block is read: evaluate what was reached.  True if the pruner may answer otherwise now
+ * than before (the session's time zone counts, too).  Raises what the constants raise.  Resets
+ * econtext.
  */
 extern bool vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext);
 
@@ -77,8 +85,9 @@ extern bool vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_ma
 extern double vdb_cost_fraction(Relation rel, Index varno, List *clauses);
 
 /*
- * Make the paths of indexes anew, with the cost of fetching rows from stripes.  False: there is nothing to charge, and the paths are what core
- * has made.  True: paths of a sequential scan may be missing, as they looked too dear to core.
+ * Make the paths of indexes anew, with the cost of fetching rows from stripes.  False: there is
+ * nothing to charge, and the paths are what core has made.  True: paths of a sequential scan may be
+ * missing, as they looked too dear to core.
  */
 extern bool vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel);
 

@@ -101,7 +101,8 @@ static const CustomExecMethods vdb_agg_exec_methods = {
 Node *
 vdb_create_agg_state(CustomScan *cscan)
 {
-	VdbAggScanState *state = (VdbAggScanState *) newNode(sizeof(VdbAggScanState), T_CustomScanState);
+	VdbAggScanState *state = (VdbAggScanState *) newNode(sizeof(VdbAggScanState),
+														 T_CustomScanState);
 
 	state->css.methods = &vdb_agg_exec_methods;
 	return (Node *) state;
@@ -413,7 +414,8 @@ evaluate(VdbAggScanState *state, int from)
 		econtext->ecxt_scantuple = vdb_slice_slot(state->scan, i);
 		evaluate_row(state, state->scan->at[i], econtext);
 		i++;
-		if (MemoryContextMemAllocated(econtext->ecxt_per_tuple_memory, false) > VDB_AGG_RESULT_BYTES)
+		if (MemoryContextMemAllocated(econtext->ecxt_per_tuple_memory,
+									  false) > VDB_AGG_RESULT_BYTES)
 			break;
 	}
 	return i;
@@ -484,7 +486,9 @@ call_for_row(VdbAggScanState *state, char *states, int at)
 	vdb_scratch_trim(state->temp->ecxt_per_tuple_memory);
 }
 
-/* As find_states, but each row is taken in at once, since a transition value may grow by any row. */
+/*
+ * As find_states, but each row is taken in at once, since a transition value may grow by any row.
+ */
 static int
 call_by_row(VdbAggScanState *state, const uint16 *at, int n, char **states)
 {

@@ -148,7 +148,8 @@ range_of_variable(PlannerInfo *root, Node *node, Range *range)
 	examine_variable(root, node, 0, &variable);
 	for (int i = 0; HeapTupleIsValid(variable.statsTuple) && i < lengthof(kinds); i++)
 	{
-		if (!get_attstatsslot(&slot, variable.statsTuple, kinds[i], InvalidOid, ATTSTATSSLOT_VALUES))
+		if (!get_attstatsslot(&slot, variable.statsTuple, kinds[i], InvalidOid,
+							  ATTSTATSSLOT_VALUES))
 			continue;
 		stretch(range, &found, slot.valuetype, slot.values, slot.nvalues);
 		free_attstatsslot(&slot);
@@ -246,7 +247,8 @@ count_fields(PlannerInfo *root, List *args)
 		return UNBOUNDED;
 	if (unit->fields > 0)
 		return unit->fields;
-	return unit->seconds >= YEAR_SECONDS ? count_steps(root, lsecond(args), unit->seconds) : UNBOUNDED;
+	return unit->seconds >= YEAR_SECONDS ? count_steps(root, lsecond(args),
+													   unit->seconds) : UNBOUNDED;
 }
 
 static double

@@ -66,7 +66,8 @@ typedef struct AggChoice
 	List	   *group_exprs;
 	List	   *eq_ops;				/* of each column of the target; 0: not grouped by it */
 	Node	   *having;
-	bool		grouped;			/* there is a GROUP BY, if only of constants: no rows, no group */
+	bool		grouped;			/* there is a GROUP BY, if only of constants: no rows, no
+									 * group */
 	bool		can_sort;
 	double		called;				/* share of the aggregates that are called row by row */
 	Size		group_bytes;		/* estimated memory of a group */

@@ -199,7 +199,10 @@ vdb_aggregate_init(VdbAggregate *aggregate, char *state)
 		s->value = keep(aggregate, aggregate->initial);
 }
 
-/* A function that is strict skips nulls, and takes the first value as it is.  True: there is nothing to call. */
+/*
+ * A function that is strict skips nulls, and takes the first value as it is.  True: there is
+ * nothing to call.
+ */
 static bool
 spare_strict(VdbAggregate *aggregate, CalledState *s)
 {

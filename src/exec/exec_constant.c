@@ -22,7 +22,10 @@
 
 #include "exec/exec.h"
 
-/* How many steps may lead away from the present, and how far each: they stay within the range of all types. */
+/*
+ * How many steps may lead away from the present, and how far each: they stay within the range of
+ * all types.
+ */
 #define MAX_STEPS		16
 #define MAX_STEP_YEARS	100
 
@@ -117,8 +120,8 @@ function_is_near_present(Oid function, List *args, int steps)
 }
 
 /*
- * A date or a timestamp made of the current one by functions that fail only for want of range, in few and small steps: so
- * none is left.
+ * A date or a timestamp made of the current one by functions that fail only for want of range, in
+ * few and small steps: so none is left.
  */
 static bool
 is_near_present(Node *node, int steps)

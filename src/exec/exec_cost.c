@@ -142,7 +142,10 @@ flash_share(const VdbTableRef *ref, double rows)
 
 /* ---- charging index paths: as they are made ---- */
 
-/* The cost functions of index access methods that have been charged for, to be called for the rest of it. */
+/*
+ * The cost functions of index access methods that have been charged for, to be called for the rest
+ * of it.
+ */
 #define VDB_COST_METHODS		32
 
 typedef struct CostMethod
@@ -191,7 +194,10 @@ vdb_charged_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count
 	*total_cost += index_charge(root, path, *selectivity);
 }
 
-/* From now on this index's paths are charged.  (Their costs are asked once more when paths get other parameters.) */
+/*
+ * From now on this index's paths are charged.  (Their costs are asked once more when paths get
+ * other parameters.)
+ */
 static void
 charge_index(IndexOptInfo *index)
 {
@@ -306,9 +312,9 @@ is_current_of(const RelOptInfo *rel)
 }
 
 /*
- * Take all paths off, and add them again with what fetching rows from stripes costs; with them those that core
- * dropped for cheaper looking ones.  False: there is nothing to charge, and nothing was done.  True: what core made of a
- * sequential scan may be missing.
+ * Take all paths off, and add them again with what fetching rows from stripes costs; with them
+ * those that core dropped for cheaper looking ones.  False: there is nothing to charge, and nothing
+ * was done.  True: what core made of a sequential scan may be missing.
  */
 bool
 vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel)

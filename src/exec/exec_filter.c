@@ -195,7 +195,10 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 		return false;
 	clause->type = right;
 	clause->strategy = strategy_of(operator, left);
-	/* without a collation (those of the two sides conflict) the operator itself complains, if a row gets there */
+	/*
+	 * without a collation (those of the two sides conflict) the operator itself complains, if a row
+	 * gets there
+	 */
 	if (clause->kind == FILTER_BYTES)
 		return (clause->strategy == BTEqualStrategyNumber || clause->strategy == VDB_NOT_EQUAL) &&
 			OidIsValid(op->inputcollid) && get_collation_isdeterministic(op->inputcollid);
@@ -237,7 +240,8 @@ add_row_clause(VdbFilter *filter, List *quals, int place, ExprState *compiled)
 	all = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, attrs);
 	for (int c = 0; c < scan->ncolumns; c++)
 	{
-		if (all || bms_is_member(scan->columns[c].attno - FirstLowInvalidHeapAttributeNumber, attrs))
+		if (all || bms_is_member(scan->columns[c].attno - FirstLowInvalidHeapAttributeNumber,
+								 attrs))
 			clause->columns[clause->ncolumns++] = c;
 	}
 	clause->memo_column = -1;
@@ -367,8 +371,8 @@ begin(VdbFilter *filter)
 }
 
 /*
- * Make a clause a loop, if its constant is known or may be evaluated now: a row has reached it, or does so as the first of this
- * slice, or it can't fail.
+ * Make a clause a loop, if its constant is known or may be evaluated now: a row has reached it, or
+ * does so as the first of this slice, or it can't fail.
  */
 static bool
 get_ready(VdbFilter *filter, VectorClause *clause)
@@ -393,8 +397,8 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 /* ---- loops ---- */
 
 /*
- * Keep the rows of the slice for which 'test' is true, where 'r' is the place of the row's values.  Stores are
- * made for all rows, so there is no branch to mispredict.
+ * Keep the rows of the slice for which 'test' is true, where 'r' is the place of the row's values.
+ * Stores are made for all rows, so there is no branch to mispredict.
  */
 #define KEEP_ROWS(test) \
 	do { \

@@ -38,7 +38,8 @@ typedef struct GroupKey
 	KeyKind		kind;
 	bool		byval;
 	int16		typlen;
-	uint64		mask;				/* KEY_BITS: the bits that count, whether the Datum was sign-extended or not */
+	uint64		mask;				/* KEY_BITS: the bits that count, whether the Datum was
+									 * sign-extended or not */
 	Oid			collation;
 	FmgrInfo	equal;
 	FmgrInfo	hash;
@@ -142,7 +143,8 @@ make_key(GroupKey *key, const VdbGroupColumn *column)
 	Oid			function;
 
 	get_typlenbyval(column->type, &key->typlen, &key->byval);
-	key->mask = key->byval && key->typlen < 8 ? (UINT64CONST(1) << (8 * key->typlen)) - 1 : PG_UINT64_MAX;
+	key->mask = key->byval &&
+		key->typlen < 8 ? (UINT64CONST(1) << (8 * key->typlen)) - 1 : PG_UINT64_MAX;
 	key->collation = column->collation;
 	key->kind = KEY_FUNCTION;
 	if (!OidIsValid(column->eq_op))
@@ -261,7 +263,10 @@ hash_value(GroupKey *key, Datum value)
 	}
 }
 
-/* The same image is the same value; so a compressed key need not be decompressed where rows bring it again as it is. */
+/*
+ * The same image is the same value; so a compressed key need not be decompressed where rows bring
+ * it again as it is.
+ */
 static bool
 same_as_stored(const struct varlena *stored, Datum value)
 {
@@ -328,7 +333,9 @@ probe_hash(VdbGroups *groups)
 	return murmurhash32(hash);
 }
 
-/* A copy that lives in the group; what is compressed stays so, in memory and in what is handed up. */
+/*
+ * A copy that lives in the group; what is compressed stays so, in memory and in what is handed up.
+ */
 static Datum
 keep_value(const GroupKey *key, Datum value)
 {

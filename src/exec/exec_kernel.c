@@ -108,8 +108,9 @@ add_float4(Float4State *s, float4 value)
 #include "exec/exec_kernel_impl.h"
 
 /*
- * Youngs and Cramer's update ("Some Results Relevant to Choice of Sum and Sum-of-Product Algorithms", Technometrics
- * 13, 1971), in the order of operations that core uses: the digits must be the same.
+ * Youngs and Cramer's update ("Some Results Relevant to Choice of Sum and Sum-of-Product
+ * Algorithms", Technometrics 13, 1971), in the order of operations that core uses: the digits must
+ * be the same.
  */
 static inline void
 add_moment(MomentState *s, float8 value)
@@ -259,7 +260,8 @@ moment_result(const char *state, bool *isnull)
 	parts[1] = Float8GetDatum(s->sum);
 	parts[2] = Float8GetDatum(s->squares);
 	*isnull = false;
-	return PointerGetDatum(construct_array(parts, 3, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(parts, 3, FLOAT8OID, sizeof(float8), true,
+										   TYPALIGN_DOUBLE));
 }
 
 static Datum

@@ -13,7 +13,8 @@
  */
 
 static void
-CppConcat2(KERNEL, _add) (char **states, Size offset, const VdbInput *input, const uint16 *at, int n)
+CppConcat2(KERNEL, _add) (char **states, Size offset, const VdbInput *input, const uint16 *at,
+						  int n)
 {
 	for (int i = 0; i < n; i++)
 	{

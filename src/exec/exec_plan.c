@@ -95,8 +95,8 @@ is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
 }
 
 /*
- * Those of the clauses that compare with constants.  All else is evaluated no sooner than the query runs, and a row is there: stable
- * functions, parameters, a domain's CHECK.
+ * Those of the clauses that compare with constants.  All else is evaluated no sooner than the query
+ * runs, and a row is there: stable functions, parameters, a domain's CHECK.
  */
 static List *
 constant_clauses(List *clauses, Index varno)
@@ -196,8 +196,9 @@ add_scan_paths(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice)
 }
 
 /*
- * Is there a path that costs less than it takes to begin a scan?  Then no scan can be cheaper, and the zone
- * maps need not be asked what it would read: so single rows by an index are planned quickly.
+ * Is there a path that costs less than it takes to begin a scan?  Then no scan can be cheaper, and
+ * the zone maps need not be asked what it would read: so single rows by an index are planned
+ * quickly.
  */
 static bool
 is_beaten(RelOptInfo *rel)
@@ -282,7 +283,10 @@ pruning_addresses(List *clauses, List *prunable)
 	return places;
 }
 
-/* The plan's custom_private: the columns it reads, and the places of its filter's clauses that prune. */
+/*
+ * The plan's custom_private: the columns it reads, and the places of its filter's clauses that
+ * prune.
+ */
 static Plan *
 plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 				 List *clauses, List *custom_plans)

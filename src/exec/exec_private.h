@@ -3,9 +3,9 @@
  * exec_private.h
  *	  What the files of exec/ share: the scan's state, slices of rows, groups, aggregates.
  *
- * A slice is a run of rows, all of one logical block (256 row numbers at most) and, on flash, of one vector.  Each column
- * that is wanted lies in an array; at[i] is the place of row i in all of them.  So rows that a filter drops cost nothing
- * but their place.
+ * A slice is a run of rows, all of one logical block (256 row numbers at most) and, on flash, of
+ * one vector.  Each column that is wanted lies in an array; at[i] is the place of row i in all of
+ * them.  So rows that a filter drops cost nothing but their place.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,8 @@ typedef struct VdbSharedScan
 typedef struct VdbColumnValues
 {
 	int			attno;
-	Datum	   *values;				/* VDB_LB_ROWS; row by row: by position - decoded_from; slices: by at[] */
+	Datum	   *values;				/* VDB_LB_ROWS; row by row: by position - decoded_from;
+									 * slices: by at[] */
 	bool	   *nulls;
 	bool		ready;				/* slices: decoded */
 	VdbVectorBuffer vbuffer;
@@ -85,24 +86,29 @@ typedef struct VdbScanState
 
 /* exec_scan.c */
 extern VdbScanState *vdb_scan_state(PlanState *node);	/* the node must be one of our scans */
-extern void vdb_scan_by_slices(VdbScanState *scan); /* this is how it will be read; while it begins */
+extern void vdb_scan_by_slices(VdbScanState *scan); /* this is how it will be read; while it
+													 * begins */
 extern void vdb_scan_start(VdbScanState *scan);
 
 /*
- * exec_slice.c.  Read the next slice of a scan that has started, and filter it: number of rows left, 0 only at the end.  Datums by reference are good
- * until the next call.  May do I/O; no lock held.
+ * exec_slice.c.  Read the next slice of a scan that has started, and filter it: number of rows
+ * left, 0 only at the end.  Datums by reference are good until the next call.  May do I/O; no lock
+ * held.
  */
 extern int	vdb_slice_next(VdbScanState *scan);
 
-/* The next row that passes the filter, in the scan's slot; NULL at the end.  Clauses that aren't loops are evaluated no sooner. */
+/*
+ * The next row that passes the filter, in the scan's slot; NULL at the end.  Clauses that aren't
+ * loops are evaluated no sooner.
+ */
 extern TupleTableSlot *vdb_slice_next_row(VdbScanState *scan);
 
 /* Make the column's arrays hold the slice; needed after vdb_slice_next for no column. */
 extern void vdb_slice_need(VdbScanState *scan, int column);
 
 /*
- * Put row i of the slice into the scan's slot, for expressions: all columns, or those listed.  The slot's values are
- * good as long as the slice.
+ * Put row i of the slice into the scan's slot, for expressions: all columns, or those listed.  The
+ * slot's values are good as long as the slice.
  */
 extern TupleTableSlot *vdb_slice_slot(VdbScanState *scan, int i);
 extern TupleTableSlot *vdb_slice_fill(VdbScanState *scan, int i, const int *columns, int ncolumns);
@@ -138,8 +144,8 @@ vdb_mix_bits(uint64 bits)
 }
 
 /*
- * Rows of a slice, found again by the bits of one input: who has worked something out for a row need not do so for
- * another with the same bits, which are the same value.
+ * Rows of a slice, found again by the bits of one input: who has worked something out for a row
+ * need not do so for another with the same bits, which are the same value.
  */
 #define VDB_MEMO_SLOTS		256
 #define VDB_MEMO_NONE		0xFFFF
@@ -169,7 +175,10 @@ vdb_memo_look(VdbMemo *memo, const VdbInput *input, int row)
 	return -1;
 }
 
-/* Functions of types and aggregates may leave memory behind: it is freed before it adds up, within a slice too. */
+/*
+ * Functions of types and aggregates may leave memory behind: it is freed before it adds up, within
+ * a slice too.
+ */
 #define VDB_SCRATCH_BYTES	(1024 * 1024)
 
 static inline void
@@ -182,8 +191,9 @@ vdb_scratch_trim(MemoryContext scratch)
 /* ---- groups (exec_group.c) ---- */
 
 /*
- * One group: its grouping columns, columns that depend on them ('carried': those of its first row), and the aggregates'
- * states.  Where in the memory behind it they lie is the same for all groups of a set.
+ * One group: its grouping columns, columns that depend on them ('carried': those of its first row),
+ * and the aggregates' states.  Where in the memory behind it they lie is the same for all groups of
+ * a set.
  */
 typedef struct VdbGroup
 {
@@ -204,22 +214,28 @@ typedef struct VdbGroupColumn
 } VdbGroupColumn;
 
 /*
- * An empty set.  Those with an equality operator come first in columns[].  Groups live in 'context', which the caller owns
- * and resets before vdb_groups_reset.  The types' functions are called in 'scratch', which is trimmed here and
- * otherwise the caller's to reset.  The set itself lives in the current memory context.
+ * An empty set.  Those with an equality operator come first in columns[].  Groups live in
+ * 'context', which the caller owns and resets before vdb_groups_reset.  The types' functions are
+ * called in 'scratch', which is trimmed here and otherwise the caller's to reset.  The set itself
+ * lives in the current memory context.
  */
-extern VdbGroups *vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes, MemoryContext context,
+extern VdbGroups *vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
+									MemoryContext context,
 									MemoryContext scratch, VdbGroupInit init, void *init_arg);
 extern void vdb_groups_reset(VdbGroups *groups);
 
-/* From here on rows are those of these inputs; to be called again whenever their values change, and after a reset. */
+/*
+ * From here on rows are those of these inputs; to be called again whenever their values change, and
+ * after a reset.
+ */
 extern void vdb_groups_begin(VdbGroups *groups, const VdbInput *inputs);
 
 /*
- * The group of each row at[0..n), n <= VDB_LB_ROWS; made if it is new.  Stops after a row whose group takes the context
- * over the limit.  Number of rows found, at least 1.
+ * The group of each row at[0..n), n <= VDB_LB_ROWS; made if it is new.  Stops after a row whose
+ * group takes the context over the limit.  Number of rows found, at least 1.
  */
-extern int	vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limit, VdbGroup **found);
+extern int	vdb_groups_find(VdbGroups *groups, const uint16 *at, int n, Size limit,
+							VdbGroup **found);
 
 /* For a set without columns: its only group. */
 extern VdbGroup *vdb_groups_only(VdbGroups *groups);
@@ -230,7 +246,10 @@ extern Datum vdb_group_value(const VdbGroups *groups, VdbGroup *group, int colum
 
 /* ---- how many groups (exec_agg_estimate.c) ---- */
 
-/* Groups by these expressions among so many rows: core's estimate, or fewer where the expressions have few values. */
+/*
+ * Groups by these expressions among so many rows: core's estimate, or fewer where the expressions
+ * have few values.
+ */
 extern double vdb_estimate_groups(PlannerInfo *root, List *exprs, double rows);
 
 /* ---- aggregates (exec_aggregate.c, exec_kernel.c) ---- */
@@ -245,7 +264,8 @@ typedef struct VdbKernel
 	Size		bytes;
 	void		(*add) (char **states, Size offset, const VdbInput *input, const uint16 *at, int n);
 	void		(*add_one) (char *state, const VdbInput *input, const uint16 *at, int n);
-	Datum		(*result) (const char *state, bool *isnull);	/* the transition value; palloc'd if by reference */
+	Datum		(*result) (const char *state,
+						   bool *isnull);	/* the transition value; palloc'd if by reference */
 } VdbKernel;
 
 extern const VdbKernel *vdb_kernel_find(Oid transfn);	/* or NULL */
@@ -256,8 +276,8 @@ typedef struct VdbAggregate VdbAggregate;
 extern bool vdb_aggregate_known(const Aggref *aggref, bool *vectorized);
 
 /*
- * call_context: what transition functions are told they run in; its curaggcontext is where transition values live, and
- * its tmpcontext what they may leave behind at each call.
+ * call_context: what transition functions are told they run in; its curaggcontext is where
+ * transition values live, and its tmpcontext what they may leave behind at each call.
  */
 extern VdbAggregate *vdb_aggregate_create(const Aggref *aggref, AggState *call_context);
 extern Size vdb_aggregate_bytes(const VdbAggregate *aggregate);
@@ -265,16 +285,23 @@ extern bool vdb_aggregate_vectorized(const VdbAggregate *aggregate);
 extern void vdb_aggregate_init(VdbAggregate *aggregate, char *state);	/* state: zeroed */
 
 /*
- * By a kernel: take in rows at[0..n) of the inputs (its arguments); states[i] + offset is the state of row i's group.  With
- * 'one' they are all of states[0]'s.
+ * By a kernel: take in rows at[0..n) of the inputs (its arguments); states[i] + offset is the state
+ * of row i's group.  With 'one' they are all of states[0]'s.
  */
 extern void vdb_aggregate_add(VdbAggregate *aggregate, char **states, Size offset, bool one,
 							  const VdbInput *inputs, const uint16 *at, int n);
 
-/* Without one: take in the row at 'at'.  The transition function runs in the current memory context, and may leave things there. */
-extern void vdb_aggregate_call(VdbAggregate *aggregate, char *state, const VdbInput *inputs, int at);
+/*
+ * Without one: take in the row at 'at'.  The transition function runs in the current memory
+ * context, and may leave things there.
+ */
+extern void vdb_aggregate_call(VdbAggregate *aggregate, char *state, const VdbInput *inputs,
+							   int at);
 
-/* The partial result, as core's Agg node hands it to its other half; palloc'd or in the state, if by reference. */
+/*
+ * The partial result, as core's Agg node hands it to its other half; palloc'd or in the state, if
+ * by reference.
+ */
 extern Datum vdb_aggregate_result(VdbAggregate *aggregate, char *state, bool *isnull);
 
 #endif							/* VDB_EXEC_PRIVATE_H */

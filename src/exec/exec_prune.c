@@ -28,10 +28,15 @@
 
 /* ---- local time ---- */
 
-/* More than any offset from UTC: a POSIX zone string can say 168 hours, and an hour more for daylight saving. */
+/*
+ * More than any offset from UTC: a POSIX zone string can say 168 hours, and an hour more for
+ * daylight saving.
+ */
 #define MAX_OFFSET_SECS		(170 * SECS_PER_HOUR)
 
-/* Offsets this near to an instant are those that may be used to compare with it: see offsets_near. */
+/*
+ * Offsets this near to an instant are those that may be used to compare with it: see offsets_near.
+ */
 #define OFFSET_WINDOW_SECS	(2 * MAX_OFFSET_SECS + SECS_PER_DAY)
 
 #define OFFSET_STEPS		64		/* changes of offset that are looked at */
@@ -44,9 +49,10 @@ note_offset(long int offset, int64 *least, int64 *greatest)
 }
 
 /*
- * The least and the greatest offset from UTC that DetermineTimeZoneOffset may choose for a local time that lies within
- * MAX_OFFSET_SECS of this instant (taken as if it were UTC).  It chooses one in force up to a day before the local time, or
- * after a change that the local time less that offset has passed.
+ * The least and the greatest offset from UTC that DetermineTimeZoneOffset may choose for a local
+ * time that lies within MAX_OFFSET_SECS of this instant (taken as if it were UTC).  It chooses one
+ * in force up to a day before the local time, or after a change that the local time less that
+ * offset has passed.
  */
 static void
 offsets_near(pg_time_t instant, int64 *least, int64 *greatest)
@@ -78,8 +84,9 @@ offsets_near(pg_time_t instant, int64 *least, int64 *greatest)
 }
 
 /*
- * Bounds of local time for an instant: a local time above 'high' is later than the instant in the session's time zone, one
- * below 'low' is earlier.  In between it may be either.  Away from a change of offset, low and high are the same.
+ * Bounds of local time for an instant: a local time above 'high' is later than the instant in the
+ * session's time zone, one below 'low' is earlier.  In between it may be either.  Away from a
+ * change of offset, low and high are the same.
  */
 static bool
 local_bounds(TimestampTz instant, Timestamp *low, Timestamp *high)
@@ -246,8 +253,9 @@ waits(const PruneNode *node)
 }
 
 /*
- * The node was evaluated, with this outcome.  A leaf looks at its constant whatever the column's value is.  Of an AND that
- * came out true, and of an OR that didn't, all arms were evaluated, with the same outcome; of others the first one at least.
+ * The node was evaluated, with this outcome.  A leaf looks at its constant whatever the column's
+ * value is.  Of an AND that came out true, and of an OR that didn't, all arms were evaluated, with
+ * the same outcome; of others the first one at least.
  */
 static void
 reach(VdbPruner *pruner, PruneNode *node, VdbOutcome outcome)
@@ -331,8 +339,8 @@ zone_datum(const PruneNode *node, const char *bytes)
 }
 
 /*
- * Zone maps have a checksum, but it says only that they are what was stored: a bound that does not end where
- * it says must not be followed.
+ * Zone maps have a checksum, but it says only that they are what was stored: a bound that does not
+ * end where it says must not be followed.
  */
 static bool
 bound_is_valid(const PruneNode *node, const char *bytes, uint8 len)
@@ -419,7 +427,8 @@ node_matches(PruneNode *node, const VdbZoneSet *zones, int chunk)
 	}
 	zone = vdb_zone_set_get(zones, chunk, node->column);
 	if (zone == NULL)
-		return true;			/* added later (the missing value may be anything), too many for a meta, or damaged */
+		return true;			/* added later (the missing value may be anything), too many for
+								 * a meta, or damaged */
 	if (node->kind == PRUNE_NULL_TEST)
 		return node->is_null ? zone->null_count > 0 : !(zone->flags & VDB_ZONE_HAS_NULLS_ONLY);
 	return compare_matches(node, zone);
@@ -443,7 +452,9 @@ vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_match)
 	MemoryContext old = MemoryContextSwitchTo(pruner->temp);
 	bool		any = false;
 
-	/* comparison functions are called: no lightweight lock is held (that would hold interrupts off) */
+	/*
+	 * comparison functions are called: no lightweight lock is held (that would hold interrupts off)
+	 */
 	Assert(InterruptHoldoffCount == 0);
 	for (int chunk = 0; chunk < zones->nchunks; chunk++)
 	{

@@ -27,8 +27,10 @@ typedef enum PruneOrder
 {
 	ORDER_NONE,						/* nothing is known: not used */
 	ORDER_SAME,						/* the same order */
-	ORDER_ZONE_CONSTANT,			/* the same; where the constant lies in it depends on the session's time zone */
-	ORDER_ZONE_COLUMN				/* the column's values are converted by the session's time zone: nearly the same */
+	ORDER_ZONE_CONSTANT,			/* the same; where the constant lies in it depends on the
+									 * session's time zone */
+	ORDER_ZONE_COLUMN				/* the column's values are converted by the session's time
+									 * zone: nearly the same */
 } PruneOrder;
 
 /* Of a constant, in one scan */
@@ -48,7 +50,8 @@ typedef struct PruneNode
 	PruneOrder	order;
 	Oid			zone_cmp;			/* what the zone map must have been found with */
 	Oid			collation;
-	FmgrInfo	cmp;				/* (column type, constant type); ORDER_ZONE_COLUMN: (column type, timestamp) */
+	FmgrInfo	cmp;				/* (column type, constant type); ORDER_ZONE_COLUMN: (column
+									 * type, timestamp) */
 	bool		byval;
 	int16		typlen;				/* of the column */
 	Expr	   *arg;
@@ -60,7 +63,8 @@ typedef struct PruneNode
 	bool		unusable;			/* this scan: a constant that can't be used */
 	int			nvalues;			/* constants of this scan; null ones left out */
 	Datum	   *values;
-	Datum	   *low;				/* what a zone's greatest value is compared with; but for ORDER_ZONE_COLUMN: values */
+	Datum	   *low;				/* what a zone's greatest value is compared with; but for
+									 * ORDER_ZONE_COLUMN: values */
 	Datum	   *high;				/* its least value */
 	List	   *children;
 } PruneNode;

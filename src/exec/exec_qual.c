@@ -81,8 +81,8 @@ is_string(Oid type)
 }
 
 /*
- * Does (column op constant) order the column's values as the column's type does?  README.md has the table of all pairs
- * and the proofs.  A pair that isn't known is not used.
+ * Does (column op constant) order the column's values as the column's type does?  README.md has the
+ * table of all pairs and the proofs.  A pair that isn't known is not used.
  */
 static PruneOrder
 order_of_pair(Oid column, Oid constant)
@@ -102,8 +102,8 @@ order_of_pair(Oid column, Oid constant)
 }
 
 /*
- * ORDER_ZONE_COLUMN: the column is compared as it stands with bounds of type timestamp (exec_prune.c), which include
- * rows that do not match.
+ * ORDER_ZONE_COLUMN: the column is compared as it stands with bounds of type timestamp
+ * (exec_prune.c), which include rows that do not match.
  */
 static void
 compare_as_timestamp(Comparison *c, Oid family, Oid left)
@@ -115,7 +115,10 @@ compare_as_timestamp(Comparison *c, Oid family, Oid left)
 		c->strategy = BTGreaterEqualStrategyNumber;
 }
 
-/* Fill in how the default btree family of the column's type sees this operator; false if it doesn't. */
+/*
+ * Fill in how the default btree family of the column's type sees this operator; false if it
+ * doesn't.
+ */
 static bool
 find_comparison(Comparison *c)
 {

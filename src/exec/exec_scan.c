@@ -473,7 +473,8 @@ shutdown_scan(CustomScanState *node)
 		state->striped_rows = pg_atomic_read_u64(&shared->striped_rows);
 		state->have_counters = true;
 	}
-	state->shared = NULL;			/* the memory goes with the workers, and we may be called again */
+	state->shared = NULL;			/* the memory goes with the workers, and we may be called
+									 * again */
 }
 
 /* ---- EXPLAIN ---- */
@@ -486,7 +487,8 @@ explain_columns(VdbScanState *state, ExplainState *es)
 
 	for (int c = 0; c < state->ncolumns; c++)
 		names = lappend(names,
-						pstrdup(NameStr(TupleDescAttr(desc, state->columns[c].attno - 1)->attname)));
+						pstrdup(NameStr(TupleDescAttr(desc,
+													  state->columns[c].attno - 1)->attname)));
 	ExplainPropertyList("Columns", names, es);
 }
 
@@ -503,7 +505,8 @@ explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 	{
 		explain_columns(state, es);
 		if (node->ss.ps.plan->qual != NIL)
-			ExplainPropertyInteger("Vectorized Filters", NULL, vdb_filter_vectorized(state->filter), es);
+			ExplainPropertyInteger("Vectorized Filters", NULL,
+								   vdb_filter_vectorized(state->filter), es);
 	}
 	if (!es->analyze)
 		return;

@@ -111,7 +111,10 @@ walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
 	}
 }
 
-/* Metas that no map entry refers to, free page runs, and the overlay's slabs.  Map lock held shared. */
+/*
+ * Metas that no map entry refers to, free page runs, and the overlay's slabs.  Map lock held
+ * shared.
+ */
 static void
 walk_lists(const BlockWalk *walk)
 {

@@ -26,7 +26,8 @@ typedef struct MapCheck
 	int			capacity;
 } MapCheck;
 
-static void finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...) pg_attribute_printf(3, 4);
+static void finding(MapCheck *check, VdbLogicalBlock lb,
+					const char *format,...) pg_attribute_printf(3, 4);
 
 static void
 finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...)
@@ -90,7 +91,8 @@ check_doubles(MapCheck *check, VdbLogicalBlock lb)
 static void
 failed(MapCheck *check, VdbLogicalBlock lb, const VdbMetaDamage *damage)
 {
-	finding(check, lb, _("%s of stripe %u, in pool block %u: wrong checksum, expected %08X, found %08X"),
+	finding(check, lb,
+			_("%s of stripe %u, in pool block %u: wrong checksum, expected %08X, found %08X"),
 			_(damage->what), damage->stripe_id, damage->block, damage->expected, damage->found);
 }
 
@@ -134,7 +136,8 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 		finding(check, lb, _("stripe metadata in pool block %u is of table slot %u, generation %u"),
 				block, meta->table_slot, meta->table_generation);
 	if (!pending && meta->range != vdb_lb_range(lb))
-		finding(check, lb, _("stripe metadata in pool block %u is of range %u"), block, meta->range);
+		finding(check, lb, _("stripe metadata in pool block %u is of range %u"), block,
+				meta->range);
 	zones = (int) meta->nchunks * meta->ncolumns;
 	if (!pending && meta->ncontinuations != 0 &&
 		meta->ncontinuations != (zones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK)
@@ -300,7 +303,8 @@ check_free_pages(MapCheck *check)
 	if (!vdb_map_head_fits(check->ref, pages, VDB_FREE_PAGES_MAGIC, VDB_FREE_PAGES_VERSION) ||
 		pages->nruns > VDB_FREE_RUNS)
 	{
-		finding(check, VDB_MAX_LOGICAL_BLOCK, _("pool block %u is not a list of free pages"), block);
+		finding(check, VDB_MAX_LOGICAL_BLOCK, _("pool block %u is not a list of free pages"),
+				block);
 		return;
 	}
 	for (int i = 0; i < pages->nruns; i++)

@@ -117,9 +117,11 @@ vdb_map_zones_damaged(VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *m
 	damage->stripe_id = meta->stripe_id;
 	if (number == VDB_ZONES_IN_META)
 	{
-		nzones = (meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 ? Min(nzones, (int64) VDB_ZONES_INSIDE) : 0;
+		nzones = (meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 ? Min(nzones,
+																	(int64) VDB_ZONES_INSIDE) : 0;
 		return differ(meta->zones_crc,
-					  vdb_map_zones_crc(meta->stripe_id, number, (const VdbZone *) meta->continuations, (int) nzones),
+					  vdb_map_zones_crc(meta->stripe_id, number,
+										(const VdbZone *) meta->continuations, (int) nzones),
 					  meta_block, gettext_noop("zone maps"), damage);
 	}
 	Assert(number < meta->ncontinuations);
@@ -146,7 +148,8 @@ vdb_map_report_damage(Relation rel, int elevel, const VdbMetaDamage *damage)
 
 /* See map.h. */
 void
-vdb_zone_reader_init(VdbZoneReader *reader, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta)
+vdb_zone_reader_init(VdbZoneReader *reader, VdbPool *pool, VdbBlock meta_block,
+					 const VdbStripeMeta *meta)
 {
 	reader->pool = pool;
 	reader->meta_block = meta_block;

@@ -57,9 +57,11 @@ typedef struct VdbTableEntry
 	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
 	VdbBlock	free_pages;			/* the block of free page runs, or none */
-	uint32		moved_at;			/* VDB_MAP_CLOCK when all that could move was last moved, or the table made */
+	uint32		moved_at;			/* VDB_MAP_CLOCK when all that could move was last moved, or
+									 * the table made */
 	uint64		creator;			/* 128: full id of the top transaction that made the storage, until it is known to
-									 * have committed; then 0, as for storage that was there before the entry */
+									 * have committed; then 0, as for storage that was there before
+									 * the entry */
 } VdbTableEntry;
 
 /* Milliseconds, modulo 2^32: differences count. */
@@ -195,7 +197,8 @@ typedef struct VdbZone
 	uint8		min_len;
 	uint8		max_len;
 	uint8		pad;
-	Oid			cmp_proc;			/* comparison function and collation that min and max were found with: */
+	Oid			cmp_proc;			/* comparison function and collation that min and max were
+									 * found with: */
 	Oid			collation;			/* a reader that would compare otherwise must not use them */
 	char		min[VDB_ZONE_BYTES];
 	char		max[VDB_ZONE_BYTES];
@@ -212,12 +215,14 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 #define VDB_META_VERSION		3
 
 /*
- * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to VDB_ZONES_INSIDE
- * lie in the meta block itself, from byte 168 of the meta on; more go to continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
+ * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to
+ * VDB_ZONES_INSIDE lie in the meta block itself, from byte 168 of the meta on; more go to
+ * continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
  *
- * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and IN DOUBT, ncontinuations, min_xmin, max_xmin,
- * pending_next and pending_epoch count as zero, since they change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored
- * first; it doesn't count once either xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
+ * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and IN DOUBT,
+ * ncontinuations, min_xmin, max_xmin, pending_next and pending_epoch count as zero, since they
+ * change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored first; it doesn't count once either
+ * xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
  */
 typedef struct VdbStripeMeta
 {
@@ -243,7 +248,8 @@ typedef struct VdbStripeMeta
 	uint32		table_generation;
 	VdbBlock	pending_next;		/* while no map entry refers to it: next of the table's list */
 	uint32		pending_epoch;			/* epoch that put it on that list */
-	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for more */
+	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for
+									 * more */
 	uint32		crc;				/* 152 */
 	uint32		xmins_crc;			/* 156 */
 	uint32		zones_crc;			/* 160 */
@@ -252,7 +258,8 @@ typedef struct VdbStripeMeta
 } VdbStripeMeta;
 
 StaticAssertDecl(offsetof(VdbStripeMeta, crc) == 152, "stripe meta checksums are at 152");
-StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 168, "stripe meta head is 168 bytes on media");
+StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 168,
+				 "stripe meta head is 168 bytes on media");
 StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta fits a block");
 
 /* ---- free pages of a table's main fork ---- */
@@ -302,11 +309,13 @@ StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit 
 typedef struct VdbZoneBlock
 {
 	VdbZone		zones[VDB_ZONES_PER_BLOCK];
-	uint32		crc;				/* 8128: CRC-32C of stripe id, number of the continuation, the zone maps that are there */
+	uint32		crc;				/* 8128: CRC-32C of stripe id, number of the continuation,
+									 * the zone maps that are there */
 	uint32		pad;				/* zero */
 } VdbZoneBlock;
 
-StaticAssertDecl(offsetof(VdbZoneBlock, crc) == 8128 && sizeof(VdbZoneBlock) == 8136, "zone block is 8136 bytes on media");
+StaticAssertDecl(offsetof(VdbZoneBlock, crc) == 8128 && sizeof(VdbZoneBlock) == 8136,
+				 "zone block is 8136 bytes on media");
 StaticAssertDecl(sizeof(VdbZoneBlock) <= VDB_POOL_BLOCK_PAYLOAD, "zone block fits a block");
 
 /* In the place of a continuation's number, where a checksum wants one. */

@@ -141,9 +141,11 @@ vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
 extern VdbBlock vdb_map_range_block(const VdbTableRef *ref, uint32 range);
 
 /* map_meta.c: one bounded step of freeing; the map lock is held exclusive. */
-extern bool vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block, const VdbStripeMeta *meta);
+extern bool vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block,
+									 const VdbStripeMeta *meta);
 extern bool vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_block);
-extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock installed,
+extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref,
+									 VdbBlock installed,
 									 const VdbBlock *removed, int nremoved);
 
 /* map_checksum.c: of a block of zone maps; all of a meta that is about to be stored */

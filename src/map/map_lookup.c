@@ -88,7 +88,10 @@ vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
 	extent->entry_offset = VDB_MAP_ENTRY_OFFSET(index);
 }
 
-/* First logical block never handed out.  Any lock, or none: it only rises while the table is in use. */
+/*
+ * First logical block never handed out.  Any lock, or none: it only rises while the table is in
+ * use.
+ */
 VdbLogicalBlock
 vdb_map_limit(const VdbTableRef *ref)
 {

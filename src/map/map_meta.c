@@ -3,13 +3,12 @@
  * map_meta.c
  *	  Stripe metas: storing and freeing them, zones included.
  *
- * A meta is a block, with few zones inside, or with continuation blocks of zones, more than one change can
- * touch.  While no map entry refers to it, a meta hangs on its table's list of
- * pending metas (entry.pending_meta, meta.pending_next): it is put there by
- * the change that allocates it or by the switch that takes the last map
- * entry off it, and taken off by the switch that installs it or by the
- * change that frees its block.  So at any moment every allocated meta can
- * be found, and ncontinuations says which of its blocks are allocated:
+ * A meta is a block, with few zones inside, or with continuation blocks of zones, more than one
+ * change can touch.  While no map entry refers to it, a meta hangs on its table's list of pending
+ * metas (entry.pending_meta, meta.pending_next): it is put there by the change that allocates it or
+ * by the switch that takes the last map entry off it, and taken off by the switch that installs it
+ * or by the change that frees its block.  So at any moment every allocated meta can be found, and
+ * ncontinuations says which of its blocks are allocated:
  *
  *	store	1. meta with ncontinuations 0 and the zones that are inside, on the list
  *			2. continuations in batches, ncontinuations raised with each
@@ -74,7 +73,8 @@ reserve_blocks(VdbPool *pool, VdbBlock *blocks, int nblocks)
  * pending list.  Map lock held exclusive.
  */
 static void
-store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta, const VdbZone *zones, int inside)
+store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta,
+		   const VdbZone *zones, int inside)
 {
 	VdbStripeMeta *head = palloc(sizeof(VdbStripeMeta));
 	VdbScmChange *change;
@@ -123,7 +123,8 @@ write_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int d
 		vdb_scm_change_use_block(change, blocks[i]);
 		vdb_scm_change_write(change, blocks[i], VDB_POOL_BLOCK_HEADER,
 							 zones + first, count * sizeof(VdbZone));
-		vdb_scm_change_write(change, blocks[i], VDB_MAP_OFFSET(VdbZoneBlock, crc), tail, sizeof(tail));
+		vdb_scm_change_write(change, blocks[i], VDB_MAP_OFFSET(VdbZoneBlock, crc), tail,
+							 sizeof(tail));
 	}
 	vdb_scm_change_write(change, meta_block,
 						 VDB_MAP_OFFSET(VdbStripeMeta, continuations) + done * sizeof(VdbBlock),
@@ -204,7 +205,8 @@ vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZ
 	for (int done = 0; done < ncontinuations; done += META_BATCH)
 	{
 		VDB_STOP_POINT("map-store-meta-batch");
-		if (!store_batch(ref, meta_block, meta->stripe_id, done, Min(ncontinuations - done, META_BATCH),
+		if (!store_batch(ref, meta_block, meta->stripe_id, done, Min(ncontinuations - done,
+																	 META_BATCH),
 						 zones, nzones))
 		{
 			vdb_map_free_meta(ref, meta_block);

@@ -80,7 +80,10 @@ list_add(RunList *list, const VdbFreeRun *run)
 	list->runs[list->n++] = *run;
 }
 
-/* The list as it is, with room for 'more'.  Allocated before the map lock is taken: see the callers. */
+/*
+ * The list as it is, with room for 'more'.  Allocated before the map lock is taken: see the
+ * callers.
+ */
 static void
 list_init(RunList *list, int more)
 {
@@ -276,7 +279,9 @@ choose_run(const RunList *list, uint32 want, bool exact, VdbRunRemovable removab
 	return fit >= 0 || exact ? fit : largest;
 }
 
-/* What queries of a standby may still need the run: none if it was freed too long ago for 32 bits. */
+/*
+ * What queries of a standby may still need the run: none if it was freed too long ago for 32 bits.
+ */
 static TransactionId
 conflict_xid(uint64 freed)
 {

@@ -15,9 +15,10 @@
  * is gone, the entry takes the alias's key (vdb_map_table_drop); when the alias's
  * file is gone, the alias goes.
  *
- * An entry, or an alias, whose storage was made by the transaction that made the entry names it as its
- * creator.  When a crash ends that transaction its files stay, as core's do, so that nothing tells that they belong to
- * nobody, but the creator's status.  Once the creator is known to have committed the entry forgets it.
+ * An entry, or an alias, whose storage was made by the transaction that made the entry names it as
+ * its creator.  When a crash ends that transaction its files stay, as core's do, so that nothing
+ * tells that they belong to nobody, but the creator's status.  Once the creator is known to have
+ * committed the entry forgets it.
  *
  * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
  * or release an entry, and to extend the chain.  Finding takes no lock: the

@@ -39,11 +39,16 @@ typedef enum VdbReason
 extern VdbReason vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy);
 
 /*
- * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed; complete: the range gets no more.
+ * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed;
+ * complete: the range gets no more.
  */
-extern bool vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete, int backlog_segments);
+extern bool vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete,
+									   int backlog_segments);
 
-/* Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant factor. */
+/*
+ * Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant
+ * factor.
+ */
 extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
 
 /* Has a stripe lost so many of its rows that it should be rewritten without them? */
@@ -59,7 +64,8 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 #define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments without rows */
 #define VDB_MIGRATE_ELIGIBLE	0x08	/* only eligible ranges, and only segments that are closed by themselves */
 #define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
-									 * inserters that make room, whose reserved places its end would forget */
+									 * inserters that make room, whose reserved places its end would
+									 * forget */
 
 /* What was done; counts are added to. */
 typedef struct VdbMigrateResult
@@ -71,22 +77,25 @@ typedef struct VdbMigrateResult
 	int64		stripes_resolved;	/* lost the mark 'in_doubt' without being rewritten */
 	bool		damaged;			/* rows that fail their checksum stay, with their segments: */
 	VdbRowDamage damage;			/* one of them */
-	struct ErrorData *error;		/* other damage, which a range was left for: what it raised first; or NULL */
+	struct ErrorData *error;		/* other damage, which a range was left for: what it raised
+									 * first; or NULL */
 } VdbMigrateResult;
 
 /* Did it give space in the pool back? */
 #define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
 
 /*
- * Move the rows of one range that are resolved and whose segments are closed; resolve and rewrite stripes that need it.  Caller: a lock
- * on the relation, the migration lock, a valid vxid, no lightweight locks.  True if anything was done: another call may find more.
+ * Move the rows of one range that are resolved and whose segments are closed; resolve and rewrite
+ * stripes that need it.  Caller: a lock on the relation, the migration lock, a valid vxid, no
+ * lightweight locks.  True if anything was done: another call may find more.
  */
 extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 							  VdbMigrateResult *result);
 
 /*
- * A pass over the ranges of a table, from one move to the next; zero at first.  Between two moves the caller may let go of the
- * table, also end the transaction, if the ref is asked for anew and has the same generation.
+ * A pass over the ranges of a table, from one move to the next; zero at first.  Between two moves
+ * the caller may let go of the table, also end the transaction, if the ref is asked for anew and
+ * has the same generation.
  */
 typedef struct VdbMigratePass
 {
@@ -96,11 +105,14 @@ typedef struct VdbMigratePass
 } VdbMigratePass;
 
 /*
- * The next move of a pass: one stripe at most, under the migration lock.  Caller: as for vdb_migrate_range, without that lock.
- * False: nothing is left to do, or the lock isn't free and wait is false.  With VDB_MIGRATE_GUARD ERRCODE_DATA_CORRUPTED is
- * raised only for damage of the table as a whole: what else is damaged is left, and *result tells, in the caller's memory context.
+ * The next move of a pass: one stripe at most, under the migration lock.  Caller: as for
+ * vdb_migrate_range, without that lock. False: nothing is left to do, or the lock isn't free and
+ * wait is false.  With VDB_MIGRATE_GUARD ERRCODE_DATA_CORRUPTED is raised only for damage of the
+ * table as a whole: what else is damaged is left, and *result tells, in the caller's memory
+ * context.
  */
-extern bool vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int flags, bool wait,
+extern bool vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass,
+							 int flags, bool wait,
 							 VdbMigrateResult *result);
 
 /* A whole pass; returns whether anything was done. */
@@ -112,8 +124,8 @@ extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult 
 /* ---- what is eligible (migrate_eligible.c) ---- */
 
 /*
- * Is the table eligible?  *waiting: it has rows in the pool, or in_doubt stripes, so somebody must look again later.
- * Caller: a lock on the relation; no lightweight locks.
+ * Is the table eligible?  *waiting: it has rows in the pool, or in_doubt stripes, so somebody must
+ * look again later. Caller: a lock on the relation; no lightweight locks.
  */
 extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);
 
@@ -125,14 +137,18 @@ extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags
 /* Find leaked pages.  Caller: a lock on the relation; waits for the migration lock. */
 extern void vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref);
 
-/* Give free pages at the end back to the file system, if nobody uses the table just now.  Returns how many. */
+/*
+ * Give free pages at the end back to the file system, if nobody uses the table just now.  Returns
+ * how many.
+ */
 extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
 /* ---- tables that could not be moved (migrate_note.c) ---- */
 
 /*
- * A move of the table failed, or met damage: should that be reported, or was it lately?  For all processes that move this pool's rows.
- * failed: raised, so it is left alone for a while.  No lightweight lock held.
+ * A move of the table failed, or met damage: should that be reported, or was it lately?  For all
+ * processes that move this pool's rows. failed: raised, so it is left alone for a while.  No
+ * lightweight lock held.
  */
 extern bool vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed);
 
@@ -142,29 +158,39 @@ extern bool vdb_migrate_failed_lately(VdbPoolShared *shared, const VdbTableRef *
 /* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
 /*
- * Open the relation of a pool entry, temporary tables of any session included, with AccessShareLock; the caller closes it with that
- * lock.  While it is open, the entry stays that table's, and its map can be walked.  NULL: its lock isn't free, or nobody can see
- * it (*busy tells whether a transaction in progress may be why), or it isn't the entry's any more.  vdb_migrate_find: the relation that
- * has this key now, unlocked; or InvalidOid.
+ * Open the relation of a pool entry, temporary tables of any session included, with
+ * AccessShareLock; the caller closes it with that lock.  While it is open, the entry stays that
+ * table's, and its map can be walked.  NULL: its lock isn't free, or nobody can see it (*busy tells
+ * whether a transaction in progress may be why), or it isn't the entry's any more.
+ * vdb_migrate_find: the relation that has this key now, unlocked; or InvalidOid.
  */
 extern Oid	vdb_migrate_find(const VdbTableKey *key);
 extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy);
 
-/* Free what belongs to relations whose files are gone; returns segments' worth of tables dropped. */
+/*
+ * Free what belongs to relations whose files are gone; returns segments' worth of tables dropped.
+ */
 extern int	vdb_migrate_collect(VdbPool *pool);
 
-/* Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its pool is known to this epoch. */
+/*
+ * Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its
+ * pool is known to this epoch.
+ */
 extern void vdb_migrate_wake(VdbPool *pool);
 extern void vdb_migrate_wake_database(Oid db);
 
 /*
- * This transaction makes a vdb table's storage, or drops some: when it is over, and files are unlinked, the worker has space to free.
- * DROP and what is dropped with other objects is noticed without this.
+ * This transaction makes a vdb table's storage, or drops some: when it is over, and files are
+ * unlinked, the worker has space to free. DROP and what is dropped with other objects is noticed
+ * without this.
  */
 extern void vdb_migrate_storage_made(void);
 extern void vdb_migrate_storage_dropped(void);
 
-/* A statement wants nobody to be connected to this database: ask its worker to end, and start none for some seconds. */
+/*
+ * A statement wants nobody to be connected to this database: ask its worker to end, and start none
+ * for some seconds.
+ */
 extern void vdb_migrate_leave(Oid db);
 extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */
 extern void vdb_migrate_room_init(void);

@@ -116,7 +116,8 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
  * lock held shared.
  */
 static int
-note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged, VdbMetaDamage *damage)
+note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged,
+			VdbMetaDamage *damage)
 {
 	const VdbStripeMeta *meta;
 	StripeFacts *stripe = NULL;
@@ -304,7 +305,9 @@ segment_has_rows(const Survey *survey, int first, int nlbs)
 	return false;
 }
 
-/* All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has. */
+/*
+ * All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has.
+ */
 static int
 choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 {
@@ -319,7 +322,8 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	/* before it is asked for: that takes it from who might go on in it */
 	if ((mover->flags & VDB_MIGRATE_STRIPES) && segment_has_rows(survey, first, nlbs))
 		return nlbs;
-	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref, !(mover->flags & VDB_MIGRATE_ELIGIBLE)))
+	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref,
+							  !(mover->flags & VDB_MIGRATE_ELIGIBLE)))
 		return nlbs;
 	/* closed now; rows that were appended before that count too */
 	for (int i = first; i < first + nlbs; i++)
@@ -351,7 +355,9 @@ choose_segments(VdbMover *mover, Survey *survey, uint32 *rows)
 	}
 }
 
-/* All blocks of a stripe; false if so many stripes move already that the switch could not take it. */
+/*
+ * All blocks of a stripe; false if so many stripes move already that the switch could not take it.
+ */
 static bool
 choose_stripe(VdbMover *mover, Survey *survey, int number)
 {

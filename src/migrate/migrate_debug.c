@@ -40,7 +40,10 @@ static ProcessUtility_hook_type previous_utility = NULL;
 /* Statements that are being executed around this point; not counted while the setting is off. */
 static int	nesting = 0;
 
-/* What the last look saw: changes of the pool, transactions ended.  With both the same nothing more can move. */
+/*
+ * What the last look saw: changes of the pool, transactions ended.  With both the same nothing more
+ * can move.
+ */
 static uint64 changes_seen = 0;
 static uint64 ends_seen = 0;
 
@@ -124,7 +127,8 @@ migrate_now(int flags)
 	if (!IsTransactionState() || IsAbortedTransactionBlockState() || IsParallelWorker() ||
 		IsInParallelMode() || RecoveryInProgress() || !OidIsValid(MyDatabaseId))
 		return;
-	context = AllocSetContextCreate(CurrentMemoryContext, "vdb.debug_migrate", ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(CurrentMemoryContext, "vdb.debug_migrate",
+									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	move_tables(flags);
 	MemoryContextSwitchTo(old);
@@ -232,7 +236,10 @@ debug_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			  ProcessUtilityContext context, ParamListInfo params,
 			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	/* between COMMIT and the end of its transaction there is nothing to be done, nor before SET TRANSACTION */
+	/*
+	 * between COMMIT and the end of its transaction there is nothing to be done, nor before SET
+	 * TRANSACTION
+	 */
 	bool		counts = !IsA(pstmt->utilityStmt, TransactionStmt) &&
 		!IsA(pstmt->utilityStmt, VariableSetStmt);
 

@@ -42,7 +42,8 @@ is_eligible(const VdbTableRef *ref, const VdbRangeSummary *summary)
 
 /* A stripe of the summary: is it marked as in_doubt?  *resolves: might it be resolved now? */
 static bool
-is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary, int i, bool *resolves)
+is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary, int i,
+			bool *resolves)
 {
 	VdbLogicalBlock lb = range * VDB_RANGE_LBS + summary->stripe_lbs[i];
 	VdbExtent	extent;

@@ -5,8 +5,8 @@
  *
  * An entry without a relation is freed when its file is gone: core unlinks it at the end of the
  * transaction that dropped the table, or made it in vain.  It doesn't after a crash: files that a
- * transaction made which the crash ended stay for ever, as nobody knows of them.  The pool does: its entry names
- * the transaction that made the storage (map_format.h).
+ * transaction made which the crash ended stay for ever, as nobody knows of them.  The pool does:
+ * its entry names the transaction that made the storage (map_format.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,10 @@
 
 /* ---- relations ---- */
 
-/* The relation with this key by the catalog itself.  Of temporary tables the numbers are unique for their owner only. */
+/*
+ * The relation with this key by the catalog itself.  Of temporary tables the numbers are unique for
+ * their owner only.
+ */
 static Oid
 find_in_catalog(const VdbTableKey *key)
 {
@@ -66,7 +69,9 @@ find_in_catalog(const VdbTableKey *key)
 	return found;
 }
 
-/* See migrate.h.  By a cache where there is one: RelidByRelfilenumber leaves temporary tables out. */
+/*
+ * See migrate.h.  By a cache where there is one: RelidByRelfilenumber leaves temporary tables out.
+ */
 Oid
 vdb_migrate_find(const VdbTableKey *key)
 {
@@ -95,7 +100,10 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 	if (rel != NULL && vdb_is_vdb(rel) && vdb_table_open(rel, false, &now) &&
 		now.slot == ref->slot && now.generation == ref->generation)
 		return rel;
-	/* dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it is of a crashed run) */
+	/*
+	 * dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it
+	 * is of a crashed run)
+	 */
 	if (rel != NULL)
 		relation_close(rel, NoLock);
 	UnlockRelationOid(relid, AccessShareLock);
@@ -156,9 +164,9 @@ creator_status(FullTransactionId full)
 }
 
 /*
- * Was the entry's storage made by a transaction that a crash has ended?  In this epoch aborts unlink
- * what they made, and the transaction's own end may still be looking at its entries: so only those count that began
- * before.  A creator that has committed is noted.
+ * Was the entry's storage made by a transaction that a crash has ended?  In this epoch aborts
+ * unlink what they made, and the transaction's own end may still be looking at its entries: so only
+ * those count that began before.  A creator that has committed is noted.
  */
 static bool
 is_orphan(const VdbTableRef *ref, const VdbTableKey *key)

@@ -38,9 +38,13 @@ keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
 	wide->images[wide->n++] = image;
 }
 
-/* Check what the segment has of a block's rows; false at the first that fails.  Block lock held shared. */
+/*
+ * Check what the segment has of a block's rows; false at the first that fails.  Block lock held
+ * shared.
+ */
 static bool
-check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *damage)
+check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide,
+			VdbRowDamage *damage)
 {
 	Assert(VDB_BLOCK_LOCKED(&mover->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
@@ -76,13 +80,17 @@ block_intact(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *
 	vdb_unlock_block(&mover->ref, lb);
 	for (int i = 0; i < wide->n; i++)
 	{
-		intact = intact && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i], damage);
+		intact = intact && !vdb_rows_wide_damaged(mover->rel, &wide->versions[i], wide->images[i],
+												  damage);
 		pfree(wide->images[i]);
 	}
 	return intact;
 }
 
-/* Of nlbs logical blocks from first_lb on, all of one segment.  False: mover->damage has a row that isn't. */
+/*
+ * Of nlbs logical blocks from first_lb on, all of one segment.  False: mover->damage has a row that
+ * isn't.
+ */
 bool
 vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)
 {

@@ -78,7 +78,10 @@ start_worker(Oid db, BackgroundWorkerHandle **handle)
 
 /* ---- databases whose pools this epoch hasn't seen ---- */
 
-/* What is left of the list made at the launcher's start, and the worker that looks at one of them now. */
+/*
+ * What is left of the list made at the launcher's start, and the worker that looks at one of them
+ * now.
+ */
 static Oid *unseen = NULL;
 static int	nunseen = 0;
 static BackgroundWorkerHandle *looking = NULL;
@@ -236,7 +239,10 @@ start_eligible_workers(TimestampTz *last)
 	pfree(eligible);
 }
 
-/* See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some seconds for us. */
+/*
+ * See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some
+ * seconds for us.
+ */
 void
 vdb_migrate_leave(Oid db)
 {
@@ -288,7 +294,8 @@ vdb_launcher_main(Datum arg)
 			start_eligible_workers(last);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 looking != NULL || nunseen > 0 ? VDB_LAUNCHER_SHORT_MS : VDB_LAUNCHER_NAP_MS,
+						 looking != NULL ||
+						 nunseen > 0 ? VDB_LAUNCHER_SHORT_MS : VDB_LAUNCHER_NAP_MS,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}

@@ -58,7 +58,8 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 	Assert(VDB_BLOCK_LOCKED(marks->ref, lb));
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 	{
-		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &removed) || !version.wide)
+		if (!vdb_rows_version(marks->ref, extent, lb, (uint8) i, &version, &removed) ||
+			!version.wide)
 			continue;
 		if (version.len > WIDE_IMAGE_BYTES - VDB_ROW_CRC_BYTES)
 			continue;			/* damaged: vdb.verify reports it */

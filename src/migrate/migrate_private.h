@@ -54,7 +54,8 @@ typedef struct VdbMover
 	uint32		epoch;
 	TransactionId oldest_xmin;
 	TransactionId latest_removed;	/* or frozen: standbys' snapshots must have passed it */
-	uint64		block_changes[VDB_BLOCK_LOCKS];	/* vdb_shared's, when all read of the rows was true */
+	uint64		block_changes[VDB_BLOCK_LOCKS];	/* vdb_shared's, when all read of the rows was
+												 * true */
 	VdbMovingBlock *blocks;
 	int			nblocks;
 	VdbBlock	segments[VDB_RANGE_LBS];

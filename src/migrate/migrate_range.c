@@ -167,7 +167,10 @@ free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 
 							delta_block, delta_offset);
 }
 
-/* The block deltas that the entries name now, under their block locks: one may have grown since it was first seen. */
+/*
+ * The block deltas that the entries name now, under their block locks: one may have grown since it
+ * was first seen.
+ */
 static void
 note_old_delta(VdbMover *mover)
 {
@@ -302,7 +305,10 @@ switch_range(VdbMover *mover)
 
 /* ---- 6. what is left over ---- */
 
-/* Pages that nobody refers to any more: of replaced stripes and of wide rows, or of a stripe in vain. */
+/*
+ * Pages that nobody refers to any more: of replaced stripes and of wide rows, or of a stripe in
+ * vain.
+ */
 static void
 free_old_pages(VdbMover *mover, bool switched)
 {
@@ -371,7 +377,10 @@ may_lack(const VdbMovingBlock *block)
 	return (block->lacking || !vdb_rowset_is_empty(block->deleted)) && !block_full(block);
 }
 
-/* Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its migration lock. */
+/*
+ * Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its
+ * migration lock.
+ */
 static bool
 indexes_clean(const VdbMover *mover)
 {

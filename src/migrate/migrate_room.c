@@ -38,7 +38,10 @@
 #define VDB_ROOM_WARN_MS		10000	/* waiting longer is worth a warning, and again a minute later */
 #define VDB_ROOM_REPEAT_MS		60000
 
-/* This wait: when it began, when room was last looked for in vain, when a warning was given (0: not yet). */
+/*
+ * This wait: when it began, when room was last looked for in vain, when a warning was given (0: not
+ * yet).
+ */
 static TimestampTz waiting_since = 0;
 static TimestampTz last_look = 0;
 static TimestampTz warned_at = 0;
@@ -46,9 +49,9 @@ static TimestampTz warned_at = 0;
 /* ---- helping ---- */
 
 /*
- * What concerns other tables may fail for reasons that are none of our statement's: their file system is
- * full, their map damaged.  So each such piece of work has a subtransaction, and its error is reported in
- * the server's log.  The places that our own batch has reserved outlive it.
+ * What concerns other tables may fail for reasons that are none of our statement's: their file
+ * system is full, their map damaged.  So each such piece of work has a subtransaction, and its
+ * error is reported in the server's log.  The places that our own batch has reserved outlive it.
  */
 typedef struct OtherWork
 {
@@ -81,8 +84,8 @@ report_failure(const OtherWork *work, ErrorData *error)
 }
 
 /*
- * False: it failed, and that was reported.  A cancel is raised again; and any error, while a parallel plan
- * runs, since there can be no subtransaction.
+ * False: it failed, and that was reported.  A cancel is raised again; and any error, while a
+ * parallel plan runs, since there can be no subtransaction.
  */
 static bool
 try_other(OtherWork *work, VdbTryWork function)
@@ -114,7 +117,10 @@ try_other(OtherWork *work, VdbTryWork function)
 	return false;
 }
 
-/* Move of one other table of the pool, own temporary ones included, until something is freed; no waiting for locks. */
+/*
+ * Move of one other table of the pool, own temporary ones included, until something is freed; no
+ * waiting for locks.
+ */
 static void
 help_table(void *arg)
 {
@@ -162,7 +168,10 @@ collect(void *arg)
 	work->freed = vdb_migrate_collect(work->pool) > 0;
 }
 
-/* Free what dropped tables have, or move other tables' rows.  The worker, who was woken, does so too. */
+/*
+ * Free what dropped tables have, or move other tables' rows.  The worker, who was woken, does so
+ * too.
+ */
 static bool
 help(VdbPool *pool, Relation rel)
 {
@@ -184,7 +193,9 @@ wait_for_room(VdbPoolShared *shared)
 
 /* ---- giving up ---- */
 
-/* Since when this backend has waited without anything getting better; and what it looked like then. */
+/*
+ * Since when this backend has waited without anything getting better; and what it looked like then.
+ */
 typedef struct Stuck
 {
 	TimestampTz since;				/* 0: not waiting */
@@ -219,7 +230,10 @@ out_of_patience(VdbPoolShared *shared)
 	return TimestampDifferenceExceeds(stuck.since, now, VDB_ROOM_PATIENCE_MS);
 }
 
-/* Segments of a table: all, and those that a transaction in progress appends to.  Caller: a lock on the relation. */
+/*
+ * Segments of a table: all, and those that a transaction in progress appends to.  Caller: a lock on
+ * the relation.
+ */
 static void
 count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 {

@@ -28,7 +28,10 @@
 #include "base/vdb_compat.h"
 #include "migrate/migrate_private.h"
 
-/* A physical slot without a horizon; of the sender 'pid', or with 0 of anybody.  *found: there is a slot of it at all. */
+/*
+ * A physical slot without a horizon; of the sender 'pid', or with 0 of anybody.  *found: there is a
+ * slot of it at all.
+ */
 static bool
 silent_slot(int pid, bool *found)
 {

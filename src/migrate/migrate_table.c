@@ -122,7 +122,8 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 	if (pass->ranges == 0)
 		pass->ranges = (vdb_map_limit(ref) + VDB_RANGE_LBS - 1) / VDB_RANGE_LBS;
 	vdb_cursor_init_blocks(&cursor, ref);
-	vdb_cursor_bound(&cursor, (int64) pass->next * VDB_RANGE_LBS, (int64) pass->ranges * VDB_RANGE_LBS);
+	vdb_cursor_bound(&cursor, (int64) pass->next * VDB_RANGE_LBS,
+					 (int64) pass->ranges * VDB_RANGE_LBS);
 	for (; vdb_cursor_next_range(&cursor); pass->next++)
 	{
 		RangeMove	move = {rel, ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags, result, false};

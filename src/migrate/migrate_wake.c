@@ -3,12 +3,13 @@
  * migrate_wake.c
  *	  Waking the worker: the pool fills up, or tables were dropped.
  *
- * What a dropped table has in the pool can be freed when core has unlinked its file: at the end of the
- * transaction, after all callbacks for transactions.  So whoever drops storage, or makes some that an
- * abort takes back, hangs a callback on the transaction's memory, which goes last.  The drop itself need
- * not have opened the pool.
+ * What a dropped table has in the pool can be freed when core has unlinked its file: at the end of
+ * the transaction, after all callbacks for transactions.  So whoever drops storage, or makes some
+ * that an abort takes back, hangs a callback on the transaction's memory, which goes last.  The
+ * drop itself need not have opened the pool.
  *
- * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED, whatever it had done.
+ * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED, whatever it
+ * had done.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +25,10 @@
 
 #include "migrate/migrate.h"
 
-/* Of this transaction: is its memory's callback there, is storage being made, is some dropped at the end? */
+/*
+ * Of this transaction: is its memory's callback there, is storage being made, is some dropped at
+ * the end?
+ */
 static bool armed = false;
 static bool made = false;
 static bool dropped = false;
@@ -122,7 +126,10 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 		dropped = dropped || made;
 }
 
-/* DROP, by itself or by what it belongs to; and the transient table of a rewrite, which has the old storage. */
+/*
+ * DROP, by itself or by what it belongs to; and the transient table of a rewrite, which has the old
+ * storage.
+ */
 static void
 object_accessed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
 {

@@ -3,14 +3,15 @@
  * migrate_worker.c
  *	  The worker of one database: look at each table, move what is eligible, end.
  *
- * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the stripe is
- * built.  Between two of them the worker holds nothing, so that DDL waits for one move at most; then comes
- * the pause that vdb.migrate_cost_delay asks for.  Locks on tables are taken conditionally, so that nobody's
- * DDL waits behind the worker's own waiting.
+ * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the
+ * stripe is built.  Between two of them the worker holds nothing, so that DDL waits for one move at
+ * most; then comes the pause that vdb.migrate_cost_delay asks for.  Locks on tables are taken
+ * conditionally, so that nobody's DDL waits behind the worker's own waiting.
  *
- * An error must not keep the worker from other tables, be it damage or a full file system.  A row that fails
- * its checksum stays where it is, and so does a range with other damage, and the rest of the table moves; any
- * other error ends the work on the table for this round.  It is reported once an hour (migrate_note.c).
+ * An error must not keep the worker from other tables, be it damage or a full file system.  A row
+ * that fails its checksum stays where it is, and so does a range with other damage, and the rest of
+ * the table moves; any other error ends the work on the table for this round.  It is reported once
+ * an hour (migrate_note.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +44,10 @@
 
 static VdbPoolShared *worker_pool = NULL;
 
-/* Did this round see rows in the pool, stripes to be resolved, or a table that it could not look at?  Then there must be another worker later. */
+/*
+ * Did this round see rows in the pool, stripes to be resolved, or a table that it could not look
+ * at?  Then there must be another worker later.
+ */
 static bool work_waiting = false;
 
 static void
@@ -114,7 +118,10 @@ move_next(WorkerTask *task, Relation rel)
 	return more;
 }
 
-/* Find the task's table as it is now, lock it, move something.  False: it needs no more, for this round. */
+/*
+ * Find the task's table as it is now, lock it, move something.  False: it needs no more, for this
+ * round.
+ */
 static bool
 work_on_table(VdbPool *pool, WorkerTask *task)
 {
@@ -147,7 +154,9 @@ work_on_table(VdbPool *pool, WorkerTask *task)
 	return more;
 }
 
-/* An error of the table's: told if it is news, and the transaction is over.  Interrupts are held. */
+/*
+ * An error of the table's: told if it is news, and the transaction is over.  Interrupts are held.
+ */
 static void
 end_failed(WorkerTask *task)
 {
@@ -160,7 +169,10 @@ end_failed(WorkerTask *task)
 	FlushErrorState();
 }
 
-/* One transaction for the task.  False: it needs no more.  Errors that concern no table end the worker. */
+/*
+ * One transaction for the task.  False: it needs no more.  Errors that concern no table end the
+ * worker.
+ */
 static bool
 work_safely(WorkerTask *task)
 {

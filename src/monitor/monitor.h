@@ -44,12 +44,15 @@ typedef enum VdbInspectRight
 } VdbInspectRight;
 
 /*
- * Open a vdb table with AccessShareLock.  ERRCODE_WRONG_OBJECT_TYPE unless it is one, ERRCODE_INSUFFICIENT_PRIVILEGE,
- * ERRCODE_FEATURE_NOT_SUPPORTED where vdb_storage_readable says no.
+ * Open a vdb table with AccessShareLock.  ERRCODE_WRONG_OBJECT_TYPE unless it is one,
+ * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_FEATURE_NOT_SUPPORTED where vdb_storage_readable says no.
  */
 extern Relation vdb_inspect_open(Oid relid, VdbInspectRight right);
 
-/* Has the table files that this session may look at?  Not other sessions' temporary ones, nor unlogged ones of a standby. */
+/*
+ * Has the table files that this session may look at?  Not other sessions' temporary ones, nor
+ * unlogged ones of a standby.
+ */
 extern bool vdb_storage_readable(Relation rel);
 
 /* ---- what stands in one range of a table (monitor_util.c) ---- */
@@ -86,12 +89,17 @@ typedef struct VdbSeenRange
 } VdbSeenRange;
 
 /*
- * Walk the logical blocks of a range, holding the block lock of one at a time.  with_zones copies zone maps too.  Memory is taken from
- * CurrentMemoryContext.  ERRCODE_DATA_CORRUPTED at damage; what was seen before is in *seen.
+ * Walk the logical blocks of a range, holding the block lock of one at a time.  with_zones copies
+ * zone maps too.  Memory is taken from CurrentMemoryContext.  ERRCODE_DATA_CORRUPTED at damage;
+ * what was seen before is in *seen.
  */
-extern void vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRange *seen);
+extern void vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones,
+						  VdbSeenRange *seen);
 
-/* A zone map's least or greatest value, in palloc'd memory; false: it has none, or none that can be a value of the column. */
+/*
+ * A zone map's least or greatest value, in palloc'd memory; false: it has none, or none that can be
+ * a value of the column.
+ */
 extern bool vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *value);
 
 /* ---- verification (monitor_verify.c, monitor_index.c) ---- */
@@ -106,11 +114,13 @@ extern void vdb_findings_report(VdbFindings *findings, VdbReport *report);
 extern bool vdb_findings_full(const VdbFindings *findings);
 
 /*
- * Run a step in a subtransaction.  Any error but a cancel, a shutdown or a lack of resources becomes a finding at 'place'
- * and the answer is false; locks and pins the step held are gone.  'place' may change while the step runs.  No lightweight lock held.
+ * Run a step in a subtransaction.  Any error but a cancel, a shutdown or a lack of resources
+ * becomes a finding at 'place' and the answer is false; locks and pins the step held are gone.
+ * 'place' may change while the step runs.  No lightweight lock held.
  */
 typedef void (*VdbVerifyWork) (void *arg);
-extern bool vdb_verify_try(VdbFindings *findings, const char *location, VdbVerifyWork work, void *arg);
+extern bool vdb_verify_try(VdbFindings *findings, const char *location, VdbVerifyWork work,
+						   void *arg);
 
 /* Every index against the table, under the active snapshot. */
 extern void vdb_verify_indexes(Relation rel, VdbFindings *findings);

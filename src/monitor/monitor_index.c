@@ -81,7 +81,8 @@ typedef struct IndexCheck
 	IndexTuple	entry;
 } IndexCheck;
 
-static void index_finding(IndexCheck *check, const char *format, VdbRowNumber row) pg_attribute_printf(2, 0);
+static void index_finding(IndexCheck *check, const char *format,
+						  VdbRowNumber row) pg_attribute_printf(2, 0);
 
 /* A finding about one row; format has places for its block and offset. */
 static void
@@ -169,7 +170,8 @@ check_neighbors(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 		if (row_is_visible(check, row))
 		{
 			if (check->group == GROUP_VISIBLE)
-				index_finding(check, _("row (%u,%u) has the unique key of another visible row"), row);
+				index_finding(check, _("row (%u,%u) has the unique key of another visible row"),
+							  row);
 			check->group = GROUP_VISIBLE;
 		}
 	}
@@ -374,7 +376,8 @@ can_check(Relation index, Snapshot snapshot)
 	if (!form->indisvalid || !form->indisready || !form->indislive)
 		return false;
 	if (form->indcheckxmin &&
-		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin))
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							   snapshot->xmin))
 		return false;			/* younger than our snapshot: it may lack what we see */
 	return index->rd_indam->amgettuple != NULL && index->rd_indam->amoptionalkey;
 }
@@ -432,7 +435,8 @@ check_index(void *arg)
 	MemoryContext old;
 
 	check->index = index_open(check->index_oid, AccessShareLock);
-	snprintf(check->location, sizeof(check->location), "index %s", RelationGetRelationName(check->index));
+	snprintf(check->location, sizeof(check->location), "index %s",
+			 RelationGetRelationName(check->index));
 	if (can_check(check->index, check->snapshot))
 	{
 		old = MemoryContextSwitchTo(check->context);

@@ -218,7 +218,8 @@ show_segments(Inspection *inspection)
 		vdb_report_set(report, 4, Int32GetDatum((int32) segment->removed));
 		vdb_report_int(report, 5, segment->epoch);
 		vdb_report_text(report, 6,
-						segment_state_name(vdb_rows_segment_state(&inspection->ref, segment->block)));
+						segment_state_name(vdb_rows_segment_state(&inspection->ref,
+																  segment->block)));
 		vdb_report_row(report);
 	}
 }

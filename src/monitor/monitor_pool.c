@@ -188,7 +188,8 @@ look(PoolCheck *check, bool first)
 }
 
 static void
-report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to, const char *message)
+report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to,
+			  const char *message)
 {
 	char		location[64];
 
@@ -205,14 +206,16 @@ report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
 	if (suspect & SUSPECT_DOUBLE)
 		report_blocks(check, VDB_ERROR_FOUND, from, to, _("two structures refer to it"));
 	if (suspect & SUSPECT_FREE)
-		report_blocks(check, VDB_ERROR_FOUND, from, to, _("a structure refers to it, but it is marked free"));
+		report_blocks(check, VDB_ERROR_FOUND, from, to,
+					  _("a structure refers to it, but it is marked free"));
 	if (suspect & SUSPECT_KIND)
 		report_blocks(check, VDB_ERROR_FOUND, from, to,
 					  _("it is marked as something else than what it is used for"));
 	if ((suspect & SUSPECT_LEAKED) && check->incomplete)
 		check->hidden = true;
 	else if (suspect & SUSPECT_LEAKED)
-		report_blocks(check, VDB_WARNING_FOUND, from, to, _("it is marked in use, but nothing refers to it"));
+		report_blocks(check, VDB_WARNING_FOUND, from, to,
+					  _("it is marked in use, but nothing refers to it"));
 }
 
 /* Suspects in runs of neighbors. */

@@ -135,7 +135,8 @@ copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 							meta->stripe_id, meta->continuations[i])));
 	zones = palloc(n * sizeof(VdbZone));
 	for (Size i = 0; i < n; i++)
-		zones[i] = *vdb_map_zone(pool, meta, (int) (i / meta->ncolumns), (int) (i % meta->ncolumns));
+		zones[i] = *vdb_map_zone(pool, meta, (int) (i / meta->ncolumns),
+								 (int) (i % meta->ncolumns));
 	return zones;
 }
 

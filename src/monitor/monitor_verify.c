@@ -126,7 +126,8 @@ verify_ranges(VdbVerify *verify)
 	while (!vdb_findings_full(verify->findings))
 	{
 		strlcpy(verify->location, "map", VDB_VERIFY_PLACE_BYTES);
-		if (!vdb_verify_try(verify->findings, verify->location, next_range, verify) || !verify->more)
+		if (!vdb_verify_try(verify->findings, verify->location, next_range, verify) ||
+			!verify->more)
 			break;
 		verify->range = vdb_lb_range(vdb_cursor_lb(&verify->cursor));
 		verify_range(verify);
@@ -172,7 +173,8 @@ check_counts(VdbVerify *verify, const VdbTableEntry *before)
 {
 	const VdbTableEntry *after = vdb_map_table_entry(&verify->ref);
 
-	if (before->striped_rows != after->striped_rows || before->nstripes_in_use != after->nstripes_in_use ||
+	if (before->striped_rows != after->striped_rows ||
+		before->nstripes_in_use != after->nstripes_in_use ||
 		before->last_migration != after->last_migration ||
 		before->generation != after->generation)
 		return;

@@ -52,7 +52,8 @@ check_header(VdbVerify *verify, const VdbVersion *version)
 		return;
 	next = vdb_tid_to_row(&hdr->t_ctid);
 	if (next == VDB_ROW_NONE || vdb_row_lb(next) >= vdb_map_limit(&verify->ref))
-		VDB_ERROR_AT_PLACE(verify, _("row %u refers to a next version (%u,%u) that was never stored"),
+		VDB_ERROR_AT_PLACE(verify,
+						   _("row %u refers to a next version (%u,%u) that was never stored"),
 					   vdb_row_index(version->row), ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
 					   ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
 }
@@ -99,7 +100,8 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 
 	if (natts > desc->natts)
 	{
-		VDB_ERROR_AT_PLACE(verify, _("row %u has %d attributes, the table has %d"), index, natts, desc->natts);
+		VDB_ERROR_AT_PLACE(verify, _("row %u has %d attributes, the table has %d"), index, natts,
+						   desc->natts);
 		return;
 	}
 	if (tuple->t_hoff < SizeofHeapTupleHeader + (nulls ? BITMAPLEN(natts) : 0))
@@ -121,7 +123,8 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 		bytes = off < size ? value_bytes(att, data + off, size - off) : 0;
 		if (bytes == 0)
 		{
-			VDB_ERROR_AT_PLACE(verify, _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
+			VDB_ERROR_AT_PLACE(verify,
+							   _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
 						   index, i + 1, off, size);
 			return;
 		}
@@ -242,7 +245,8 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 	VdbRowSet	present;
 
 	if (!vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
-		VDB_ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"), meta->stripe_id);
+		VDB_ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"),
+						   meta->stripe_id);
 	else
 		for (int i = 0; verify->view->any && i < verify->view->ndrecs; i++)
 		{
@@ -281,10 +285,10 @@ rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 }
 
 /*
- * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's delta record, which
- * keeps a block from being marked, may stand in a marked one: a crash can lose the record of the
- * delete together with that of the clearing before it, and leave the delta record.  What has a multixact
- * was flushed.
+ * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's delta record,
+ * which keeps a block from being marked, may stand in a marked one: a crash can lose the record of
+ * the delete together with that of the clearing before it, and leave the delta record.  What has a
+ * multixact was flushed.
  */
 static bool
 any_deleted(const VdbOverlayView *view)
@@ -319,7 +323,8 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	if (kind != VDB_EXTENT_STRIPE)
 		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but not in a stripe"));
 	else if (any_deleted(verify->view))
-		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but rows of it were deleted or updated"));
+		VDB_ERROR_AT_PLACE(verify,
+						   _("it is marked all-visible, but rows of it were deleted or updated"));
 	if (seen == NULL)
 		return;
 	batch = vdb_batch_create(verify->rel);

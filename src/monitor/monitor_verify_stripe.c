@@ -47,7 +47,8 @@ compare_meta(void *arg)
 		return;
 	for (int i = 0; i < (int) meta->nchunks * meta->ncolumns; i++)
 		if (memcmp(&seen->zones[i], &built.zones[i], sizeof(VdbZone)) != 0)
-			VDB_ERROR_AT_PLACE(verify, _("zone map of chunk %d, column %d, differs from the one on flash"),
+			VDB_ERROR_AT_PLACE(verify,
+							   _("zone map of chunk %d, column %d, differs from the one on flash"),
 						   i / meta->ncolumns, i % meta->ncolumns + 1);
 }
 
@@ -95,7 +96,8 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 	{
 		CHECK_FOR_INTERRUPTS();
 		next = vdb_stripe_vector_end(stripe, pos);
-		vdb_stripe_decode(stripe, verify->rel, attno, pos, (int) (next - pos), values, nulls, &hold);
+		vdb_stripe_decode(stripe, verify->rel, attno, pos, (int) (next - pos), values, nulls,
+						  &hold);
 		for (uint32 i = 0; i < next - pos; i++)
 		{
 			if (nulls[i] ||
@@ -125,7 +127,8 @@ check_zones(void *arg)
 	if (seen->zones == NULL)
 		return;
 	stripe = vdb_stripe_open(verify->rel, vdb_stripe_address(meta));
-	if (vdb_stripe_nchunks(stripe) == meta->nchunks && vdb_stripe_ncolumns(stripe) == meta->ncolumns)
+	if (vdb_stripe_nchunks(stripe) == meta->nchunks &&
+		vdb_stripe_ncolumns(stripe) == meta->ncolumns)
 		for (int chunk = 0; chunk < meta->nchunks; chunk++)
 			for (int attno = 1; attno <= ncolumns; attno++)
 				check_zone(verify, stripe, chunk, attno,
@@ -174,7 +177,8 @@ vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
 	verify->stripes++;
 	verify->stripe_rows += meta->nrows;
 	note_pages(verify, meta);
-	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id, meta->first_page);
+	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id,
+			 meta->first_page);
 	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
 	if (damage.any)
 		return;

@@ -187,7 +187,10 @@ report_no_entry(VdbReport *report)
 		vdb_report_int(report, zeros[i], 0);
 }
 
-/* The statistics of one table; no row if it can't be locked at once, is gone, or has no storage that this session can read. */
+/*
+ * The statistics of one table; no row if it can't be locked at once, is gone, or has no storage
+ * that this session can read.
+ */
 Datum
 vdb_monitor_table(PG_FUNCTION_ARGS)
 {

@@ -23,8 +23,8 @@
  *   a standby has neither.  So a block delta of an earlier epoch is logged
  *   once more before it is used (adopt_delta).
  *
- * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap) or
- * frees block deltas is a flushed change.
+ * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap)
+ * or frees block deltas is a flushed change.
  *
  *-------------------------------------------------------------------------
  */
@@ -150,7 +150,8 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 			VdbBlockDeltaImage *image, int ndrecs)
 {
 	const VdbBlockDeltaClass *class = &vdb_block_delta_classes[address->size_class];
-	const char *memory = (const char *) vdb_block_delta_at(ref->pool, address->block, address->offset);
+	const char *memory = (const char *) vdb_block_delta_at(ref->pool, address->block,
+														   address->offset);
 	uint32		word = offsetof(VdbBlockDelta, capacity);
 	uint32		end = ndrecs > 0 ? vdb_delta_record_offset(ndrecs - 1) + sizeof(VdbDeltaRecord)
 		: sizeof(VdbBlockDelta);
@@ -168,8 +169,8 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 }
 
 /*
- * Make an image of what counts of the LB's block delta (none: nothing): bits of the deletion bitmap, and
- * the delta records of the rows that aren't gone nor among those to be left out (NULL:
+ * Make an image of what counts of the LB's block delta (none: nothing): bits of the deletion
+ * bitmap, and the delta records of the rows that aren't gone nor among those to be left out (NULL:
  * none).  Returns the number of delta records.
  */
 static int
@@ -229,9 +230,9 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbBlockDelt
 }
 
 /*
- * Let the LB have the image as its block delta at the place instead of the old one (NULL: none), and
- * free that.  One change, flushed if there is anything to
- * lose.  Block lock and map lock held exclusive.
+ * Let the LB have the image as its block delta at the place instead of the old one (NULL: none),
+ * and free that.  One change, flushed if there is anything to lose.  Block lock and map lock held
+ * exclusive.
  */
 static void
 replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *old,
@@ -349,7 +350,8 @@ vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 	bytes = vdb_block_delta_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
 	if (bytes < VDB_SHRINK_BYTES)
 		return;
-	needed = vdb_block_delta_classes[vdb_overlay_class_for(copy_delta(ref, extent, NULL, &image))].bytes;
+	needed = vdb_block_delta_classes[vdb_overlay_class_for(copy_delta(ref, extent, NULL,
+																	  &image))].bytes;
 	if (4 * needed <= bytes)
 		(void) rebuild_delta(ref, extent, bdelta, NULL);
 }
@@ -378,8 +380,8 @@ need_delta(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Add a row to the group delta at a byte of the block delta's block.  It gets one bit more, by one store, which the
- * standby repeats as a store of the same value.
+ * Add a row to the group delta at a byte of the block delta's block.  It gets one bit more, by one
+ * store, which the standby repeats as a store of the same value.
  */
 static void
 join_drec(VdbScmChange *change, VdbBlock block, uint16 offset,
@@ -415,7 +417,8 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 	offset = extent->overlay_offset + vdb_delta_record_offset(at);
 	if (joins)
 	{
-		join_drec(change, extent->overlay_block, offset, vdb_block_delta_record(bdelta, at), &packed);
+		join_drec(change, extent->overlay_block, offset, vdb_block_delta_record(bdelta, at),
+				  &packed);
 		return;
 	}
 	vdb_scm_change_write(change, extent->overlay_block, offset + offsetof(VdbDeltaRecord, xmax),
@@ -436,7 +439,8 @@ vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, u
 		return;
 	infomask = vdb_block_delta_record(bdelta, at)->infomask | infomask_or;
 	vdb_scm_hint(ref->pool, extent->overlay_block,
-				 extent->overlay_offset + vdb_delta_record_offset(at) + offsetof(VdbDeltaRecord, infomask),
+				 extent->overlay_offset + vdb_delta_record_offset(at) + offsetof(VdbDeltaRecord,
+																				 infomask),
 				 &infomask, sizeof(infomask));
 }
 
@@ -459,7 +463,8 @@ vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const Vdb
 
 /* See overlay.h. */
 bool
-vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaRecord *drecs, int ndrecs,
+vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaRecord *drecs,
+				  int ndrecs,
 				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);

@@ -180,14 +180,16 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 	if (bdelta->capacity != vdb_block_delta_classes[address->size_class].capacity ||
 		bdelta->table_slot != ref->slot || bdelta->table_generation != ref->generation)
 	{
-		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged header"),
+		snprintf(message, sizeof(message),
+				 _("block delta in pool block %u, byte %u, has a damaged header"),
 				 address->block, address->offset);
 		finding(check, bdelta->lb, message);
 		return;
 	}
 	if (bdelta->lb >= vdb_map_limit(ref))
 	{
-		snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
+		snprintf(message, sizeof(message),
+				 _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
 				 address->block, address->offset);
 		finding(check, bdelta->lb, message);
 	}
@@ -203,7 +205,8 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 		}
 		else if (!is_good_group_delta(drec))
 		{
-			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
+			snprintf(message, sizeof(message),
+					 _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
 					 address->block, address->offset, i);
 			finding(check, bdelta->lb, message);
 		}
@@ -234,12 +237,14 @@ check_list(OverlayCheck *check, int list)
 		if (slab->prev != prev || slab->list != list ||
 			(list != VDB_TABLE_LIST_FULL && slab->size_class != list))
 		{
-			snprintf(message, sizeof(message), _("slab of block deltas in pool block %u has wrong links"), block);
+			snprintf(message, sizeof(message),
+					 _("slab of block deltas in pool block %u has wrong links"), block);
 			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 		}
 		for (int i = 0; i < slab->nunits; i++)
 		{
-			VdbBlockDeltaAddress address = {block, vdb_block_delta_offset(slab->size_class, i), slab->size_class};
+			VdbBlockDeltaAddress address = {block, vdb_block_delta_offset(slab->size_class,
+																		  i), slab->size_class};
 
 			if (vdb_block_delta_at(ref->pool, block, address.offset)->capacity != 0)
 				check_delta(check, &address);

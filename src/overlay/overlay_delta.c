@@ -130,11 +130,12 @@ may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
 }
 
 /*
- * The place for a row's new delta record, packed.  *joins: there stands a group delta to
- * which the row is to be added; no delta record behind it names the row.  -1: the block delta is full.
+ * The place for a row's new delta record, packed.  *joins: there stands a group delta to which the
+ * row is to be added; no delta record behind it names the row.  -1: the block delta is full.
  */
 int
-vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed, bool *joins)
+vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed,
+						 bool *joins)
 {
 	const int	used = vdb_block_delta_used(bdelta);
 

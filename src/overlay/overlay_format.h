@@ -3,10 +3,9 @@
  * overlay_format.h
  *	  The overlay's bytes: block deltas of delta records and bits of the deletion bitmap, in slab blocks.
  *
- * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the block deltas of one
- * size class, from byte 64 (class 0: from byte 256).  A block delta: 64 bytes of header,
- * then delta records, placed so that neither the header nor a delta record crosses a multiple of 512
- * bytes of the file:
+ * A slab block: 24 zero bytes, VdbOverlaySlab (40 bytes), then the block deltas of one size class,
+ * from byte 64 (class 0: from byte 256).  A block delta: 64 bytes of header, then delta records,
+ * placed so that neither the header nor a delta record crosses a multiple of 512 bytes of the file:
  *
  *	delta record 0 .. 15	from byte 64 of the block delta
  *	delta record 16 ..		21 each from byte 448, 960, 1472 ... (8 bytes unused behind them)
@@ -40,7 +39,8 @@ typedef VdbListedBlock VdbOverlaySlab;
 
 StaticAssertDecl(VDB_POOL_BLOCK_HEADER + sizeof(VdbOverlaySlab) == VDB_OVERLAY_FIRST_DELTA,
 				 "block deltas begin behind the slab's header");
-StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, and one for full slabs");
+StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES,
+				 "a list per class, and one for full slabs");
 
 /*
  * One changed row version of a stripe: what its heap header would say.  The
@@ -48,21 +48,23 @@ StaticAssertDecl(VDB_TABLE_LIST_FULL == VDB_OVERLAY_CLASSES, "a list per class, 
  * several delta records of a row the last one counts.
  *
  * A group delta (VDB_DELTA_GROUP) says the same of up to VDB_GROUP_DELTA_ROWS rows, none of which
- * has a next version: index is the first of its rows, a multiple of VDB_GROUP_DELTA_ROWS, and where the
- * next version would be stands a bitmap.  Bit k of next_lb is row index + k; bit k
- * of next_index is row index + 32 + k.  Rows are added to it one by one.
+ * has a next version: index is the first of its rows, a multiple of VDB_GROUP_DELTA_ROWS, and where
+ * the next version would be stands a bitmap.  Bit k of next_lb is row index + k; bit k of
+ * next_index is row index + 32 + k.  Rows are added to it one by one.
  */
 typedef struct VdbDeltaRecord
 {
 	uint8		index;				/* of the row in its logical block; group: of the first */
 	uint8		next_index;			/* next version: row index in next_lb; group: bitmap */
-	uint16		infomask;			/* HEAP_XMAX_*, HEAP_COMBOCID, HEAP_KEYS... bits as in a heap header */
+	uint16		infomask;			/* HEAP_XMAX_*, HEAP_COMBOCID, HEAP_KEYS... bits as in a heap
+									 * header */
 	uint16		infomask2;			/* HEAP_KEYS_UPDATED, HEAP_HOT... only */
 	uint16		flags;				/* VDB_DELTA_USED, _MOVED, _MASS */
 	TransactionId xmax;				/* or multixact id */
 	CommandId	cid;				/* cmax or combo id */
 	uint32		xmax_epoch;
-	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; group: bitmap */
+	VdbLogicalBlock next_lb;		/* next version, or the row itself when there is none; group:
+									 * bitmap */
 } VdbDeltaRecord;
 
 StaticAssertDecl(sizeof(VdbDeltaRecord) == 24, "delta record is 24 bytes on media");
@@ -74,7 +76,8 @@ StaticAssertDecl(offsetof(VdbDeltaRecord, xmax) == 8, "a delta record's first wo
 
 #define VDB_GROUP_DELTA_ROWS			40
 
-StaticAssertDecl(VDB_GROUP_DELTA_ROWS == (sizeof(VdbLogicalBlock) + sizeof(uint8)) * 8, "a bit for each row of a group delta");
+StaticAssertDecl(VDB_GROUP_DELTA_ROWS == (sizeof(VdbLogicalBlock) + sizeof(uint8)) * 8,
+				 "a bit for each row of a group delta");
 
 /* The rows of a group delta: bit k is row index + k. */
 static inline uint64
@@ -89,7 +92,8 @@ typedef struct VdbBlockDelta
 	uint32		table_slot;
 	uint32		table_generation;
 	uint32		pad;
-	uint16		capacity;			/* delta records it has room for; 0: the block delta is free.  This word is published. */
+	uint16		capacity;			/* delta records it has room for; 0: the block delta is free.
+									 * This word is published. */
 	uint16		pad2;
 	uint32		epoch;				/* epoch that took the block delta */
 	VdbRowSet	deleted;			/* bit set: the row is removed */

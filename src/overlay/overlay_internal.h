@@ -70,10 +70,13 @@ vdb_image_record(VdbBlockDeltaImage *image, uint32 i)
 /* overlay_delta.c */
 extern int	vdb_block_delta_used(const VdbBlockDelta *bdelta);
 extern int	vdb_block_delta_find(const VdbBlockDelta *bdelta, uint8 index);
-extern int	vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed, bool *joins);
+extern int	vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index,
+									 const VdbDeltaRecord *packed, bool *joins);
 extern VdbDeltaRecord vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb);
-extern VdbDeltaRecord vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 index);
-extern void vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb, VdbOverlayView *view);
+extern VdbDeltaRecord vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb,
+											  uint8 index);
+extern void vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb,
+								 VdbOverlayView *view);
 extern void vdb_image_init(VdbBlockDeltaImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 						   const VdbRowSet deleted);
 extern void vdb_image_add(VdbBlockDeltaImage *image, int *ndrecs, const VdbDeltaRecord *drec);
@@ -86,7 +89,8 @@ extern bool vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock av
 							 uint16 avoid_offset, VdbBlockDeltaAddress *address);
 
 /* overlay.c */
-extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
+extern const VdbBlockDelta *vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb,
+											 uint16 epoch,
 											 VdbBlock block, uint16 offset);
 
 #endif							/* VDB_OVERLAY_INTERNAL_H */

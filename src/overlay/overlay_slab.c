@@ -173,7 +173,9 @@ move_full(VdbScmChange *change, const VdbTableRef *ref, int size_class, int nful
 	return block;
 }
 
-/* One flushed change: the first nfull slabs to the full list, the fresh ones in front of the class. */
+/*
+ * One flushed change: the first nfull slabs to the full list, the fresh ones in front of the class.
+ */
 static void
 change_lists(const VdbTableRef *ref, int size_class, int nfull, const VdbBlock *fresh, int nfresh)
 {
@@ -229,11 +231,14 @@ add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
 	return true;
 }
 
-/* How many slabs are formatted at a time: block deltas should come in dozens for one flush of WAL. */
+/*
+ * How many slabs are formatted at a time: block deltas should come in dozens for one flush of WAL.
+ */
 static inline int
 slabs_to_add(int size_class, int nfull)
 {
-	return vdb_block_delta_classes[size_class].deltas > SLAB_BATCH ? 1 : Min(1 + 2 * nfull, SLAB_BATCH);
+	return vdb_block_delta_classes[size_class].deltas > SLAB_BATCH ? 1 : Min(1 + 2 * nfull,
+																			 SLAB_BATCH);
 }
 
 /*
@@ -285,7 +290,9 @@ unlink_slab(VdbScmChange *change, const VdbTableRef *ref, const VdbOverlaySlab *
 		vdb_scm_change_write(change, slab->next, SLAB_FIELD(prev), &slab->prev, sizeof(VdbBlock));
 }
 
-/* Give an unused slab back to the pool.  Its header is wiped, so that stale addresses see no slab. */
+/*
+ * Give an unused slab back to the pool.  Its header is wiped, so that stale addresses see no slab.
+ */
 static void
 release_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
 {

@@ -3,8 +3,8 @@
  * pages.h
  *	  Runs of ordinary pages in a table's main fork: the bytes of stripes and wide rows.
  *
- * Block 0 of the main fork is the metapage.  A run is a number of consecutive pages whose
- * contents (after the 24-byte page header) form one byte stream.  Level 2: knows no rows, no stripes.
+ * Block 0 of the main fork is the metapage.  A run is a number of consecutive pages whose contents
+ * (after the 24-byte page header) form one byte stream.  Level 2: knows no rows, no stripes.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +53,8 @@ vdb_pages_needed(uint64 bytes)
  * Returns first page and number of pages; *lsn gets the last record's end, or
  * InvalidXLogRecPtr when nothing was logged.
  */
-extern BlockNumber vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn);
+extern BlockNumber vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages,
+								   XLogRecPtr *lsn);
 
 /* The same into a free run at 'first'; see vdb_page_writer_begin_at. */
 extern BlockNumber vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
@@ -97,16 +98,24 @@ extern void vdb_pages_prefetch(Relation rel, BlockNumber first, uint64 offset, u
  */
 extern bool vdb_visible_peek(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
 
-/* Pin the block's page, for sure: makes and extends the fork, may wait for who extends it.  No lock held. */
+/*
+ * Pin the block's page, for sure: makes and extends the fork, may wait for who extends it.  No lock
+ * held.
+ */
 extern void vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
 
 /* Is this a pin of the block's page? */
 extern bool vdb_visible_pinned(VdbLogicalBlock lb, Buffer buffer);
 
-/* On a pinned page, without I/O.  To be sure of a bit, hold the block's block lock in either mode. */
+/*
+ * On a pinned page, without I/O.  To be sure of a bit, hold the block's block lock in either mode.
+ */
 extern bool vdb_visible_test(VdbLogicalBlock lb, Buffer buffer);
 
-/* Set or clear, and log it, unless it is so already.  Block lock held exclusive, page pinned.  No I/O, no error. */
+/*
+ * Set or clear, and log it, unless it is so already.  Block lock held exclusive, page pinned.  No
+ * I/O, no error.
+ */
 extern void vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 extern void vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 
@@ -117,8 +126,8 @@ extern void vdb_visible_clear_all(Relation rel);
 extern BlockNumber vdb_visible_count(Relation rel);
 
 /*
- * How many of n logical blocks from 'first' on are marked; both multiples of four.  A hint.  *buffer: as
- * vdb_visible_pin, but the fork is not extended.
+ * How many of n logical blocks from 'first' on are marked; both multiples of four.  A hint.
+ * *buffer: as vdb_visible_pin, but the fork is not extended.
  */
 extern uint32 vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *buffer);
 

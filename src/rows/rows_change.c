@@ -89,7 +89,9 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 						   flags, VDB_FLAGS_BYTES);
 }
 
-/* Before xmax changes from one that no longer counts: say so on media.  See the head of the file. */
+/*
+ * Before xmax changes from one that no longer counts: say so on media.  See the head of the file.
+ */
 static void
 hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
 {
@@ -107,7 +109,8 @@ hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
 		return;
 
 	vdb_scm_hint(ref->pool, version->block,
-				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData, t_infomask)),
+				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData,
+																			 t_infomask)),
 				 &infomask, sizeof(infomask));
 }
 

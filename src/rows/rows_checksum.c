@@ -42,7 +42,8 @@ const char *
 vdb_rows_image(const VdbTableRef *ref, const VdbVersion *version)
 {
 	Assert(version->where == VDB_IN_POOL);
-	return (const char *) vdb_pool_block(ref->pool, version->block) + version->offset + sizeof(VdbRowPrefix);
+	return (const char *) vdb_pool_block(ref->pool,
+										 version->block) + version->offset + sizeof(VdbRowPrefix);
 }
 
 static void
@@ -70,7 +71,8 @@ vdb_rows_damaged(const VdbVersion *version, const char *image, VdbRowDamage *dam
 
 /* See rows.h.  Reads pages: no lock is held.  ERROR: what reading a page raises. */
 bool
-vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const char *image, VdbRowDamage *damage)
+vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const char *image,
+					  VdbRowDamage *damage)
 {
 	VdbWideRef	wide;
 	char	   *piece;

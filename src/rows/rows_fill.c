@@ -134,7 +134,10 @@ vdb_fill_add(VdbSegmentFill *fill, uint32 image_bytes, uint8 block, uint16 offse
 	return fill->next_slot++;
 }
 
-/* Undo the addition of the row in 'slot', which stood at (block, offset); false unless it is the latest. */
+/*
+ * Undo the addition of the row in 'slot', which stood at (block, offset); false unless it is the
+ * latest.
+ */
 bool
 vdb_fill_back(VdbSegmentFill *fill, uint16 slot, uint8 block, uint16 offset)
 {

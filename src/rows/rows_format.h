@@ -3,8 +3,9 @@
  * rows_format.h
  *	  Bytes of a row segment in the pool.
  *
- * A segment is 8 blocks; the first 24 bytes of each stay zero.  Block 0: VdbSegmentHeader at 24, slot array (uint16 each) at 88,
- * rows from MAXALIGN(88 + 2 * nslots).  Blocks 1 to 7: rows from 24.
+ * A segment is 8 blocks; the first 24 bytes of each stay zero.  Block 0: VdbSegmentHeader at 24,
+ * slot array (uint16 each) at 88, rows from MAXALIGN(88 + 2 * nslots).  Blocks 1 to 7: rows from
+ * 24.
  *
  * A row begins at a multiple of 8:
  *
@@ -61,7 +62,8 @@ vdb_slot_offset(uint16 slot)
 
 typedef struct VdbRowPrefix
 {
-	uint32		len;				/* bytes of header and data that follow; VDB_ROW_WIDE: header (t_hoff bytes) and a VdbWideRef */
+	uint32		len;				/* bytes of header and data that follow; VDB_ROW_WIDE: header
+									 * (t_hoff bytes) and a VdbWideRef */
 	uint32		xmax_epoch;
 } VdbRowPrefix;
 
@@ -83,7 +85,9 @@ typedef struct VdbWideRef
 
 StaticAssertDecl(sizeof(VdbWideRef) == 16, "wide reference is 16 bytes on media");
 
-/* Longest row image (prefix, header, data, checksum) kept in the segment; longer rows become wide. */
+/*
+ * Longest row image (prefix, header, data, checksum) kept in the segment; longer rows become wide.
+ */
 #define VDB_ROW_MAX_INLINE		(VDB_POOL_BLOCK_PAYLOAD - 8)
 
 #endif							/* VDB_ROWS_FORMAT_H */

@@ -64,7 +64,8 @@ typedef struct VdbOpenEntry
 	VdbSegmentFill fill;			/* the owner's; segment and first_lb stay once it is listed */
 	TimestampTz given_at;			/* the owner's; when it was handed back */
 	int32		chain_next;			/* segment chain, or free list */
-	int32		list_prev;			/* table list, ascending first_lb; VDB_OPEN_UNLISTED: not there */
+	int32		list_prev;			/* table list, ascending first_lb; VDB_OPEN_UNLISTED: not
+									 * there */
 	int32		list_next;
 } VdbOpenEntry;
 
@@ -368,7 +369,10 @@ entry_get(void)
 	elog(ERROR, "no entry for an open segment among %u", vdb_open->nentries);
 }
 
-/* Out of chain and list, and free.  The partition's lock is held exclusive, and the entry is the caller's. */
+/*
+ * Out of chain and list, and free.  The partition's lock is held exclusive, and the entry is the
+ * caller's.
+ */
 static void
 entry_drop(int32 i)
 {
@@ -519,7 +523,10 @@ vdb_open_give(int handle, const VdbSegmentFill *fill)
 	entry->fill.next_slot = fill->next_slot;
 	entry->fill.next_offset = fill->next_offset;
 	entry->fill.next_block = fill->next_block;
-	/* a transaction in progress has no end yet (it hands back when vdb.debug_migrate moves its rows) */
+	/*
+	 * a transaction in progress has no end yet (it hands back when vdb.debug_migrate moves its
+	 * rows)
+	 */
 	entry->given_at = IsTransactionState() ? GetCurrentTimestamp() :
 		GetCurrentTransactionStopTimestamp();
 	owner_give(entry);

@@ -32,8 +32,10 @@ typedef struct VdbSegmentFill
 	uint8		next_block;			/* 0 to 7 */
 } VdbSegmentFill;
 
-extern void vdb_fill_init(VdbSegmentFill *fill, VdbBlock segment, VdbLogicalBlock first_lb, uint16 nslots);
-extern bool vdb_fill_find(const VdbSegmentFill *fill, uint32 image_bytes, uint8 *block, uint16 *offset);
+extern void vdb_fill_init(VdbSegmentFill *fill, VdbBlock segment, VdbLogicalBlock first_lb,
+						  uint16 nslots);
+extern bool vdb_fill_find(const VdbSegmentFill *fill, uint32 image_bytes, uint8 *block,
+						  uint16 *offset);
 extern uint16 vdb_fill_add(VdbSegmentFill *fill, uint32 image_bytes, uint8 block, uint16 offset);
 extern bool vdb_fill_back(VdbSegmentFill *fill, uint16 slot, uint8 block, uint16 offset);
 extern uint32 vdb_fill_payload(uint16 nslots);

@@ -31,7 +31,10 @@
 
 /* ---- checks ---- */
 
-/* NULL, or the name of the field of a segment's header that is wrong for this table and logical block. */
+/*
+ * NULL, or the name of the field of a segment's header that is wrong for this table and logical
+ * block.
+ */
 const char *
 vdb_segment_defect(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbLogicalBlock lb)
 {
@@ -78,7 +81,8 @@ report_bad_slot(VdbBlock segment, uint32 slot_number, uint16 slot, uint16 nslots
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("row segment at block %u of the pool has a wrong slot %u", segment, slot_number),
+			 errmsg("row segment at block %u of the pool has a wrong slot %u", segment,
+					slot_number),
 			 errdetail("Expected a place for rows of a segment with %u slots, found block %d, offset %u.",
 					   nslots, vdb_slot_block(slot), vdb_slot_offset(slot))));
 }
@@ -385,7 +389,8 @@ vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version)
 	if (version->hdr.t_infomask == version->seen_infomask || RecoveryInProgress())
 		return;
 	vdb_scm_hint(ref->pool, version->block,
-				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData, t_infomask)),
+				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData,
+																			 t_infomask)),
 				 &version->hdr.t_infomask, sizeof(uint16));
 	version->seen_infomask = version->hdr.t_infomask;
 }

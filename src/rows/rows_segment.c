@@ -219,7 +219,10 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 
 /* ---- finding a segment with room ---- */
 
-/* Own a handed-back segment, or close it and return NULL.  The list is memory: what the pool says decides. */
+/*
+ * Own a handed-back segment, or close it and return NULL.  The list is memory: what the pool says
+ * decides.
+ */
 static VdbOwned *
 adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmentFill *fill)
 {
@@ -236,7 +239,9 @@ adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmen
 	return NULL;
 }
 
-/* The handed-back segment with room that has the lowest row numbers and was idle so long, or NULL. */
+/*
+ * The handed-back segment with room that has the lowest row numbers and was idle so long, or NULL.
+ */
 static VdbOwned *
 take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, int idle_us)
 {
@@ -430,9 +435,12 @@ count_put(const VdbTableRef *ref, uint32 bytes)
 	vdb_tally_bytes += bytes;
 }
 
-/* See rows.h.  The publish comes after the data wherever it goes: in memory, on media and in redo. */
+/*
+ * See rows.h.  The publish comes after the data wherever it goes: in memory, on media and in redo.
+ */
 void
-vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple)
+vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *address,
+			 HeapTuple tuple)
 {
 	static PGAlignedBlock image;
 	HeapTupleHeader hdr = tuple->t_data;
@@ -455,11 +463,13 @@ vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *
 	else
 		memcpy(image.data + sizeof(prefix), hdr, tuple->t_len);
 	memcpy(image.data, &prefix, sizeof(prefix));
-	crc = vdb_row_crc(address->row, prefix.len, image.data + sizeof(prefix), VDB_ROW_LEN(prefix.len));
+	crc = vdb_row_crc(address->row, prefix.len, image.data + sizeof(prefix),
+					  VDB_ROW_LEN(prefix.len));
 	memcpy(image.data + bytes - sizeof(crc), &crc, sizeof(crc));
 
 	vdb_scm_change_write(change, address->block, address->offset, image.data, (uint16) bytes);
-	vdb_scm_change_publish(change, address->slot_block, address->slot_offset, &address->slot, sizeof(address->slot));
+	vdb_scm_change_publish(change, address->slot_block, address->slot_offset, &address->slot,
+						   sizeof(address->slot));
 	address_done(ref);
 	count_put(ref, bytes);
 }

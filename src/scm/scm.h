@@ -66,15 +66,16 @@ extern uint32 vdb_epoch_current(VdbPool *pool);
 extern bool vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid);
 
 /*
- * Did rows that WAL does not cover (unlogged, temporary tables), stored in that epoch, outlive what came since?
- * False once any later run began with recovery (crash, promotion): core then emptied those tables' files.
- * Needs a header field: the epoch begun by the latest run that began with recovery.
+ * Did rows that WAL does not cover (unlogged, temporary tables), stored in that epoch, outlive what
+ * came since? False once any later run began with recovery (crash, promotion): core then emptied
+ * those tables' files. Needs a header field: the epoch begun by the latest run that began with
+ * recovery.
  */
 extern bool vdb_epoch_survived(VdbPool *pool, uint32 epoch);
 
 /*
- * For the launcher: the file that tells where recoveries ended could not be written when the server started; try
- * again.  Cheap when it was.  Takes ends_lock; does I/O.
+ * For the launcher: the file that tells where recoveries ended could not be written when the server
+ * started; try again.  Cheap when it was.  Takes ends_lock; does I/O.
  */
 extern void vdb_scm_tend_ends(void);
 
@@ -90,25 +91,30 @@ extern void vdb_scm_tend_ends(void);
  */
 extern int	vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments);
 extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
-/* Which allocation map a block's state stands in: blocks of one group cost a change one block together. */
+/*
+ * Which allocation map a block's state stands in: blocks of one group cost a change one block
+ * together.
+ */
 extern uint32 vdb_scm_group_of(VdbBlock block);
 
 /*
- * The warning that the file could not grow, if this process still owes it: nobody is told while a lightweight lock is held.  Whoever
- * has none calls it; nothing happens elsewhere.
+ * The warning that the file could not grow, if this process still owes it: nobody is told while a
+ * lightweight lock is held.  Whoever has none calls it; nothing happens elsewhere.
  */
 extern void vdb_scm_report_growth(VdbPool *pool);
 
 /*
- * Give back what was reserved and is not wanted.  Nothing happens if a change has put it to use.  Takes the allocation
- * lock.  What a failing transaction or subtransaction leaves reserved is given back at its end in any case.
+ * Give back what was reserved and is not wanted.  Nothing happens if a change has put it to use.
+ * Takes the allocation lock.  What a failing transaction or subtransaction leaves reserved is given
+ * back at its end in any case.
  */
 extern void vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment);
 extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 
 /*
- * For verification: the allocation map's bytes of a block as of now (VDB_STATE_* and VDB_RESERVED_* of scm_words.h).
- * False: the block is one of the pool's own (header, ring, maps), which nobody allocates.  block < vdb_pool_total_blocks.
+ * For verification: the allocation map's bytes of a block as of now (VDB_STATE_* and VDB_RESERVED_*
+ * of scm_words.h). False: the block is one of the pool's own (header, ring, maps), which nobody
+ * allocates.  block < vdb_pool_total_blocks.
  */
 extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved);
 
@@ -129,14 +135,20 @@ extern void vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 of
 								 const void *data, uint16 len);
 extern void vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 len);
 
-/* As _write, but applied after everything else (and persisted after it): at most 8 bytes, naturally aligned. */
+/*
+ * As _write, but applied after everything else (and persisted after it): at most 8 bytes, naturally
+ * aligned.
+ */
 extern void vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 								   const void *data, uint16 len);
 
 /* Redo takes this block lock (exclusive) around applying, for standby readers. */
 extern void vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no);
 
-/* Is it listed?  Whatever changes row versions asserts this: migration counts on it (vdb_shared->block_changes). */
+/*
+ * Is it listed?  Whatever changes row versions asserts this: migration counts on it
+ * (vdb_shared->block_changes).
+ */
 extern bool vdb_scm_change_lists(const VdbScmChange *change, uint32 lock_no);
 
 /* Redo resolves recovery conflicts with snapshots that may need what is removed. */
@@ -166,14 +178,18 @@ extern XLogRecPtr vdb_scm_change_end(VdbScmChange *change);
  * Hint: store without WAL (hint bits only: losing or tearing it must not matter).
  * At most 8 bytes, naturally aligned.  Not in recovery.
  */
-extern void vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data, uint16 len);
+extern void vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data,
+						 uint16 len);
 
 /* ---- records about ordinary pages (scm_redo.c) ---- */
 
 struct XLogReaderState;
 struct StringInfoData;
 
-/* The resource manager's second kind of records.  What they mean, and their redo, is pages/'s affair. */
+/*
+ * The resource manager's second kind of records.  What they mean, and their redo, is pages/'s
+ * affair.
+ */
 typedef struct VdbPageRedo
 {
 	void		(*redo) (struct XLogReaderState *record);
@@ -183,8 +199,9 @@ typedef struct VdbPageRedo
 extern void vdb_scm_set_page_redo(const VdbPageRedo *page_redo);	/* _PG_init */
 
 /*
- * Log 'data' about a buffer that is locked exclusive, changed and dirty; with the whole page where that is due.
- * In the caller's critical section.  Returns the record's end, which becomes the page's LSN.
+ * Log 'data' about a buffer that is locked exclusive, changed and dirty; with the whole page where
+ * that is due. In the caller's critical section.  Returns the record's end, which becomes the
+ * page's LSN.
  */
 extern XLogRecPtr vdb_scm_log_page(Buffer buffer, const void *data, uint16 len);
 

@@ -3,9 +3,9 @@
  * scm_change.c
  *	  Logged changes: gather, log, apply, have it synced.
  *
- * A change is a list of byte spans per block.  They are copied when they
- * are given, so that the WAL record (where they are packed, see scm_pack.c) and
- * the stores are the same bytes, and nothing can fail between them.  vdb_scm_change_end does, in this order:
+ * A change is a list of byte spans per block.  They are copied when they are given, so that the WAL
+ * record (where they are packed, see scm_pack.c) and the stores are the same bytes, and nothing can
+ * fail between them.  vdb_scm_change_end does, in this order:
  *
  *	1. delay the start of checkpoints (DELAY_CHKPT_START)
  *	2. enter a critical section; insert the record
@@ -447,7 +447,8 @@ packed_well(const ChangeBlock *entry)
 	static char unpacked[VDB_CHANGE_BLOCK_BYTES];
 	size_t		used;
 
-	return vdb_spans_unpack(entry->packed, entry->packed_bytes, unpacked, sizeof(unpacked), &used) &&
+	return vdb_spans_unpack(entry->packed, entry->packed_bytes, unpacked, sizeof(unpacked),
+							&used) &&
 		used == entry->used && memcmp(unpacked, entry->spans, used) == 0;
 }
 
@@ -575,7 +576,10 @@ count_one(pg_atomic_uint64 *counter)
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
 
-/* For whoever wants to know whether anything changed under a block lock.  The caller holds those listed. */
+/*
+ * For whoever wants to know whether anything changed under a block lock.  The caller holds those
+ * listed.
+ */
 static void
 count_block_changes(const VdbScmChange *change)
 {

@@ -38,7 +38,9 @@ typedef struct ReservedUnit
 	int			level;
 } ReservedUnit;
 
-/* All units that this process has reserved and neither used nor given back.  They are of one pool. */
+/*
+ * All units that this process has reserved and neither used nor given back.  They are of one pool.
+ */
 static VdbPool *reserved_pool = NULL;
 static ReservedUnit *reserved_units = NULL;
 static int	nreserved = 0;

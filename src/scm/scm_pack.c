@@ -110,7 +110,8 @@ pack_row(const PackState *state, VdbSpanHeader head, const char *bytes, uint32 m
 	uint32		crc;
 
 	*control = VDB_PACK_LIKE;
-	if (row_checksum(head, bytes, &crc) && memcmp(bytes + end - sizeof(crc), &crc, sizeof(crc)) == 0)
+	if (row_checksum(head, bytes, &crc) && memcmp(bytes + end - sizeof(crc), &crc,
+												  sizeof(crc)) == 0)
 	{
 		*control |= PACK_NO_CHECKSUM;
 		end -= sizeof(crc);
@@ -160,7 +161,10 @@ differing(const PackState *state, const char *bytes)
 	return mask;
 }
 
-/* Pack well-formed spans of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it took. */
+/*
+ * Pack well-formed spans of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it
+ * took.
+ */
 size_t
 vdb_spans_pack(const char *spans, size_t len, char *to)
 {

@@ -10,7 +10,9 @@
 
 #include "scm/scm_format.h"
 
-/* Bytes that 'len' bytes of spans can take when packed: each has a header, and gets one byte more. */
+/*
+ * Bytes that 'len' bytes of spans can take when packed: each has a header, and gets one byte more.
+ */
 #define VDB_PACK_BOUND(len)		((len) + (len) / sizeof(VdbSpanHeader))
 
 extern size_t vdb_spans_pack(const char *spans, size_t len, char *to);

@@ -554,10 +554,10 @@ format_pool(VdbPool *pool)
 }
 
 /*
- * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new
- * cluster of pg_upgrade, and the old cluster's pool will take its place.  With wal_level = minimal the server makes
- * the new file durable at commit; the caller sees to it that it does so by
- * fsync, not by logging pages read through shared buffers (see am_pool.c).
+ * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new cluster of pg_upgrade,
+ * and the old cluster's pool will take its place.  With wal_level = minimal the server makes the
+ * new file durable at commit; the caller sees to it that it does so by fsync, not by logging pages
+ * read through shared buffers (see am_pool.c).
  */
 void
 vdb_pool_create(const RelFileLocator *rnode)

@@ -52,7 +52,8 @@ typedef struct VdbRowCrcHead
 } VdbRowCrcHead;
 
 StaticAssertDecl(sizeof(VdbRowCrcHead) == 24, "what a row's checksum begins with has no holes");
-StaticAssertDecl(offsetof(HeapTupleHeaderData, t_bits) == VDB_ROW_CRC_FROM - 1, "t_bits[0] goes by itself");
+StaticAssertDecl(offsetof(HeapTupleHeaderData, t_bits) == VDB_ROW_CRC_FROM - 1,
+				 "t_bits[0] goes by itself");
 
 /* The checksum of a row whose tuple (from t_xmin on) is bytes long, at least VDB_ROW_CRC_FROM. */
 static inline uint32

@@ -25,15 +25,18 @@ typedef struct VdbStripeWriter VdbStripeWriter;
 /* What a finished stripe is: everything for its meta but the pool's continuation blocks. */
 typedef struct VdbStripeBuilt
 {
-	VdbStripeMeta meta;				/* first_page, npages, nrows, nchunks, ncolumns, min/max xmin, row_bytes, stripe_bytes, ... set */
-	VdbZone    *zones;				/* nchunks * ncolumns, chunk-major; palloc'd in the caller's context */
+	VdbStripeMeta meta;				/* first_page, npages, nrows, nchunks, ncolumns, min/max
+									 * xmin, row_bytes, stripe_bytes, ... set */
+	VdbZone    *zones;				/* nchunks * ncolumns, chunk-major; palloc'd in the caller's
+									 * context */
 	XLogRecPtr	lsn;				/* flush up to here before the switch */
 } VdbStripeBuilt;
 
 /*
- * Build a stripe of one range of rel.  Rows are added in rising row number; the writer owns a private memory context
- * of bounded size (raw bytes of one chunk, capped at 16 MB unless one row is larger, plus the encoded bytes).
- * values/isnull: one row, deformed with rel's current descriptor (detoasted or not: the writer flattens); xmin FrozenTransactionId when resolved for all.
+ * Build a stripe of one range of rel.  Rows are added in rising row number; the writer owns a
+ * private memory context of bounded size (raw bytes of one chunk, capped at 16 MB unless one row is
+ * larger, plus the encoded bytes). values/isnull: one row, deformed with rel's current descriptor
+ * (detoasted or not: the writer flattens); xmin FrozenTransactionId when resolved for all.
  */
 extern VdbStripeWriter *vdb_stripe_writer_begin(Relation rel, uint32 range, uint32 stripe_id);
 
@@ -42,12 +45,16 @@ extern uint64 vdb_stripe_writer_bytes(const VdbStripeWriter *writer);
 
 /* Offer a free run of pages: finish takes it if the stripe fits, and extends the fork otherwise. */
 extern void vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npages);
-extern void vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId xmin, CommandId cmin,
+extern void vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId xmin,
+								  CommandId cmin,
 								  const Datum *values, const bool *isnull, Size row_bytes);
 
-/* LBs that the stripe covers, whether or not any of their rows survive. Call before finish; rising. */
+/*
+ * LBs that the stripe covers, whether or not any of their rows survive. Call before finish; rising.
+ */
 extern void vdb_stripe_writer_cover(VdbStripeWriter *writer, uint8 lb_index);
-extern void vdb_stripe_writer_finish(VdbStripeWriter *writer, VdbStripeBuilt *built);	/* writes pages; frees the writer */
+extern void vdb_stripe_writer_finish(VdbStripeWriter *writer,
+									 VdbStripeBuilt *built);	/* writes pages; frees the writer */
 extern void vdb_stripe_writer_abort(VdbStripeWriter *writer);
 
 /* ---- reader (stripe_reader.c, stripe_cache.c) ---- */
@@ -70,9 +77,10 @@ vdb_stripe_address(const VdbStripeMeta *meta)
 }
 
 /*
- * An open stripe: its decoded header and a bounded number of decoded vectors, in a per-backend cache (vdb.stripe_cache).
- * The pointer stays valid until vdb_stripe_release; entries in use are not evicted.  References are owned by CurrentResourceOwner-like
- * tracking: released at transaction abort too (RegisterResourceReleaseCallback / xact callback).
+ * An open stripe: its decoded header and a bounded number of decoded vectors, in a per-backend
+ * cache (vdb.stripe_cache). The pointer stays valid until vdb_stripe_release; entries in use are
+ * not evicted.  References are owned by CurrentResourceOwner-like tracking: released at transaction
+ * abort too (RegisterResourceReleaseCallback / xact callback).
  */
 typedef struct VdbStripe VdbStripe;
 
@@ -85,7 +93,9 @@ extern int	vdb_stripe_nrows(const VdbStripe *stripe);
 extern int	vdb_stripe_nchunks(const VdbStripe *stripe);
 extern int	vdb_stripe_ncolumns(const VdbStripe *stripe);
 
-/* Rows of one LB: position of its first row, presence bitmap; false: the stripe does not cover it. */
+/*
+ * Rows of one LB: position of its first row, presence bitmap; false: the stripe does not cover it.
+ */
 extern bool vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
 						  VdbRowSet present);
 
@@ -95,21 +105,24 @@ extern TransactionId vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, Comman
 
 /* chunk of a position, first position of a chunk */
 extern int	vdb_stripe_chunk_of(const VdbStripe *stripe, uint32 pos);
-extern uint32 vdb_stripe_chunk_start(const VdbStripe *stripe, int chunk);	/* chunk == nchunks: nrows */
+extern uint32 vdb_stripe_chunk_start(const VdbStripe *stripe,
+									 int chunk);	/* chunk == nchunks: nrows */
 
 /*
- * One row's value of column attno (1-based).  desc: the columns as the caller wants them (while a table is being
- * rewritten the relation itself has the new ones already).  By-reference Datums point into the cache and are valid until the next
- * vdb_stripe_* call, for whatever stripe: the caller copies them at once (datumCopy).
- * Columns past the stripe's natts: getmissingattr.  Dropped columns: null.
- * ERRCODE_DATA_CORRUPTED when the value's vector is damaged.
+ * One row's value of column attno (1-based).  desc: the columns as the caller wants them (while a
+ * table is being rewritten the relation itself has the new ones already).  By-reference Datums
+ * point into the cache and are valid until the next vdb_stripe_* call, for whatever stripe: the
+ * caller copies them at once (datumCopy). Columns past the stripe's natts: getmissingattr.  Dropped
+ * columns: null. ERRCODE_DATA_CORRUPTED when the value's vector is damaged.
  */
-extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uint32 pos, Datum *value, bool *isnull);
+extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno,
+							 uint32 pos, Datum *value, bool *isnull);
 
 /*
- * Decode consecutive positions [pos, pos+n) of a column, all inside one vector, to arrays.  By-reference Datums point into
- * a vector buffer owned by *hold (a small struct the caller zeroes first and frees with vdb_vector_buffer_free), so they live until the
- * buffer is refilled or freed, whatever the cache does.
+ * Decode consecutive positions [pos, pos+n) of a column, all inside one vector, to arrays.
+ * By-reference Datums point into a vector buffer owned by *hold (a small struct the caller zeroes
+ * first and frees with vdb_vector_buffer_free), so they live until the buffer is refilled or freed,
+ * whatever the cache does.
  */
 typedef struct VdbVectorBuffer
 {
@@ -146,23 +159,28 @@ typedef struct VdbColumnInfo
 	char		encodings[64];		/* e.g. "for,dictionary+zstd" */
 } VdbColumnInfo;
 
-extern void vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk, VdbColumnInfo *info);
+extern void vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk,
+								   VdbColumnInfo *info);
 
 /*
- * What is on flash, as the writer returned it: to build a lost meta anew.  zones are palloc'd; lsn is invalid.
- * ERRCODE_DATA_CORRUPTED as vdb_stripe_open.
+ * What is on flash, as the writer returned it: to build a lost meta anew.  zones are palloc'd; lsn
+ * is invalid. ERRCODE_DATA_CORRUPTED as vdb_stripe_open.
  */
 extern void vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *built);
 
 /*
- * Read and check every byte: calls back with a message that names stripe, chunk, column, expected and found, for each
- * damage.  Never raises for damage.  Uses subtransactions: not in parallel workers.
+ * Read and check every byte: calls back with a message that names stripe, chunk, column, expected
+ * and found, for each damage.  Never raises for damage.  Uses subtransactions: not in parallel
+ * workers.
  */
 typedef void (*VdbDamageCallback) (void *arg, const char *message);
 extern void vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npages,
 							  VdbDamageCallback callback, void *arg);
 
-/* The cache of single values that backends share: what it has, and what it did since the server's start. */
+/*
+ * The cache of single values that backends share: what it has, and what it did since the server's
+ * start.
+ */
 typedef struct VdbCacheStatistics
 {
 	uint64		size_bytes;			/* 0: there is none */

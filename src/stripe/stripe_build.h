@@ -83,7 +83,8 @@ struct VdbStripeWriter
 
 /* Buffers live in the writer's context (stripe_buffer.c). */
 extern char *vdb_buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more);
-extern void vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes, Size len);
+extern void vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes,
+							  Size len);
 extern void vdb_buffer_pad(VdbStripeWriter *writer, VdbBuffer *buffer);
 extern void vdb_buffer_reset(VdbBuffer *buffer);
 

@@ -271,7 +271,8 @@ stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel
 			continue;
 #ifdef USE_ASSERT_CHECKING
 		if (isCommit)
-			elog(WARNING, "stripe reference leak: stripe %u at page %u of file %u still has %u references",
+			elog(WARNING,
+				 "stripe reference leak: stripe %u at page %u of file %u still has %u references",
 				 stripe->key.stripe_id, stripe->key.first_page,
 				 stripe->key.rnode.relNumber, ref->count);
 #endif

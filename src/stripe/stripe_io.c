@@ -244,7 +244,8 @@ check_addresses(const VdbStripeIndex *index)
 			uint64		bytes = 0;
 
 			for (int vec = 0; vec < nvectors; vec++)
-				bytes += VDB_STRIPE_ALIGN(index->vectors[vdb_index_vector_no(index, (int) chunk, col, vec)].bytes);
+				bytes += VDB_STRIPE_ALIGN(index->vectors[vdb_index_vector_no(index, (int) chunk,
+																			 col, vec)].bytes);
 			if (piece->bytes != bytes || piece->offset < data || piece->offset % 8 != 0 ||
 				piece->offset > header->total_bytes ||
 				piece->bytes > header->total_bytes - piece->offset)

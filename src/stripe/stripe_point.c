@@ -52,7 +52,8 @@ point_read_start(const VdbVectorAddress *at, uint64 offset, uint32 bytes, VdbPar
 	uint32		want = Min(bytes, (uint32) (VDB_PAGE_PAYLOAD - offset % VDB_PAGE_PAYLOAD));
 	VdbCodecStatus status;
 
-	vdb_open_vector_reserve(&vdb_stripe_scratch, Min(bytes, VDB_SCRATCH_KEEP_BYTES), TopMemoryContext);
+	vdb_open_vector_reserve(&vdb_stripe_scratch, Min(bytes, VDB_SCRATCH_KEEP_BYTES),
+							TopMemoryContext);
 	do
 	{
 		if (want > bytes)

@@ -93,7 +93,9 @@ extern int	vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos);
 /* Zone maps as stored, palloc'd.  ERRCODE_DATA_CORRUPTED. */
 extern VdbZone *vdb_index_read_zones(const VdbStripeIndex *index, Relation rel);
 
-/* What vdb_index_read does first, alone: to see whether a cached index is still the one on flash. */
+/*
+ * What vdb_index_read does first, alone: to see whether a cached index is still the one on flash.
+ */
 extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header);
 
 /* ---- one vector from flash (stripe_io.c) ---- */
@@ -137,7 +139,10 @@ extern void vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContex
 /* A vector in the index, and where its bytes are. */
 extern const VdbStripeVector *vdb_vector_find(const VdbVectorAddress *at, uint64 *offset);
 
-/* The vector whose bytes are all in scratch: is it the one that was written?  ERRCODE_DATA_CORRUPTED. */
+/*
+ * The vector whose bytes are all in scratch: is it the one that was written?
+ * ERRCODE_DATA_CORRUPTED.
+ */
 extern void vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector);
 
 /* Open the bytes in scratch to 'out'. */
@@ -164,14 +169,18 @@ typedef struct VdbSharedKey
 StaticAssertDecl(sizeof(VdbSharedKey) == 36, "key has no padding");
 
 /*
- * The piece, or NULL.  If it is there, a lightweight lock is held until vdb_shared_end: copy it at once, raise nothing.
+ * The piece, or NULL.  If it is there, a lightweight lock is held until vdb_shared_end: copy it at
+ * once, raise nothing.
  */
 extern const char *vdb_shared_begin(const VdbSharedKey *key);
 extern void vdb_shared_end(const VdbSharedKey *key);
 
 extern void vdb_shared_cache_init(void);
 
-/* Enter a piece, in two parts; b may be NULL.  Does nothing if it is there already, or too large.  Never raises. */
+/*
+ * Enter a piece, in two parts; b may be NULL.  Does nothing if it is there already, or too large.
+ * Never raises.
+ */
 extern void vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes,
 						   const void *b, Size b_bytes);
 
@@ -185,7 +194,8 @@ typedef struct VdbPointVector
 {
 	char	   *bytes;				/* whole vector, or what the part keeps and then 'frames' */
 	Size		size;				/* of the allocation */
-	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: not in frames */
+	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: not in
+									 * frames */
 	Size		frames_size;		/* of their allocations */
 	VdbVectorPart part;
 } VdbPointVector;
@@ -202,8 +212,9 @@ extern void vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, Memor
 extern void vdb_point_free(VdbPointVector *point);
 
 /*
- * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a lightweight lock is held until
- * vdb_shared_end(key); raise nothing meanwhile.  The part's pointers are into shared memory.
+ * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a
+ * lightweight lock is held until vdb_shared_end(key); raise nothing meanwhile.  The part's pointers
+ * are into shared memory.
  */
 extern bool vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key);
 extern const uint8 *vdb_point_pin_frame(const VdbVectorAddress *at, uint32 frame,
@@ -290,7 +301,8 @@ struct VdbStripe
 	int16		lb_entry[VDB_RANGE_LBS];	/* entry of an LB in index.lbs, or -1 */
 	int16		lb_bitmap[VDB_RANGE_LBS];	/* its bitmap, or -1 */
 	VdbCachedVector **cached;		/* by vector number; made at first use */
-	uint32	   *asked;				/* by column: number + 1 of the vector asked for last; made at first use */
+	uint32	   *asked;				/* by column: number + 1 of the vector asked for last; made
+									 * at first use */
 	VdbXminRuns *runs;				/* made at first use */
 	Size		bytes;				/* counted for this stripe without its vectors */
 	uint32		refcount;
@@ -314,8 +326,9 @@ typedef struct VdbVectorAsk
 } VdbVectorAsk;
 
 /*
- * The vector asked for, to be read by its position; valid until the next call.  It may be pinned from the shared cache:
- * call vdb_cache_done before anything that may raise, and copy what is by reference before.
+ * The vector asked for, to be read by its position; valid until the next call.  It may be pinned
+ * from the shared cache: call vdb_cache_done before anything that may raise, and copy what is by
+ * reference before.
  */
 extern const VdbVectorPart *vdb_cache_vector(VdbVectorAsk *ask);
 extern void vdb_cache_done(VdbVectorAsk *ask);

@@ -414,7 +414,8 @@ check_cstrings(const VdbVectorBufferState *state, const uint32 *lens, uint32 cou
 
 /* Decode all of a vector into the buffer's arrays. */
 static VdbCodecStatus
-buffer_decode(VdbVectorBufferState *state, const VdbStripeColumn *column, const VdbVectorReader *reader)
+buffer_decode(VdbVectorBufferState *state, const VdbStripeColumn *column,
+			  const VdbVectorReader *reader)
 {
 	uint32		lens[VDB_VECTOR_ROWS];
 	VdbCodecStatus status;
@@ -526,7 +527,8 @@ vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 {
 	Datum		missing;
 	bool		missing_null;
-	const VdbStripeColumn *column = stripe_column(stripe, rel, RelationGetDescr(rel), attno, &missing, &missing_null);
+	const VdbStripeColumn *column = stripe_column(stripe, rel, RelationGetDescr(rel), attno,
+												  &missing, &missing_null);
 	const VdbVectorBufferState *state;
 	uint32		first;
 

@@ -378,7 +378,8 @@ column_append(VdbStripeWriter *writer, int i, Datum value, bool isnull)
 				return;
 			len = column->lens[at];
 			if (column->def.typlen == -2)
-				vdb_buffer_append(writer, &column->data, DatumGetPointer(writer->row_values[i]), len);
+				vdb_buffer_append(writer, &column->data, DatumGetPointer(writer->row_values[i]),
+								  len);
 			else
 			{
 				/* With a full header, whatever the source had: zone maps compare it. */

@@ -24,7 +24,8 @@
 
 /*
  * The table's place in the pool.  False: it has none yet (it is empty); with 'create' it gets one.
- * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash lost is reset here.
+ * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash lost is
+ * reset here.
  */
 extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
 extern void vdb_table_forget(Relation rel);	/* look it up afresh next time */
@@ -35,20 +36,26 @@ extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler 
 /* ---- versions (table_version.c).  Caller holds the LB's block lock. ---- */
 
 /* Header of any row version, SCM or flash; false: there is no such row (never was, or gone). */
-extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version);
+extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row,
+							  VdbVersion *version);
 
 /*
- * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a delta record; exclusive lock.
- * Flash: vdb_table_prepare_xmax must have been called (may flush; before the change begins; false: pool full).
+ * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a
+ * delta record; exclusive lock. Flash: vdb_table_prepare_xmax must have been called (may flush;
+ * before the change begins; false: pool full).
  */
 extern bool vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version);
-extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version, uint32 epoch);
+extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref,
+							   const VdbVersion *version, uint32 epoch);
 extern void vdb_table_hint(const VdbTableRef *ref, VdbVersion *version);
 
 /* Raise *latest to the id a standby must have forgotten before this dead version may vanish. */
 extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest);
 
-/* The delta record that says of a version what its header says (migration carries xmax over with it). */
+/*
+ * The delta record that says of a version what its header says (migration carries xmax over with
+ * it).
+ */
 extern void vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *drec);
 
 /* ---- how many rows there are (table_count.c) ---- */
@@ -64,11 +71,15 @@ typedef struct VdbTableCount
 } VdbTableCount;
 
 /*
- * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes block locks, shared, one at a time.
+ * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes
+ * block locks, shared, one at a time.
  */
 extern void vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count);
 
-/* What was last found out about the table's size; good while all that is known by 'ref', and its like, are the same. */
+/*
+ * What was last found out about the table's size; good while all that is known by 'ref', and its
+ * like, are the same.
+ */
 typedef struct VdbTableSize
 {
 	bool		valid;
@@ -82,7 +93,9 @@ typedef struct VdbTableSize
 	double		visible;			/* share of the rows in blocks that are marked all-visible */
 } VdbTableSize;
 
-/* Where it is kept: with the reference (table_open.c), until the next invalidation of the relation. */
+/*
+ * Where it is kept: with the reference (table_open.c), until the next invalidation of the relation.
+ */
 extern VdbTableSize *vdb_table_size(Relation rel);
 
 /* ---- slots (table_slot.c) ---- */
@@ -90,20 +103,26 @@ extern VdbTableSize *vdb_table_size(Relation rel);
 extern const TupleTableSlotOps vdb_slot_ops;
 #define VDB_SLOT_IS(slot)	((slot)->tts_ops == &vdb_slot_ops)
 
-/* Store a row in one of our slots (or, for others, through a heap tuple).  Tuple: palloc'd, ownership passes to the slot. */
+/*
+ * Store a row in one of our slots (or, for others, through a heap tuple).  Tuple: palloc'd,
+ * ownership passes to the slot.
+ */
 extern void vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 /* Same, but the tuple is borrowed: the caller keeps it valid until the slot is cleared. */
 extern void vdb_slot_refer_to_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 /* Striped row: columns are decoded when asked for.  The slot retains the stripe. */
-extern void vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, uint32 pos, const VdbVersion *version);
+extern void vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe,
+								   uint32 pos, const VdbVersion *version);
 /* Same for a slot of any other kind (all columns are decoded at once). */
-extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, uint32 pos, const VdbVersion *version);
+extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe,
+								   uint32 pos, const VdbVersion *version);
 
 /* ---- one row by number (table_fetch.c) ---- */
 
 /*
- * Does the snapshot ask what is so now, and so perhaps get another answer each time?  What such a one says of a row (also whom to
- * wait for, in a dirty snapshot) must be found out when that row is given to the caller: not for a block of rows at once.
+ * Does the snapshot ask what is so now, and so perhaps get another answer each time?  What such a
+ * one says of a row (also whom to wait for, in a dirty snapshot) must be found out when that row is
+ * given to the caller: not for a block of rows at once.
  */
 static inline bool
 vdb_snapshot_of_now(const SnapshotData *snapshot)
@@ -113,17 +132,22 @@ vdb_snapshot_of_now(const SnapshotData *snapshot)
 
 /*
  * The row visible to the snapshot into the slot.  all_dead (may be NULL): set if dead to everyone.
- * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for SNAPSHOT_DIRTY.
- * For SERIALIZABLE takes the predicate lock on the row and does the conflict-out check.
+ * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for
+ * SNAPSHOT_DIRTY. For SERIALIZABLE takes the predicate lock on the row and does the conflict-out
+ * check.
  */
-extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlot *slot, bool *all_dead);
+extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot,
+							TupleTableSlot *slot, bool *all_dead);
 
-/* Does the snapshot see the version?  Checked under the block lock, whatever kind of snapshot it is; takes and releases the lock. */
+/*
+ * Does the snapshot see the version?  Checked under the block lock, whatever kind of snapshot it
+ * is; takes and releases the lock.
+ */
 extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot);
 
 /*
- * Only the header, copied (takes and releases the lock).  What is checked by it later is true of the moment of copying only if its xmin
- * had ended by then: README.md, "The header and the moment".
+ * Only the header, copied (takes and releases the lock).  What is checked by it later is true of
+ * the moment of copying only if its xmin had ended by then: README.md, "The header and the moment".
  */
 extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 
@@ -131,16 +155,17 @@ extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
 
 /*
- * What it takes to begin a walk (a batch's memory, the map), in pages read: so the planner prefers an index for a row of a small
- * table.  A part of what the planner is told of pages.
+ * What it takes to begin a walk (a batch's memory, the map), in pages read: so the planner prefers
+ * an index for a row of a small table.  A part of what the planner is told of pages.
  */
 #define VDB_WALK_SETUP_PAGES	20
 
 /* ---- ordered walk (table_walk.c) ---- */
 
 /*
- * Zone maps of some columns of one stripe, copied (table_zones.c).  'columns' (0-based) are the caller's.  Memory: 64 bytes a zone map,
- * 512 kB at most, in the context that was current at vdb_zone_set_init.
+ * Zone maps of some columns of one stripe, copied (table_zones.c).  'columns' (0-based) are the
+ * caller's.  Memory: 64 bytes a zone map, 512 kB at most, in the context that was current at
+ * vdb_zone_set_init.
  */
 typedef struct VdbZoneSet
 {
@@ -148,7 +173,8 @@ typedef struct VdbZoneSet
 	const int  *columns;
 	int			ncolumns;
 	int			nchunks;			/* of the stripe */
-	int			ncopied;			/* the first chunks, whose zone maps are here; of the others nothing is known */
+	int			ncopied;			/* the first chunks, whose zone maps are here; of the others
+									 * nothing is known */
 	int			room;
 	VdbZone    *zones;				/* by chunk, then in the order of 'columns' */
 } VdbZoneSet;
@@ -160,10 +186,11 @@ extern void vdb_zone_set_init(VdbZoneSet *set, const int *columns, int ncolumns)
 extern void vdb_zone_set_free(VdbZoneSet *set);
 
 /*
- * Copy those of a stripe.  The meta is intact; caller: as for vdb_map_zone (a block lock).  False: a block of them has failed its checksum;
- * *damage is filled, and nothing is known of any chunk.
+ * Copy those of a stripe.  The meta is intact; caller: as for vdb_map_zone (a block lock).  False:
+ * a block of them has failed its checksum; *damage is filled, and nothing is known of any chunk.
  */
-extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block, const VdbStripeMeta *meta,
+extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block,
+							  const VdbStripeMeta *meta,
 							  VdbMetaDamage *damage);
 
 /* The zone map of a chunk for columns[i], or NULL if it isn't known. */
@@ -179,9 +206,10 @@ vdb_zone_set_get(const VdbZoneSet *set, int chunk, int i)
 }
 
 /*
- * Pruning: called once per stripe that the walk meets, and again after vdb_batch_ask_again.  No lock is held: it may call any function.
- * Sets chunk_match[chunk] for each chunk whose zone maps say 'may match'; returns false if none does (the stripe's rows are then skipped
- * without touching flash).
+ * Pruning: called once per stripe that the walk meets, and again after vdb_batch_ask_again.  No
+ * lock is held: it may call any function. Sets chunk_match[chunk] for each chunk whose zone maps
+ * say 'may match'; returns false if none does (the stripe's rows are then skipped without touching
+ * flash).
  */
 typedef bool (*VdbPruneCallback) (void *arg, const VdbZoneSet *zones, uint8 *chunk_match);
 
@@ -207,9 +235,11 @@ typedef struct VdbBatch
 	char	   *arena;
 	Size		arena_size;
 	VdbOverlayView *overlay;		/* of the LB, when flash */
-	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only when not 'plain' */
+	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only
+									 * when not 'plain' */
 	uint16		meta_flags;			/* flash: of the stripe */
-	bool		plain;				/* flash: all rows resolved, without delta records: header is 'xmin, no xmax' */
+	bool		plain;				/* flash: all rows resolved, without delta records: header is
+									 * 'xmin, no xmax' */
 	bool		check;				/* pool rows against their checksums: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
@@ -228,33 +258,44 @@ typedef struct VdbBatch
 	uint64		chunks_pruned;
 	uint64		pool_rows;
 	uint64		striped_rows;
-	uint64		visibility_checks;	/* asked whether they are seen: goes to the pool's counter at the end */
+	uint64		visibility_checks;	/* asked whether they are seen: goes to the pool's counter at
+									 * the end */
 } VdbBatch;
 
 extern VdbBatch *vdb_batch_create(Relation rel);
 extern void vdb_batch_free(VdbBatch *batch);
 
-/* Ask 'prune' about each stripe.  columns (0-based, the caller's): those whose zone maps it wants to see. */
-extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg, const int *columns, int ncolumns);
+/*
+ * Ask 'prune' about each stripe.  columns (0-based, the caller's): those whose zone maps it wants
+ * to see.
+ */
+extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg,
+								const int *columns, int ncolumns);
 
 /* Ask it once more about the stripe that the walk is in. */
 extern void vdb_batch_ask_again(VdbBatch *batch);
 
-/* From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows anew. */
+/*
+ * From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows
+ * anew.
+ */
 extern void vdb_batch_set_check(VdbBatch *batch);
 
 /*
- * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with keep_dead: those too), with htsv[]
- * filled (index builds, ANALYZE, copying).  Returns nrows.  For SERIALIZABLE snapshots does conflict-out checks.
- * ERROR for a snapshot of now: read the block with SnapshotAny, then each row by vdb_table_fetch.
+ * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with
+ * keep_dead: those too), with htsv[] filled (index builds, ANALYZE, copying).  Returns nrows.  For
+ * SERIALIZABLE snapshots does conflict-out checks. ERROR for a snapshot of now: read the block with
+ * SnapshotAny, then each row by vdb_table_fetch.
  */
-extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, TransactionId oldest_xmin, bool keep_dead);
+extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
+						   TransactionId oldest_xmin, bool keep_dead);
 
 /*
  * The same of some rows of the block only.  No other row is looked at, nor does it count for
  * SERIALIZABLE.
  */
-extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const VdbRowSet rows);
+extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
+								const VdbRowSet rows);
 
 /* The header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);
@@ -428,42 +469,56 @@ extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolu
 /* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */
 
 /*
- * The migration lock of a table: whoever builds stripes of it, replaces them or freezes them holds it.  A heavyweight lock (deadlocks are
- * seen, an abort releases it).  Nobody who reads or writes rows waits for it, except an inserter that finds the pool full.
- * False: not to be had without waiting, or not at all in this transaction, since it has moved the table's storage.
+ * The migration lock of a table: whoever builds stripes of it, replaces them or freezes them holds
+ * it.  A heavyweight lock (deadlocks are seen, an abort releases it).  Nobody who reads or writes
+ * rows waits for it, except an inserter that finds the pool full. False: not to be had without
+ * waiting, or not at all in this transaction, since it has moved the table's storage.
  */
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
 extern void vdb_table_migration_unlock(Relation rel);
 
-/* Called when the pool is full: wake the worker, help, wait.  migrate/ registers it; interruptible; no locks held. */
+/*
+ * Called when the pool is full: wake the worker, help, wait.  migrate/ registers it; interruptible;
+ * no locks held.
+ */
 typedef void (*VdbMakeRoom) (Relation rel);
 extern void vdb_table_set_make_room(VdbMakeRoom make_room);
 extern void vdb_table_make_room(Relation rel);
 
-extern void vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint32 spec_token, bool speculative);
-extern void vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options);
+extern void vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+							 uint32 spec_token, bool speculative);
+extern void vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
+								   CommandId cid, int options);
 /*
- * Insert a tuple whose header already says everything (rewrites): xmin, xmax and infomask are kept, t_ctid becomes its own TID, tuple->t_self is set.
- * No statistics, no SSI check.
+ * Insert a tuple whose header already says everything (rewrites): xmin, xmax and infomask are kept,
+ * t_ctid becomes its own TID, tuple->t_self is set. No statistics, no SSI check.
  */
 extern void vdb_table_insert_raw(Relation rel, HeapTuple tuple);
-extern void vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token, bool succeeded);
+extern void vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token,
+										   bool succeeded);
 
-extern TM_Result vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crosscheck, bool wait,
+extern TM_Result vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid,
+								  Snapshot crosscheck, bool wait,
 								  TM_FailureData *tmfd, bool changing_part);
-extern TM_Result vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot crosscheck,
+extern TM_Result vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
+								  CommandId cid, Snapshot crosscheck,
 								  bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode);
-extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
+								TupleTableSlot *slot, CommandId cid,
 								LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
 
 /* ---- the visibility map (table_visible.c) ---- */
 
-/* Did all indexes lose the entries of rows that this stripe does not have?  Called under a block lock: no error, no wait. */
+/*
+ * Did all indexes lose the entries of rows that this stripe does not have?  Called under a block
+ * lock: no error, no wait.
+ */
 typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
 
 /*
- * Set the block's bit in the visibility map if that may be; true if it is set.  For VACUUM, when it has cleaned the
- * indexes, and for migration, of blocks whose entries all have a row.  *buffer: as vdb_visible_pin.  No lock held; may do I/O.
+ * Set the block's bit in the visibility map if that may be; true if it is set.  For VACUUM, when it
+ * has cleaned the indexes, and for migration, of blocks whose entries all have a row.  *buffer: as
+ * vdb_visible_pin.  No lock held; may do I/O.
  */
 extern bool vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
 								   VdbStripeCleaned cleaned, void *arg, Buffer *buffer);

@@ -31,7 +31,10 @@
 /* Ranges looked at: of the newest, and of the older ones. */
 #define VDB_COUNT_RANGES		8
 
-/* Segments counted, and blocks of stripes with an overlay looked at, in the newest ranges and in the older ones. */
+/*
+ * Segments counted, and blocks of stripes with an overlay looked at, in the newest ranges and in
+ * the older ones.
+ */
 #define VDB_COUNT_SEGMENTS		32
 #define VDB_COUNT_OVERLAYS		16
 
@@ -61,8 +64,9 @@ typedef struct Counter
 } Counter;
 
 /*
- * Place i of n that are spread over [0, total), one in each of n equal parts: where in it is left to chance, lest every other row, say,
- * be looked at where every other one was deleted; but it is the same chance each time, so plans are.
+ * Place i of n that are spread over [0, total), one in each of n equal parts: where in it is left
+ * to chance, lest every other row, say, be looked at where every other one was deleted; but it is
+ * the same chance each time, so plans are.
  */
 static uint32
 spread(uint32 i, uint32 n, uint32 total)
@@ -136,8 +140,9 @@ look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8
 }
 
 /*
- * The live rows of a segment, checking 'most' of them at most.  Migration may have moved it since the
- * map named it: its bytes are still there, but its rows are counted on flash then.  *share: what is left.
+ * The live rows of a segment, checking 'most' of them at most.  Migration may have moved it since
+ * the map named it: its bytes are still there, but its rows are counted on flash then.  *share:
+ * what is left.
  */
 static double
 live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 most, double *share)
@@ -270,7 +275,10 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 	count_overlays(counter);
 }
 
-/* See table.h.  A stripe some of whose blocks have moved on is counted whole by the entry: no more than there can be. */
+/*
+ * See table.h.  A stripe some of whose blocks have moved on is counted whole by the entry: no more
+ * than there can be.
+ */
 void
 vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count)
 {

@@ -38,7 +38,8 @@ typedef struct NewRow
 /* ---- inserting ---- */
 
 /*
- * What every insertion needs first: the table's place in the pool, this epoch, our transaction id (all of which may write WAL).
+ * What every insertion needs first: the table's place in the pool, this epoch, our transaction id
+ * (all of which may write WAL).
  */
 static TransactionId
 begin_insert(Relation rel, VdbTableRef *ref)

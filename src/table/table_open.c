@@ -84,8 +84,9 @@ table_flags(Relation rel)
 }
 
 /*
- * Our top transaction's full id if it made the table's storage, else invalid.  A crash may leave the entry and take this
- * transaction: its id must be in the entry's own WAL record, or recovery wouldn't know that it was used.
+ * Our top transaction's full id if it made the table's storage, else invalid.  A crash may leave
+ * the entry and take this transaction: its id must be in the entry's own WAL record, or recovery
+ * wouldn't know that it was used.
  */
 static FullTransactionId
 storage_creator(Relation rel)
@@ -179,7 +180,9 @@ vdb_table_size(Relation rel)
 	return &table_cache(rel)->size;
 }
 
-/* The reference isn't good any more, though its entry is: the table has another one now, or none. */
+/*
+ * The reference isn't good any more, though its entry is: the table has another one now, or none.
+ */
 void
 vdb_table_forget(Relation rel)
 {

@@ -34,7 +34,8 @@ typedef struct VdbTarget
 	uint32		epoch;				/* this epoch's */
 	bool		locked;				/* block lock held; version is good */
 	bool		changed;			/* version.hdr is no longer what checking left */
-	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility map */
+	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility
+									 * map */
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
 	VdbVersion	version;
@@ -48,7 +49,8 @@ extern bool vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPoli
 extern void vdb_target_done(VdbTarget *target);
 extern bool vdb_target_prepare(VdbTarget *target);
 extern void vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update);
-extern void vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple new_tuple);
+extern void vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address,
+							 HeapTuple new_tuple);
 extern bool vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before);
 extern TM_Result vdb_target_satisfies_update(VdbTarget *target);
 extern void vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd);
@@ -64,7 +66,8 @@ vdb_row_change_flags(const VdbTableRef *ref)
 }
 
 /* ---- table_insert.c ---- */
-extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address);
+extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple,
+								VdbRowAddress *address);
 extern void vdb_conflict_in_stored(Relation rel);
 
 /* ---- table_chain.c ---- */

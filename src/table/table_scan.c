@@ -232,7 +232,10 @@ move_to(VdbCursor *cursor, int64 lb)
 	return cursor->lb < limit;
 }
 
-/* Move to the first block from lb on whose range the map has a node for, whether it has rows or not. */
+/*
+ * Move to the first block from lb on whose range the map has a node for, whether it has rows or
+ * not.
+ */
 static bool
 move_to_range(VdbCursor *cursor, int64 lb)
 {

@@ -51,7 +51,9 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 	version->seen_infomask = hdr->t_infomask;
 }
 
-/* Is a header's cid that of its xmax, or a combo id?  Otherwise it is cmin, which the stripe has. */
+/*
+ * Is a header's cid that of its xmax, or a combo id?  Otherwise it is cmin, which the stripe has.
+ */
 static inline bool
 cid_is_of_xmax(uint16 infomask)
 {
@@ -213,7 +215,8 @@ vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest)
 		return;					/* nobody ever saw it */
 	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
 		*latest = xmin;
-	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) && !vdb_row_only_locked(unconstify(HeapTupleHeaderData *, hdr)))
+	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) &&
+		!vdb_row_only_locked(unconstify(HeapTupleHeaderData *, hdr)))
 	{
 		TransactionId xmax = HeapTupleHeaderGetUpdateXid(unconstify(HeapTupleHeaderData *, hdr));
 

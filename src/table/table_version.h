@@ -10,7 +10,9 @@
 
 #include "table/table.h"
 
-/* Fill a version (all but extent) from a stripe; no delta record.  meta_flags: VdbStripeMeta.flags. */
+/*
+ * Fill a version (all but extent) from a stripe; no delta record.  meta_flags: VdbStripeMeta.flags.
+ */
 extern void vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 									VdbRowNumber row, uint32 pos);
 extern void vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec);

@@ -73,7 +73,8 @@ vdb_batch_free(VdbBatch *batch)
 }
 
 void
-vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg, const int *columns, int ncolumns)
+vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg, const int *columns,
+					int ncolumns)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
 
@@ -246,7 +247,8 @@ typedef struct StripeAddress
 	VdbBlock	meta_block;
 	bool		unseen;				/* the walk comes to it for the first time */
 	bool		ask;				/* which of its chunks may match has to be found out */
-	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the meta */
+	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the
+									 * meta */
 	VdbMetaDamage damage;
 } StripeAddress;
 

@@ -385,15 +385,18 @@ same_in_part(PieceSource *source, const VdbVectorReader *whole, uint32 pos)
 	{
 		case VDB_VEC_INT:
 			return vdb_codec_int_at(whole, pos, &x) == VDB_CODEC_OK &&
-				vdb_codec_part_int_at(&source->part, pos, get_frame, source, &y) == VDB_CODEC_OK && x == y;
+				vdb_codec_part_int_at(&source->part, pos, get_frame, source,
+									  &y) == VDB_CODEC_OK && x == y;
 		case VDB_VEC_FIXED:
 			if (vdb_codec_fixed_at(whole, pos, &a) != VDB_CODEC_OK ||
-				vdb_codec_part_fixed_at(ws, &source->part, pos, get_frame, source, &b) != VDB_CODEC_OK)
+				vdb_codec_part_fixed_at(ws, &source->part, pos, get_frame, source,
+										&b) != VDB_CODEC_OK)
 				return false;
 			break;
 		default:
 			if (vdb_codec_bytes_at(whole, pos, &a, &a_bytes) != VDB_CODEC_OK ||
-				vdb_codec_part_bytes_at(ws, &source->part, pos, get_frame, source, &b, &b_bytes) != VDB_CODEC_OK)
+				vdb_codec_part_bytes_at(ws, &source->part, pos, get_frame, source, &b,
+										&b_bytes) != VDB_CODEC_OK)
 				return false;
 	}
 	return (a == NULL) == (b == NULL) && a_bytes == b_bytes &&
@@ -437,7 +440,8 @@ check_part(const VdbVectorInput *in, const uint8 *bytes, size_t size,
 	uint8	   *keep;
 	uint32		wrong = 0;
 
-	UNIT_CHECK((need.frames > 0) == ((whole->info.flags & VDB_VECF_ZSTD) != 0), "%u frames", need.frames);
+	UNIT_CHECK((need.frames > 0) == ((whole->info.flags & VDB_VECF_ZSTD) != 0), "%u frames",
+			   need.frames);
 	if (need.frames == 0)
 	{
 		UNIT_CHECK(need.need_bytes == size, "needs %zu of %zu", need.need_bytes, size);
@@ -447,9 +451,11 @@ check_part(const VdbVectorInput *in, const uint8 *bytes, size_t size,
 	memset(&source, 0, sizeof(source));
 	source.bytes = bytes;
 	keep = malloc(need.keep_bytes);
-	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes - 1, &source.part) ==
+	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes - 1,
+								   &source.part) ==
 			   VDB_CODEC_BAD_CALL, "too small a buffer");
-	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes, &source.part) ==
+	UNIT_CHECK(vdb_codec_part_open(ws, head, need.need_bytes, keep, need.keep_bytes,
+								   &source.part) ==
 			   VDB_CODEC_OK, "open part");
 	free(head);
 	for (uint32 pos = 0; pos < in->count; pos++)
@@ -457,7 +463,8 @@ check_part(const VdbVectorInput *in, const uint8 *bytes, size_t size,
 		/* backwards, too */
 		wrong += !same_in_part(&source, whole, pos % 2 ? pos : in->count - 1 - pos);
 	}
-	UNIT_CHECK(wrong == 0, "%u of %u differ in part, kind %d encoding %d frames %u", wrong, in->count,
+	UNIT_CHECK(wrong == 0, "%u of %u differ in part, kind %d encoding %d frames %u", wrong,
+			   in->count,
 			   in->kind, whole->info.encoding, need.frames);
 	UNIT_CHECK(source.unpacked < need.frames, "%u frames of %u", source.unpacked, need.frames);
 	joined_parts += need.frames > 2;
@@ -957,31 +964,37 @@ test_unit_bytes(void)
 
 	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK, "encode");
 	UNIT_CHECK(out.bytes[25] == 1 && out.size_bytes == sizeof(golden_for) &&
-			   memcmp(out.bytes, golden_for, sizeof(golden_for)) == 0, "golden, %zu bytes", out.size_bytes);
+			   memcmp(out.bytes, golden_for,
+					  sizeof(golden_for)) == 0, "golden, %zu bytes", out.size_bytes);
 	values[1] = -1;
 	values[2] = 0;
-	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0, "unit 1");
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0,
+			   "unit 1");
 	/* hardly fewer bits, and no fewer bytes */
 	in.count = 3;
 	values[1] = 0;
 	values[2] = 2;
-	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0, "does not pay");
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 0,
+			   "does not pay");
 
 	in.count = 700;
 	for (uint32 pos = 0; pos < in.count; pos++)
 		values[pos] = 300 + 1000 * (int64) (pos % 11);
-	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 1 && out.bytes[24] == 4, "pays");
+	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.bytes[25] == 1 &&
+			   out.bytes[24] == 4, "pays");
 	copy = exact_copy(&out);
 	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_OK, "open");
 	for (uint8 unit = 0; unit < 2; unit++)
 	{
 		memset(copy + 32, 0, 8);
 		copy[32] = unit;
-		UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unit %u", unit);
+		UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0,
+								  &reader) == VDB_CODEC_CORRUPT, "unit %u", unit);
 	}
 	copy[32] = 2;
 	copy[25] = 2;
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unknown flag");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT,
+			   "unknown flag");
 	free(copy);
 }
 
@@ -1014,7 +1027,8 @@ test_planes(void)
 	}
 	UNIT_CHECK(accepted == 0, "%u wrong headers accepted", accepted);
 	copy[24] = 0;
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "unit 0");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT,
+			   "unit 0");
 	free(copy);
 
 	/* as distances are: few of them long */
@@ -1132,7 +1146,8 @@ test_wrong_calls(void)
 
 	in = (VdbVectorInput) {.kind = VDB_VEC_INT,.width = 8,.count = 1,.values = values};
 	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK, "encode");
-	UNIT_CHECK(vdb_codec_open(ws, out.bytes, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_OK, "open");
+	UNIT_CHECK(vdb_codec_open(ws, out.bytes, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_OK,
+			   "open");
 	UNIT_CHECK(vdb_codec_bytes_at(&reader, 0, &image, &bytes) == VDB_CODEC_BAD_CALL, "kind");
 	UNIT_CHECK(vdb_codec_fixed_at(&reader, 0, &image) == VDB_CODEC_BAD_CALL, "kind");
 	UNIT_CHECK(vdb_codec_decode_codes(&reader, codes) == VDB_CODEC_BAD_CALL, "no dictionary");
@@ -1259,14 +1274,17 @@ test_lying_sizes(void)
 	memcpy(&header, copy, sizeof(header));
 	header.raw_bytes = 0xF0000000;
 	memcpy(copy, &header, sizeof(header));
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "gigabytes");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT,
+			   "gigabytes");
 	header.raw_bytes = 1024;
 	memcpy(copy, &header, sizeof(header));
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT, "another size");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_CORRUPT,
+			   "another size");
 	header.raw_bytes = 512;
 	header.version = 2;
 	memcpy(copy, &header, sizeof(header));
-	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_VERSION, "too new");
+	UNIT_CHECK(vdb_codec_open(ws, copy, out.size_bytes, NULL, 0, &reader) == VDB_CODEC_VERSION,
+			   "too new");
 	free(copy);
 }
 
@@ -1291,34 +1309,42 @@ test_part_checksums(void)
 
 	for (uint32 pos = 0; pos < MAX_COUNT; pos++)
 	{
-		lens[pos] = (uint32) snprintf(text[pos], sizeof(text[pos]), "https://example.org/item/%u?from=mail&n=%u",
+		lens[pos] = (uint32) snprintf(text[pos], sizeof(text[pos]),
+									  "https://example.org/item/%u?from=mail&n=%u",
 									  pos, (unsigned) unit_random_below(1000));
 		ptrs[pos] = (const uint8 *) text[pos];
 	}
 	UNIT_CHECK(vdb_codec_encode(ws, &in, &options, &out) == VDB_CODEC_OK && out.zstd, "encode");
 	copy = exact_copy(&out);
-	UNIT_CHECK(vdb_codec_part_measure(copy, out.size_bytes, &need) == VDB_CODEC_OK && need.frames > 3 &&
+	UNIT_CHECK(vdb_codec_part_measure(copy, out.size_bytes, &need) == VDB_CODEC_OK &&
+			   need.frames > 3 &&
 			   need.need_bytes < out.size_bytes / 4, "%u frames, head %zu of %zu", need.frames,
 			   need.need_bytes, out.size_bytes);
 	keep = malloc(need.keep_bytes);
 	for (size_t at = 0; at < need.need_bytes; at++)
 	{
 		copy[at] ^= 0x10;
-		missed += vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes, &source.part) == VDB_CODEC_OK;
+		missed += vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes,
+									  &source.part) == VDB_CODEC_OK;
 		copy[at] ^= 0x10;
 	}
 	UNIT_CHECK(missed == 0, "%u damaged bytes of the head not found", missed);
 
-	UNIT_CHECK(vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes, &source.part) == VDB_CODEC_OK, "open");
+	UNIT_CHECK(vdb_codec_part_open(ws, copy, need.need_bytes, keep, need.keep_bytes,
+								   &source.part) == VDB_CODEC_OK, "open");
 	UNIT_CHECK(vdb_codec_part_frame(&source.part, 2, &place) == VDB_CODEC_OK, "place");
-	UNIT_CHECK(vdb_codec_part_frame(&source.part, need.frames, &place) == VDB_CODEC_BAD_CALL, "no such frame");
+	UNIT_CHECK(vdb_codec_part_frame(&source.part, need.frames, &place) == VDB_CODEC_BAD_CALL,
+			   "no such frame");
 	copy[place.offset + place.stored_bytes / 2] ^= 1;
 	source.bytes = copy;
-	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 0, get_frame, &source, &image, &bytes) == VDB_CODEC_OK,
+	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 0, get_frame, &source, &image,
+									   &bytes) == VDB_CODEC_OK,
 			   "frame 1 is well");
-	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 500, get_frame, &source, &image, &bytes) == VDB_CODEC_BAD_CRC,
+	UNIT_CHECK(vdb_codec_part_bytes_at(ws, &source.part, 500, get_frame, &source, &image,
+									   &bytes) == VDB_CODEC_BAD_CRC,
 			   "frame 2 is not");
-	UNIT_CHECK(vdb_codec_bytes_at(&source.part.reader, 0, &image, &bytes) == VDB_CODEC_BAD_CALL, "a head is no whole");
+	UNIT_CHECK(vdb_codec_bytes_at(&source.part.reader, 0, &image, &bytes) == VDB_CODEC_BAD_CALL,
+			   "a head is no whole");
 	free_frames(&source);
 	free(keep);
 	free(copy);
@@ -1375,7 +1401,8 @@ test_neighbors(void)
 	}
 	for (size_t at = 0, n = 0; n < 10; n++)
 	{
-		UNIT_CHECK(vdb_codec_open(ws, row + at, used - at, NULL, 0, &reader) == VDB_CODEC_OK, "vector %zu", n);
+		UNIT_CHECK(vdb_codec_open(ws, row + at, used - at, NULL, 0, &reader) == VDB_CODEC_OK,
+				   "vector %zu", n);
 		at += (reader.info.total_bytes + 7) / 8 * 8;
 		if (n == 9)
 			UNIT_CHECK(at == used, "ends at %zu of %zu", at, used);

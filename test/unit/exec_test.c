@@ -113,7 +113,8 @@ fill_column(int column, Oid type)
 	for (int i = 0; i < ROWS; i++)
 	{
 		nulls[column][i] = unit_random_below(5) == 0;
-		values[column][i] = type == TEXTOID || type == BYTEAOID ? random_bytes() : random_value(type);
+		values[column][i] = type == TEXTOID ||
+			type == BYTEAOID ? random_bytes() : random_value(type);
 		/* dictionaries give the same pointer for the same value */
 		if (i > 0 && unit_random_below(4) == 0)
 			values[column][i] = values[column][unit_random_below(i)];
@@ -572,7 +573,9 @@ test_filters(void)
 
 		fill_column(0, mock_type(a.left));
 		fill_column(1, mock_type(b.left));
-		/* nothing that isn't a loop stands before them, so it doesn't matter whether they may fail */
+		/*
+		 * nothing that isn't a loop stands before them, so it doesn't matter whether they may fail
+		 */
 		mock_harmless = round % 4 != 0;
 		filter = make_filter(list_of(make_clause(&a, round % 2 == 0),
 									 make_clause(&b, round % 3 == 0)));

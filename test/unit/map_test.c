@@ -130,7 +130,8 @@ test_directory(void)
 	{
 		key.relnode = 100 + i;
 		UNIT_CHECK(vdb_map_table_find(pool, &key, &ref), "table %d", i);
-		UNIT_CHECK(memcmp(&ref.slot, &refs[i].slot, sizeof(ref) - offsetof(VdbTableRef, slot) - 2) == 0 &&
+		UNIT_CHECK(memcmp(&ref.slot, &refs[i].slot, sizeof(ref) - offsetof(VdbTableRef,
+																		   slot) - 2) == 0 &&
 				   ref.slot == i, "table %d has slot %u", i, ref.slot);
 		UNIT_CHECK(ref.logged == (i % 3 != 0) && !ref.temp, "flags of %d", i);
 	}
@@ -150,12 +151,14 @@ test_directory(void)
 	key.relnode = 6000;
 	key.spc = 77;
 	vdb_map_table_alias(&ref, &key, InvalidFullTransactionId);
-	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 && other.relnode == 5000, "alias");
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 &&
+			   other.relnode == 5000, "alias");
 	other.relnode = 4999;
 	vdb_map_table_drop(&other);
 	UNIT_CHECK(vdb_map_table_valid(&ref), "dropped by a key that it does not have");
 	vdb_map_table_drop(&ref);
-	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 && other.relnode == 6000 &&
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &other) && other.slot == 70 &&
+			   other.relnode == 6000 &&
 			   other.generation == ref.generation, "handed over");
 	vdb_map_table_drop(&ref);
 	UNIT_CHECK(vdb_map_table_valid(&ref), "handed over, then dropped by the key before");
@@ -163,16 +166,19 @@ test_directory(void)
 	/* moved back in vain: the alias goes, the table stays */
 	key.relnode = 6001;
 	vdb_map_table_alias(&other, &key, InvalidFullTransactionId);
-	UNIT_CHECK(vdb_map_table_drop_alias(pool, &key) && !vdb_map_table_find(pool, &key, &ref), "alias dropped");
+	UNIT_CHECK(vdb_map_table_drop_alias(pool, &key) && !vdb_map_table_find(pool, &key, &ref),
+			   "alias dropped");
 	key.relnode = 6000;
-	UNIT_CHECK(!vdb_map_table_drop_alias(pool, &key) && vdb_map_table_find(pool, &key, &ref), "own key");
+	UNIT_CHECK(!vdb_map_table_drop_alias(pool, &key) && vdb_map_table_find(pool, &key, &ref),
+			   "own key");
 
 	/* moved, then emptied: the alias leads nowhere and another entry may have its key */
 	key.relnode = 6002;
 	vdb_map_table_alias(&ref, &key, InvalidFullTransactionId);
 	vdb_map_table_reset(&ref);
 	UNIT_CHECK(!vdb_map_table_find(pool, &key, &other), "alias of an emptied table");
-	UNIT_CHECK(vdb_map_table_drop_key(pool, &key) && !vdb_map_table_drop_key(pool, &key), "dropped by key");
+	UNIT_CHECK(vdb_map_table_drop_key(pool, &key) && !vdb_map_table_drop_key(pool, &key),
+			   "dropped by key");
 	for (uint32 slot = 0;; slot++)
 	{
 		VdbTableKey at;
@@ -180,7 +186,8 @@ test_directory(void)
 		if (vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end))
 		{
 			found++;
-			UNIT_CHECK(ref.slot == slot && at.relnode == (slot == 70 ? 6000 : 100 + slot), "slot %u", slot);
+			UNIT_CHECK(ref.slot == slot && at.relnode == (slot == 70 ? 6000 : 100 + slot),
+					   "slot %u", slot);
 		}
 		else if (past_end)
 			break;
@@ -343,7 +350,8 @@ test_metas(void)
 
 	meta = store_meta(&ref, 0, 8, 700);		/* several batches of continuations */
 	m = vdb_map_meta(pool, meta);
-	UNIT_CHECK(m->ncontinuations == (5600 + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK && m->table_slot == ref.slot, "%u", m->ncontinuations);
+	UNIT_CHECK(m->ncontinuations == (5600 + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK &&
+			   m->table_slot == ref.slot, "%u", m->ncontinuations);
 	for (int c = 0; c < 8; c++)
 		for (int k = 0; k < 700; k++)
 			UNIT_CHECK(vdb_map_zone(pool, m, c, k)->null_count == c * 700 + k, "zone");
@@ -362,9 +370,11 @@ test_metas(void)
 
 		meta = store_meta(&ref, 0, 1, n);
 		m = vdb_map_meta(pool, meta);
-		UNIT_CHECK(((m->flags & VDB_STRIPE_ZONES_INSIDE) != 0) == inside && m->ncontinuations == (inside ? 0 : 1),
+		UNIT_CHECK(((m->flags & VDB_STRIPE_ZONES_INSIDE) != 0) == inside &&
+				   m->ncontinuations == (inside ? 0 : 1),
 				   "%d zones: %u continuations", n, m->ncontinuations);
-		UNIT_CHECK(mock_used_count() == before + (inside ? 1 : 2), "%d zones: %d blocks", n, mock_used_count() - before);
+		UNIT_CHECK(mock_used_count() == before + (inside ? 1 : 2), "%d zones: %d blocks", n,
+				   mock_used_count() - before);
 		vdb_map_freeze_stripe(&ref, meta);
 		for (int k = 0; k < n; k++)
 			UNIT_CHECK(vdb_map_zone(pool, m, 0, k)->null_count == k, "zone %d of %d", k, n);
@@ -409,7 +419,10 @@ test_metas(void)
 	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
 }
 
-/* Flip each bit of 'len' bytes of a block; how many times does the meta, or the block 'number' of its zone maps, fail? */
+/*
+ * Flip each bit of 'len' bytes of a block; how many times does the meta, or the block 'number' of
+ * its zone maps, fail?
+ */
 static int
 count_found(VdbBlock meta_block, VdbBlock block, uint32 from, uint32 len, bool zones, uint32 number)
 {
@@ -463,40 +476,53 @@ test_checksums(void)
 	meta = store_meta(&ref, 0, 8, 15);	/* 120 zone maps, inside */
 	m = vdb_map_meta(pool, meta);
 	UNIT_CHECK(count_found(meta, meta, 0, VDB_POOL_BLOCK_HEADER, false, 0) == 0, "no part of it");
-	/* all of the head but two flags, continuations and the pending list, what follows the two checksums; and an xmin of 2 would be Frozen */
-	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER, head, false, 0) == (head - 8 - 2 - 8) * 8 - 2 - 2,
+	/*
+	 * all of the head but two flags, continuations and the pending list, what follows the two
+	 * checksums; and an xmin of 2 would be Frozen
+	 */
+	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER, head, false,
+						   0) == (head - 8 - 2 - 8) * 8 - 2 - 2,
 			   "%d", count_found(meta, meta, VDB_POOL_BLOCK_HEADER, head, false, 0));
-	UNIT_CHECK(FIELD_FOUND(meta, nchunks) == 16 && FIELD_FOUND(meta, max_xmin) == 31 && FIELD_FOUND(meta, flags) == 14 &&
+	UNIT_CHECK(FIELD_FOUND(meta, nchunks) == 16 && FIELD_FOUND(meta, max_xmin) == 31 &&
+			   FIELD_FOUND(meta, flags) == 14 &&
 			   FIELD_FOUND(meta, pending_next) == 0 && FIELD_FOUND(meta, zones_crc) == 0, "fields");
-	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER + head, 120 * 64, true, VDB_ZONES_IN_META) == 120 * 64 * 8,
+	UNIT_CHECK(count_found(meta, meta, VDB_POOL_BLOCK_HEADER + head, 120 * 64, true,
+						   VDB_ZONES_IN_META) == 120 * 64 * 8,
 			   "zone maps inside");
 	vdb_map_freeze_stripe(&ref, meta);
 	UNIT_CHECK(FIELD_FOUND(meta, max_xmin) == 0 && FIELD_FOUND(meta, nchunks) == 16, "frozen");
 	vdb_zone_reader_init(&reader, pool, meta, m);
-	UNIT_CHECK(vdb_zone_read(&reader, 7, 14) == vdb_map_zone(pool, m, 7, 14) && !reader.damaged, "read");
+	UNIT_CHECK(vdb_zone_read(&reader, 7, 14) == vdb_map_zone(pool, m, 7, 14) && !reader.damaged,
+			   "read");
 	UNIT_CHECK(vdb_zone_read(&reader, 7, 15) == NULL && !reader.damaged, "added column");
 
 	/* continuations: 5600 zone maps in 45 blocks, the last with 12 */
 	meta = store_meta(&ref, 0, 8, 700);
 	m = vdb_map_meta(pool, meta);
 	last = m->ncontinuations - 1;
-	UNIT_CHECK(count_found(meta, m->continuations[last], VDB_POOL_BLOCK_HEADER, 12 * 64, true, last) == 12 * 64 * 8,
+	UNIT_CHECK(count_found(meta, m->continuations[last], VDB_POOL_BLOCK_HEADER, 12 * 64, true,
+						   last) == 12 * 64 * 8,
 			   "zone maps of the last block");
-	UNIT_CHECK(count_found(meta, m->continuations[3], VDB_POOL_BLOCK_HEADER, 8132, true, 3) == 8132 * 8, "of another");
+	UNIT_CHECK(count_found(meta, m->continuations[3], VDB_POOL_BLOCK_HEADER, 8132, true,
+						   3) == 8132 * 8, "of another");
 	byte = (char *) vdb_pool_block(pool, m->continuations[1]) + 100;
 	*byte ^= 1;
 	vdb_zone_reader_init(&reader, pool, meta, m);
-	UNIT_CHECK(vdb_zone_read(&reader, 0, 0) != NULL && vdb_zone_read(&reader, 7, 699) != NULL && !reader.damaged, "others");
-	UNIT_CHECK(vdb_zone_read(&reader, 0, 127) == NULL && reader.damaged && reader.damage.block == m->continuations[1],
+	UNIT_CHECK(vdb_zone_read(&reader, 0, 0) != NULL && vdb_zone_read(&reader, 7, 699) != NULL &&
+			   !reader.damaged, "others");
+	UNIT_CHECK(vdb_zone_read(&reader, 0, 127) == NULL && reader.damaged &&
+			   reader.damage.block == m->continuations[1],
 			   "of the damaged block");
 	UNIT_CHECK(vdb_zone_read(&reader, 0, 0) == NULL, "no more");
 	findings_left = 1;
-	UNIT_CHECK(vdb_map_check(&ref, count_finding, "zone maps of stripe") == 1 && findings_left == 0, "checked");
+	UNIT_CHECK(vdb_map_check(&ref, count_finding, "zone maps of stripe") == 1 &&
+			   findings_left == 0, "checked");
 	*byte ^= 1;
 	byte = (char *) m + offsetof(VdbStripeMeta, nrows);
 	*byte ^= 1;
 	findings_left = 1;
-	UNIT_CHECK(vdb_map_check(&ref, count_finding, "metadata of stripe") == 1 && findings_left == 0, "checked");
+	UNIT_CHECK(vdb_map_check(&ref, count_finding, "metadata of stripe") == 1 &&
+			   findings_left == 0, "checked");
 	*byte ^= 1;
 	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "intact");
 }
@@ -636,7 +662,8 @@ test_claim_finishes_reset(void)
 
 	mock_crash_at = mock_changes + 3;
 	UNIT_CHECK(mock_run(drop_body, &arg), "crashed");
-	UNIT_CHECK(vdb_map_table_find(pool, &key, &arg.ref) && vdb_map_limit(&arg.ref) == 0, "empty at once");
+	UNIT_CHECK(vdb_map_table_find(pool, &key, &arg.ref) && vdb_map_limit(&arg.ref) == 0,
+			   "empty at once");
 	UNIT_CHECK(claim(&arg.ref, 2, 8, NULL, NULL) == 2, "claims");
 	UNIT_CHECK(mock_used_count() == 1 + 1 + 16, "%d blocks", mock_used_count());
 	UNIT_CHECK(vdb_map_check(&arg.ref, report, NULL) == 0, "check");
@@ -725,7 +752,8 @@ test_gone(void)
 			switch_lbs(&ref, range, indexes + i, 64, VDB_BLOCK_NONE, true);
 	UNIT_CHECK(vdb_map_next_lb(&ref, 255) == 255, "the last before");
 	UNIT_CHECK(vdb_map_next_lb(&ref, 256) == 3 * 256, "two ranges: %u", vdb_map_next_lb(&ref, 256));
-	UNIT_CHECK(vdb_map_next_lb(&ref, 400) == 3 * 256, "from within: %u", vdb_map_next_lb(&ref, 400));
+	UNIT_CHECK(vdb_map_next_lb(&ref, 400) == 3 * 256, "from within: %u", vdb_map_next_lb(&ref,
+																						 400));
 	range = 1;
 	UNIT_CHECK(vdb_map_next_range(&ref, &range) && range == 1, "the node is there: %u", range);
 	range = 4;

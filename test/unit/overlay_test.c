@@ -38,7 +38,8 @@ format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb,
 
 /* Let LBs of range 0 become one stripe, with the given units (or none). */
 static void
-install_stripe(const VdbTableRef *ref, int first, int n, const VdbBlock *blocks, const uint16 *offsets)
+install_stripe(const VdbTableRef *ref, int first, int n, const VdbBlock *blocks,
+			   const uint16 *offsets)
 {
 	VdbStripeMeta *meta = calloc(1, sizeof(VdbStripeMeta));
 	uint8		indexes[256];
@@ -96,7 +97,8 @@ block_lock(const VdbTableRef *ref, VdbLogicalBlock lb)
 
 /* Store a delta record that names a next version.  False: the pool is full. */
 static bool
-touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid, uint16 infomask,
+touch_next(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xid,
+		   uint16 infomask,
 		   VdbLogicalBlock next_lb, uint8 next_index)
 {
 	VdbExtent	extent;
@@ -145,7 +147,8 @@ make_deleted(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 deleted[4]
 }
 
 static bool
-read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted, VdbDeltaRecord *drec)
+read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted,
+		 VdbDeltaRecord *drec)
 {
 	VdbExtent	extent;
 
@@ -171,8 +174,10 @@ test_layout(void)
 			{
 				uint32		at = start + vdb_delta_record_offset(i);
 
-				UNIT_CHECK(at % 8 == 0 && at / 512 == (at + 23) / 512, "delta record %d of class %d", i, c);
-				UNIT_CHECK(vdb_delta_record_offset(i) + 24 <= class->bytes, "delta record %d of class %d", i, c);
+				UNIT_CHECK(at % 8 == 0 && at / 512 == (at + 23) / 512,
+						   "delta record %d of class %d", i, c);
+				UNIT_CHECK(vdb_delta_record_offset(i) + 24 <= class->bytes,
+						   "delta record %d of class %d", i, c);
 				UNIT_CHECK(i == 0 || vdb_delta_record_offset(i) >= vdb_delta_record_offset(i - 1) + 24, "delta record %d", i);
 			}
 		}
@@ -203,7 +208,8 @@ test_basic(void)
 		if (i % 37 != 0)
 			continue;
 		for (int j = 0; j <= i; j++)
-			UNIT_CHECK(read_row(&ref, 3, 255 - j, &deleted, &drec) && drec.xmax == 2000 + j, "row %d", j);
+			UNIT_CHECK(read_row(&ref, 3, 255 - j, &deleted, &drec) && drec.xmax == 2000 + j,
+					   "row %d", j);
 	}
 	vdb_map_lookup(&ref, 3, &extent);
 	vdb_overlay_read(&ref, &extent, view);
@@ -214,14 +220,17 @@ test_basic(void)
 
 	/* a hint, a replacement in place after it, one that may not be in place */
 	vdb_overlay_hint(&ref, &extent, 200, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID),
+			   "hint");
 	touch(&ref, 3, 200, 3000, HEAP_XMAX_LOCK_ONLY);
 	touch(&ref, 3, 200, 3001, 0);
-	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && drec.xmax == 3001 && drec.infomask == 0, "replaced");
+	UNIT_CHECK(read_row(&ref, 3, 200, &deleted, &drec) && drec.xmax == 3001 && drec.infomask == 0,
+			   "replaced");
 	for (int i = 0; i < 1000; i++)		/* the unit is compacted again and again */
 		UNIT_CHECK(touch(&ref, 3, i % 256, 4000 + i, HEAP_XMAX_LOCK_ONLY), "replacement %d", i);
 	for (int i = 0; i < 256; i++)
-		UNIT_CHECK(read_row(&ref, 3, i, &deleted, &drec) && drec.xmax == 4000 + (i < 232 ? 768 : 512) + i,
+		UNIT_CHECK(read_row(&ref, 3, i, &deleted, &drec) &&
+				   drec.xmax == 4000 + (i < 232 ? 768 : 512) + i,
 				   "row %d has %u", i, drec.xmax);
 
 	/* deleted rows hide their delta records */
@@ -238,7 +247,8 @@ test_basic(void)
 	touch(&ref, 4, 1, 5000, 0);
 	vdb_map_lookup(&ref, 4, &extent);
 	UNIT_CHECK(vdb_overlay_slab(&ref, extent.overlay_block)->size_class == 3, "neighbor");
-	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0 && vdb_overlay_check(&ref, report, NULL) == 0, "check");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0 && vdb_overlay_check(&ref, report,
+																		   NULL) == 0, "check");
 	UNIT_CHECK(mock_reserved_count() == 0, "reserved");
 	vdb_map_table_drop(&ref);
 	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
@@ -308,7 +318,8 @@ places_used(const VdbTableRef *ref, VdbLogicalBlock lb, int *class_size)
 	const VdbBlockDelta  *bdelta;
 
 	vdb_map_lookup(ref, lb, &extent);
-	bdelta = vdb_overlay_find(ref, lb, extent.overlay_epoch, extent.overlay_block, extent.overlay_offset);
+	bdelta = vdb_overlay_find(ref, lb, extent.overlay_epoch, extent.overlay_block,
+							  extent.overlay_offset);
 	if (bdelta == NULL)
 		return -1;
 	*class_size = vdb_block_delta_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
@@ -346,7 +357,8 @@ check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, Transact
 	VdbDeltaRecord drec = {0};
 	bool		deleted;
 
-	UNIT_CHECK(read_row(ref, lb, index, &deleted, &drec) && drec.xmax == xmax && drec.index == index,
+	UNIT_CHECK(read_row(ref, lb, index, &deleted, &drec) && drec.xmax == xmax &&
+			   drec.index == index,
 			   "row %d has %u instead of %u", index, drec.xmax, xmax);
 }
 
@@ -376,24 +388,32 @@ test_group_delta(void)
 	UNIT_CHECK(places_used(&ref, 1, &bytes) == 7, "same again");
 	touch(&ref, 1, 100, 2001, HEAP_XMAX_EXCL_LOCK);
 	UNIT_CHECK(places_used(&ref, 1, &bytes) == 8 && bytes == 256, "one more");
-	touch(&ref, 1, 101, 2001, HEAP_XMAX_EXCL_LOCK);		/* room is made before it is known that none is needed */
+	touch(&ref, 1, 101, 2001, HEAP_XMAX_EXCL_LOCK);		/* room is made before it is known that
+														 * none is needed */
 	UNIT_CHECK(places_used(&ref, 1, &bytes) == 8 && bytes == 512, "one more for two rows");
 	check_row_xmax(&ref, 1, 99, 2000);
 	check_row_xmax(&ref, 1, 100, 2001);
 	check_row_xmax(&ref, 1, 101, 2001);
 	check_row_xmax(&ref, 1, 102, 2000);
 
-	/* the first one comes again: its old group delta stands before the newer one, and may not be joined */
+	/*
+	 * the first one comes again: its old group delta stands before the newer one, and may not be
+	 * joined
+	 */
 	touch(&ref, 1, 100, 2000, HEAP_XMAX_EXCL_LOCK);
 	check_row_xmax(&ref, 1, 100, 2000);
 	check_row_xmax(&ref, 1, 101, 2001);
 	UNIT_CHECK(places_used(&ref, 1, &bytes) == 9 && bytes == 512, "%d bytes", bytes);
 
-	/* a hint is for all rows of the delta record, and doesn't let it be replaced under the others */
+	/*
+	 * a hint is for all rows of the delta record, and doesn't let it be replaced under the others
+	 */
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
-	UNIT_CHECK(read_row(&ref, 2, 39, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID), "hint");
-	UNIT_CHECK(read_row(&ref, 2, 40, &deleted, &drec) && !(drec.infomask & HEAP_XMAX_INVALID), "hint");
+	UNIT_CHECK(read_row(&ref, 2, 39, &deleted, &drec) && (drec.infomask & HEAP_XMAX_INVALID),
+			   "hint");
+	UNIT_CHECK(read_row(&ref, 2, 40, &deleted, &drec) && !(drec.infomask & HEAP_XMAX_INVALID),
+			   "hint");
 	touch(&ref, 2, 3, 2002, 0);
 	check_row_xmax(&ref, 2, 2, 2000);
 	check_row_xmax(&ref, 2, 3, 2002);
@@ -413,10 +433,12 @@ test_group_delta(void)
 	/* but not if one of the two names a next version */
 	touch_next(&ref, 2, 3, 2002, 0, 60, 7);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "mass, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 60 && drec.next_index == 7, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 60 &&
+			   drec.next_index == 7, "next version");
 	touch_next(&ref, 2, 3, 2002, 0, 61, 8);
 	UNIT_CHECK(places_used(&ref, 2, &bytes) == 9, "single, then single");
-	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 61 && drec.next_index == 8, "next version");
+	UNIT_CHECK(read_row(&ref, 2, 3, &deleted, &drec) && drec.next_lb == 61 &&
+			   drec.next_index == 8, "next version");
 	vdb_map_lookup(&ref, 2, &extent);
 	vdb_overlay_hint(&ref, &extent, 3, HEAP_XMAX_INVALID);
 	touch(&ref, 2, 3, 2005, 0);
@@ -469,7 +491,8 @@ test_group_delta_alike(void)
 	vdb_block_delta_view(bdelta, 9, view);
 	UNIT_CHECK(view->ndrecs == 255 && view->drec_at[7] == -1, "%d delta records", view->ndrecs);
 	for (int i = 0; i < VDB_LB_ROWS; i++)
-		UNIT_CHECK(i == 7 || memcmp(&view->drecs[view->drec_at[i]], &drecs[i], sizeof(VdbDeltaRecord)) == 0, "row %d", i);
+		UNIT_CHECK(i == 7 || memcmp(&view->drecs[view->drec_at[i]], &drecs[i],
+									sizeof(VdbDeltaRecord)) == 0, "row %d", i);
 	vdb_overlay_release(&ref, 9, block, offset);
 	free(drecs);
 	free(view);
@@ -522,13 +545,15 @@ test_damage(void)
 	for (int i = 0; i < 12; i++)
 	{
 		block[extent.overlay_offset + i] ^= 1;
-		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED, "byte %d", i);
+		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED,
+				   "byte %d", i);
 		block[extent.overlay_offset + i] ^= 1;
 	}
 	for (int i = 0; i < 16; i++)
 	{
 		block[24 + i] ^= 1;
-		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED, "slab byte %d", i);
+		UNIT_CHECK(shim_catches(read_row_0, &ref) && shim_sqlstate == ERRCODE_DATA_CORRUPTED,
+				   "slab byte %d", i);
 		UNIT_CHECK(vdb_overlay_check(&ref, report_expected, NULL) > 0, "check of slab byte %d", i);
 		block[24 + i] ^= 1;
 	}
@@ -624,7 +649,10 @@ may_touch(const Xact *xact, int row)
 	return true;
 }
 
-/* Lock or delete a row. 'like' has the infomask, a multixact id if it is for one, cid and next version (none: 0). */
+/*
+ * Lock or delete a row. 'like' has the infomask, a multixact id if it is for one, cid and next
+ * version (none: 0).
+ */
 static void
 touch_row(Xact *xact, int row, const VdbDeltaRecord *like)
 {
@@ -843,7 +871,8 @@ play_switch(void)
 		old[i] = extent.overlay_block;
 		old_offsets[i] = extent.overlay_offset;
 		if (in_change)
-			vdb_overlay_free(change, &table, first + i, extent.overlay_block, extent.overlay_offset);
+			vdb_overlay_free(change, &table, first + i, extent.overlay_block,
+							 extent.overlay_offset);
 	}
 	vdb_map_switch(change, &table, 0, indexes, 4, VDB_EXTENT_STRIPE, meta_block, blocks, offsets);
 	vdb_scm_change_end(change);
@@ -913,7 +942,8 @@ count_delta(int *used, int *lost)
 			 b = vdb_overlay_slab(&table, b)->next)
 			for (int i = 0; i < vdb_overlay_slab(&table, b)->nunits; i++)
 			{
-				uint16		offset = vdb_block_delta_offset(vdb_overlay_slab(&table, b)->size_class, i);
+				uint16		offset = vdb_block_delta_offset(vdb_overlay_slab(&table,
+																			 b)->size_class, i);
 				const VdbBlockDelta  *bdelta = vdb_block_delta_at(pool, b, offset);
 				VdbExtent	extent;
 

@@ -474,7 +474,8 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 }
 
 static void
-gather(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data, uint16 len, bool publish)
+gather(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data, uint16 len,
+	   bool publish)
 {
 	MockRange  *range = &change->ranges[change->n++];
 	int			i;
@@ -502,7 +503,8 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data, ui
 }
 
 void
-vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data, uint16 len)
+vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data,
+					 uint16 len)
 {
 	gather(change, block, offset, data, len, false);
 }
@@ -514,7 +516,8 @@ vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 
 }
 
 void
-vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data, uint16 len)
+vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset, const void *data,
+					   uint16 len)
 {
 	gather(change, block, offset, data, len, true);
 }

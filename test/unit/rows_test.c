@@ -101,7 +101,8 @@ read_row(VdbRowNumber row, VdbVersion *version, bool *removed)
 	VdbExtent	extent;
 
 	mock_extent(vdb_row_lb(row), &extent);
-	return vdb_rows_version(&test_ref, &extent, vdb_row_lb(row), vdb_row_index(row), version, removed);
+	return vdb_rows_version(&test_ref, &extent, vdb_row_lb(row), vdb_row_index(row), version,
+							removed);
 }
 
 static void
@@ -320,7 +321,8 @@ test_outstanding(void)
 		UNIT_CHECK(reserve(8000, i, &places[i]), "reserve");
 	vdb_rows_hand_back();
 	for (int i = 0; i < 40; i++)
-		UNIT_CHECK(vdb_rows_segment_open(&test_ref, places[i].slot_block, true), "owned while outstanding");
+		UNIT_CHECK(vdb_rows_segment_open(&test_ref, places[i].slot_block, true),
+				   "owned while outstanding");
 	for (int i = 0; i < 40; i++)
 		put(8000, i, &places[i]);
 	append(8000);
@@ -452,7 +454,8 @@ test_claim_fails(void)
 	UNIT_CHECK(!mock_try(append_one), "error");
 	mock_pool.fail_claim = 0;
 	mock_subtransaction_abort();
-	UNIT_CHECK(mock_pool.nreserved == 0, "what was claimed is not unreserved: %d", mock_pool.nreserved);
+	UNIT_CHECK(mock_pool.nreserved == 0, "what was claimed is not unreserved: %d",
+			   mock_pool.nreserved);
 	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, 16, false), "no entry is left");
 	append(100);
 	check_all_rows();
@@ -580,20 +583,27 @@ test_open_retake(void)
 	fill.next_offset += 512;
 	vdb_open_give(high, &fill);
 
-	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE, "its own, not the lowest");
-	UNIT_CHECK(seen_fill.next_slot == 7 && seen_fill.next_offset == fill.next_offset, "where it was");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE,
+			   "its own, not the lowest");
+	UNIT_CHECK(seen_fill.next_slot == 7 && seen_fill.next_offset == fill.next_offset,
+			   "where it was");
 	UNIT_CHECK(vdb_open_status(&table, 16, true), "owned: nobody else closes it");
 	UNIT_CHECK(!vdb_open_take(&table, 64, 1, &seen_fill, &handle), "the other was in use just now");
 	MyProcPid = pid + 1;
-	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY, "another is there");
-	UNIT_CHECK(vdb_open_retake(&table, high, 24, 64, &seen_fill) == VDB_RETAKE_FAILED, "another's segment");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY,
+			   "another is there");
+	UNIT_CHECK(vdb_open_retake(&table, high, 24, 64, &seen_fill) == VDB_RETAKE_FAILED,
+			   "another's segment");
 	MyProcPid = pid;
 	vdb_open_give(high, &fill);
 
 	MyProcPid = pid + 1;
-	UNIT_CHECK(vdb_open_retake(&other, high, 16, 64, &seen_fill) == VDB_RETAKE_FAILED, "another table's");
-	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE, "left as it was");
-	UNIT_CHECK(vdb_open_take(&table, 64, 0, &seen_fill, &handle) && handle == low, "the only one left");
+	UNIT_CHECK(vdb_open_retake(&other, high, 16, 64, &seen_fill) == VDB_RETAKE_FAILED,
+			   "another table's");
+	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_DONE,
+			   "left as it was");
+	UNIT_CHECK(vdb_open_take(&table, 64, 0, &seen_fill, &handle) && handle == low,
+			   "the only one left");
 	MyProcPid = pid;
 	UNIT_CHECK(!vdb_open_take(&table, 64, 0, &seen_fill, &handle), "both have owners");
 	MyProcPid = pid + 1;
@@ -721,11 +731,13 @@ test_wide_damage(void)
 
 	pages = mock_page_bytes(wide.first_page);
 	pages[40000] ^= 4;
-	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED, "a bit is wrong");
+	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED,
+			   "a bit is wrong");
 	pages[40000] ^= 4;
 	wide.data_bytes += VDB_PAGE_PAYLOAD;
 	memcpy(wide_image.data + 24, &wide, sizeof(wide));
-	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED, "length and pages differ");
+	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED,
+			   "length and pages differ");
 	wide.data_bytes = 0xFFFFFFF0;
 	memcpy(wide_image.data + 24, &wide, sizeof(wide));
 	UNIT_CHECK(!mock_try(complete_wide) && mock_errcode == ERRCODE_DATA_CORRUPTED, "too long");
@@ -739,7 +751,8 @@ covered_bits(uint32 at)
 		return 0xFF;			/* xmin */
 	if (at < offsetof(HeapTupleHeaderData, t_infomask2))
 		return 0;
-	if (at == offsetof(HeapTupleHeaderData, t_infomask2) || at == offsetof(HeapTupleHeaderData, t_infomask2) + 1)
+	if (at == offsetof(HeapTupleHeaderData, t_infomask2) || at == offsetof(HeapTupleHeaderData,
+																		   t_infomask2) + 1)
 		return (uint8) (HEAP_NATTS_MASK >> (8 * (at - offsetof(HeapTupleHeaderData, t_infomask2))));
 	if (at == offsetof(HeapTupleHeaderData, t_infomask))
 		return HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL | HEAP_HASOID_OLD;
@@ -773,7 +786,8 @@ check_each_bit(uint32 data_bytes)
 			good = UNIT_CHECK(vdb_rows_damaged(&seen, image, &damage) == covered,
 							  "%u bytes: bit %d of byte %u", data_bytes, bit, at);
 			if (good && covered)
-				UNIT_CHECK(damage.row == seen_row && damage.block == seen.block && damage.offset == seen.offset &&
+				UNIT_CHECK(damage.row == seen_row && damage.block == seen.block &&
+						   damage.offset == seen.offset &&
 						   damage.expected != damage.found, "it is named");
 			image[at] ^= 1 << bit;
 		}
@@ -841,7 +855,8 @@ check_wide_data(void)
 
 	if (vdb_rows_wide_damaged(&test_relation, &seen, wide_image.data, &damage))
 	{
-		mock_errcode = damage.row == seen_row && damage.expected != damage.found ? ERRCODE_DATA_CORRUPTED : 0;
+		mock_errcode = damage.row == seen_row &&
+			damage.expected != damage.found ? ERRCODE_DATA_CORRUPTED : 0;
 		vdb_rows_report_damage(&test_relation, ERROR, &damage);
 	}
 }
@@ -864,7 +879,8 @@ test_wide_checksum(void)
 		int			at = (int[]) {0, 65536, 199999}[i];
 
 		pages[at] ^= 1;
-		UNIT_CHECK(!mock_try(check_wide_data) && mock_errcode == ERRCODE_DATA_CORRUPTED, "byte %d", at);
+		UNIT_CHECK(!mock_try(check_wide_data) && mock_errcode == ERRCODE_DATA_CORRUPTED,
+				   "byte %d", at);
 		pages[at] ^= 1;
 	}
 	UNIT_CHECK(mock_try(check_wide_data), "intact again");
@@ -939,16 +955,20 @@ test_lost(void)
 	seen_row = append(100);
 	read_one();
 	prefix = (VdbRowPrefix *) mock_bytes(seen.block, seen.offset);
-	UNIT_CHECK(*mock_bytes(segment_of(seen_row) + 7, 8000) == 0, "a claim zeroes all of the segment");
+	UNIT_CHECK(*mock_bytes(segment_of(seen_row) + 7, 8000) == 0,
+			   "a claim zeroes all of the segment");
 
 	memset(prefix, 0, VDB_ROW_HEADER_BYTES);
 	mock_errcode = 0;
-	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "in this epoch it is damage");
+	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED,
+			   "in this epoch it is damage");
 	mock_pool.shared.epoch = 4;
-	UNIT_CHECK(!read_row(seen_row, &version, &removed) && !removed, "in a later epoch it is no row");
+	UNIT_CHECK(!read_row(seen_row, &version, &removed) && !removed,
+			   "in a later epoch it is no row");
 	prefix->len = 8192;
 	mock_errcode = 0;
-	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED, "what isn't zero is damage");
+	UNIT_CHECK(!mock_try(read_one) && mock_errcode == ERRCODE_DATA_CORRUPTED,
+			   "what isn't zero is damage");
 	mock_pool.shared.epoch = 3;
 }
 
@@ -1001,7 +1021,8 @@ test_set_xmax(void)
 	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 2000, "xmax");
 	UNIT_CHECK((version.hdr.t_infomask & HEAP_XMAX_BITS) == HEAP_XMAX_EXCL_LOCK, "bits");
 	UNIT_CHECK(vdb_tid_to_row(&version.hdr.t_ctid) == UINT64CONST(0x12345678A7), "t_ctid");
-	UNIT_CHECK(((VdbRowPrefix *) mock_bytes(version.block, version.offset))->xmax_epoch == 3, "epoch");
+	UNIT_CHECK(((VdbRowPrefix *) mock_bytes(version.block, version.offset))->xmax_epoch == 3,
+			   "epoch");
 	check_all_rows();
 
 	/* a crash in between: the old xmax, which is over, is never read with the new flags */

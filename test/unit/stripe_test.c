@@ -314,8 +314,10 @@ st_check_zone(Form_pg_attribute att, const VdbZone *zone, Datum value, bool isnu
 			bounds[i] = PointerGetDatum(image);
 	}
 	entry = lookup_type_cache(att->atttypid, TYPECACHE_CMP_PROC_FINFO);
-	if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, att->attcollation, bounds[0], value)) > 0 ||
-		DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, att->attcollation, bounds[1], value)) < 0)
+	if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, att->attcollation, bounds[0],
+										value)) > 0 ||
+		DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, att->attcollation, bounds[1],
+										value)) < 0)
 		elog(ERROR, "value of column %s is outside of its zone", NameStr(att->attname));
 }
 
@@ -408,7 +410,8 @@ st_check(PG_FUNCTION_ARGS)
 	uint32		nulls = 0;
 	uint32		first;
 	uint64		present[4];
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "row",
+													  ALLOCSET_DEFAULT_SIZES);
 
 	vdb_stripe_describe(dst, (VdbStripeAddress) {first_page, stripe_id, range}, &built);
 	st_window_init(&wide, desc->natts, VDB_VECTOR_ROWS);
@@ -433,7 +436,8 @@ st_check(PG_FUNCTION_ARGS)
 			if (att->attisdropped)
 			{
 				/* The source may still have it; the stripe says null. */
-				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value, &isnull);
+				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value,
+								 &isnull);
 				if (!isnull || !wide.isnull[a][i - wide.first])
 					elog(ERROR, "dropped column has a value");
 				continue;
@@ -444,8 +448,10 @@ st_check(PG_FUNCTION_ARGS)
 					  narrow.values[a][i - narrow.first], narrow.isnull[a][i - narrow.first]);
 			if (points)
 			{
-				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value, &isnull);
-				st_expect(att, i, "lookup", slot->tts_values[a], slot->tts_isnull[a], value, isnull);
+				vdb_stripe_value(stripe, dst, RelationGetDescr(dst), a + 1, (uint32) i, &value,
+								 &isnull);
+				st_expect(att, i, "lookup", slot->tts_values[a], slot->tts_isnull[a], value,
+						  isnull);
 			}
 			if (a < vdb_stripe_ncolumns(stripe))
 				st_check_zone(att, &built.zones[vdb_stripe_chunk_of(stripe, (uint32) i) * built.meta.ncolumns + a],
@@ -460,7 +466,8 @@ st_check(PG_FUNCTION_ARGS)
 	if (i != vdb_stripe_nrows(stripe) || i != built.meta.nrows)
 		elog(ERROR, "stripe has %d rows, source " INT64_FORMAT, vdb_stripe_nrows(stripe), i);
 	if (mode == ST_HOLES &&
-		(!vdb_stripe_lb(stripe, 1, &first, present) || (present[0] | present[1] | present[2] | present[3]) != 0))
+		(!vdb_stripe_lb(stripe, 1, &first, present) ||
+		 (present[0] | present[1] | present[2] | present[3]) != 0))
 		elog(ERROR, "empty LB is not covered");
 	for (int z = 0; z < built.meta.nchunks * built.meta.ncolumns; z++)
 		nulls -= built.zones[z].null_count;
@@ -541,7 +548,8 @@ st_forge(PG_FUNCTION_ARGS)
 	header = (VdbStripeHeader *) bytes;
 	bytes[PG_GETARG_INT32(2)] ^= (char) PG_GETARG_INT32(3);
 	header->index_crc = vdb_stripe_index_crc(bytes, Max(sizeof(VdbStripeHeader),
-														Min(header->index_bytes, VDB_PAGE_PAYLOAD)));
+														Min(header->index_bytes,
+															VDB_PAGE_PAYLOAD)));
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);
 	vdb_stripe_forget(dst);
@@ -563,7 +571,8 @@ st_read_value(PG_FUNCTION_ARGS)
 	bool		varlena;
 	char	   *result;
 
-	vdb_stripe_value(stripe, dst, RelationGetDescr(dst), attno, PG_GETARG_UINT32(5), &value, &isnull);
+	vdb_stripe_value(stripe, dst, RelationGetDescr(dst), attno, PG_GETARG_UINT32(5), &value,
+					 &isnull);
 	getTypeOutputInfo(att->atttypid, &output, &varlena);
 	result = isnull ? pstrdup("(null)") : OidOutputFunctionCall(output, value);
 	vdb_stripe_release(stripe);
@@ -608,7 +617,8 @@ st_run(PG_FUNCTION_ARGS)
 			vdb_page_writer_append(writer, data + at, Min(piece, bytes - at));
 		first = vdb_page_writer_end(writer, &npages, &lsn);
 		if (npages != vdb_pages_needed(bytes) || first + npages != vdb_pages_count(dst))
-			elog(ERROR, "run of %u pages from %u, fork has %u", npages, first, vdb_pages_count(dst));
+			elog(ERROR, "run of %u pages from %u, fork has %u", npages, first,
+				 vdb_pages_count(dst));
 		for (uint64 at = 0; at < bytes; at = at * 2 + 1)
 		{
 			memset(found, 0, bytes);
@@ -693,7 +703,8 @@ st_info(PG_FUNCTION_ARGS)
 	vdb_stripe_column_info(stripe, dst, PG_GETARG_INT32(4), PG_GETARG_INT32(5), &info);
 	vdb_stripe_release(stripe);
 	table_close(dst, AccessShareLock);
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("rows %u, nulls %u, %s", info.rows, info.nulls, info.encodings)));
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("rows %u, nulls %u, %s", info.rows, info.nulls,
+											  info.encodings)));
 }
 
 /* st_zone(dst, stripe_id, range, first_page, attno, chunk) returns text: nulls, flags, min, max */
@@ -765,7 +776,8 @@ st_bench(PG_FUNCTION_ARGS)
 			vdb_stripe_forget(dst);
 			stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
 		}
-		vdb_stripe_value(stripe, dst, RelationGetDescr(dst), i % natts + 1, (seed >> 8) % nrows, &value, &isnull);
+		vdb_stripe_value(stripe, dst, RelationGetDescr(dst), i % natts + 1, (seed >> 8) % nrows,
+						 &value, &isnull);
 	}
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
