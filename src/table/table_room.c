@@ -35,7 +35,7 @@ vdb_table_make_room(Relation rel)
 	if (make_room_callback == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("the write buffer is full"),
+				 errmsg("the pool is full"),
 				 errdetail("There is no space for rows of table \"%s\", and no migration.",
 						   RelationGetRelationName(rel)),
 				 errhint("Raise vdb.scm_size.")));

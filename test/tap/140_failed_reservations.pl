@@ -14,7 +14,7 @@ my $node = new_node('reserved', conf => "vdb.migrate_enabled = off\nautovacuum =
 
 sub used { return $node->safe_psql('postgres', 'SELECT used_bytes / 65536 FROM vdb.pool'); }
 
-my $point = 'change_before_wal';
+my $point = 'change-before-wal';
 for my $nested (0, 1)
 {
 	my $kind = $nested ? 'subtransactions' : 'statements';
