@@ -18,6 +18,7 @@
 #include "base/vdb_guc.h"
 #include "base/vdb_lock_check.h"
 #include "base/vdb_shmem.h"
+#include "decode/decode.h"
 #include "exec/exec.h"
 #include "migrate/migrate.h"
 #include "pages/pages.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	vdb_scm_init();
 	vdb_visible_init();
 	vdb_rows_init();
+	vdb_decode_init();
 	vdb_stripe_init();
 	vdb_am_init();
 	vdb_exec_init();

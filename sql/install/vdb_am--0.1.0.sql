@@ -24,7 +24,8 @@ COMMENT ON ACCESS METHOD vdb_pool IS 'the pool of vdb tables (for vdb.scm alone)
 CREATE FUNCTION vdb.check_preload() RETURNS text
 	AS 'MODULE_PATHNAME', 'vdb_check_preload' LANGUAGE C STRICT;
 SELECT pg_catalog.set_config('default_tablespace', vdb.check_preload(), true);
-CREATE TABLE vdb.scm () USING vdb_pool;
+-- (unlogged, so that no publication has it, not even one for all tables; what is logged of it does not depend on that)
+CREATE UNLOGGED TABLE vdb.scm () USING vdb_pool;
 SELECT pg_catalog.set_config('default_tablespace', '', true);
 COMMENT ON TABLE vdb.scm IS
 	'the pool of this database''s vdb tables: storage-class memory, or a file that emulates it';

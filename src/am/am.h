@@ -101,11 +101,6 @@ extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessSt
 /* ---- utility statements (am_utility.c) ---- */
 extern void vdb_utility_init(void);
 
-/* ---- publications and logical slots (am_publish.c) ---- */
-extern bool vdb_publish_concerns(Node *stmt);
-extern void vdb_publish_check(Node *stmt);
-extern void vdb_publish_init(void);
-
 /* ---- other people's functions that read pages (am_tools.c) ---- */
 extern bool vdb_tool_asks_size(Relation rel, ForkNumber fork, uint64 *bytes);
 extern void vdb_tools_init(void);

@@ -237,6 +237,5 @@ vdb_am_init(void)
 	vdb_table_set_routine(&vdb_am_routine);
 	vdb_block_init();
 	vdb_utility_init();
-	vdb_publish_init();
 	vdb_tools_init();
 }

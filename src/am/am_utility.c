@@ -199,7 +199,6 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	Oid			alone = database_wanted_alone(pstmt->utilityStmt);
-	Node	   *publishing = vdb_publish_concerns(pstmt->utilityStmt) ? pstmt->utilityStmt : NULL;
 	bool		prepared = ends_prepared(pstmt->utilityStmt);
 
 	if (OidIsValid(alone))
@@ -217,8 +216,6 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		previous_utility(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	if (publishing != NULL)
-		vdb_publish_check(publishing);
 	if (prepared)
 		vdb_migrate_wake_database(MyDatabaseId);
 }

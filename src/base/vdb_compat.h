@@ -33,6 +33,7 @@
 #include "nodes/pathnodes.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
+#include "replication/reorderbuffer.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -79,6 +80,7 @@ typedef RelFileNode RelFileLocator;
 #define RelFileLocatorEquals	RelFileNodeEquals
 #define RelidByRelfilenumber	RelidByRelfilenode
 #define relation_set_new_filelocator relation_set_new_filenode	/* of TableAmRoutine */
+#define rlocator				relnode	/* of ReorderBufferChange */
 #endif
 
 /* Which indexes an update must insert into: was a bool. */
@@ -321,6 +323,46 @@ vdb_recovery_conflict(TransactionId horizon, const RelFileLocator *locator)
 	ResolveRecoveryConflictWithSnapshot(horizon, false, *locator);
 #else
 	ResolveRecoveryConflictWithSnapshot(horizon, *locator);
+#endif
+}
+
+/* ---- logical decoding ---- */
+
+/* A tuple of a change in the reorder buffer: had a struct around it; 18 renamed what makes changes and tuples. */
+#if PG_VERSION_NUM >= 170000
+typedef HeapTupleData VdbReorderTuple;
+#else
+typedef ReorderBufferTupleBuf VdbReorderTuple;
+#endif
+
+static inline HeapTuple
+vdb_reorder_heap_tuple(VdbReorderTuple *made)
+{
+#if PG_VERSION_NUM >= 170000
+	return made;
+#else
+	return &made->tuple;
+#endif
+}
+
+/* 'bytes' from t_bits on. */
+static inline VdbReorderTuple *
+vdb_reorder_get_tuple(ReorderBuffer *rb, Size bytes)
+{
+#if PG_VERSION_NUM >= 180000
+	return ReorderBufferAllocTupleBuf(rb, bytes);
+#else
+	return ReorderBufferGetTupleBuf(rb, bytes);
+#endif
+}
+
+static inline ReorderBufferChange *
+vdb_reorder_get_change(ReorderBuffer *rb)
+{
+#if PG_VERSION_NUM >= 180000
+	return ReorderBufferAllocChange(rb);
+#else
+	return ReorderBufferGetChange(rb);
 #endif
 }
 

@@ -48,21 +48,11 @@ vdb_pages_needed(uint64 bytes)
 }
 
 /*
- * Write a run: extends the fork, fills pages through shared buffers, logs full
- * pages unless the relation needs no WAL.  The data is given as one buffer.
- * Returns first page and number of pages; *lsn gets the last record's end, or
- * InvalidXLogRecPtr when nothing was logged.
- */
-extern BlockNumber vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages,
-								   XLogRecPtr *lsn);
-
-/* The same into a free run at 'first'; see vdb_page_writer_begin_at. */
-extern BlockNumber vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
-									  uint32 *npages, XLogRecPtr *lsn);
-
-/*
- * A run written piecewise, for what is too large to hold in memory at once.
- * The total is known beforehand: the run is allocated by begin.  begin_at
+ * Write a run, piecewise, as it may be too large to hold in memory at once: extends
+ * the fork, fills pages through shared buffers, logs full pages unless the relation
+ * needs no WAL.  _end returns the first page and the number of pages; *lsn gets the
+ * last record's end, or InvalidXLogRecPtr when nothing was logged.  The total is known
+ * beforehand: the run is allocated by begin.  begin_at
  * overwrites a free run at 'first' instead; the caller knows that nobody can
  * read it any more.  A writer lives in the context current at begin; after an
  * error it simply goes with it, and its pages stay unused.
@@ -70,6 +60,11 @@ extern BlockNumber vdb_pages_write_at(Relation rel, BlockNumber first, const cha
 typedef struct VdbPageWriter VdbPageWriter;
 extern VdbPageWriter *vdb_page_writer_begin(Relation rel, uint64 total_bytes);
 extern VdbPageWriter *vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes);
+/*
+ * The run is a wide row's, and its pages are logged for logical decoding, too.  first: no row of the table waits to be stored of which
+ * pages were logged before.  Before the first append.
+ */
+extern void vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first);
 extern void vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len);
 extern BlockNumber vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn);
 

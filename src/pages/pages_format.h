@@ -46,7 +46,9 @@ StaticAssertDecl(offsetof(VdbMetapage, crc) == 60, "crc is at 60");
 StaticAssertDecl(SizeOfPageHeaderData == 24, "page header is 24 bytes");
 StaticAssertDecl(VDB_PAGE_PAYLOAD % 8 == 0, "content of a page keeps alignment");
 
-/* ---- WAL of the visibility map ---- */
+/* ---- WAL: records VDB_XLOG_PAGE (scm_format.h); 'version' and 'what' are common to all ---- */
+
+/* The visibility map. */
 
 #define VDB_VISIBLE_VERSION		1
 #define VDB_VISIBLE_SET			1
@@ -63,5 +65,27 @@ typedef struct VdbVisibleRecord
 } VdbVisibleRecord;
 
 StaticAssertDecl(sizeof(VdbVisibleRecord) == 8, "record of the visibility map is 8 bytes in WAL");
+
+/* ---- WAL of a page of a wide row, if it is for logical decoding, too ---- */
+
+#define VDB_RUN_PAGE			4		/* 'what', beside those above */
+
+/* Main data; block 0 of the record is the page, always with its image. */
+typedef struct VdbRunRecord
+{
+	uint8		version;			/* 0: VDB_VISIBLE_VERSION */
+	uint8		what;				/* 1: VDB_RUN_PAGE */
+	uint8		first;				/* 2: 1: the run is the first of those whose rows are stored next */
+	uint8		pad;				/* 3: zero */
+	BlockNumber first_page;			/* 4: of its run */
+	uint32		total;				/* 8: bytes of the run */
+} VdbRunRecord;
+
+StaticAssertDecl(sizeof(VdbRunRecord) == 12, "record of a run's page is 12 bytes in WAL");
+
+struct XLogReaderState;
+
+/* Is this record (VDB_XLOG_PAGE) about a page of a wide row? */
+extern bool vdb_pages_run_record(struct XLogReaderState *xlog, VdbRunRecord *record);
 
 #endif							/* VDB_PAGES_FORMAT_H */

@@ -32,6 +32,7 @@
 
 #include "base/vdb_stop_point.h"
 #include "pages/pages_format.h"
+#include "scm/scm.h"
 
 struct VdbPageWriter
 {
@@ -43,6 +44,8 @@ struct VdbPageWriter
 	uint64		bytes_taken;
 	uint32		fill;				/* bytes in 'content' */
 	bool		needs_wal;
+	bool		for_decoding;
+	bool		first_of_batch;		/* for decoding */
 	XLogRecPtr	lsn;
 	BufferAccessStrategy strategy;
 	char		content[VDB_PAGE_PAYLOAD];
@@ -137,6 +140,32 @@ vdb_page_writer_begin(Relation rel, uint64 total_bytes)
 									total_bytes);
 }
 
+/* See pages.h. */
+void
+vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first)
+{
+	Assert(writer->pages_done == 0);
+	writer->for_decoding = true;
+	writer->first_of_batch = first;
+}
+
+/* Log the whole page, in the critical section. */
+static XLogRecPtr
+log_run_page(const VdbPageWriter *writer, Buffer buffer)
+{
+	VdbRunRecord record = {.version = VDB_VISIBLE_VERSION, .what = VDB_RUN_PAGE};
+	XLogRecPtr	lsn;
+
+	if (!writer->for_decoding)
+		return log_newpage_buffer(buffer, false);
+	record.first = writer->first_of_batch ? 1 : 0;
+	record.first_page = writer->first;
+	record.total = (uint32) writer->total_bytes;
+	lsn = vdb_scm_log_whole_page(buffer, &record, sizeof(record));
+	PageSetLSN(BufferGetPage(buffer), lsn);
+	return lsn;
+}
+
 /* Write one page of content: VDB_PAGE_PAYLOAD bytes. */
 static void
 writer_put_page(VdbPageWriter *writer, const char *content)
@@ -158,7 +187,7 @@ writer_put_page(VdbPageWriter *writer, const char *content)
 	memcpy((char *) page + SizeOfPageHeaderData, content, VDB_PAGE_PAYLOAD);
 	MarkBufferDirty(buffer);
 	if (writer->needs_wal)
-		writer->lsn = log_newpage_buffer(buffer, false);
+		writer->lsn = log_run_page(writer, buffer);
 	END_CRIT_SECTION();
 
 	UnlockReleaseBuffer(buffer);
@@ -221,25 +250,6 @@ vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn)
 	FreeAccessStrategy(writer->strategy);
 	pfree(writer);
 	return first;
-}
-
-BlockNumber
-vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn)
-{
-	VdbPageWriter *writer = vdb_page_writer_begin(rel, len);
-
-	vdb_page_writer_append(writer, data, len);
-	return vdb_page_writer_end(writer, npages, lsn);
-}
-
-BlockNumber
-vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
-				   uint32 *npages, XLogRecPtr *lsn)
-{
-	VdbPageWriter *writer = vdb_page_writer_begin_at(rel, first, len);
-
-	vdb_page_writer_append(writer, data, len);
-	return vdb_page_writer_end(writer, npages, lsn);
 }
 
 /* ---- reading ---- */

@@ -186,13 +186,40 @@ parse(XLogReaderState *xlog, VdbVisibleRecord *record)
 			 record->version, record->what);
 }
 
+/* See pages_format.h. */
+bool
+vdb_pages_run_record(XLogReaderState *xlog, VdbRunRecord *record)
+{
+	if (XLogRecGetDataLen(xlog) != sizeof(VdbRunRecord))
+		return false;
+	memcpy(record, XLogRecGetData(xlog), sizeof(VdbRunRecord));
+	return record->version == VDB_VISIBLE_VERSION && record->what == VDB_RUN_PAGE;
+}
+
+/* The image is the page. */
+static void
+redo_run_page(XLogReaderState *xlog)
+{
+	Buffer		buffer;
+
+	if (XLogReadBufferForRedo(xlog, 0, &buffer) != BLK_RESTORED)
+		elog(PANIC, "record of a run's page has no image");
+	UnlockReleaseBuffer(buffer);
+}
+
 /* No conflict is to be resolved: freezing the stripe has done that (README.md). */
 static void
 redo_visible(XLogReaderState *xlog)
 {
 	VdbVisibleRecord record;
+	VdbRunRecord run;
 	Buffer		buffer;
 
+	if (vdb_pages_run_record(xlog, &run))
+	{
+		redo_run_page(xlog);
+		return;
+	}
 	parse(xlog, &record);
 	if (XLogReadBufferForRedoExtended(xlog, 0, RBM_ZERO_ON_ERROR, false, &buffer) == BLK_NEEDS_REDO)
 	{
@@ -213,7 +240,13 @@ desc_visible(StringInfo buf, XLogReaderState *xlog)
 {
 	static const char *const kinds[] = {"?", "set", "clear", "clear page"};
 	VdbVisibleRecord record;
+	VdbRunRecord run;
 
+	if (vdb_pages_run_record(xlog, &run))
+	{
+		appendStringInfo(buf, "wide row: %u bytes from page %u on", run.total, run.first_page);
+		return;
+	}
 	if (XLogRecGetDataLen(xlog) != sizeof(record))
 	{
 		appendStringInfoString(buf, "wrong length");

@@ -134,14 +134,12 @@ typedef struct VdbRowAddress
 } VdbRowAddress;
 
 /*
- * Reserve a place for a tuple (its t_len decides).  Takes a segment of this table from the
- * hand-back list or claims new ones; writes the data of a wide row to main-fork pages.  False: the
- * pool is full (nothing reserved; the caller lets migrate/ make room and calls again). No lock is
- * held on entry or return.  The reservation is this backend's; never publishing it leaves an empty
- * slot, which is harmless.
+ * Reserve a place for a tuple (its t_len decides).  Takes a segment of this table from the hand-back list or claims new ones; writes the data
+ * of a wide row to main-fork pages.  False: the pool is full (nothing reserved; the caller lets migrate/ make room and calls again).
+ * No lock is held on entry or return.  The reservation is this backend's; never publishing it leaves an empty slot, which is harmless.
+ * decoded: the row's record will have an event, so a wide row's pages are logged for logical decoding, too.
  */
-extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple,
-							 VdbRowAddress *address);
+extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, VdbRowAddress *address);
 
 /* Give back the latest reservation(s) if nothing came after; a hint only. */
 extern void vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowAddress *address);

@@ -329,9 +329,10 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
  * it, and if the row outlives its WAL in a crash, so did its transaction id: it's lost.
  */
 static void
-write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wide)
+write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, bool first, VdbWideRef *wide)
 {
 	const char *data = (const char *) tuple->t_data + tuple->t_data->t_hoff;
+	VdbPageWriter *writer;
 	VdbFreeRun	run;
 	XLogRecPtr	lsn;
 
@@ -339,15 +340,18 @@ write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbWideRef *wi
 	wide->crc = vdb_crc32c(data, wide->data_bytes);
 	if (vdb_map_take_free_pages(ref, (uint32) vdb_pages_needed(wide->data_bytes), true,
 								vdb_pages_removable, rel, &run))
-		wide->first_page = vdb_pages_write_at(rel, run.first, data, wide->data_bytes,
-											  &wide->npages, &lsn);
+		writer = vdb_page_writer_begin_at(rel, run.first, wide->data_bytes);
 	else
-		wide->first_page = vdb_pages_write(rel, data, wide->data_bytes, &wide->npages, &lsn);
+		writer = vdb_page_writer_begin(rel, wide->data_bytes);
+	if (decoded)
+		vdb_page_writer_for_decoding(writer, first);
+	vdb_page_writer_append(writer, data, wide->data_bytes);
+	wide->first_page = vdb_page_writer_end(writer, &wide->npages, &lsn);
 }
 
 /* See rows.h. */
 bool
-vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address)
+vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, VdbRowAddress *address)
 {
 	VdbAppender *appender;
 	VdbSegmentFill *fill;
@@ -386,7 +390,7 @@ vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAd
 	address->wide = wide;
 	memset(&address->wide_ref, 0, sizeof(address->wide_ref));
 	if (wide)
-		write_wide(rel, ref, tuple, &address->wide_ref);
+		write_wide(rel, ref, tuple, decoded, appender->outstanding == 1, &address->wide_ref);
 
 	Assert(address->slot != VDB_SLOT_EMPTY && address->slot != VDB_SLOT_REMOVED);
 	return true;

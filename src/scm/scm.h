@@ -168,6 +168,12 @@ extern int	vdb_scm_change_nblocks(const VdbScmChange *change);
 extern bool vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len);
 
 /*
+ * What the record says to logical decoding besides, as its last bytes (decode/decode_format.h).  They stay the caller's, and must be
+ * there until the change has ended.
+ */
+extern void vdb_scm_change_event(VdbScmChange *change, const char *data, uint32 len);
+
+/*
  * Log, apply, register the sync; returns the record's end (InvalidXLogRecPtr if unlogged).
  * Enters a critical section: callers hold every lock they need, and nothing
  * after the WAL insertion can raise an error.  Needs a valid vxid.
@@ -204,6 +210,31 @@ extern void vdb_scm_set_page_redo(const VdbPageRedo *page_redo);	/* _PG_init */
  * page's LSN.
  */
 extern XLogRecPtr vdb_scm_log_page(Buffer buffer, const void *data, uint16 len);
+
+/* The same with the whole page, always, and with the origin of replicated changes. */
+extern XLogRecPtr vdb_scm_log_whole_page(Buffer buffer, const void *data, uint16 len);
+
+/* ---- logical decoding (scm_decode.c) ---- */
+
+struct LogicalDecodingContext;
+struct XLogRecordBuffer;
+
+/* What the resource manager's records say to logical decoding is decode/'s affair. */
+typedef void (*VdbDecode) (struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
+extern void vdb_scm_set_decode(VdbDecode decode);	/* _PG_init */
+
+/* Log two pieces for it alone: no block is touched, redo does nothing.  Needs a transaction id. */
+extern void vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 len);
+
+/* The event of a change's record; NULL: it has none.  ERROR: another version, or damaged. */
+extern const char *vdb_scm_record_event(struct XLogReaderState *record, uint32 *len);
+
+/*
+ * Calls 'visit' with each span of bytes that a change's record stores (phase 1), by block and in order, until it returns false.
+ * The bytes are unaligned and good during the call.  ERROR: damaged.
+ */
+typedef bool (*VdbVisitStore) (void *arg, const char *bytes, uint16 len);
+extern void vdb_scm_record_stores(struct XLogReaderState *record, VdbVisitStore visit, void *arg);
 
 /* ---- start-up ---- */
 extern void vdb_scm_init(void);	/* _PG_init: resource manager, shared memory */

@@ -81,6 +81,8 @@ struct VdbScmChange
 	uint16		locks[VDB_BLOCK_LOCKS];	/* ascending */
 	TransactionId latest_removed;
 	uint32		extend_blocks;	/* 0: none */
+	const char *event;			/* the caller's */
+	uint32		event_len;		/* 0: none */
 	SpaceList	used;
 	SpaceList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
@@ -113,6 +115,7 @@ vdb_change_open(VdbPool *pool, int flags)
 	change->nlocks = 0;
 	change->latest_removed = InvalidTransactionId;
 	change->extend_blocks = 0;
+	change->event_len = 0;
 	change->used.n = 0;
 	change->freed.n = 0;
 	return change;
@@ -272,6 +275,14 @@ vdb_change_extend(VdbScmChange *change, uint32 nblocks)
 }
 
 void
+vdb_scm_change_event(VdbScmChange *change, const char *data, uint32 len)
+{
+	Assert(change->open && change->event_len == 0);
+	change->event = data;
+	change->event_len = len;
+}
+
+void
 vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no)
 {
 	int			at = change->nlocks;
@@ -426,6 +437,8 @@ build_main_data(VdbScmChange *change)
 	head.flags = (change->flags & VDB_CHANGE_FLUSH) ? VDB_RECORD_FLUSH : 0;
 	if (change->extend_blocks > 0)
 		head.flags |= VDB_RECORD_EXTEND;
+	if (change->event_len > 0)
+		head.flags |= VDB_RECORD_EVENT;
 	head.nlocks = (uint16) change->nlocks;
 	head.latest_removed = change->latest_removed;
 	memcpy(to, &head, sizeof(head));
@@ -471,6 +484,11 @@ insert_record(VdbScmChange *change, int main_len)
 {
 	XLogBeginInsert();
 	XLogRegisterData(change->main_data, main_len);
+	if (change->event_len > 0)
+	{
+		XLogRegisterData(unconstify(char *, change->event), change->event_len);
+		XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	}
 	for (int i = 0; i < change->nblocks; i++)
 	{
 		ChangeBlock *entry = &change->blocks[i];
@@ -616,7 +634,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	change->open = false;
 	if (change->nblocks == 0)
 		return InvalidXLogRecPtr;
-	XLogEnsureRecordSpace(change->nblocks - 1, change->nblocks + 1);
+	XLogEnsureRecordSpace(change->nblocks - 1, change->nblocks + 2);
 	main_len = build_main_data(change);
 	if (!(change->flags & VDB_CHANGE_UNLOGGED))
 		pack_blocks(change);

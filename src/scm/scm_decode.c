@@ -1,65 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * scm_decode.c
- *	  Logical decoding meets our records.
+ *	  Records for logical decoding, and what it reads of records.
  *
- * Changes of vdb tables are not decoded: the records say which bytes of the
- * pool change, not which row.  What can be done here is to end the silence: a
- * WARNING for each decoding session that meets such a change of its database,
- * to the server's log and to the client.  Whoever makes a slot or a publication
- * by SQL is told at once (am_publish.c); a walsender's command can't be hooked.
+ * What an event means is decode/'s affair; here is where it stands in a record, and how a record's spans are read again.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xloginsert.h"
 #include "access/xlogreader.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
-#include "replication/slot.h"
-#include "utils/memutils.h"
 
 #include "scm/scm_internal.h"
+#include "scm/scm_pack.h"
 
-/* The session that was warned; reset when its context goes. */
-static LogicalDecodingContext *warned = NULL;
+static VdbDecode decode_record = NULL;
 
-static void
-forget_session(void *arg)
+/* See scm.h. */
+void
+vdb_scm_set_decode(VdbDecode decode)
 {
-	warned = NULL;
-}
-
-/* Is the record a change of rows by a transaction of the slot's database? */
-static bool
-is_lost_change(LogicalDecodingContext *ctx, XLogReaderState *record)
-{
-	RelFileLocator rnode;
-	ForkNumber	fork;
-	BlockNumber block;
-
-	if ((XLogRecGetInfo(record) & ~XLR_INFO_MASK) != VDB_XLOG_CHANGE ||
-		!TransactionIdIsValid(XLogRecGetXid(record)) || XLogRecMaxBlockId(record) < 0)
-		return false;
-	XLogRecGetBlockTag(record, 0, &rnode, &fork, &block);
-	return rnode.dbOid == ctx->slot->data.database;
-}
-
-static void
-warn_session(LogicalDecodingContext *ctx)
-{
-	MemoryContextCallback *callback = MemoryContextAllocZero(ctx->context, sizeof(*callback));
-
-	callback->func = forget_session;
-	MemoryContextRegisterResetCallback(ctx->context, callback);
-	warned = ctx;
-	ereport(WARNING,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("logical decoding leaves out changes of vdb tables"),
-			 errdetail("Replication slot \"%s\" has come to such changes in its database.",
-					   NameStr(ctx->slot->data.name)),
-			 errhint("Use ALTER TABLE ... SET ACCESS METHOD heap for tables that are to be replicated logically.")));
+	decode_record = decode;
 }
 
 /* The resource manager's rm_decode. */
@@ -67,6 +32,87 @@ void
 vdb_scm_decode(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 {
 	ReorderBufferProcessXid(ctx->reorder, XLogRecGetXid(buf->record), buf->origptr);
-	if (warned != ctx && !ctx->fast_forward && is_lost_change(ctx, buf->record))
-		warn_session(ctx);
+	if (decode_record != NULL)
+		decode_record(ctx, buf);
+}
+
+/* See scm.h. */
+void
+vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 len)
+{
+	XLogBeginInsert();
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	XLogRegisterData(unconstify(char *, (const char *) head), head_len);
+	XLogRegisterData(unconstify(char *, data), len);
+	(void) XLogInsert(VDB_RMGR_ID, VDB_XLOG_EVENT);
+}
+
+pg_noreturn static void
+record_is_damaged(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("WAL record for logical decoding is damaged"),
+			 errdetail_internal("%s", detail)));
+}
+
+/* See scm.h. */
+const char *
+vdb_scm_record_event(XLogReaderState *record, uint32 *len)
+{
+	Size		have = XLogRecGetDataLen(record);
+	Size		at = sizeof(VdbChangeRecord);
+	VdbChangeRecord head;
+
+	if (have < at)
+		record_is_damaged("A change's record is too short.");
+	memcpy(&head, XLogRecGetData(record), sizeof(head));
+	if (head.version != VDB_RECORD_VERSION)
+		record_is_damaged(psprintf("A change's record has unknown version %u.", head.version));
+	if (!(head.flags & VDB_RECORD_EVENT))
+		return NULL;
+	at += head.nlocks * sizeof(uint16) + ((head.flags & VDB_RECORD_EXTEND) ? sizeof(uint32) : 0);
+	if (have <= at)
+		record_is_damaged("A change's record is too short for its event.");
+	*len = (uint32) (have - at);
+	return XLogRecGetData(record) + at;
+}
+
+/* Visit the stores of one block's spans; false: enough. */
+static bool
+visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
+{
+	const char *at = spans;
+	VdbSpan	span;
+
+	while (vdb_span_next(&at, spans + len, &span))
+	{
+		if (VDB_SPAN_PHASE(span.head.place) == VDB_PHASE_STORE && span.bytes != NULL &&
+			!visit(arg, span.bytes, span.head.length))
+			return false;
+	}
+	if (at != spans + len)
+		record_is_damaged("A change's record has malformed spans.");
+	return true;
+}
+
+/* See scm.h. */
+void
+vdb_scm_record_stores(XLogReaderState *record, VdbVisitStore visit, void *arg)
+{
+	char		spans[VDB_CHANGE_BLOCK_BYTES];
+	int			nblocks = XLogRecMaxBlockId(record) + 1;
+
+	for (int i = 0; i < nblocks; i++)
+	{
+		Size		packed_len;
+		size_t		len;
+		char	   *packed = XLogRecGetBlockData(record, i, &packed_len);
+
+		if (packed == NULL ||
+			!vdb_spans_unpack(packed, packed_len, spans, sizeof(spans), &len))
+			record_is_damaged("A change's record has malformed spans.");
+		if (!visit_spans(spans, len, visit, arg))
+			return;
+	}
 }

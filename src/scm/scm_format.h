@@ -83,7 +83,8 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  * xl_info (the variant equals the flag, and only serves tools):
  *
  * main data:	VdbChangeRecord, then nlocks uint16 block lock numbers, then, if
- *				VDB_RECORD_EXTEND, uint32: blocks the file must have.
+ *				VDB_RECORD_EXTEND, uint32: blocks the file must have; then, if VDB_RECORD_EVENT,
+ *				what it says to logical decoding, up to the end (decode/decode_format.h).
  * per block:	packed spans.
  *
  * A span is a uint16 place (offset in the block, low 13 bits; phase << 13; zero
@@ -114,9 +115,12 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 #define VDB_XLOG_STRUCTURE		0x10
 #define VDB_XLOG_PAGE			0x20	/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
 
-#define VDB_RECORD_VERSION		3
+#define VDB_XLOG_EVENT			0x30	/* for logical decoding alone, no block (decode/decode_format.h) */
+
+#define VDB_RECORD_VERSION		4
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
+#define VDB_RECORD_EVENT		0x04
 
 typedef struct VdbChangeRecord
 {

@@ -160,8 +160,6 @@ extern void vdb_epoch_attach(VdbPool *pool);
 extern void vdb_epoch_require_history(VdbPool *pool);
 
 /* ---- scm_decode.c ---- */
-struct LogicalDecodingContext;
-struct XLogRecordBuffer;
 extern void vdb_scm_decode(struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
 
 /* ---- scm_sync.c ---- */

@@ -195,7 +195,7 @@ parse_main_data(XLogReaderState *record, RedoChange *change)
 	want += change->head.nlocks * sizeof(uint16);
 	if (change->head.flags & VDB_RECORD_EXTEND)
 		want += sizeof(uint32);
-	if (len != want)
+	if ((change->head.flags & VDB_RECORD_EVENT) ? len <= want : len != want)
 		elog(PANIC, "pool record has a wrong length");
 	from += sizeof(VdbChangeRecord);
 	memcpy(change->locks, from, change->head.nlocks * sizeof(uint16));
@@ -303,6 +303,12 @@ is_page_record(XLogReaderState *record)
 	return (XLogRecGetInfo(record) & ~XLR_INFO_MASK) == VDB_XLOG_PAGE;
 }
 
+static inline bool
+is_event_record(XLogReaderState *record)
+{
+	return (XLogRecGetInfo(record) & ~XLR_INFO_MASK) == VDB_XLOG_EVENT;
+}
+
 static void
 redo(XLogReaderState *record)
 {
@@ -313,6 +319,8 @@ redo(XLogReaderState *record)
 		page_redo->redo(record);
 		return;
 	}
+	if (is_event_record(record))
+		return;
 	if (!redo_started)
 	{
 		for (int i = 0; i < REDO_FILES; i++)
@@ -344,6 +352,11 @@ desc(StringInfo buf, XLogReaderState *record)
 		page_redo->desc(buf, record);
 		return;
 	}
+	if (is_event_record(record))
+	{
+		appendStringInfo(buf, "old row: %u bytes", XLogRecGetDataLen(record));
+		return;
+	}
 	if (XLogRecGetDataLen(record) < sizeof(head))
 	{
 		appendStringInfoString(buf, "too short");
@@ -358,6 +371,8 @@ desc(StringInfo buf, XLogReaderState *record)
 		appendStringInfoString(buf, "; flushed first");
 	if (head.flags & VDB_RECORD_EXTEND)
 		appendStringInfoString(buf, "; extends");
+	if (head.flags & VDB_RECORD_EVENT)
+		appendStringInfoString(buf, "; decoded");
 }
 
 static const char *
@@ -371,6 +386,8 @@ identify(uint8 info)
 			return "STRUCTURE";
 		case VDB_XLOG_PAGE:
 			return "PAGE";
+		case VDB_XLOG_EVENT:
+			return "EVENT";
 		default:
 			return NULL;
 	}
@@ -405,6 +422,18 @@ vdb_scm_log_page(Buffer buffer, const void *data, uint16 len)
 	Assert(CritSectionCount > 0);
 	XLogBeginInsert();
 	XLogRegisterBuffer(0, buffer, 0);
+	XLogRegisterData(unconstify(char *, (const char *) data), len);
+	return XLogInsert(VDB_RMGR_ID, VDB_XLOG_PAGE);
+}
+
+/* In the caller's critical section. */
+XLogRecPtr
+vdb_scm_log_whole_page(Buffer buffer, const void *data, uint16 len)
+{
+	Assert(CritSectionCount > 0);
+	XLogBeginInsert();
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	XLogRegisterBuffer(0, buffer, REGBUF_FORCE_IMAGE);
 	XLogRegisterData(unconstify(char *, (const char *) data), len);
 	return XLogInsert(VDB_RMGR_ID, VDB_XLOG_PAGE);
 }

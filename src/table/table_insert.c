@@ -77,13 +77,14 @@ vdb_conflict_in_stored(Relation rel)
 
 /* Store a stamped tuple at its place. */
 static void
-put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple)
+put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple, const VdbEvent *event)
 {
 	VdbScmChange *change;
 
 	VDB_STOP_POINT("table-insert-reserved");
 	change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
 	vdb_rows_put(change, ref, address, tuple);
+	vdb_event_attach(change, event);
 	(void) vdb_scm_change_end(change);
 	VDB_STOP_POINT("table-insert-stored");
 }
@@ -102,12 +103,15 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 	bool		palloced;
 	HeapTuple	tuple = vdb_slot_form(slot, rel, &palloced);
 	VdbRowAddress address;
+	VdbEvent	event = {0};
 
-	vdb_reserve_address(rel, &ref, tuple, &address);
+	if (!(options & TABLE_INSERT_NO_LOGICAL))
+		vdb_event_insert(&event, rel, speculative);
+	vdb_reserve_address(rel, &ref, tuple, event.len > 0, &address);
 	vdb_rows_stamp(tuple, xid, cid, options, address.row);
 	if (speculative)
 		HeapTupleHeaderSetSpeculativeToken(tuple->t_data, spec_token);
-	put_one(&ref, &address, tuple);
+	put_one(&ref, &address, tuple, &event);
 
 	name_row(rel, slot, &address, tuple);
 	vdb_conflict_in_stored(rel);
@@ -118,25 +122,27 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 
 /*
  * Insert a version as it is (rewrites): everything in its header is kept but
- * t_ctid, which comes to name the version itself, as does tuple->t_self.
+ * t_ctid, which comes to name the version itself, as does tuple->t_self.  It is no
+ * change, so logical decoding is told nothing.
  */
 void
 vdb_table_insert_raw(Relation rel, HeapTuple tuple)
 {
 	VdbTableRef ref;
 	VdbRowAddress address;
+	VdbEvent	none = {0};
 
 	(void) begin_insert(rel, &ref);
-	vdb_reserve_address(rel, &ref, tuple, &address);
+	vdb_reserve_address(rel, &ref, tuple, false, &address);
 	vdb_row_to_tid(address.row, &tuple->t_data->t_ctid);
 	tuple->t_self = tuple->t_data->t_ctid;
-	put_one(&ref, &address, tuple);
+	put_one(&ref, &address, tuple, &none);
 }
 
 /* Form, reserve and stamp rows of a batch; returns how many (at least one). */
 static int
 prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int nslots,
-			  TransactionId xid, CommandId cid, int options, NewRow *rows)
+			  TransactionId xid, CommandId cid, int options, bool decoded, NewRow *rows)
 {
 	Size		bytes = 0;
 	int			n;
@@ -146,7 +152,7 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
 	{
 		rows[n].tuple = vdb_slot_form(slots[n], rel, &rows[n].palloced);
 		bytes += rows[n].tuple->t_len;
-		vdb_reserve_address(rel, ref, rows[n].tuple, &rows[n].address);
+		vdb_reserve_address(rel, ref, rows[n].tuple, decoded, &rows[n].address);
 		vdb_rows_stamp(rows[n].tuple, xid, cid, options, rows[n].address.row);
 	}
 	return n;
@@ -158,11 +164,12 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
  * should find most of its WAL flushed then.
  */
 static void
-put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
+put_batch(const VdbTableRef *ref, const NewRow *rows, int n, const VdbEvent *event)
 {
 	XLogRecPtr	lsn;
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
 
+	vdb_event_attach(change, event);
 	for (int i = 0; i < n; i++)
 	{
 		if (!vdb_rows_put_fits(change, &rows[i].address, rows[i].tuple))
@@ -170,6 +177,7 @@ put_batch(const VdbTableRef *ref, const NewRow *rows, int n)
 			Assert(i > 0);
 			(void) vdb_scm_change_end(change);
 			change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
+			vdb_event_attach(change, event);
 		}
 		vdb_rows_put(change, ref, &rows[i].address, rows[i].tuple);
 	}
@@ -185,14 +193,17 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 	VdbTableRef ref;
 	TransactionId xid = begin_insert(rel, &ref);
 	NewRow	   *rows = (NewRow *) palloc(sizeof(NewRow) * Min(nslots, BATCH_ROWS));
+	VdbEvent	event = {0};
 	int			n;
 
+	if (!(options & TABLE_INSERT_NO_LOGICAL))
+		vdb_event_insert(&event, rel, false);
 	for (int done = 0; done < nslots; done += n)
 	{
 		CHECK_FOR_INTERRUPTS();
-		n = prepare_batch(rel, &ref, slots + done, nslots - done, xid, cid, options, rows);
+		n = prepare_batch(rel, &ref, slots + done, nslots - done, xid, cid, options, event.len > 0, rows);
 		VDB_STOP_POINT("table-batch-reserved");
-		put_batch(&ref, rows, n);
+		put_batch(&ref, rows, n, &event);
 		for (int i = 0; i < n; i++)
 		{
 			name_row(rel, slots[done + i], &rows[i].address, rows[i].tuple);
@@ -223,6 +234,13 @@ check_speculative(VdbTarget *target, uint32 spec_token)
 			 (unsigned long long) target->row, RelationGetRelationName(target->rel));
 }
 
+pg_noreturn static void
+speculative_missing(Relation rel, VdbRowNumber row)
+{
+	elog(ERROR, "speculative row %llu of table \"%s\" is missing",
+		 (unsigned long long) row, RelationGetRelationName(rel));
+}
+
 /*
  * Make a speculatively inserted row an ordinary one, or (not succeeded) take it
  * back at once, for everybody including ourselves: those who wait for the token
@@ -237,9 +255,11 @@ vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token
 	VdbScmChange *change;
 
 	vdb_row_to_tid(row, &tid);
-	if (!vdb_target_init(&target, rel, &tid) || !vdb_target_lock(&target))
-		elog(ERROR, "speculative row %llu of table \"%s\" is missing",
-			 (unsigned long long) row, RelationGetRelationName(rel));
+	if (!vdb_target_init(&target, rel, &tid))
+		speculative_missing(rel, row);
+	vdb_event_speculative(&target.event, rel, succeeded);
+	if (!vdb_target_lock(&target))
+		speculative_missing(rel, row);
 	check_speculative(&target, spec_token);
 
 	target.changed = true;
@@ -254,6 +274,7 @@ vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token
 	change = vdb_scm_change_begin(target.ref.pool, vdb_row_change_flags(&target.ref));
 	vdb_scm_change_block_lock(change, target.lock_no);
 	vdb_rows_set_header(change, &target.ref, &target.version);
+	vdb_event_attach(change, &target.event);
 	(void) vdb_scm_change_end(change);
 	vdb_target_unlock(&target);
 

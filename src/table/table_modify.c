@@ -202,6 +202,35 @@ conflict_in(VdbTarget *target)
 }
 
 /*
+ * The values of an old version, for whoever must know them.  They never change, so no lock is needed.  NULL: the version isn't there;
+ * else the caller drops the slot.
+ */
+static TupleTableSlot *
+fetch_old(const VdbTarget *target)
+{
+	TupleTableSlot *slot = table_slot_create(target->rel, NULL);
+
+	if (vdb_table_fetch(target->rel, target->row, SnapshotAny, slot, NULL))
+		return slot;
+	ExecDropSingleTupleTableSlot(slot);
+	return NULL;
+}
+
+/* Have logical decoding told of a deletion: perhaps by the old row, that must be read before the version is locked. */
+static void
+tell_delete(VdbTarget *target)
+{
+	TupleTableSlot *old;
+
+	if (!vdb_decode_wanted(target->rel))
+		return;
+	old = fetch_old(target);
+	vdb_event_delete(&target->event, target->rel, old);
+	if (old != NULL)
+		ExecDropSingleTupleTableSlot(old);
+}
+
+/*
  * Delete the version at tid as command cid.  The contract is table_tuple_delete's:
  * TM_Ok, or why not with *tmfd filled.  changing_part: an update moves
  * the row to another partition, which later lockers must be told.
@@ -218,9 +247,15 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	refuse_in_parallel(request.verb);
 	(void) GetCurrentTransactionId();
 	if (vdb_target_init(&target, rel, tid))
+	{
+		tell_delete(&target);
 		result = make_ours(&target, &request, &lockers_gone);
+	}
 	if (result != TM_Ok)
+	{
+		vdb_event_free(&target.event);
 		return give_up(&target, result, tmfd);
+	}
 
 	conflict_in(&target);
 	stamp_old_version(&target, &request);
@@ -229,6 +264,7 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	vdb_target_store(&target, NULL, NULL);
 	vdb_target_unlock(&target);
 	vdb_target_done(&target);
+	vdb_event_free(&target.event);
 	pgstat_count_heap_delete(rel);
 	return TM_Ok;
 }
@@ -249,30 +285,43 @@ same_value(TupleDesc desc, AttrNumber attnum, TupleTableSlot *old_slot, HeapTupl
 }
 
 /*
- * Does the new tuple leave alone all columns that foreign keys may refer to?
- * No if the old row isn't there.
+ * Does the new tuple leave alone all columns that foreign keys may refer to?  key: these.
  */
 static bool
-keeps_key(Relation rel, VdbRowNumber row, HeapTuple new_tuple)
+keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new_tuple)
 {
-	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
-	TupleTableSlot *old_slot;
 	int			member = -1;
-	bool		kept;
+	bool		kept = true;
 
-	if (key == NULL)
-		return true;
-	old_slot = table_slot_create(rel, NULL);
-	kept = vdb_table_fetch(rel, row, SnapshotAny, old_slot, NULL);
 	while (kept && (member = bms_next_member(key, member)) >= 0)
 	{
 		AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
 
 		/* whole rows and system columns: not worth a look */
-		kept = attnum > 0 &&
-			same_value(RelationGetDescr(rel), attnum, old_slot, new_tuple);
+		kept = attnum > 0 && same_value(RelationGetDescr(rel), attnum, old, new_tuple);
 	}
-	ExecDropSingleTupleTableSlot(old_slot);
+	return kept;
+}
+
+/*
+ * What an update must know of the old version before it locks it: how strong a lock it takes, and what logical decoding
+ * is told.  Returns whether the key is kept; no if the version isn't there.
+ */
+static bool
+compare_versions(VdbTarget *target, HeapTuple tuple)
+{
+	Relation	rel = target->rel;
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	TupleTableSlot *old;
+	bool		kept;
+
+	if (key == NULL && !vdb_decode_wanted(rel))
+		return true;
+	old = fetch_old(target);
+	kept = key == NULL || (old != NULL && keeps_key(rel, key, old, tuple));
+	vdb_event_update(&target->event, rel, old, tuple);
+	if (old != NULL)
+		ExecDropSingleTupleTableSlot(old);
 	bms_free(key);
 	return kept;
 }
@@ -334,13 +383,14 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 		return give_up(&target, TM_Deleted, tmfd);
 
 	tuple = vdb_slot_form(slot, rel, &palloced);
-	if (keeps_key(rel, target.row, tuple))
+	if (compare_versions(&target, tuple))
 		*lockmode = request.mode = LockTupleNoKeyExclusive;
-	vdb_reserve_address(rel, &target.ref, tuple, &address);
+	vdb_reserve_address(rel, &target.ref, tuple, target.event.len > 0, &address);
 
 	result = make_ours(&target, &request, &lockers_gone);
 	if (result != TM_Ok)
 	{
+		vdb_event_free(&target.event);
 		result = give_up(&target, result, tmfd);
 		vdb_rows_unreserve(&target.ref, &address);
 		if (palloced)
@@ -349,6 +399,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	}
 	store_update(&target, &request, lockers_gone, tuple, &address);
 	vdb_target_done(&target);
+	vdb_event_free(&target.event);
 	vdb_conflict_in_stored(rel);
 
 	slot->tts_tableOid = RelationGetRelid(rel);

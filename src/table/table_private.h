@@ -22,6 +22,7 @@
 
 #include "storage/buf.h"
 
+#include "decode/decode.h"
 #include "table/table.h"
 
 typedef struct VdbTarget
@@ -39,6 +40,7 @@ typedef struct VdbTarget
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
 	VdbVersion	version;
+	VdbEvent	event;				/* what the change says to logical decoding */
 } VdbTarget;
 
 /* ---- table_target.c ---- */
@@ -66,8 +68,7 @@ vdb_row_change_flags(const VdbTableRef *ref)
 }
 
 /* ---- table_insert.c ---- */
-extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple,
-								VdbRowAddress *address);
+extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, VdbRowAddress *address);
 extern void vdb_conflict_in_stored(Relation rel);
 
 /* ---- table_chain.c ---- */

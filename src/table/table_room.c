@@ -42,10 +42,11 @@ vdb_table_make_room(Relation rel)
 	make_room_callback(rel);
 }
 
-/* Reserve a place for a row, however long that takes.  No LWLock may be held. */
+/* Reserve a place for a row, however long that takes.  decoded: see vdb_rows_reserve.  No LWLock may be held. */
 void
-vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, VdbRowAddress *address)
+vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded,
+				  VdbRowAddress *address)
 {
-	while (!vdb_rows_reserve(rel, ref, tuple, address))
+	while (!vdb_rows_reserve(rel, ref, tuple, decoded, address))
 		vdb_table_make_room(rel);
 }

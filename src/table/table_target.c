@@ -258,6 +258,7 @@ vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple 
 	if (new_address != NULL)
 		vdb_rows_put(change, &target->ref, new_address, new_tuple);
 	vdb_table_set_xmax(change, &target->ref, &target->version, target->epoch);
+	vdb_event_attach(change, &target->event);
 	(void) vdb_scm_change_end(change);
 	VDB_STOP_POINT("table-xmax-stored");
 }

@@ -631,25 +631,52 @@ vdb_pages_removable(uint64 freed, void *arg)
 	return false;
 }
 
-BlockNumber
-vdb_pages_write_at(Relation rel, BlockNumber first, const char *data, uint64 len,
-				   uint32 *npages, XLogRecPtr *lsn)
+struct VdbPageWriter
+{
+	BlockNumber first;
+	uint64		bytes;
+};
+
+static VdbPageWriter mock_writer;
+
+VdbPageWriter *
+vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes)
 {
 	abort();
 }
 
-BlockNumber
-vdb_pages_write(Relation rel, const char *data, uint64 len, uint32 *npages, XLogRecPtr *lsn)
+VdbPageWriter *
+vdb_page_writer_begin(Relation rel, uint64 total_bytes)
 {
-	BlockNumber first = mock_npages;
+	mock_writer.first = mock_npages;
+	mock_writer.bytes = 0;
+	return &mock_writer;
+}
 
-	*npages = (len + VDB_PAGE_PAYLOAD - 1) / VDB_PAGE_PAYLOAD;
-	if ((Size) (first + *npages) * VDB_PAGE_PAYLOAD > sizeof(mock_pages))
+void
+vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first)
+{
+	abort();
+}
+
+void
+vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len)
+{
+	uint64		at = (uint64) writer->first * VDB_PAGE_PAYLOAD + writer->bytes;
+
+	if (at + len > sizeof(mock_pages))
 		abort();
-	memcpy(mock_pages + (Size) first * VDB_PAGE_PAYLOAD, data, len);
+	memcpy(mock_pages + at, data, len);
+	writer->bytes += len;
+}
+
+BlockNumber
+vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn)
+{
+	*npages = vdb_pages_needed(writer->bytes);
 	mock_npages += *npages;
 	*lsn = 1;
-	return first;
+	return writer->first;
 }
 
 char *

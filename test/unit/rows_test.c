@@ -67,7 +67,7 @@ reserve(uint32 data_bytes, uint32 seed, VdbRowAddress *place)
 {
 	HeapTuple	tuple = make_tuple(data_bytes, seed);
 
-	return vdb_rows_reserve(&test_relation, &test_ref, tuple, place);
+	return vdb_rows_reserve(&test_relation, &test_ref, tuple, false, place);
 }
 
 static void

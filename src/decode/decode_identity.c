@@ -1,0 +1,304 @@
+/*-------------------------------------------------------------------------
+ *
+ * decode_identity.c
+ *	  Writing: which of an old row's values the stream has, as with heap.
+ *
+ * Two questions, answered by heap's rules.  Which columns identify the old row (ExtractReplicaIdentity)?  And which values of an
+ * updated row would heap not have logged, since they stand out of line and are not changed?
+ *
+ * Heap knows the latter: its tuples have pointers.  Our rows are flat, so the old row is toasted once more, without storing
+ * anything, step by step as heap_toast_insert_or_update does it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/heaptoast.h"
+#include "access/sysattr.h"
+#include "access/toast_internals.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "utils/datum.h"
+#include "utils/relcache.h"
+
+#include "decode/decode_private.h"
+#include "rows/rows.h"
+
+/* ---- what heap would have out of line ---- */
+
+typedef struct Toasting
+{
+	Relation	rel;
+	TupleDesc	desc;
+	Datum	   *values;				/* a copy of the array */
+	const bool *isnull;
+	bool	   *external;
+	bool	   *tried;				/* compressed, or not compressible */
+	bool	   *owned;				/* palloc'd here */
+} Toasting;
+
+/* Stands for any pointer: only its size matters. */
+static union
+{
+	struct varlena align;
+	char		data[TOAST_POINTER_SIZE];
+}			some_pointer;
+
+static Size
+data_bytes(const Toasting *toasting)
+{
+	return heap_compute_data_size(toasting->desc, toasting->values, unconstify(bool *, toasting->isnull));
+}
+
+/* The longest value of these kinds of storage that is still in line (and may be compressed), or -1. */
+static int
+longest_value(const Toasting *toasting, bool compressible, bool main)
+{
+	Size		longest_bytes = MAXALIGN(TOAST_POINTER_SIZE);
+	int			longest = -1;
+
+	for (int i = 0; i < toasting->desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(toasting->desc, i);
+		Pointer		value = DatumGetPointer(toasting->values[i]);
+
+		if (attr->attlen != -1 || toasting->isnull[i] || toasting->external[i] ||
+			attr->attstorage == TYPSTORAGE_PLAIN ||
+			(attr->attstorage == TYPSTORAGE_MAIN) != main)
+			continue;
+		if (compressible && (toasting->tried[i] || VARATT_IS_COMPRESSED(value)))
+			continue;
+		if (VARSIZE_ANY(value) > longest_bytes)
+		{
+			longest = i;
+			longest_bytes = VARSIZE_ANY(value);
+		}
+	}
+	return longest;
+}
+
+static void
+replace(Toasting *toasting, int i, Datum value, bool owned)
+{
+	if (toasting->owned[i])
+		pfree(DatumGetPointer(toasting->values[i]));
+	toasting->values[i] = value;
+	toasting->owned[i] = owned;
+}
+
+static void
+compress(Toasting *toasting, int i)
+{
+	Form_pg_attribute attr = TupleDescAttr(toasting->desc, i);
+	Datum		compressed;
+
+	CHECK_FOR_INTERRUPTS();
+	toasting->tried[i] = true;
+	compressed = toast_compress_datum(toasting->values[i], attr->attcompression);
+	if (DatumGetPointer(compressed) != NULL)
+		replace(toasting, i, compressed, true);
+}
+
+static void
+externalize(Toasting *toasting, int i)
+{
+	toasting->external[i] = true;
+	replace(toasting, i, PointerGetDatum(&some_pointer), false);
+}
+
+/* Steps 1 and 2: storage EXTENDED and EXTERNAL; then 3 and 4: MAIN. */
+static void
+toast(Toasting *toasting, Size most, Size most_main)
+{
+	int			i;
+
+	while (data_bytes(toasting) > most && (i = longest_value(toasting, true, false)) >= 0)
+	{
+		if (TupleDescAttr(toasting->desc, i)->attstorage == TYPSTORAGE_EXTENDED)
+			compress(toasting, i);
+		toasting->tried[i] = true;
+		if (VARSIZE_ANY(DatumGetPointer(toasting->values[i])) > most)
+			externalize(toasting, i);
+	}
+	while (data_bytes(toasting) > most && (i = longest_value(toasting, false, false)) >= 0)
+		externalize(toasting, i);
+	while (data_bytes(toasting) > most && (i = longest_value(toasting, true, true)) >= 0)
+		compress(toasting, i);
+	while (data_bytes(toasting) > most_main && (i = longest_value(toasting, false, true)) >= 0)
+		externalize(toasting, i);
+}
+
+/*
+ * Which values would heap have out of line in this row?  NULL: none.  The values are flat, compressed ones included.  Result is
+ * palloc'd, by column from 0.
+ */
+static bool *
+find_external(Relation rel, const Datum *values, const bool *isnull)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			natts = desc->natts;
+	Size		hoff = SizeofHeapTupleHeader;
+	Toasting	toasting = {.rel = rel, .desc = desc, .isnull = isnull};
+
+	for (int i = 0; i < natts; i++)
+	{
+		if (isnull[i])
+		{
+			hoff += BITMAPLEN(natts);
+			break;
+		}
+	}
+	hoff = MAXALIGN(hoff);
+	toasting.values = unconstify(Datum *, values);
+	if (hoff + data_bytes(&toasting) <= TOAST_TUPLE_THRESHOLD)
+		return NULL;
+
+	SET_VARTAG_EXTERNAL(some_pointer.data, VARTAG_ONDISK);
+	toasting.values = palloc(natts * sizeof(Datum));
+	memcpy(toasting.values, values, natts * sizeof(Datum));
+	toasting.external = palloc0(natts * sizeof(bool));
+	toasting.tried = palloc0(natts * sizeof(bool));
+	toasting.owned = palloc0(natts * sizeof(bool));
+	toast(&toasting, RelationGetToastTupleTarget(rel, TOAST_TUPLE_TARGET) - hoff,
+		  TOAST_TUPLE_TARGET_MAIN - hoff);
+	for (int i = 0; i < natts; i++)
+		if (toasting.owned[i])
+			pfree(DatumGetPointer(toasting.values[i]));
+	pfree(toasting.owned);
+	pfree(toasting.tried);
+	pfree(toasting.values);
+	return toasting.external;
+}
+
+/* ---- the key ---- */
+
+/* The replica identity's columns, by attribute number; NULL: it has none. */
+static Bitmapset *
+key_columns(Relation rel)
+{
+	Bitmapset  *shifted = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	Bitmapset  *columns = NULL;
+	int			member = -1;
+
+	while ((member = bms_next_member(shifted, member)) >= 0)
+		columns = bms_add_member(columns, member + FirstLowInvalidHeapAttributeNumber);
+	bms_free(shifted);
+	return columns;
+}
+
+/* A tuple with these columns of the old row, the others being null. */
+static HeapTuple
+key_tuple(TupleDesc desc, TupleTableSlot *old, const Bitmapset *columns)
+{
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *isnull = palloc(desc->natts * sizeof(bool));
+	HeapTuple	tuple;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		isnull[i] = !bms_is_member(i + 1, columns);
+		values[i] = isnull[i] ? (Datum) 0 : slot_getattr(old, i + 1, &isnull[i]);
+	}
+	tuple = heap_form_tuple(desc, values, isnull);
+	pfree(values);
+	pfree(isnull);
+	return tuple;
+}
+
+/* The whole old row, if the replica identity says so. */
+static bool
+is_full(Relation rel, TupleTableSlot *old, VdbOldRow *row)
+{
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+		return false;
+	row->tuple = vdb_rows_form(rel, old);
+	return true;
+}
+
+static void
+take_key(Relation rel, TupleTableSlot *old, Bitmapset *columns, VdbOldRow *row)
+{
+	row->key = true;
+	row->columns = columns;
+	row->tuple = key_tuple(RelationGetDescr(rel), old, columns);
+}
+
+/* What the stream says of a row that is deleted. */
+void
+vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
+{
+	Bitmapset  *columns;
+
+	if (is_full(rel, old, row) || rel->rd_rel->relreplident == REPLICA_IDENTITY_NOTHING)
+		return;
+	columns = key_columns(rel);
+	if (columns != NULL)
+		take_key(rel, old, columns, row);
+}
+
+/* ---- updates ---- */
+
+/* Is a column the same in both?  Of what is compressed alike the bytes tell. */
+static bool
+same_value(Form_pg_attribute attr, Datum old_value, bool old_null, Datum new_value, bool new_null)
+{
+	Size		bytes;
+
+	if (old_null || new_null)
+		return old_null == new_null;
+	if (attr->attlen == -1)
+	{
+		bytes = VARSIZE_ANY(DatumGetPointer(old_value));
+		if (VARSIZE_ANY(DatumGetPointer(new_value)) == bytes &&
+			memcmp(DatumGetPointer(old_value), DatumGetPointer(new_value), bytes) == 0)
+			return true;
+	}
+	return datum_image_eq(old_value, new_value, attr->attbyval, attr->attlen);
+}
+
+/*
+ * What the stream says of the old row of an update; returns the columns, by attribute number, whose values it does not have
+ * since they are not changed and heap would have them out of line.
+ */
+Bitmapset *
+vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbOldRow *row)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *columns = key_columns(rel);
+	Bitmapset  *unchanged = NULL;
+	bool		need_key = false;
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *isnull = palloc(desc->natts * sizeof(bool));
+	bool	   *external;
+
+	slot_getallattrs(old);
+	heap_deform_tuple(tuple, desc, values, isnull);
+	external = find_external(rel, old->tts_values, old->tts_isnull);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		bool		in_key = bms_is_member(i + 1, columns);
+		bool		is_external = external != NULL && external[i];
+
+		if (!in_key && !is_external)
+			continue;
+		if (!same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i], values[i], isnull[i]))
+			need_key |= in_key;
+		else if (is_external)
+		{
+			need_key |= in_key;
+			if (!vdb_column_is_assigned(rel, i + 1))
+				unchanged = bms_add_member(unchanged, i + 1);
+		}
+	}
+	if (!is_full(rel, old, row) && need_key)
+		take_key(rel, old, columns, row);
+	else
+		bms_free(columns);
+	if (external != NULL)
+		pfree(external);
+	pfree(values);
+	pfree(isnull);
+	return unchanged;
+}
