@@ -86,7 +86,7 @@ struct VdbScmChange
 	SpaceList	used;
 	SpaceList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
-	char		main_data[sizeof(VdbChangeRecord) +
+	char		main_data[sizeof(VdbChangeRecord) + sizeof(TransactionId) +
 						  VDB_BLOCK_LOCKS * sizeof(uint16) + sizeof(uint32)];
 };
 
@@ -439,10 +439,16 @@ build_main_data(VdbScmChange *change)
 		head.flags |= VDB_RECORD_EXTEND;
 	if (change->event_len > 0)
 		head.flags |= VDB_RECORD_EVENT;
+	if (TransactionIdIsValid(change->latest_removed))
+		head.flags |= VDB_RECORD_CONFLICT;
 	head.nlocks = (uint16) change->nlocks;
-	head.latest_removed = change->latest_removed;
 	memcpy(to, &head, sizeof(head));
 	to += sizeof(head);
+	if (head.flags & VDB_RECORD_CONFLICT)
+	{
+		memcpy(to, &change->latest_removed, sizeof(TransactionId));
+		to += sizeof(TransactionId);
+	}
 	memcpy(to, change->locks, change->nlocks * sizeof(uint16));
 	to += change->nlocks * sizeof(uint16);
 	if (change->extend_blocks > 0)

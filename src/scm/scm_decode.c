@@ -71,7 +71,9 @@ vdb_scm_record_event(XLogReaderState *record, uint32 *len)
 		record_is_damaged(psprintf("A change's record has unknown version %u.", head.version));
 	if (!(head.flags & VDB_RECORD_EVENT))
 		return NULL;
-	at += head.nlocks * sizeof(uint16) + ((head.flags & VDB_RECORD_EXTEND) ? sizeof(uint32) : 0);
+	at += head.nlocks * sizeof(uint16);
+	at += (head.flags & VDB_RECORD_CONFLICT) ? sizeof(TransactionId) : 0;
+	at += (head.flags & VDB_RECORD_EXTEND) ? sizeof(uint32) : 0;
 	if (have <= at)
 		record_is_damaged("A change's record is too short for its event.");
 	*len = (uint32) (have - at);

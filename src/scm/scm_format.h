@@ -82,7 +82,8 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
  * WAL: resource manager VDB_RMGR_ID.  One record kind, in two variants by
  * xl_info (the variant equals the flag, and only serves tools):
  *
- * main data:	VdbChangeRecord, then nlocks uint16 block lock numbers, then, if
+ * main data:	VdbChangeRecord; if VDB_RECORD_CONFLICT, uint32: newest transaction id
+ *				that standbys must have forgotten; nlocks uint16 block lock numbers; if
  *				VDB_RECORD_EXTEND, uint32: blocks the file must have; then, if VDB_RECORD_EVENT,
  *				what it says to logical decoding, up to the end (decode/decode_format.h).
  * per block:	packed spans.
@@ -121,16 +122,16 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
 #define VDB_RECORD_EVENT		0x04
+#define VDB_RECORD_CONFLICT		0x08
 
 typedef struct VdbChangeRecord
 {
 	uint8		version;		/* VDB_RECORD_VERSION */
 	uint8		flags;			/* VDB_RECORD_* */
 	uint16		nlocks;
-	TransactionId latest_removed;	/* or invalid */
 } VdbChangeRecord;
 
-StaticAssertDecl(sizeof(VdbChangeRecord) == 8, "change record layout");
+StaticAssertDecl(sizeof(VdbChangeRecord) == 4, "change record layout");
 
 typedef struct VdbSpanHeader
 {

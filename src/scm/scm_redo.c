@@ -61,6 +61,7 @@ typedef struct RedoFile
 typedef struct RedoChange
 {
 	VdbChangeRecord head;
+	TransactionId latest_removed;	/* or invalid */
 	uint16		locks[VDB_BLOCK_LOCKS];
 	uint32		extend_blocks;
 	int			nblocks;
@@ -193,11 +194,19 @@ parse_main_data(XLogReaderState *record, RedoChange *change)
 	if (change->head.nlocks > VDB_BLOCK_LOCKS)
 		elog(PANIC, "pool record names %u locks", change->head.nlocks);
 	want += change->head.nlocks * sizeof(uint16);
+	if (change->head.flags & VDB_RECORD_CONFLICT)
+		want += sizeof(TransactionId);
 	if (change->head.flags & VDB_RECORD_EXTEND)
 		want += sizeof(uint32);
 	if ((change->head.flags & VDB_RECORD_EVENT) ? len <= want : len != want)
 		elog(PANIC, "pool record has a wrong length");
 	from += sizeof(VdbChangeRecord);
+	change->latest_removed = InvalidTransactionId;
+	if (change->head.flags & VDB_RECORD_CONFLICT)
+	{
+		memcpy(&change->latest_removed, from, sizeof(TransactionId));
+		from += sizeof(TransactionId);
+	}
 	memcpy(change->locks, from, change->head.nlocks * sizeof(uint16));
 	from += change->head.nlocks * sizeof(uint16);
 	if (change->head.flags & VDB_RECORD_EXTEND)
@@ -331,8 +340,8 @@ redo(XLogReaderState *record)
 	}
 	parse_main_data(record, &change);
 	parse_blocks(record, &change);
-	if (InHotStandby && TransactionIdIsValid(change.head.latest_removed))
-		vdb_recovery_conflict(change.head.latest_removed, &change.rnode);
+	if (InHotStandby && TransactionIdIsValid(change.latest_removed))
+		vdb_recovery_conflict(change.latest_removed, &change.rnode);
 	if (change.head.flags & VDB_RECORD_FLUSH)
 		XLogFlush(record->EndRecPtr);
 	find_targets(&change);
@@ -346,6 +355,7 @@ static void
 desc(StringInfo buf, XLogReaderState *record)
 {
 	VdbChangeRecord head;
+	TransactionId removed;
 
 	if (is_page_record(record))
 	{
@@ -365,8 +375,12 @@ desc(StringInfo buf, XLogReaderState *record)
 	memcpy(&head, XLogRecGetData(record), sizeof(head));
 	appendStringInfo(buf, "version %u; blocks %d; row locks %u", head.version,
 					 XLogRecMaxBlockId(record) + 1, head.nlocks);
-	if (TransactionIdIsValid(head.latest_removed))
-		appendStringInfo(buf, "; latestRemovedXid %u", head.latest_removed);
+	if ((head.flags & VDB_RECORD_CONFLICT) &&
+		XLogRecGetDataLen(record) >= sizeof(head) + sizeof(removed))
+	{
+		memcpy(&removed, XLogRecGetData(record) + sizeof(head), sizeof(removed));
+		appendStringInfo(buf, "; latestRemovedXid %u", removed);
+	}
 	if (head.flags & VDB_RECORD_FLUSH)
 		appendStringInfoString(buf, "; flushed first");
 	if (head.flags & VDB_RECORD_EXTEND)
