@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The demo: real flights stream into a vdb table through eight sessions while another one asks for
-# totals, migrate, and are queried beside a heap twin; then the server is killed. About a minute.
+# totals and a consumer follows them as events; they migrate, and are queried beside a heap twin; then the server is killed. About a minute.
 #
 #   DEMO_SESSIONS   writers (default 8)
 #   DEMO_BATCH      rows a transaction (default 100)
@@ -66,7 +66,7 @@ flights_places() {
 pool_used() { [ "$am" = heap ] && echo 0 || sql 'SELECT used_bytes FROM vdb.pool'; }
 
 step "1. A throwaway PostgreSQL server"
-server_create demo 'shared_buffers = 256MB' 'max_wal_size = 2GB' "log_min_messages = warning"
+server_create demo 'shared_buffers = 256MB' 'max_wal_size = 2GB' 'wal_level = logical' "log_min_messages = warning"
 extension_create
 note "$(sql 'SHOW server_version' | cut -d' ' -f1) in $VDB_WORK, data checksums on, fsync on"
 if [ "$am" != heap ]; then
@@ -109,7 +109,15 @@ awk -F, -v s="$sessions" -v b="$batch" -v dir="$VDB_WORK" '
 	}
 	END { close_batch() }' "$VDB_WORK/flights.csv"
 
-step "3. $sessions sessions stream them in, $batch rows a transaction; another one checks the totals"
+step "3. $sessions sessions stream them in, $batch rows a transaction; others check the totals and follow the events"
+# The consumer: each flight as it comes out of a logical slot, in the order of commits. It counts them, and their miles.
+sql "SELECT pg_create_logical_replication_slot('demo', 'test_decoding')" >/dev/null
+"$PGBIN/pg_recvlogical" -d "${PGDATABASE:-postgres}" -S demo --start -s 1 -f - -o skip-empty-xacts=1 2>"$VDB_WORK/events.err" |
+	awk -v out="$VDB_WORK/events" '
+		/^table public.flights: INSERT/ {n++; match($0, /distance\[integer\]:[0-9]+/); miles += substr($0, RSTART + 18, RLENGTH - 18)}
+		/^COMMIT/ && ++commits % 100 == 0 {print n, miles >out; close(out)}
+		END {print n + 0, miles + 0 >out}' &
+consumer=$!
 start=$(date +%s%N)
 writers=()
 for ((i = 0; i < sessions; i++)); do
@@ -163,6 +171,28 @@ rate=$(awk -v n="$total" -v s="$took" 'BEGIN {printf "%d", n / s}')
 note "$(thousands "$total") rows in $(thousands "$transactions") transactions in $took s: $(thousands "$rate") rows/s, each acknowledged when durable"
 note "$checks times the totals were asked for meanwhile; $wrong times they saw half a transaction"
 summary+=("$(thousands "$rate") rows/s through $sessions sessions; $checks snapshots checked, $wrong wrong")
+
+# The consumer is done when it has confirmed what is in WAL by now; then the slot lets go of it.
+start=$(date +%s%N)
+read -r followed rest <"$VDB_WORK/events" 2>/dev/null || followed=0
+end=$(sql 'SELECT pg_current_wal_lsn()')
+until [ "$(sql "SELECT confirmed_flush_lsn >= '$end' OR NOT active FROM pg_replication_slots WHERE slot_name = 'demo'")" = t ]; do
+	sql "SELECT pg_logical_emit_message(true, 'demo', '')" >/dev/null
+	sleep 0.3
+done
+sql "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'demo' AND active" >/dev/null
+for p in $(children_of $$) $(children_of "$consumer"); do
+	[ "$(cat "/proc/$p/comm" 2>/dev/null)" != pg_recvlogical ] || kill -INT "$p" 2>/dev/null || true
+done
+wait "$consumer" || true
+sql "SELECT pg_drop_replication_slot('demo')" >/dev/null
+read -r events miles <"$VDB_WORK/events"
+note "a consumer of the slot had $(thousands "$followed") events when the last was committed, and all $(thousands "$events") $(seconds "$start") s later"
+if [ "$events $miles" = "$(sql "SELECT count(*) || ' ' || sum(distance) FROM flights")" ]; then
+	summary+=("$(thousands "$events") events followed as they arrived: the table's number and miles")
+else
+	problem "the consumer counted $(thousands "$events") flights and $miles miles"
+fi
 
 if [ "$am" != heap ]; then
 	step "4. Migration: what moved by itself, and the rest by request"
