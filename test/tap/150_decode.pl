@@ -18,7 +18,7 @@ $node->safe_psql('postgres', "SELECT pg_create_logical_replication_slot('s', 'te
 my $options = "'include-xids', '0', 'skip-empty-xacts', '1'";
 
 # Rows of tables that are in stripes now; the last look of the run.
-my $on_flash = has_vdb() ? "SELECT coalesce(sum(rows_flash), 0) FROM vdb.tables" : 'SELECT 0';
+my $on_flash = has_vdb() ? "SELECT coalesce(sum(striped_rows), 0) FROM vdb.tables" : 'SELECT 0';
 
 # Runs a script with an access method and a setting for moving; returns the stream, and how many rows ended in stripes.
 sub run_one

@@ -190,7 +190,7 @@ $sub->safe_psql('postgres', 'ALTER SUBSCRIPTION s ENABLE');
 all_equal('from an old point');
 if (has_vdb())
 {
-	cmp_ok($pub->safe_psql('postgres', 'SELECT sum(rows_flash) FROM vdb.tables'), '>', 1000, 'rows of the publisher are in stripes');
+	cmp_ok($pub->safe_psql('postgres', 'SELECT sum(striped_rows) FROM vdb.tables'), '>', 1000, 'rows of the publisher are in stripes');
 	verify_ok($pub, 'vv_pk');
 	verify_ok($sub, 'vv_pk');
 	verify_ok($sub, 'hv_full');
