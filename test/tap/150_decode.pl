@@ -75,7 +75,7 @@ sub same_stream
 	like($heap, $opt{has}, "$label: heap's stream has what it is about") if $opt{has};
 	return unless has_vdb();
 	$heap = sorted($heap) if $opt{sorted};
-	for my $moves (@{ $opt{moves} // [ 'off', 'settled', 'all' ] })
+	for my $moves (@{ $opt{moves} // [ 'off', 'resolved', 'all' ] })
 	{
 		my ($vdb, $flash) = run_one('vdb', $moves, $script, $opt{options});
 		$vdb = sorted($vdb) if $opt{sorted};
