@@ -31,16 +31,6 @@
 
 PG_FUNCTION_INFO_V1(vdb_monitor_verify);
 
-/* See monitor_verify.h. */
-void
-vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
-{
-	if (lb == VDB_MAX_LOGICAL_BLOCK)
-		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
-	else
-		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
-}
-
 /* From the block that the cursor is at to the end of the range. */
 static void
 verify_blocks(void *arg)

@@ -54,8 +54,8 @@ typedef struct VdbVerify
 	vdb_finding((verify)->findings, VDB_ERROR_FOUND, (verify)->location, __VA_ARGS__)
 
 /*
- * monitor_verify.c: the place at hand is this logical block; VDB_MAX_LOGICAL_BLOCK: the table as
- * a whole.
+ * monitor_verify_block.c: the place at hand is this logical block; VDB_MAX_LOGICAL_BLOCK: the table
+ * as a whole.
  */
 extern void vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb);
 

@@ -17,6 +17,16 @@
 #include "monitor/monitor_verify.h"
 #include "pages/pages.h"
 
+/* See monitor_verify.h. */
+void
+vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
+{
+	if (lb == VDB_MAX_LOGICAL_BLOCK)
+		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
+	else
+		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
+}
+
 /* ---- row versions in segments ---- */
 
 /* Next transaction id that will be given out: stored ones are older. */

@@ -19,7 +19,7 @@ typedef struct VdbOverlayView
 	bool		any;				/* false: nothing there at all */
 	VdbRowSet	deleted;
 	int			ndrecs;
-	VdbDeltaRecord drecs[VDB_LB_ROWS];	/* dense: stub_at[] says where */
+	VdbDeltaRecord drecs[VDB_LB_ROWS];	/* dense: drec_at[] says where */
 	int16		drec_at[VDB_LB_ROWS];	/* index into delta records or -1 */
 } VdbOverlayView;
 
