@@ -68,7 +68,7 @@ extern uint64 vdb_relation_size(Relation rel, ForkNumber fork);
 extern void vdb_block_init(void);	/* executor hook that keeps core from prefetching logical
 									 * blocks */
 
-/* ---- what the planner is told (am_estimate.c) ---- */
+/* ---- estimates for the planner (am_estimate.c) ---- */
 extern void vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
 							  double *allvisfrac);
 

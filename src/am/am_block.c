@@ -223,7 +223,7 @@ analyzing(void)
 		MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
 }
 
-/* How many blocks ANALYZE is told of; each stands for limit / blocks logical blocks. */
+/* How many blocks are reported to ANALYZE; each stands for limit / blocks logical blocks. */
 static int64
 analyze_blocks(Relation rel)
 {

@@ -185,7 +185,7 @@ carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
 	else if (to->t_infomask & HEAP_XMAX_IS_MULTI)
 	{
 		/*
-		 * the updater alone: nobody else has a lock, and the table's oldest multixact will be newer
+		 * the updater alone: no other transaction has a lock, and the table's oldest multixact will be newer
 		 */
 		HeapTupleHeaderSetXmax(to, HeapTupleGetUpdateXid(to));
 		to->t_infomask &= ~HEAP_XMAX_BITS;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * am_estimate.c
- *	  What the planner is told of a table: rows, pages, how much is all-visible.
+ *	  Estimates of a table for the planner: rows, pages, how much is all-visible.
  *
  * Rows are those that are live, pages what a scan reads: those of the main fork
  * that are not free, and the pool's blocks that have rows.  All are looked at as
@@ -33,7 +33,7 @@
 #include "pages/pages.h"
 
 /*
- * A table that nobody has analyzed is taken to grow to ten pages, as long as it has fewer rows than
+ * A table that was not analyzed is taken to grow to ten pages, as long as it has fewer rows than
  * this.
  */
 #define VDB_NEW_TABLE_PAGES		10
@@ -166,7 +166,7 @@ estimate_rows(Relation rel, const VdbTableCount *count)
 }
 
 /*
- * A small table that nobody has vacuumed or analyzed yet is taken to grow, as core takes it.
+ * A small table that was not vacuumed or analyzed yet is taken to grow, as core takes it.
  * Pages include what beginning a scan takes: said here, since core drops an index's path
  * that looks dearer than a sequential scan before anybody can add to its cost.
  */

@@ -89,7 +89,7 @@ version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *late
 	if (!known && !is_dead_to_all(rel, hdr))
 		return false;
 	if (HeapTupleHeaderXminInvalid(hdr))
-		return true;			/* inserted by a transaction that failed: nobody ever saw it */
+		return true;			/* inserted by a transaction that failed: no snapshot ever saw it */
 	xmin = HeapTupleHeaderGetXmin(hdr);
 	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
 		*latest = xmin;

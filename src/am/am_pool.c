@@ -4,7 +4,7 @@
  *	  The access method "vdb_pool": that of vdb.scm, and of nothing else.
  *
  * It exists so that the pool is a relation's file to the rest of the system
- * (DROP DATABASE, tablespaces, base backups), while nobody takes its bytes for
+ * (DROP DATABASE, tablespaces, base backups), while no process takes its bytes for
  * pages: it can be created and dropped; VACUUM and ANALYZE find nothing to do;
  * reading and writing it with SQL is an error.
  *

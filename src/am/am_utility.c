@@ -154,7 +154,7 @@ may_create_databases(void)
 }
 
 /*
- * Which database must nobody else be connected to, for this statement?  None
+ * Which database must no other session be connected to, for this statement?  None
  * (InvalidOid) if the user may not do it anyhow: core says so.
  */
 static Oid

@@ -236,7 +236,7 @@ vdb_smgr_locator(SMgrRelation srel)
 }
 
 /*
- * A zero page in a locked buffer, added to a main fork that nobody else knows
+ * A zero page in a locked buffer, added to a main fork that no other process knows
  * and that has no relcache entry.  16 has a function of its own to extend;
  * 17 no longer takes P_NEW without an entry.
  */

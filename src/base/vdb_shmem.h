@@ -4,7 +4,7 @@
  *	  The extension's shared memory: one struct, its locks, its counters.
  *
  * Requested and initialized once, from _PG_init's hooks (vdb_shmem.c).  The
- * parts reach their piece through the accessors; nobody else adds hooks.
+ * parts reach their piece through the accessors; no other part adds hooks.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,8 +45,8 @@ typedef struct VdbPoolCounters
 } VdbPoolCounters;
 
 /*
- * Tables that could not be moved lately, or not wholly: whoever moves rows meets them again in
- * every round.
+ * Tables that could not be moved lately, or not wholly: a process that moves rows meets them again
+ * in every round.
  */
 #define VDB_FAILURE_NOTES	32
 
@@ -100,7 +100,7 @@ typedef struct VdbShared
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* max_pools of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
-	LWLock	   *ends_lock;			/* whoever writes the file vdb_am.ends; nothing else is taken
+	LWLock	   *ends_lock;			/* a process that writes the file vdb_am.ends; nothing else is taken
 									 * under it */
 	Latch	   *launcher_latch;
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */

@@ -25,7 +25,7 @@ extern struct ErrorData *vdb_try(VdbTryWork work, void *arg);
 extern bool vdb_can_try(void);
 
 /*
- * Is this error about the process rather than about the work: canceled, or told to end?  Never to
+ * Is this error about the process rather than about the work: canceled, or asked to end?  Never to
  * be swallowed.
  */
 extern bool vdb_error_is_interrupt(const struct ErrorData *error);

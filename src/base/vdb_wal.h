@@ -8,7 +8,7 @@
 /*
  * End of the last WAL record anybody has inserted, for XLogFlush.  The insert position itself
  * won't do: when that record ended its page, it lies behind the next page's
- * header, which nobody has written, and flushing up to it is an error.
+ * header, which is not written yet, and flushing up to it is an error.
  */
 static inline XLogRecPtr
 vdb_wal_end(void)

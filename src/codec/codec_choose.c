@@ -3,7 +3,7 @@
  *	  Encode a vector: look at the values once, choose an encoding by exact
  *	  size, write it, and see whether zstd pays on top.
  *
- * Choosing is arithmetic over the figures in VdbEncodePlan; an encoding's
+ * Choosing is arithmetic over the numbers in VdbEncodePlan; an encoding's
  * measure answers in bytes without writing any.
  */
 #include "codec_port.h"

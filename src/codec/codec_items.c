@@ -228,7 +228,7 @@ vdb_image_total(const VdbVectorReader *reader, const uint8 *at, uint64 start,
 	if (*at & 0x01)
 	{
 		*total = *at >> 1;
-		/* 0: a pointer to elsewhere, which nobody ever stores here */
+		/* 0: a pointer to elsewhere, which is never stored here */
 		if (*total == 0 || reader->info.image == VDB_IMAGE_FULL)
 			return VDB_CODEC_CORRUPT;
 	}

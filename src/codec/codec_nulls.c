@@ -225,7 +225,7 @@ vdb_allnull_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 	return VDB_CODEC_OK;
 }
 
-/* Never asked: whoever wants an item looks for null first. */
+/* Never asked: a caller that wants an item looks for null first. */
 static VdbCodecStatus
 vdb_allnull_item_of(const VdbVectorReader *reader, uint32 pos, uint32 *item)
 {

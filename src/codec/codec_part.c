@@ -4,8 +4,8 @@
  *
  * The caller brings the first bytes of the vector (vdb_codec_part_measure tells
  * how many), and later the frames that values are asked from, wherever he keeps
- * them.  What is brought is compared with its checksum here, since nobody has
- * seen the whole vector.
+ * them.  What is brought is compared with its checksum here, since the whole
+ * vector is never seen.
  */
 #include "codec_port.h"
 

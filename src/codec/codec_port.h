@@ -55,7 +55,7 @@ typedef uint64_t uint64;
 
 #define vdb_popcount64(word)	((uint32) __builtin_popcountll(word))
 
-/* bit by bit: whoever needs speed has the server's */
+/* bit by bit: a caller that needs speed has the server's */
 static inline uint32_t
 vdb_crc32c_more(uint32_t crc, const void *bytes, size_t len)
 {

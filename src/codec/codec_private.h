@@ -1,6 +1,6 @@
 /*
  * codec_private.h
- *	  What the codec files share and nobody else includes: the bounded reader
+ *	  What the codec files share among themselves: the bounded reader
  *	  and writer, the encode plan, the methods of an encoding.
  */
 #ifndef VDB_CODEC_PRIVATE_H

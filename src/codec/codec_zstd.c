@@ -3,7 +3,7 @@
  *	  The one caller of libzstd: some bytes as one frame, and back.
  *
  * Contexts are made at first use and kept by the workspace; libzstd allocates
- * them with malloc, so whoever ends the workspace calls vdb_zstd_free.
+ * them with malloc, so the caller that ends the workspace calls vdb_zstd_free.
  */
 #include "codec_port.h"
 

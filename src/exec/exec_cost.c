@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * exec_cost.c
- *	  What scans of a vdb table cost, where core's figures would mislead.
+ *	  What scans of a vdb table cost, where core's estimates would mislead.
  *
  * - A pruned scan reads a fraction of the chunks.  It is estimated by asking
  *	 the zone maps of a bounded sample of stripes, so planning time does not

@@ -7,7 +7,7 @@
  * compare a column with something constant for the scan, by an operator of
  * core that orders numbers, dates and times, or text for equality, and tests
  * for null run as loops over the whole slice, before all others: they can't
- * fail and tell nobody anything.  What they compare with may fail, though: it
+ * fail and leak nothing.  What they compare with may fail, though: it
  * is evaluated when the first row reaches the clause, as core would do.  So a
  * clause with such a constant, and with clauses before it that aren't loops, is
  * evaluated row by row until a row has reached it, and is a loop from the next

@@ -75,7 +75,7 @@ typedef struct VdbScanState
 	uint8		index[VDB_LB_ROWS]; /* in the LB, of the slice's rows */
 	VdbSharedScan *shared;
 	MemoryContext context;
-	/* figures saved from shared memory at shutdown */
+	/* counters saved from shared memory at shutdown */
 	bool		have_counters;
 	uint64		stripes;
 	uint64		chunks;

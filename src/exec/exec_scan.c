@@ -447,7 +447,7 @@ initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
 	((VdbScanState *) node)->shared = (VdbSharedScan *) coordinate;
 }
 
-/* Add this process's figures to the shared ones; the leader keeps a copy for EXPLAIN. */
+/* Add this process's counters to the shared ones; the leader keeps a copy for EXPLAIN. */
 static void
 shutdown_scan(CustomScanState *node)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * exec_slice.c
- *	  Rows in slices: columns in arrays, for whoever works on many rows at a time.
+ *	  Rows in slices: columns in arrays, for a caller that works on many rows at a time.
  *
  * A column is decoded when it is first asked for: those that the filter reads
  * as it reads them, the others only if a row passes.  So a vector (2048 values)

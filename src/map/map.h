@@ -59,8 +59,8 @@ extern FullTransactionId vdb_map_table_creator(const VdbTableRef *ref);
 extern void vdb_map_table_committed(const VdbTableRef *ref);
 
 /*
- * Entry by slot number, for whoever walks all tables; false: slot unused or past the end (then
- * *past_end).
+ * Entry by slot number, for a caller that walks all tables; false: slot unused or past the end
+ * (then *past_end).
  */
 extern bool vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref, VdbTableKey *key,
 								  bool *past_end);
@@ -74,9 +74,9 @@ extern bool vdb_map_table_valid(const VdbTableRef *ref);
 extern void vdb_map_check_ref(const VdbTableRef *ref);
 
 /*
- * Free everything the table has in the pool, then its entry.  Caller: nobody else can use the table
- * by this key. In bounded records; restartable. A table with an alias is not freed: the alias's key
- * becomes its own.  Nothing happens if the entry has another key by now.
+ * Free everything the table has in the pool, then its entry.  Caller: no other session can use the
+ * table by this key. In bounded records; restartable. A table with an alias is not freed: the
+ * alias's key becomes its own.  Nothing happens if the entry has another key by now.
  */
 extern void vdb_map_table_drop(const VdbTableRef *ref);
 
@@ -187,7 +187,7 @@ extern int	vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segm
 						  VdbFormatSegment format, void *arg);
 
 /*
- * Store a stripe's meta and zone maps in the pool: durable and flushed, but referred to by nobody
+ * Store a stripe's meta and zone maps in the pool: durable and flushed, but not referred to
  * yet (it hangs on the table's list of pending metas, so that a crash leaks nothing: see
  * vdb_map_sweep).  Takes the map lock. Returns the meta block, or VDB_BLOCK_NONE when the pool is
  * full.  zones: nchunks * ncolumns, chunk-major.
@@ -301,7 +301,9 @@ extern void vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block);
  */
 extern void vdb_map_resolve_stripe(const VdbTableRef *ref, VdbBlock meta_block);
 
-/* ---- free pages of the main fork (map_pages.c).  All take the map lock; changes are flushed. ---- */
+/*
+ * ---- free pages of the main fork (map_pages.c).  All take the map lock; changes are flushed. ----
+ */
 
 /*
  * May a run that was freed then (full transaction id) be overwritten?  Called under the map lock:

@@ -96,7 +96,7 @@ failed(MapCheck *check, VdbLogicalBlock lb, const VdbMetaDamage *damage)
 			_(damage->what), damage->stripe_id, damage->block, damage->expected, damage->found);
 }
 
-/* Of a meta and all its zone maps.  With a damaged head nobody knows how many these are. */
+/* Of a meta and all its zone maps.  With a damaged head it is not known how many these are. */
 static void
 check_checksums(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const VdbStripeMeta *meta)
 {
@@ -145,7 +145,8 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 				block, meta->ncontinuations, zones);
 	if ((meta->flags & VDB_STRIPE_ZONES_INSIDE) != 0 &&
 		(meta->ncontinuations != 0 || zones > (int) VDB_ZONES_INSIDE))
-		finding(check, lb, _("stripe metadata in pool block %u has %u blocks and claims to have %d zone maps inside"),
+		finding(check, lb,
+				_("stripe metadata in pool block %u has %u blocks and claims to have %d zone maps inside"),
 				block, meta->ncontinuations, zones);
 	note_blocks(check, block, 1);
 	for (int i = 0; i < meta->ncontinuations; i++)
@@ -184,7 +185,8 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 			break;
 		case VDB_EXTENT_SEGMENT:
 			if (entry->first > i || i - entry->first >= VDB_SEGMENT_BLOCKS)
-				finding(check, lb, _("map entry says that its segment begins at logical block %u of the range"),
+				finding(check, lb,
+						_("map entry says that its segment begins at logical block %u of the range"),
 						entry->first);
 			if (entry->ref % VDB_SEGMENT_BLOCKS != 0)
 				finding(check, lb, _("no segment can be in pool block %u"), entry->ref);

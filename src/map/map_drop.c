@@ -4,14 +4,14 @@
  *	  Emptying and dropping a table: everything it has goes back to the pool.
  *
  * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and
- *    the next generation, so that nobody can reach a row any more.
- * 2. Steps, each one flushed change: pending metas, overlay slabs, the
- *    list of free pages, then the tree from its right end, leaves first.  A
- *    step frees what it unlinks in the same change, so that a crash between two steps leaves nothing freed that
- *    can still be found, and nothing lost that isn't free.
+ *    the next generation, so that no process can reach a row any more.
+ * 2. Steps, each one flushed change: pending metas, overlay slabs, the list of free pages, then the
+ *    tree from its right end, leaves first.  A step frees what it unlinks in the same change, so
+ *    that a crash between two steps leaves nothing freed that can still be found, and nothing lost
+ *    that isn't free.
  * 3. One flushed change clears the mark (reset) or the whole entry (drop).
  *
- * Whoever meets a marked entry (the next drop or reset, or a claim) goes on
+ * A process that meets a marked entry (the next drop or reset, or a claim) goes on
  * at 2.  Steps hold the map lock exclusive and start afresh from the entry,
  * so two processes may even do it at once.  The nodes of a marked table still
  * bear the generation before.
@@ -331,7 +331,7 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 }
 
 /*
- * Empty the table and keep its entry.  Caller: nobody else uses the table.
+ * Empty the table and keep its entry.  Caller: no other session uses the table.
  * The generation changes, in *ref too.  Bounded, flushed changes; an error or
  * a crash leaves a marked entry without rows, which the next user finishes.
  */
@@ -373,8 +373,8 @@ free_entry(VdbTableRef own)
 }
 
 /*
- * Free everything the table has in the pool, then its entry.  Caller: nobody
- * else uses the table by this key.  Bounded, flushed changes; after an error or
+ * Free everything the table has in the pool, then its entry.  Caller: no other
+ * session uses the table by this key.  Bounded, flushed changes; after an error or
  * a crash the entry is still there, marked: drop it again.  Several processes may
  * do it at once (collecting what core has dropped); all but one leave early.
  *

@@ -3,7 +3,7 @@
  * map_summary.c
  *	  What is in a range, as far as its node says: read without locks.
  *
- * Whoever looks for work must look at every range of every table.  Taking
+ * A process that looks for work must look at every range of every table.  Taking
  * 256 block locks for each would cost a core on a large table.  A node is never
  * freed while its table is in use, so it may be read at any time; entries
  * that change meanwhile may be seen half old, half new.  So what is found is

@@ -16,9 +16,9 @@
  * file is gone, the alias goes.
  *
  * An entry, or an alias, whose storage was made by the transaction that made the entry names it as
- * its creator.  When a crash ends that transaction its files stay, as core's do, so that nothing
- * tells that they belong to nobody, but the creator's status.  Once the creator is known to have
- * committed the entry forgets it.
+ * its creator.  When a crash ends that transaction its files stay, as core's do, so that only
+ * the creator's status says that they belong to no table.  Once the creator is known to
+ * have committed the entry forgets it.
  *
  * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
  * or release an entry, and to extend the chain.  Finding takes no lock: the
@@ -463,7 +463,7 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 		Oid			key[2] = {alias->spc, alias->relnode};
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
-		/* one word, so that nobody ever finds half a key */
+		/* one word, so that no process ever finds half a key */
 		StaticAssertStmt(offsetof(VdbTableEntry, relnode) == offsetof(VdbTableEntry, spc) + 4 &&
 						 offsetof(VdbTableEntry, spc) % 8 == 0,
 						 "a table's key is one word");

@@ -61,8 +61,10 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 
 #define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
-#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments without rows */
-#define VDB_MIGRATE_ELIGIBLE	0x08	/* only eligible ranges, and only segments that are closed by themselves */
+/* leave rows in the pool where they are; free segments without rows */
+#define VDB_MIGRATE_STRIPES 0x04
+/* only eligible ranges, and only segments that are closed by themselves */
+#define VDB_MIGRATE_ELIGIBLE	0x08
 #define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
 									 * inserters that make room, whose reserved places its end would
 									 * forget */
@@ -138,8 +140,8 @@ extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags
 extern void vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref);
 
 /*
- * Give free pages at the end back to the file system, if nobody uses the table just now.  Returns
- * how many.
+ * Give free pages at the end back to the file system, if no session uses the table just now.
+ * Returns how many.
  */
 extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
@@ -160,8 +162,8 @@ extern bool vdb_migrate_failed_lately(VdbPoolShared *shared, const VdbTableRef *
 /*
  * Open the relation of a pool entry, temporary tables of any session included, with
  * AccessShareLock; the caller closes it with that lock.  While it is open, the entry stays that
- * table's, and its map can be walked.  NULL: its lock isn't free, or nobody can see it (*busy tells
- * whether a transaction in progress may be why), or it isn't the entry's any more.
+ * table's, and its map can be walked.  NULL: its lock isn't free, or no process can see it (*busy
+ * tells whether a transaction in progress may be why), or it isn't the entry's any more.
  * vdb_migrate_find: the relation that has this key now, unlocked; or InvalidOid.
  */
 extern Oid	vdb_migrate_find(const VdbTableKey *key);
@@ -188,8 +190,8 @@ extern void vdb_migrate_storage_made(void);
 extern void vdb_migrate_storage_dropped(void);
 
 /*
- * A statement wants nobody to be connected to this database: ask its worker to end, and start none
- * for some seconds.
+ * A statement wants no session to be connected to this database: ask its worker to end, and start
+ * none for some seconds.
  */
 extern void vdb_migrate_leave(Oid db);
 extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */

@@ -5,7 +5,7 @@
  *
  * All of it is durable and unseen when vdb_mover_build returns: the stripe's
  * pages are logged, its meta hangs on the table's list of pending ones, the
- * block deltas are referred to by nobody.
+ * block deltas are not referred to.
  *
  * No locks are held but the caller's migration lock; rows are read one logical
  * block at a time, and may be changed meanwhile: step 4 finds out.
@@ -220,7 +220,7 @@ build_delta(VdbMover *mover)
 /* ---- 3. where ---- */
 
 /*
- * Offer the writer free pages.  Nobody knows yet how many it takes: what it
+ * Offer the writer free pages.  It is not known yet how many it takes: what it
  * holds in memory is more, as one chunk of it is still to be encoded.  So if no
  * run is as large, the largest is offered, and given back if it is too small.
  */

@@ -10,8 +10,8 @@
  *	  their mark.  Where some were aborted, the stripe must be rewritten.
  * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
  *	  where those that have rows are to be left alone.
- * 3. Segments that nobody appends to, whose rows are resolved and intact (migrate_intact.c); stripes that
- *	  must or should be rewritten (many of their rows are dead to everyone).
+ * 3. Segments that no session appends to, whose rows are resolved and intact (migrate_intact.c);
+ *	  stripes that must or should be rewritten (many of their rows are dead to everyone).
  * 4. If anything moves: stripes that are small beside it.
  *
  * Caller holds the migration lock, so no stripe comes or goes meanwhile.  Block
@@ -276,7 +276,7 @@ add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 	block->ref = facts->extent.ref;
 	block->old_overlay_block = facts->extent.overlay_block;
 	block->old_overlay_offset = facts->extent.overlay_offset;
-	/* which rows a stripe was written without, nobody has noted */
+	/* which rows a stripe was written without, is not noted */
 	block->lacking = facts->removed || facts->extent.kind == VDB_EXTENT_STRIPE;
 }
 

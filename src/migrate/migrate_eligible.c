@@ -20,7 +20,7 @@
 #include "base/vdb_guc.h"
 #include "migrate/migrate_private.h"
 
-/* Segments of the range that nobody appends to, nor will. */
+/* Segments of the range that no session appends to, nor will. */
 static uint32
 closed_segments(const VdbTableRef *ref, const VdbRangeSummary *summary)
 {

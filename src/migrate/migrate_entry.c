@@ -5,8 +5,8 @@
  *
  * An entry without a relation is freed when its file is gone: core unlinks it at the end of the
  * transaction that dropped the table, or made it in vain.  It doesn't after a crash: files that a
- * transaction made which the crash ended stay for ever, as nobody knows of them.  The pool does:
- * its entry names the transaction that made the storage (map_format.h).
+ * transaction made which the crash ended stay for ever, as no catalog knows of them.  The pool
+ * does: its entry names the transaction that made the storage (map_format.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -138,7 +138,8 @@ typedef enum CreatorStatus
 	CREATOR_OPEN,					/* in progress, perhaps prepared */
 	CREATOR_COMMITTED,
 	CREATOR_ABORTED,				/* also by a crash */
-	CREATOR_UNKNOWN					/* so old that nobody can tell, or of another counter of ids */
+	/* so old that it can't be known, or of another counter of ids */
+	CREATOR_UNKNOWN
 } CreatorStatus;
 
 static CreatorStatus

@@ -7,9 +7,9 @@
  * has used: a pool with segments in use gets a worker now and then, one whose
  * backends ask for it (full, or past the high-water mark) at once.  At its
  * start it has a worker look at each database once, one after the other, as
- * rows of an earlier epoch may wait in pools that nobody has opened yet.
+ * rows of an earlier epoch may wait in pools that no backend has opened yet.
  *
- * A worker ends when there is nothing left to do, so that it is in nobody's way;
+ * A worker ends when there is nothing left to do, so that it is not in the way;
  * and at once when a statement needs the database for itself
  * (vdb_migrate_leave: CREATE DATABASE ... TEMPLATE, DROP DATABASE).
  *
@@ -204,7 +204,7 @@ pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 		pg_atomic_read_u64(&pool->counters.changes) != pool->changes_seen;
 }
 
-/* A dropped database, or extension, leaves its slot behind; there is nobody to work for. */
+/* A dropped database, or extension, leaves its slot behind; there is no database to work for. */
 static bool
 pool_exists(VdbPoolShared *pool)
 {
@@ -240,8 +240,8 @@ start_eligible_workers(TimestampTz *last)
 }
 
 /*
- * See migrate.h.  Whoever starts a statement like CREATE DATABASE calls it; core then waits some
- * seconds for us.
+ * See migrate.h.  A process that starts a statement like CREATE DATABASE calls it; core then waits
+ * some seconds for us.
  */
 void
 vdb_migrate_leave(Oid db)

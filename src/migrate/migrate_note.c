@@ -3,7 +3,7 @@
  * migrate_note.c
  *	  Tables that could not be moved: reported seldom, and left alone for a while.
  *
- * Whoever moves rows of a pool comes to the same table again within a second: the
+ * A process that moves rows of a pool comes to the same table again within a second: the
  * worker, and all inserters that want room.  A damaged table, or one whose
  * file system is full, must not fill the log, nor cost a stripe's work each time.
  *

@@ -107,7 +107,7 @@ freed_before(uint64 freed, void *arg)
 	return freed <= *(const uint64 *) arg;
 }
 
-/* The youngest 'freed' of a listed run that nobody can read now; 0: there is none. */
+/* The youngest 'freed' of a listed run that no process can read now; 0: there is none. */
 static uint64
 removable_until(Relation rel, const VdbTableRef *ref)
 {
@@ -138,7 +138,7 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 	marks.npages = vdb_pages_count(rel);
 	if (marks.npages > 1)
 	{
-		/* asked before the marking: whoever could still store a row there has done so */
+		/* asked before the marking: a process that could still store a row there has done so */
 		until = removable_until(rel, ref);
 		marks.used = MemoryContextAllocExtended(CurrentMemoryContext, marks.npages / 8 + 1,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -151,7 +151,7 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 }
 
 /*
- * See migrate.h.  With the lock nobody has the table open, so nobody reads
+ * See migrate.h.  With the lock no process has the table open, so no process reads
  * the pages, however young; nor can a standby's queries, which the lock's own
  * record ends.  The list is shortened first: a crash between leaks pages.
  */

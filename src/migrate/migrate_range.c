@@ -5,7 +5,7 @@
  *
  * Seven steps; the map's switch is the one moment at which anything changes:
  *
- * 1. Choose logical blocks (migrate_choose.c): whole segments that nobody
+ * 1. Choose logical blocks (migrate_choose.c): whole segments that no session
  *	  appends to any more and whose rows are resolved, stripes to be rewritten,
  *	  and small stripes of the range worth merging.
  * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
@@ -157,7 +157,7 @@ compare_all(VdbMover *mover)
 
 /* ---- 5. switch ---- */
 
-/* Give back a block delta that nobody refers to.  No row or map lock held. */
+/* Give back a block delta that nothing refers to.  No row or map lock held. */
 static void
 free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 delta_offset)
 {
@@ -306,7 +306,7 @@ switch_range(VdbMover *mover)
 /* ---- 6. what is left over ---- */
 
 /*
- * Pages that nobody refers to any more: of replaced stripes and of wide rows, or of a stripe in
+ * Pages that nothing refers to any more: of replaced stripes and of wide rows, or of a stripe in
  * vain.
  */
 static void

@@ -9,7 +9,7 @@
  * makes its own way.
  *
  * What can't move is metadata: stripe metas, zone maps, overlays, map nodes.
- * When nobody has given space back for VDB_ROOM_PATIENCE_MS, and nobody owns a
+ * When no process has given space back for VDB_ROOM_PATIENCE_MS, and no process owns a
  * segment that may come free at the end of a transaction, waiting is in
  * vain: error.
  *
@@ -35,7 +35,8 @@
 
 #define VDB_ROOM_WAIT_MS		100
 #define VDB_ROOM_PATIENCE_MS	60000
-#define VDB_ROOM_WARN_MS		10000	/* waiting longer is worth a warning, and again a minute later */
+/* waiting longer is worth a warning, and again a minute later */
+#define VDB_ROOM_WARN_MS		10000
 #define VDB_ROOM_REPEAT_MS		60000
 
 /*

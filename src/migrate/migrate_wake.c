@@ -4,9 +4,9 @@
  *	  Waking the worker: the pool fills up, or tables were dropped.
  *
  * What a dropped table has in the pool can be freed when core has unlinked its file: at the end of
- * the transaction, after all callbacks for transactions.  So whoever drops storage, or makes some
- * that an abort takes back, hangs a callback on the transaction's memory, which goes last.  The
- * drop itself need not have opened the pool.
+ * the transaction, after all callbacks for transactions.  So a process that drops storage, or makes
+ * some that an abort takes back, hangs a callback on the transaction's memory, which goes last.
+ * The drop itself need not have opened the pool.
  *
  * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED, whatever it
  * had done.

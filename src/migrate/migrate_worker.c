@@ -6,7 +6,7 @@
  * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the
  * stripe is built.  Between two of them the worker holds nothing, so that DDL waits for one move at
  * most; then comes the pause that vdb.migrate_cost_delay asks for.  Locks on tables are taken
- * conditionally, so that nobody's DDL waits behind the worker's own waiting.
+ * conditionally, so that no process's DDL waits behind the worker's own waiting.
  *
  * An error must not keep the worker from other tables, be it damage or a full file system.  A row
  * that fails its checksum stays where it is, and so does a range with other damage, and the rest of

@@ -3,7 +3,7 @@
  * monitor.h
  *	  Inside monitor/: walking a table, reporting rows, surviving damage.
  *
- * Nobody outside this folder calls it: its doors are SQL functions.
+ * No file outside this folder calls it: its doors are SQL functions.
  *
  *-------------------------------------------------------------------------
  */

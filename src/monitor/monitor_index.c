@@ -42,12 +42,12 @@
 #include "monitor/monitor.h"
 #include "pages/pages.h"
 
-/* Findings of one kind of one index that are told one by one. */
+/* Findings of one kind of one index that are reported one by one. */
 #define VDB_INDEX_FINDINGS	20
 
 typedef enum KeyGroup
 {
-	GROUP_UNKNOWN,				/* one entry so far: nobody has asked */
+	GROUP_UNKNOWN,				/* one entry so far: not asked yet */
 	GROUP_HIDDEN,
 	GROUP_VISIBLE
 } KeyGroup;
@@ -221,7 +221,8 @@ check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, B
 {
 	if (check->with_values && vdb_visible_peek(check->rel, vdb_row_lb(row), buffer) &&
 		!vdb_table_present(check->rel, ref, row))
-		index_finding(check, _("an entry's row (%u,%u) was removed, but its logical block is marked all-visible"), row);
+		index_finding(check,
+					  _("an entry's row (%u,%u) was removed, but its logical block is marked all-visible"), row);
 }
 
 static void

@@ -20,7 +20,7 @@
 PG_FUNCTION_INFO_V1(vdb_monitor_verify_pool);
 
 /* What can be wrong with a block. */
-#define SUSPECT_LEAKED		0x01	/* in use, nobody refers to it */
+#define SUSPECT_LEAKED		0x01	/* in use, nothing refers to it */
 #define SUSPECT_DOUBLE		0x02	/* referred to twice */
 #define SUSPECT_FREE		0x04	/* referred to, but free */
 #define SUSPECT_KIND		0x08	/* in use as something else than the map says */
@@ -33,7 +33,7 @@ typedef struct PoolCheck
 {
 	VdbPool    *pool;
 	VdbFindings *findings;
-	VdbFindings *scratch;			/* of first attempts: nobody reads them */
+	VdbFindings *scratch;			/* of first attempts: no process reads them */
 	VdbBlock	total;
 	uint8	   *before;				/* state of each block at the start of a look */
 	uint8	   *referred;
@@ -95,7 +95,7 @@ ignore_reference(VdbBlock block, bool segment, void *arg)
 {
 }
 
-/* Only to have the error told: what it refers to is noted already. */
+/* Only to have the error reported: what it refers to is noted already. */
 static void
 walk_table_again(void *arg)
 {

@@ -12,7 +12,7 @@
  *
  * Each step runs in a subtransaction, so an error is a finding and the next
  * step goes on.  Locks: AccessShareLock on the table; block locks one at a
- * time, shared, and only to copy: nobody waits for a verification.
+ * time, shared, and only to copy: no process waits for a verification.
  *
  * The table owner's rights are used: indexes may call the owner's functions.
  *
@@ -157,7 +157,7 @@ check_pages(VdbVerify *verify)
 	}
 }
 
-/* The entry's own counts, where nobody changed them meanwhile. */
+/* The entry's own counts, where no process changed them meanwhile. */
 static void
 check_counts(VdbVerify *verify, const VdbTableEntry *before)
 {

@@ -105,7 +105,7 @@ typedef struct TableStatistics
 {
 	uint64		pool_rows;
 	uint64		segments;
-	uint64		backlog;			/* segments that nobody appends to */
+	uint64		backlog;			/* segments that no session appends to */
 	uint64		deleted;			/* of the rows in stripes */
 } TableStatistics;
 

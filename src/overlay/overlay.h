@@ -78,7 +78,7 @@ extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *re
 
 /*
  * Build a new block delta for an LB that is about to be switched to a stripe, holding the given
- * delta records and bits of the deletion bitmap: logged, referred to by nobody yet (a crash leaves
+ * delta records and bits of the deletion bitmap: logged, not referred to yet (a crash leaves
  * it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.
  * False: pool full.
  */
@@ -87,9 +87,9 @@ extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb,
 							  const VdbRowSet deleted, VdbBlock *block, uint16 *offset);
 
 /*
- * Give back the LB's block delta, as part of a VDB_CHANGE_FLUSH change after which nobody refers to
- * it.  Touches one block; any number in one change. Nothing happens if the address isn't one of a
- * block delta of this LB.  Call vdb_overlay_reclaim for its block once the change has ended.
+ * Give back the LB's block delta, as part of a VDB_CHANGE_FLUSH change after which nothing refers
+ * to it.  Touches one block; any number in one change. Nothing happens if the address isn't one of
+ * a block delta of this LB.  Call vdb_overlay_reclaim for its block once the change has ended.
  */
 extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb,
 							 VdbBlock block, uint16 offset);

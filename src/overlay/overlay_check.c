@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_check.c
- *	  Looking after the overlay: block deltas that nobody refers to, verification.
+ *	  Looking after the overlay: block deltas that nothing refers to, verification.
  *
  * A block delta is lost when the change that would have pointed to it was lost, or
  * its process failed after vdb_overlay_build.  Such a block delta names a logical
@@ -199,7 +199,8 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 
 		if ((drec->flags & ~(VDB_DELTA_USED | VDB_DELTA_MOVED | VDB_DELTA_GROUP)) != 0)
 		{
-			snprintf(message, sizeof(message), _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
+			snprintf(message, sizeof(message),
+					 _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
 					 address->block, address->offset, drec->flags, i);
 			finding(check, bdelta->lb, message);
 		}
@@ -228,7 +229,8 @@ check_list(OverlayCheck *check, int list)
 
 		if (!vdb_overlay_is_slab(ref, block) || n > vdb_pool_total_blocks(ref->pool))
 		{
-			snprintf(message, sizeof(message), _("list %d of slabs of block deltas leads to pool block %u, which is no slab of the table"),
+			snprintf(message, sizeof(message),
+					 _("list %d of slabs of block deltas leads to pool block %u, which is no slab of the table"),
 					 list, block);
 			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 			return;

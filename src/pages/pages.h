@@ -53,7 +53,7 @@ vdb_pages_needed(uint64 bytes)
  * needs no WAL.  _end returns the first page and the number of pages; *lsn gets the
  * last record's end, or InvalidXLogRecPtr when nothing was logged.  The total is known
  * beforehand: the run is allocated by begin.  begin_at
- * overwrites a free run at 'first' instead; the caller knows that nobody can
+ * overwrites a free run at 'first' instead; the caller knows that no process can
  * read it any more.  A writer lives in the context current at begin; after an
  * error it simply goes with it, and its pages stay unused.
  */
@@ -114,7 +114,7 @@ extern bool vdb_visible_test(VdbLogicalBlock lb, Buffer buffer);
 extern void vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 extern void vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 
-/* Clear all bits of a table that nobody else can use. */
+/* Clear all bits of a table that no other session can use. */
 extern void vdb_visible_clear_all(Relation rel);
 
 /* Bits that are set. */

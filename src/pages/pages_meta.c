@@ -13,7 +13,7 @@
  * has noted it for sync at commit, and RelationNeedsWAL says the same of it
  * until then.  The INIT fork is always logged, as core does.
  *
- * Locks: none; nobody else knows the new storage.
+ * Locks: none; no other process knows the new storage.
  *
  *-------------------------------------------------------------------------
  */
@@ -153,7 +153,8 @@ metapage_check(Relation rel, Page page, const VdbMetapage *meta)
 				 errdetail("The version understood is %d.", VDB_METAPAGE_VERSION),
 				 errhint("Install a newer version of vdb_am.")));
 	if (meta->page_bytes != BLCKSZ || meta->lb_rows != VDB_LB_ROWS)
-		metapage_damaged(rel, psprintf("Expected pages of %d bytes and logical blocks of %d rows, found %u and %u.",
+		metapage_damaged(rel,
+						 psprintf("Expected pages of %d bytes and logical blocks of %d rows, found %u and %u.",
 									   BLCKSZ, VDB_LB_ROWS, meta->page_bytes, meta->lb_rows));
 }
 

@@ -7,7 +7,7 @@
  * relation extension lock, for the whole run at once so that it is
  * consecutive; then the pages are filled one after the other through buffers,
  * each with a full-page record.  The lock is not held while filling, so large
- * runs keep nobody from extending.  The zero pages are really written, not
+ * runs don't keep other sessions from extending.  The zero pages are really written, not
  * left as a hole: a full disk shows now, not in a later checkpoint.
  * An error or crash in between leaves zero or unreferenced pages, no more.
  *

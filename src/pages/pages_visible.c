@@ -118,7 +118,7 @@ vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 void
 vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 {
-	/* whoever sets it has the block lock, too: what we read without the page's lock is true */
+	/* a process that sets it has the block lock, too: what we read without the page's lock is true */
 	if (vdb_visible_test(lb, buffer))
 		change_page(rel, buffer, VDB_VISIBLE_CLEAR, lb);
 }

@@ -166,8 +166,8 @@ extern void vdb_rows_keep_addresses(bool keep);
 
 /*
  * Is the segment open, that is, owned by an appender or in the hand-back list of this epoch?
- * 'take': if it is only in the list, take it off for good, so that nobody appends to it any more.
- * True: still owned by an appender, leave it alone.
+ * 'take': if it is only in the list, take it off for good, so that no session appends to it any
+ * more.  True: still owned by an appender, leave it alone.
  */
 extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take);
 
@@ -254,7 +254,7 @@ typedef struct VdbRowDamage
 
 /*
  * May a crash have kept the header and lost the data, with the WAL of both?  Then xmin never
- * committed, nobody reads the data, and its checksum says nothing.  hdr: lost ids cleaned.
+ * committed, no process reads the data, and its checksum says nothing.  hdr: lost ids cleaned.
  */
 extern bool vdb_rows_may_lack_data(const HeapTupleHeaderData *hdr);
 

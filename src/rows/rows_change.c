@@ -63,7 +63,7 @@ stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
 }
 
-/* Words 0 to 3, in the order told above. */
+/* Words 0 to 3, in the order given above. */
 static void
 write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
 			 uint32 xmax_epoch)

@@ -9,7 +9,7 @@
  *
  * Who checks: vdb.verify; migration, before rows get a stripe's checksums; the
  * copy of a table (CLUSTER, VACUUM FULL), before they get new ones.  Plain reads
- * don't: README.md has the figures.
+ * don't: README.md has the measurements.
  *
  *-------------------------------------------------------------------------
  */

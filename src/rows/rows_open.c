@@ -16,7 +16,7 @@
  * wastes a few of its bytes, but a segment that is owned must have an entry, or
  * migration would take it away.
  *
- * Locks.  Whoever changes the owner word from 'handed back', by a compare and
+ * Locks.  A process that changes the owner word from 'handed back', by a compare and
  * exchange, may do as an owner does: take the segment, close it, or hand it
  * back again.  So a backend that goes on where it was needs no lock.  A table's
  * entries all belong to one partition, by a hash of the table; its open-segment
@@ -294,7 +294,7 @@ owner_take(VdbOpenEntry *entry, uint32 owner)
 	return pg_atomic_compare_exchange_u32(&entry->owner, &expected, owner);
 }
 
-/* Hand back: whoever takes the entry next sees all that its owner did. */
+/* Hand back: a process that takes the entry next sees all that its owner did. */
 static inline void
 owner_give(VdbOpenEntry *entry)
 {
@@ -501,7 +501,10 @@ vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment, uint32 
 	return VDB_RETAKE_DONE;
 }
 
-/* Hand a segment back: whoever takes it goes on at 'fill'.  Takes a lock the first time only. */
+/*
+ * Hand a segment back: a process that takes it goes on at 'fill'.  Takes a lock the first time
+ * only.
+ */
 void
 vdb_open_give(int handle, const VdbSegmentFill *fill)
 {
@@ -532,7 +535,7 @@ vdb_open_give(int handle, const VdbSegmentFill *fill)
 	owner_give(entry);
 }
 
-/* Nobody will append to this segment again.  Its owner calls. */
+/* No session will append to this segment again.  Its owner calls. */
 void
 vdb_open_close(int handle)
 {

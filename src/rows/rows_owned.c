@@ -74,7 +74,7 @@ owned_remove(VdbOwned *owned)
 	vdb_owned_mask &= ~((uint32) 1 << (owned - vdb_owned));
 }
 
-/* Nobody appends to the segment any more. */
+/* No session appends to the segment any more. */
 void
 vdb_owned_close(VdbOwned *owned)
 {

@@ -15,7 +15,7 @@
  *
  * Lost ids (see src/README.md): a row can outlive the transaction log that
  * tells of its transaction.  Whatever such an id claims is turned into
- * HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so that nobody above asks clog
+ * HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so that no caller asks clog
  * about an id that now belongs to somebody else.
  *
  *-------------------------------------------------------------------------
@@ -141,7 +141,7 @@ row_is_intact(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offs
 /*
  * Did a crash lose the row whose slot it kept?  Then the header, which lies in
  * one sector, is still zero, as the claim left the segment.  If the header was
- * kept and only data were lost, xmin never committed, and nobody reads them.
+ * kept and only data were lost, xmin never committed, and no process reads them.
  * In a segment of this epoch it is damage.
  */
 static bool
@@ -378,7 +378,7 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 /*
  * See rows.h.  The lock must have been held since the version was read, or
  * somebody's new xmax would lose its bits.  Two readers may overwrite each
- * other's hints: whoever needs them finds them again.  A lost id's invalid bit
+ * other's hints: a process that needs them finds them again.  A lost id's invalid bit
  * is stored too, as it stays true for ever.
  */
 void

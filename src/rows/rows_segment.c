@@ -10,10 +10,10 @@
  * flushes WAL.  At the transaction's end everything with room is handed back,
  * and the next transaction goes on in the same one unless it was taken.
  *
- * A place is reserved by arithmetic in local memory, and nobody else knows of
+ * A place is reserved by arithmetic in local memory, and no other process knows of
  * it until its slot is published.  So a segment must stay owned while any of
  * its places is outstanding, that is, reserved but not stored: migration would
- * take a segment that nobody owns, seeing only empty slots.  A segment that is
+ * take a segment that no process owns, seeing only empty slots.  A segment that is
  * full while places are outstanding is therefore 'retired', and closed by a
  * later reservation that finds none outstanding.  (Puts are added to a change,
  * which ends before anything else can be reserved: a claim is a change too.)
@@ -45,7 +45,7 @@
 /* One claim takes at most this part of the segments that the pool can still give. */
 #define VDB_CLAIM_SHARE			16
 
-/* A handed-back segment that nobody used for so long is anybody's. */
+/* A handed-back segment that no process used for so long may be taken by any session. */
 #define VDB_IDLE_US				20000
 
 /* Segments reserved and entered, but perhaps not claimed: see claim_segments. */
@@ -457,7 +457,8 @@ vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *
 	Assert(HeapTupleHeaderIsSpeculative(hdr) || vdb_tid_to_row(&hdr->t_ctid) == address->row);
 
 	prefix.len = bytes - VDB_ROW_EXTRA_BYTES;
-	prefix.xmax_epoch = vdb_pool_shared(ref->pool)->epoch;				/* lockers may be carried over */
+	/* lockers may be carried over */
+	prefix.xmax_epoch = vdb_pool_shared(ref->pool)->epoch;
 	if (address->wide)
 	{
 		prefix.len |= VDB_ROW_WIDE;

@@ -8,7 +8,7 @@
  *	vdb_row_satisfies_vacuum_horizon	does anybody still need it, and if so till when?
  *	vdb_row_satisfies_vacuum			same, answered for a given horizon
  *	vdb_row_is_surely_dead			cheap and pessimistic: hint bits only
- *	vdb_row_only_locked			has nobody (who counts) updated or deleted it?
+ *	vdb_row_only_locked			has no transaction that counts updated it?
  *
  * The rules are the server's own for heap tuples, stated once: a header is
  * reduced to the status of its xmin (xmin_status) and of the transaction that
@@ -163,7 +163,7 @@ lockers_running(HeapTupleHeader hdr)
 /*
  * What was committed before the snapshot was taken, and what earlier commands
  * of this transaction did.  Transactions that have ended since then count as
- * running: nobody asks what really became of them, which also spares the shared
+ * running: no process asks what really became of them, which also spares the shared
  * transaction tables.
  */
 static bool
@@ -241,7 +241,7 @@ visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
 	return status == XID_RUNNING || status == XID_ABORTED;
 }
 
-/* Whoever follows a pointer to the version may see it, unless it never was. */
+/* A process that follows a pointer to the version may see it, unless it never was. */
 static bool
 visible_toast(HeapTupleHeader hdr)
 {

@@ -98,8 +98,8 @@ extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
 extern uint32 vdb_scm_group_of(VdbBlock block);
 
 /*
- * The warning that the file could not grow, if this process still owes it: nobody is told while a
- * lightweight lock is held.  Whoever has none calls it; nothing happens elsewhere.
+ * The warning that the file could not grow, if this process still owes it: no client gets a message
+ * while a lightweight lock is held.  A process that has none calls it; nothing happens elsewhere.
  */
 extern void vdb_scm_report_growth(VdbPool *pool);
 
@@ -113,7 +113,7 @@ extern void vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block);
 
 /*
  * For verification: the allocation map's bytes of a block as of now (VDB_STATE_* and VDB_RESERVED_*
- * of scm_words.h). False: the block is one of the pool's own (header, ring, maps), which nobody
+ * of scm_words.h). False: the block is one of the pool's own (header, ring, maps), which no process
  * allocates.  block < vdb_pool_total_blocks.
  */
 extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved);
@@ -121,7 +121,8 @@ extern bool vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uin
 /* ---- logged changes (scm_change.c; vdb_scm_change_begin: scm_epoch.c) ---- */
 
 #define VDB_CHANGE_MAX_BLOCKS	33
-#define VDB_CHANGE_FLUSH		0x01	/* structural: WAL is flushed before the bytes are applied */
+/* structural: WAL is flushed before the bytes are applied */
+#define VDB_CHANGE_FLUSH		0x01
 #define VDB_CHANGE_UNLOGGED		0x02	/* row bytes of an unlogged or temporary table: no WAL */
 
 typedef struct VdbScmChange VdbScmChange;	/* one at a time per backend; static workspace */

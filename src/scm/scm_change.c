@@ -22,9 +22,9 @@
  * or it does not: then a structural change left nothing, and a row change may
  * have left bytes that carry only transaction ids whose status is known.
  *
- * Space that the change frees is marked reserved before 1, so nobody can take
+ * Space that the change frees is marked reserved before 1, so no process can take
  * it while the change is half applied.  Marks change only under the allocation
- * lock, states only while marked: so whoever holds the lock never sees a
+ * lock, states only while marked: so a process that holds the lock never sees a
  * unit that is in transit as free.
  *
  * There are two workspaces: the callers' and an internal one, for growth and
@@ -593,7 +593,7 @@ log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
 	return lsn;
 }
 
-/* Not a locked add: two at once may count as one, but nobody waits. */
+/* Not a locked add: two at once may count as one, but no process waits. */
 static void
 count_one(pg_atomic_uint64 *counter)
 {
@@ -601,8 +601,8 @@ count_one(pg_atomic_uint64 *counter)
 }
 
 /*
- * For whoever wants to know whether anything changed under a block lock.  The caller holds those
- * listed.
+ * For a caller that wants to know whether anything changed under a block lock.  The caller holds
+ * those listed.
  */
 static void
 count_block_changes(const VdbScmChange *change)

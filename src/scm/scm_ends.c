@@ -11,7 +11,7 @@
  * position in WAL at which its current epoch began: the first end past
  * it is the one that bounds what the epoch knew.
  *
- * With nothing to redo, nobody calls us when recovery ends.  So a server that
+ * With nothing to redo, the server does not call us when recovery ends.  So a server that
  * was not shut down notes a preliminary end when it starts, the checkpoint it
  * starts from; rm_cleanup replaces it.  Its LSN is odd, which no record's is.
  *
@@ -34,10 +34,10 @@
  * - It can't be written: then it is removed, as an end that it lacks would make
  *	 rows of lost transactions visible, and a preliminary one that is none would
  *	 hide rows that are there.  The launcher tries again every second, and so
- *	 does whoever begins an epoch, who fails without it.
+ *	 does a process that begins an epoch; it fails without the file.
  *
  * Locks: none for reading.  Changed by the postmaster and the startup process
- * while nobody else reads; later on only written out, under ends_lock.
+ * while no other process reads; later on only written out, under ends_lock.
  *
  *-------------------------------------------------------------------------
  */

@@ -4,7 +4,7 @@
  *	  Which run of the server stored a transaction id, and did that id happen?
  *
  * The pool may keep bytes whose WAL was lost in a crash.  Among them are
- * transaction ids that the next run of the server hands out again.  So whoever
+ * transaction ids that the next run of the server hands out again.  So a process that
  * stores an id also stores the epoch, the number of the run of the server
  * (counting only runs that stored anything).  When epoch n ends, that
  * is, when a later run begins n + 1, the ring gets L(n): the next id as that

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_internal.h
- *	  What the files of scm/ share and nobody else sees.
+ *	  What the files of scm/ share among themselves.
  *
  *-------------------------------------------------------------------------
  */

@@ -203,7 +203,7 @@ release_one(VdbPool *pool, VdbPoolSpace space)
 	return false;
 }
 
-/* A change is about to free these units: nobody may take them before it ended. */
+/* A change is about to free these units: no process may take them before it ended. */
 void
 vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
@@ -289,7 +289,7 @@ vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved
 
 /*
  * Set the slot's counts and hints from the maps, perhaps clearing all marks
- * first.  Caller holds the allocation lock exclusive, or nobody else can use
+ * first.  Caller holds the allocation lock exclusive, or no other session can use
  * the pool.
  */
 void

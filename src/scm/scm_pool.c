@@ -6,7 +6,7 @@
  * A backend keeps one view.  A relcache invalidation of vdb.scm makes it
  * stale; it is looked at again when the next transaction first asks for the
  * pool, under AccessShareLock on vdb.scm, held until the transaction ends.
- * That lock is what makes a mapping safe to touch: whoever drops or rewrites
+ * That lock is what makes a mapping safe to touch: a process that drops or rewrites
  * vdb.scm takes AccessExclusiveLock.  So a mapping is only touched between
  * vdb_pool_open and the end of its transaction.
  *

@@ -5,7 +5,7 @@
  *
  * All that comes from flash passes here.  The index is checked once, when it
  * is read: checksum first, then every number in it against the others, so that
- * whoever uses a VdbStripeIndex may trust it.  A vector is checked when it is
+ * a process that uses a VdbStripeIndex may trust it.  A vector is checked when it is
  * read, so a damaged one costs its own rows only.
  *
  * Locks: none but those of pages/ on single buffers.  Stripes don't change.

@@ -29,7 +29,7 @@ point_read_bytes(const VdbVectorAddress *at, uint64 offset, uint32 bytes, char *
 
 /*
  * A piece of a vector is damaged: look at the whole, so that the report is the
- * same whoever meets the damage.
+ * same, whichever process meets the damage.
  */
 static void
 point_damaged(const VdbVectorAddress *at, VdbCodecStatus status)

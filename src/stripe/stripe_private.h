@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_private.h
- *	  What the files of stripe/ share and nobody else includes.
+ *	  What the files of stripe/ share among themselves.
  *
  *-------------------------------------------------------------------------
  */

@@ -195,7 +195,7 @@ find_item(const EntryAddress *address, const VdbSharedKey *key)
 	return NULL;
 }
 
-/* Two at once may count as one, but nobody waits. */
+/* Two at once may count as one, but no process waits. */
 static inline void
 count_one(pg_atomic_uint64 *counter)
 {

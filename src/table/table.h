@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * table.h
- *	  One table = map + rows + stripes + overlay.  The only door for am/, migrate/, exec/ and monitor/.
+ * table.h One table = map + rows + stripes + overlay.  The only door for am/, migrate/, exec/ and
+ *	  monitor/.
  *
  *-------------------------------------------------------------------------
  */
@@ -156,7 +156,7 @@ extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber
 
 /*
  * What it takes to begin a walk (a batch's memory, the map), in pages read: so the planner prefers
- * an index for a row of a small table.  A part of what the planner is told of pages.
+ * an index for a row of a small table.  A part of estimates for the planner of pages.
  */
 #define VDB_WALK_SETUP_PAGES	20
 
@@ -244,7 +244,8 @@ typedef struct VdbBatch
 	VdbPruneCallback prune;
 	void	   *prune_arg;
 	VdbZoneSet	zones;				/* of the stripe that chunk_match[] is about */
-	bool		ask_again;			/* whoever prunes knows more than when it was asked last */
+	/* a process that prunes knows more than when it was asked last */
+	bool		ask_again;
 	bool		warned;				/* of wrong zone maps: once a scan is enough */
 	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
 	BlockNumber match_page;
@@ -276,8 +277,8 @@ extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *a
 extern void vdb_batch_ask_again(VdbBatch *batch);
 
 /*
- * From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for whoever stores rows
- * anew.
+ * From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for a caller that
+ * stores rows anew.
  */
 extern void vdb_batch_set_check(VdbBatch *batch);
 
@@ -469,10 +470,10 @@ extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolu
 /* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */
 
 /*
- * The migration lock of a table: whoever builds stripes of it, replaces them or freezes them holds
- * it.  A heavyweight lock (deadlocks are seen, an abort releases it).  Nobody who reads or writes
- * rows waits for it, except an inserter that finds the pool full. False: not to be had without
- * waiting, or not at all in this transaction, since it has moved the table's storage.
+ * The migration lock of a table: a process that builds stripes of it, replaces them or freezes them
+ * holds it.  A heavyweight lock (deadlocks are seen, an abort releases it).  No session that reads
+ * or writes rows waits for it, except an inserter that finds the pool full. False: not to be had
+ * without waiting, or not at all in this transaction, since it has moved the table's storage.
  */
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
 extern void vdb_table_migration_unlock(Relation rel);

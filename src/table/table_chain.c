@@ -255,7 +255,7 @@ chain_step(Relation rel, const ItemPointerData *tid, TransactionId maker, VdbVer
 
 /*
  * A version turned out updated (*tmfd says by whom and where the next is).
- * Follow the chain, waiting by the policy for whoever is changing versions of it.
+ * Follow the chain, waiting by the policy for the transaction that is changing versions of it.
  * TM_Ok: *tid is a version that may now be locked.  Otherwise TM_Deleted (no
  * version is left), TM_WouldBlock, or TM_SelfModified with *tmfd telling our command.  ERROR
  * if the row has moved to another partition.  No block lock may be held.

@@ -213,7 +213,7 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 
 /*
  * May the delta record be older than the commit that made the row visible?  Only the inserter can
- * have changed the row before that: deleted it, say, so that nobody ever was to see it.
+ * have changed the row before that: deleted it, say, so that no process ever was to see it.
  */
 static bool
 delta_may_be_early(const FetchState *fs, Snapshot snapshot)
@@ -277,7 +277,7 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 		return false;
 	}
 
-	/* before looking: whoever changes the row later finds this lock, and who did already is seen */
+	/* before looking: a process that changes the row later finds this lock, and who did already is seen */
 	vdb_row_to_tid(row, &tid);
 	PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 

@@ -5,7 +5,7 @@
  *
  * A new row goes to a place in a segment that this backend owns, reserved
  * before the change begins (reserving may claim a segment, which is a flushed
- * change of its own).  No block lock is needed: nobody looks at the row until its
+ * change of its own).  No block lock is needed: no process looks at the row until its
  * slot is published, last in the same change.
  *
  *-------------------------------------------------------------------------

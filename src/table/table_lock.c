@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * table_lock.c
- *	  Row locks: SELECT FOR UPDATE and its weaker relatives, and whoever must
+ *	  Row locks: SELECT FOR UPDATE and its weaker relatives, and a process that must
  *	  have the latest version of a row before changing it.
  *
  * A row lock is an xmax that says 'only locked', so it survives a crash after
@@ -64,7 +64,7 @@ typedef enum LockStep
 
 /*
  * Has this transaction (any live part of it) a lock as strong as wanted?  Then
- * there must be no queueing: whoever wants a stronger lock is waiting for us
+ * there must be no queueing: a process that wants a stronger lock is waiting for us
  * at the queue's head.  A weaker one forbids queueing for the same reason when we share
  * the version with others (own_weaker).
  */
@@ -98,7 +98,7 @@ already_locked(LockState *state)
 	return held;
 }
 
-/* May we lock the version beside whoever is in its xmax? */
+/* May we lock the version beside the transactions in its xmax? */
 static bool
 is_compatible(const HeapTupleHeaderData *hdr, LockTupleMode mode)
 {
@@ -138,7 +138,7 @@ must_follow(const LockState *state, const HeapTupleHeaderData *hdr)
 }
 
 /*
- * Nobody is in the way.  If the version was updated, lock its successors first, with
+ * No transaction is in the way.  If the version was updated, lock its successors first, with
  * the row unlocked, and then see that nothing has changed which matters.  (A lock
  * stronger than KeyShare is beside an update only if that was rolled back.)
  */

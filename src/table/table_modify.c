@@ -56,7 +56,7 @@ refuse_in_parallel(const char *verb)
 }
 
 /*
- * Must we wait for whoever is in xmax?  Not for ourselves, nor for a key-share
+ * Must we wait for the transaction in xmax?  Not for ourselves, nor for a key-share
  * locker if the key stays.  *own_member: we are among the members of a multixact.
  */
 static bool

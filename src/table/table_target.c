@@ -230,7 +230,7 @@ vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
  * record.  The new version lies in this backend's own segment and needs no lock.
  *
  * A delete or update first clears the block's bit in the visibility map: its
- * record comes before that of the change, so nobody ever finds the one without
+ * record comes before that of the change, so no process ever finds the one without
  * the other, be it after a crash or on a standby.
  *
  * A multixact is stored only when WAL up to this record is flushed.  Pool memory may

@@ -4,7 +4,7 @@
  *	  One row version's header, wherever the row lives: read it, change it.
  *
  * A striped row's header is made up from the stripe (xmin, cmin) and its delta record
- * in the overlay (xmax and what belongs to it).  Above this file nobody needs
+ * in the overlay (xmax and what belongs to it).  Above this file no process needs
  * to know which of the two places a version has.
  *
  *-------------------------------------------------------------------------
@@ -212,7 +212,7 @@ vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest)
 	TransactionId xmin = HeapTupleHeaderGetXmin(hdr);
 
 	if (HeapTupleHeaderXminInvalid(hdr))
-		return;					/* nobody ever saw it */
+		return;					/* no snapshot ever saw it */
 	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
 		*latest = xmin;
 	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) &&

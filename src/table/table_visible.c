@@ -23,7 +23,7 @@ overlay_harmless(const VdbOverlayView *view)
 	{
 		uint16		infomask = view->drecs[i].infomask;
 
-		/* an aborted deleter's delta record counts until VACUUM drops it: nobody asks clog here */
+		/* an aborted deleter's delta record counts until VACUUM drops it: no process asks clog here */
 		if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
 			return false;
 	}

@@ -209,7 +209,7 @@ compact_unwanted(VdbBatch *batch)
 	batch->nrows = kept;
 }
 
-/* Nobody reads the data of a row that is dead to everyone: a crash may have taken it. */
+/* No process reads the data of a row that is dead to everyone: a crash may have taken it. */
 static void
 check_rows(VdbBatch *batch, const ReadRequest *req)
 {

@@ -1,4 +1,4 @@
-/* What test/lint/under_lock must see: compiled by nobody. */
+/* What test/lint/under_lock must see: compiled by no process. */
 static void
 warn(void)
 {

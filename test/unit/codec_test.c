@@ -938,7 +938,8 @@ test_units(void)
 						if (pos % 7 == 0 && pos > 0)
 							values[pos] = values[pos - 1];
 						else
-							values[pos] = (int64) (top ? (uint64) PG_INT64_MAX - steps : (uint64) PG_INT64_MIN + steps);
+							values[pos] = (int64) (top ? (uint64) PG_INT64_MAX - steps :
+												   (uint64) PG_INT64_MIN + steps);
 					}
 					for (size_t f = 0; f < lengthof(forces); f++)
 						round_trip(&in, forces[f], f % 2 ? -1 : 0, forces[f]);
@@ -1034,7 +1035,8 @@ test_planes(void)
 	/* as distances are: few of them long */
 	in.count = MAX_COUNT;
 	for (uint32 pos = 0; pos < MAX_COUNT; pos++)
-		values[pos] = (int64) (unit_random_below(1000) + (pos % 50 == 0 ? unit_random_below(7000) : 0));
+		values[pos] = (int64) (unit_random_below(1000) + (pos % 50 == 0 ? unit_random_below(7000) :
+														  0));
 	values[0] = 8000;
 	values[1] = 1;
 	for (int nulls = 0; nulls < NULLS_ALL; nulls++)
@@ -1288,7 +1290,7 @@ test_lying_sizes(void)
 	free(copy);
 }
 
-/* A damaged byte of a head or frame is found though nobody reads the rest. */
+/* A damaged byte of a head or frame is found though no process reads the rest. */
 static void
 test_part_checksums(void)
 {

@@ -583,7 +583,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment, const 
 	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
 	for (int i = 0; i < n; i++)
 	{
-		/* nobody may find it in the map while it isn't registered */
+		/* no process may find it in the map while it isn't registered */
 		if (!vdb_rows_segment_open(ref, segments[i], true))
 			abort();
 		first_lbs[i] = pool->next_lb;

@@ -222,7 +222,8 @@ test_append(void)
 	start();
 	for (int i = 0; i < 8000; i++)
 	{
-		VdbRowNumber row = append(unit_random_below(10) == 0 ? unit_random_below(7000) : unit_random_below(200));
+		VdbRowNumber row = append(unit_random_below(10) == 0 ? unit_random_below(7000) :
+								  unit_random_below(200));
 
 		UNIT_CHECK(row != VDB_ROW_NONE && (i == 0 || row > last), "row numbers ascend");
 		last = row;
@@ -357,7 +358,7 @@ test_open_and_take(void)
 	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), true), "taken");
 	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), false), "closed");
 	next = append(100);
-	UNIT_CHECK(segment_of(next) != segment_of(first), "nobody appends to it");
+	UNIT_CHECK(segment_of(next) != segment_of(first), "no session appends to it");
 }
 
 /* A new generation of the table slot has nothing to do with the old one's segments. */
@@ -587,7 +588,7 @@ test_open_retake(void)
 			   "its own, not the lowest");
 	UNIT_CHECK(seen_fill.next_slot == 7 && seen_fill.next_offset == fill.next_offset,
 			   "where it was");
-	UNIT_CHECK(vdb_open_status(&table, 16, true), "owned: nobody else closes it");
+	UNIT_CHECK(vdb_open_status(&table, 16, true), "owned: no other process closes it");
 	UNIT_CHECK(!vdb_open_take(&table, 64, 1, &seen_fill, &handle), "the other was in use just now");
 	MyProcPid = pid + 1;
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY,
