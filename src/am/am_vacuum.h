@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * am_vacuum.h
- *	  What the files of VACUUM share: am_vacuum.c, am_vacuum_block.c.
+ *	  Declarations shared by the files of VACUUM: am_vacuum.c, am_vacuum_block.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,51 +12,52 @@
 #include "migrate/migrate.h"
 #include "table/table.h"
 
-/* One VACUUM of one table. */
+/* State of one VACUUM of one table. */
 typedef struct VdbVacuum
 {
 	Relation	rel;
-	VdbTableRef ref;
+	VdbTableRef ref;				/* pool is NULL if the table has no entry */
 	VdbCursor	cursor;
 	VdbBatch   *batch;				/* the cursor's */
 	VdbFreezeLimits limits;
-	VdbOldestLeft left;
-	double		live;
-	double		recently_dead;
-	int64		removed;
-	int64		frozen;
+	VdbOldestLeft left;				/* oldest ids met that stay */
+	double		live;				/* row versions, not dead */
+	double		recently_dead;		/* row versions that an old snapshot may see */
+	int64		removed;			/* row versions removed */
+	int64		frozen;				/* row versions frozen */
 	int64		stripes_frozen;
-	int64		index_entries;
-	BlockNumber pages_cut;
+	int64		index_entries;		/* removed from all indexes */
+	BlockNumber pages_cut;			/* off the end of the main fork */
 	VdbMigrateResult moved;			/* stripes resolved, rewritten, freed */
-	uint32	   *stripes;			/* ids of those met before the indexes' turn */
+	uint32	   *stripes;			/* ids of stripes met before the indexes were cleaned */
 	uint32		nstripes;
-	uint32		max_stripes;
-	bool		indexes_cleaned;	/* no entry is left whose row was gone then */
-	uint32		last_stripe;
-	BlockNumber last_stripe_page;
+	uint32		max_stripes;		/* allocated length of stripes */
+	bool		indexes_cleaned;	/* entries of all rows that were gone by then are deleted */
+	uint32		last_stripe;		/* stripe that freeze_stripe looked at last: its id */
+	BlockNumber last_stripe_page;	/* and first page */
 	VdbBlock	in_doubt[VDB_RANGE_LBS];	/* metas of the range's stripes that can be resolved */
 	int			nin_doubt;
-	bool		remove_failed;		/* dead rows of the range stay */
-	int			elevel;
+	bool		remove_failed;		/* dead rows of the range could not be removed */
+	int			elevel;				/* of the final report */
 } VdbVacuum;
 
 /*
- * am_vacuum_block.c.  Vacuum the logical block that the cursor is at: remove dead versions,
- * freeze the others and the stripe that the block lies in.  The migration lock is held; takes
- * block locks, one at a time.
+ * Vacuum the logical block that the cursor is at (am_vacuum_block.c).  Remove dead versions, and
+ * freeze the others and the stripe that the block lies in.  The caller holds the migration lock.
+ * Takes block locks, one at a time.
  */
 extern void vdb_vacuum_block(VdbVacuum *vs);
 
 /*
- * At the end of a range, whose migration lock is still held: freeze the stripes whose last
- * aborted rows were removed.
+ * Freeze the stripes in doubt of a range once the rows of their aborted transactions are removed.
+ * Called at the end of the range, with the migration lock still held.
  */
 extern void vdb_vacuum_resolve_stripes(VdbVacuum *vs);
 
 /*
- * Count row numbers without rows that indexes may still point to; may be negative.  No
- * lightweight lock held; may flush WAL.
+ * Add to the table's count of removed rows that indexes may still point to (dead_rows).  'more' is
+ * negative after the indexes were cleaned.  The caller holds no lightweight lock.  May flush WAL;
+ * always does if 'more' is negative.
  */
 extern void vdb_vacuum_count_dead(VdbVacuum *vs, int64 more);
 

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_verify.h
- *	  What the files of vdb.verify share: monitor_verify.c, monitor_verify_block.c,
- *	  monitor_verify_stripe.c.
+ *	  Declarations shared by the files of vdb.verify: monitor_verify.c,
+ *	  monitor_verify_block.c, monitor_verify_stripe.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,9 +11,10 @@
 
 #include "monitor/monitor.h"
 
+/* Size of the text that names a location. */
 #define VDB_VERIFY_PLACE_BYTES		96
 
-/* The pages of a stripe. */
+/* The pages of one stripe in the main fork. */
 typedef struct VdbVerifyRun
 {
 	BlockNumber first;
@@ -21,49 +22,53 @@ typedef struct VdbVerifyRun
 	uint32		stripe_id;
 } VdbVerifyRun;
 
-/* One verification of one table. */
+/* State of one verification of one table. */
 typedef struct VdbVerify
 {
 	Relation	rel;
 	VdbTableRef ref;
-	bool		found;				/* the table has a place in the pool */
+	bool		found;				/* the table has an entry in the pool */
 	VdbFindings *findings;
 	TransactionId relfrozenxid;		/* as of the start */
 	MemoryContext context;			/* reset for each range */
-	VdbSeenRange *seen;
-	VdbOverlayView *view;
-	char	   *arena;				/* rows of one logical block */
-	VdbVersion *versions;
-	const VdbVersion *version;		/* the row at hand, and its image in the arena */
-	const char *image;
+	VdbSeenRange *seen;				/* the current range */
+	VdbOverlayView *view;			/* the block delta of the current logical block */
+	char	   *arena;				/* copied rows of the current logical block */
+	VdbVersion *versions;			/* their versions, in the same order */
+	const VdbVersion *version;		/* the current row */
+	const char *image;				/* the current row's bytes in the arena */
 	VdbCursor	cursor;				/* over the table's blocks */
-	bool		more;				/* it has come to a range */
-	uint32		range;				/* the step at hand */
-	VdbLogicalBlock lb;
-	const VdbSeenStripe *stripe;
-	char		location[VDB_VERIFY_PLACE_BYTES];
-	uint64		stripe_rows;		/* seen in all ranges */
-	uint64		stripes;
-	VdbVerifyRun *runs;
+	bool		more;				/* the cursor has reached another range */
+	uint32		range;				/* the current range */
+	VdbLogicalBlock lb;				/* the current logical block */
+	const VdbSeenStripe *stripe;	/* the current stripe */
+	char		location[VDB_VERIFY_PLACE_BYTES];	/* names the object being checked */
+	uint64		stripe_rows;		/* rows of stripes, in all ranges so far */
+	uint64		stripes;			/* stripes in all ranges so far */
+	VdbVerifyRun *runs;				/* pages of these stripes */
 	int			nruns;
-	int			max_runs;
+	int			max_runs;			/* allocated length of runs */
 } VdbVerify;
 
-/* A finding at the place at hand. */
+/* Add an error at the current location. */
 #define VDB_ERROR_AT_PLACE(verify, ...) \
 	vdb_finding((verify)->findings, VDB_ERROR_FOUND, (verify)->location, __VA_ARGS__)
 
 /*
- * monitor_verify_block.c: the place at hand is this logical block; VDB_MAX_LOGICAL_BLOCK: the table
- * as a whole.
+ * Make a logical block the current location (monitor_verify.c).  VDB_MAX_LOGICAL_BLOCK stands for
+ * the table as a whole.
  */
 extern void vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb);
 
-/* monitor_verify_block.c: the logical block verify->lb.  Takes its lock, shared, to copy. */
+/*
+ * Check the logical block verify->lb (monitor_verify_block.c).  Takes its block lock, shared, to
+ * copy its rows and block delta.
+ */
 extern void vdb_verify_block(VdbVerify *verify);
 
 /*
- * monitor_verify_stripe.c: all bytes of a stripe, its meta and zone maps.  No lock held or taken.
+ * Check all bytes of a stripe, its meta and its zone maps (monitor_verify_stripe.c).  No
+ * lightweight lock is held or taken.
  */
 extern void vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen);
 
