@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * am_block.c
- *	  What core asks of a table by block: bitmap and sample scans, ANALYZE, sizes.
+ *	  Access by block: bitmap and sample scans, ANALYZE, and sizes.
  *
- * To core a block is a logical block, that is 256 row numbers.  Two places
- * need care, because core also takes it for a block of the main fork:
+ * To core, a block of a vdb table is a logical block, that is 256 row numbers.  Two places need
+ * care, because core also takes it for a block of the main fork:
  *
- * - ANALYZE prefetches the blocks it chose.  While it runs, relation_size
- *	 therefore answers with a number of blocks that md.c can be asked about, and
- *	 each of them stands for an equal share of the logical blocks.
- * - Bitmap heap scans prefetch too: at best, pages that have nothing to do with
- *	 what will be read, by a system call each.  An executor hook switches that
- *	 off.  It also keeps them from skipping rows by the visibility map.
+ * - ANALYZE prefetches the blocks that it has sampled.  While it runs, relation_size therefore
+ *	 answers with a number of blocks that md.c can be asked for, and each of them stands for an
+ *	 equal share of the logical blocks.
+ * - Bitmap heap scans prefetch, too.  That costs a system call for each block, and the pages
+ *	 fetched have nothing to do with what will be read.  An executor hook switches it off.  The
+ *	 hook also keeps these scans from skipping rows by the visibility map.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +38,7 @@
 
 static ExecutorStart_hook_type previous_executor_start = NULL;
 
+/* Return the number of logical blocks handed out so far. */
 static int64
 block_limit(Relation rel)
 {
@@ -46,7 +47,7 @@ block_limit(Relation rel)
 	return vdb_table_open(rel, false, &ref) ? (int64) vdb_map_limit(&ref) : 0;
 }
 
-/* Add a row to what vdb_batch_read_rows takes: no row has any other offset. */
+/* Add a row to a set for vdb_batch_read_rows.  Offsets that no row can have are left out. */
 static inline void
 add_row(VdbRowSet rows, OffsetNumber offset)
 {
@@ -56,7 +57,10 @@ add_row(VdbRowSet rows, OffsetNumber offset)
 
 /* ---- bitmap scans ---- */
 
-/* SSI: what will be looked at, locked before it is (as in vdb_table_fetch). */
+/*
+ * Take predicate locks on what the bitmap names, for SERIALIZABLE. They must come before the rows
+ * are read, as in vdb_table_fetch.
+ */
 static void
 lock_rows(Relation rel, const VdbBitmapBlock *named, Snapshot snapshot)
 {
@@ -93,7 +97,7 @@ vdb_bitmap_next_block(TableScanDesc sscan, const VdbBitmapBlock *named)
 	return vdb_cursor_read_rows(cursor, rows) > 0;
 }
 
-/* The next row of the block, all of whose rows that were read are wanted. */
+/* Store the next row of the batch in the slot.  All rows that were read are returned. */
 static bool
 next_read_row(VdbCursor *cursor, TupleTableSlot *slot)
 {
@@ -115,8 +119,9 @@ vdb_bitmap_next_tuple(TableScanDesc sscan, TupleTableSlot *slot)
 /* ---- TABLESAMPLE ---- */
 
 /*
- * BERNOULLI chooses each row by a hash of its place: so the choice can be made before the block
- * is read.  Others may choose by what they got so far.
+ * Return true if the sampling method can choose rows before the block is read.  BERNOULLI chooses
+ * each row by a hash of its place.  Other methods may choose by the rows that they have got so
+ * far.
  */
 static bool
 chosen_beforehand(const SampleScanState *state)
@@ -126,7 +131,7 @@ chosen_beforehand(const SampleScanState *state)
 	return plan->tablesample->tsmhandler == F_BERNOULLI;
 }
 
-/* Read the rows of the block that the method chooses, without asking it again. */
+/* Let the method choose rows of the block, and read exactly these. */
 static void
 read_chosen(VdbCursor *cursor, SampleScanState *state)
 {
@@ -143,7 +148,10 @@ read_chosen(VdbCursor *cursor, SampleScanState *state)
 	(void) vdb_cursor_read_rows(cursor, rows);
 }
 
-/* Move to the next block that the method chooses, or to the next one; false at the end. */
+/*
+ * Move the cursor to the next block that the method chooses, or to the next one if it does not
+ * choose blocks.  Return false at the end.
+ */
 static bool
 next_sample_block(VdbCursor *cursor, SampleScanState *state)
 {
@@ -175,7 +183,7 @@ vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *state)
 	return true;
 }
 
-/* The next row of a block whose rows the method chooses one by one. */
+/* Store the next row in the slot, for a method that chooses rows one by one. */
 static bool
 next_sampled_row(VdbCursor *cursor, SampleScanState *state, TupleTableSlot *slot)
 {
@@ -216,6 +224,7 @@ vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleT
 
 /* ---- ANALYZE ---- */
 
+/* Return true if this backend runs ANALYZE, by its progress report. */
 static bool
 analyzing(void)
 {
@@ -223,7 +232,10 @@ analyzing(void)
 		MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
 }
 
-/* How many blocks are reported to ANALYZE; each stands for limit / blocks logical blocks. */
+/*
+ * Return the number of blocks that ANALYZE samples from.  Each stands for limit / blocks logical
+ * blocks.
+ */
 static int64
 analyze_blocks(Relation rel)
 {
@@ -247,7 +259,7 @@ vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno)
 	return true;
 }
 
-/* Count the row; is it one to sample? */
+/* Count the current row as live or dead.  Return true if it belongs in the sample. */
 static bool
 analyze_row(const VdbCursor *cursor, double *liverows, double *deadrows)
 {
@@ -300,6 +312,7 @@ vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *l
 
 /* ---- sizes ---- */
 
+/* Return the size of a fork's files in bytes; 0 if the fork does not exist. */
 static uint64
 fork_bytes(Relation rel, ForkNumber fork)
 {
@@ -309,7 +322,7 @@ fork_bytes(Relation rel, ForkNumber fork)
 }
 
 /*
- * The main fork's size is that of the logical block space: BRIN and others
+ * Return the size of a fork.  The main fork's is that of the logical block space: BRIN and others
  * take it for the upper bound of TIDs.
  */
 uint64
@@ -333,6 +346,9 @@ vdb_relation_size(Relation rel, ForkNumber fork)
 
 /* ---- bitmap scans: no prefetching, no skipping ---- */
 
+/*
+ * Switch off prefetching and skipping in each bitmap heap scan of a vdb table below a plan node.
+ */
 static bool
 restrain_bitmaps(PlanState *node, void *context)
 {
@@ -352,6 +368,7 @@ restrain_bitmaps(PlanState *node, void *context)
 	return planstate_tree_walker(node, restrain_bitmaps, context);
 }
 
+/* ExecutorStart hook: begin an epoch in binary-upgrade mode, and restrain bitmap scans. */
 static void
 vdb_executor_start(QueryDesc *query, int eflags)
 {

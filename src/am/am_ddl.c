@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * am_ddl.c
- *	  Storage of a table: made, emptied, moved, rewritten.
+ *	  Storage of a table: creating, truncating, moving and rewriting it.
  *
- * A table's storage is its main fork (metapage, stripes, wide rows) and its
- * entry in the pool, keyed by relfilenode.  The entry is made with the first
- * row.  Files that core drops take their entries with them later: entries
- * whose file is gone are collected by the migration worker, or whenever space
- * is short.
+ * A table's storage is its main fork (metapage, stripes, wide rows) and its entry in the pool,
+ * keyed by relfilenode.  The entry is made with the first row.  When core drops the file, the
+ * entry stays for a while: entries whose file is gone are collected by the migration worker, or as
+ * soon as space is short.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,8 +35,8 @@
 #include "stripe/stripe.h"
 
 /*
- * The relation is only partly valid here: no pg_class row yet.  A pool entry
- * with this key can only be left over from a dropped relation.
+ * Create the storage of a table.  The relation is only partly valid here: it has no pg_class row
+ * yet.  A pool entry with this key can only be left over from a dropped relation, and is dropped.
  */
 void
 vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
@@ -47,12 +46,12 @@ vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persiste
 	VdbTableKey key;
 
 	vdb_require_preload();
-	/* pg_upgrade's new cluster: the pool comes later, and fits */
+	/* in pg_upgrade's new cluster the pool comes later, and has the right entries */
 	pool = IsBinaryUpgrade ? NULL : vdb_pool_open();
 	key.spc = newrnode->spcOid == MyDatabaseTableSpace ? InvalidOid : newrnode->spcOid;
 	key.relnode = newrnode->relNumber;
 	key.backend = persistence == RELPERSISTENCE_TEMP ? (int32) ProcNumberForTempRelations() : -1;
-	/* a drop leaves early where a collector is at it: then we help */
+	/* a drop returns early if a collector is dropping the same entry: help it until done */
 	while (pool != NULL && vdb_map_table_drop_key(pool, &key))
 		CHECK_FOR_INTERRUPTS();
 
@@ -65,23 +64,24 @@ vdb_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persiste
 }
 
 /*
- * The relfilenode was made in this very (sub)transaction, or its rows go at
- * each commit: all versions go at once, without regard to snapshots.
+ * Empty a table in place.  Either its relfilenode was made in this very (sub)transaction, or its
+ * rows are deleted at each commit.  So all versions are removed at once, without regard to
+ * snapshots.
  */
 void
 vdb_nontransactional_truncate(Relation rel)
 {
 	VdbTableRef ref;
 
-	/* row numbers begin anew: first of all, and not left to the truncation, which keeps block 0 */
+	/* row numbers begin anew, so this comes first; truncation alone would keep block 0's bit */
 	vdb_visible_clear_all(rel);
 	if (vdb_table_open(rel, false, &ref))
 	{
 		VdbTableKey key;
 
 		/*
-		 * Moved to another tablespace by this transaction: the rows stay, for
-		 * the case that it aborts, but not for the new storage.
+		 * If this transaction has moved the table to another tablespace, the
+		 * entry keeps its rows in case of an abort, but drops the new key.
 		 */
 		vdb_table_key(rel, &rel->rd_locator, &key);
 		if ((key.spc != ref.spc || key.relnode != ref.relnode) &&
@@ -94,7 +94,7 @@ vdb_nontransactional_truncate(Relation rel)
 	RelationTruncate(rel, 1);	/* the metapage stays */
 }
 
-/* One fork of a relation that moves to another tablespace. */
+/* Copy one fork of a relation that moves to another tablespace. */
 static void
 copy_fork(Relation rel, SMgrRelation dst, const RelFileLocator *newrnode, ForkNumber fork)
 {
@@ -109,6 +109,7 @@ copy_fork(Relation rel, SMgrRelation dst, const RelFileLocator *newrnode, ForkNu
 	RelationCopyStorage(RelationGetSmgr(rel), dst, fork, persistence);
 }
 
+/* Copy a table's files to another tablespace, and give its pool entry an alias. */
 void
 vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 {
@@ -122,10 +123,10 @@ vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 		copy_fork(rel, dst, newrnode, fork);
 
 	/*
-	 * The entry answers to both keys until one of the two files is gone, as
-	 * whether this transaction commits decides which.  Until it has, no stripe
-	 * may be written: it would be in one of the files only, but in the map of
-	 * both (vdb_table_migration_lock).
+	 * The entry answers to both keys until one of the two files is gone.
+	 * Whether this transaction commits decides which one that is.  Until the
+	 * transaction has ended, no stripe may be written: it would be in one of the
+	 * files only, but in the map of both (vdb_table_migration_lock).
 	 */
 	if (vdb_table_open(rel, false, &ref))
 	{
@@ -134,34 +135,35 @@ vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 		vdb_table_key(rel, newrnode, &key);
 		while (vdb_map_table_drop_key(ref.pool, &key))
 			CHECK_FOR_INTERRUPTS();
-		/* the id into the alias's record, too: recovery must know that it was used */
+		/* assign the id first, so that the alias's record has it: recovery must know it was used */
 		(void) GetCurrentTransactionId();
 		vdb_map_table_alias(&ref, &key, GetTopFullTransactionId());
 	}
-	vdb_migrate_storage_dropped();	/* one of the two, whatever comes of the transaction */
+	vdb_migrate_storage_dropped();	/* one of the two files goes at commit or abort */
 	RelationDropStorage(rel);
 	smgrclose(dst);
 }
 
 /* ---- CLUSTER and VACUUM FULL ---- */
 
+/* State of one CLUSTER or VACUUM FULL. */
 typedef struct RewriteState
 {
 	Relation	old_rel;
 	Relation	new_rel;
-	TransactionId freeze_xid;
+	TransactionId freeze_xid;		/* freeze xmins before it */
 	VdbCursor	cursor;				/* over the old table's versions, dead ones too */
 	VdbBatch   *batch;				/* the cursor's */
-	TupleTableSlot *slot;
-	Tuplesortstate *sort;
-	double		live;
-	double		removed;
-	double		recently_dead;
+	TupleTableSlot *slot;			/* of the old table */
+	Tuplesortstate *sort;			/* NULL if rows are written as they are read */
+	double		live;				/* rows written, recently dead ones included */
+	double		removed;			/* dead rows left out */
+	double		recently_dead;		/* rows that an old snapshot may see */
 } RewriteState;
 
 /*
- * The header a version gets in the new table: states that can't change any
- * more are resolved, the rest is kept so that old snapshots see the same rows.
+ * Set the header that a version gets in the new table.  States that cannot change any more are
+ * resolved.  The rest is kept, so that old snapshots see the same rows.
  */
 static void
 carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
@@ -185,7 +187,8 @@ carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
 	else if (to->t_infomask & HEAP_XMAX_IS_MULTI)
 	{
 		/*
-		 * the updater alone: no other transaction has a lock, and the table's oldest multixact will be newer
+		 * Keep the updater alone.  No other member holds a lock, and the new table's oldest
+		 * multixact will be newer.
 		 */
 		HeapTupleHeaderSetXmax(to, HeapTupleGetUpdateXid(to));
 		to->t_infomask &= ~HEAP_XMAX_BITS;
@@ -193,7 +196,7 @@ carry_header(RewriteState *rs, HeapTuple tuple, const HeapTupleHeaderData *from)
 }
 
 /*
- * A copy of row i of the batch, formed to the new table's descriptor (dropped columns become null).
+ * Form a copy of row i of the batch for the new table's descriptor.  Dropped columns become null.
  */
 static HeapTuple
 rewrite_form(RewriteState *rs, int i)
@@ -213,6 +216,7 @@ rewrite_form(RewriteState *rs, int i)
 	return tuple;
 }
 
+/* Write row i of the batch to the new table or the sort, unless it is dead. */
 static void
 rewrite_row(RewriteState *rs, int i)
 {
@@ -228,7 +232,7 @@ rewrite_row(RewriteState *rs, int i)
 			rs->recently_dead += 1;
 			break;
 		default:
-			/* in progress: by this very transaction, as the table is locked */
+			/* states in progress are this transaction's own, as the table is locked */
 			break;
 	}
 	rs->live += 1;
@@ -240,6 +244,7 @@ rewrite_row(RewriteState *rs, int i)
 	heap_freetuple(tuple);
 }
 
+/* Rewrite all rows in the order of their row numbers. */
 static void
 rewrite_in_row_order(RewriteState *rs)
 {
@@ -258,6 +263,7 @@ rewrite_in_row_order(RewriteState *rs)
 	}
 }
 
+/* Rewrite all rows in the order of an index. */
 static void
 rewrite_in_index_order(RewriteState *rs, Relation index)
 {
@@ -279,6 +285,7 @@ rewrite_in_index_order(RewriteState *rs, Relation index)
 	index_endscan(scan);
 }
 
+/* Sort the rows collected so far and write them to the new table. */
 static void
 rewrite_sorted(RewriteState *rs)
 {
@@ -302,6 +309,7 @@ rewrite_sorted(RewriteState *rs)
 	tuplesort_end(rs->sort);
 }
 
+/* Write the versions that somebody may still see to a new table. */
 void
 vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
 					 TransactionId oldest_xmin, TransactionId *xid_cutoff,

@@ -1,20 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * am_estimate.c
- *	  Estimates of a table for the planner: rows, pages, how much is all-visible.
+ *	  Size estimates for the planner: rows, pages, and the all-visible share.
  *
- * Rows are those that are live, pages what a scan reads: those of the main fork
- * that are not free, and the pool's blocks that have rows.  All are looked at as
- * they are, as core does with a file's length, so a table need not have been
- * analyzed for them to be right.
+ * Rows are the live ones.  Pages are what a scan reads: pages of the main fork that are not free,
+ * and blocks of the pool that have rows.  All are taken as they are now, as core does with a
+ * file's length, so they are right even if the table was never analyzed.
  *
- * Each planning asks.  So what was found is kept for a moment, with the relation:
- * until something shows that the table is another one now, or much was
- * changed by this backend, or VDB_SIZE_KEPT_US have passed, in which others may have
- * changed rows without a sign of it.
+ * Each planning asks for the estimate.  So a result is kept with the relation for a short time:
+ * until something shows that the table has changed, or this backend has changed many rows, or
+ * VDB_SIZE_KEPT_US have passed.  In that time others may change rows without being noticed.
  *
- * No locks but the map lock, shared, for the list of free pages, and block locks, shared, one at
- * a time, for checking rows: all else is read as a hint.
+ * Locks: the map lock, shared, for the list of free pages; block locks, shared, one at a time, for
+ * checking rows.  All else is read without locks, as a hint.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,30 +31,33 @@
 #include "pages/pages.h"
 
 /*
- * A table that was not analyzed is taken to grow to ten pages, as long as it has fewer rows than
- * this.
+ * A table that was never analyzed is assumed to grow to this many pages, as long as it has fewer
+ * than this many rows.
  */
 #define VDB_NEW_TABLE_PAGES		10
 #define VDB_NEW_TABLE_ROWS		100
 
-/* Ranges whose logical blocks are looked up in the visibility map. */
+/* Number of ranges whose logical blocks are looked up in the visibility map. */
 #define VDB_ESTIMATE_VISIBLE_RANGES	4
 
-/* How long sizes are kept that others may have changed. */
+/* How long sizes are kept, in microseconds, as others may have changed the table. */
 #define VDB_SIZE_KEPT_US		100000
 
-/* They are kept while this backend has changed no more than this part of the table's versions. */
+/* Sizes are kept while this backend has changed no more than 1/8 of the table's versions. */
 #define VDB_SIZE_KEPT_SHARE		8
 
 /*
- * What was counted by sample isn't better than what ANALYZE or VACUUM has found if it differs by no
- * more than this part.
+ * A count by sample is no better than what ANALYZE or VACUUM has found if it differs by no more
+ * than this share.
  */
 #define VDB_SAMPLE_ERROR		0.1
 
 /* ---- counting ---- */
 
-/* Pages of the main fork that may hold something: neither the metapage nor known to be free. */
+/*
+ * Return the pages of the main fork that may hold something.  The metapage and pages known to be
+ * free are left out.
+ */
 static double
 used_pages(Relation rel, const VdbTableRef *ref)
 {
@@ -75,7 +76,7 @@ used_pages(Relation rel, const VdbTableRef *ref)
 	return Max(pages, 0);
 }
 
-/* Rows that core's own tables are taken to have while they are new and small: ten pages. */
+/* Return the rows that core assumes for a new and small table of its own: ten pages of them. */
 static double
 new_table_rows(Relation rel, int32 *attr_widths)
 {
@@ -86,9 +87,9 @@ new_table_rows(Relation rel, int32 *attr_widths)
 }
 
 /*
- * Share of the rows whose logical blocks the visibility map has marked, now: migration marks
- * without telling pg_class.  Only striped blocks can be marked; ranges all over the table stand for
- * the others.
+ * Return the share of the rows whose logical blocks are marked in the visibility map now.
+ * pg_class does not have it, as migration sets marks without an update of pg_class.  Only striped
+ * blocks can be marked.  A few ranges, spread over the table, stand for the others.
  */
 static double
 visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
@@ -121,6 +122,7 @@ visible_share(Relation rel, const VdbTableRef *ref, const VdbTableCount *count)
 
 /* ---- keeping ---- */
 
+/* Return true if a kept size can still be used. */
 static bool
 still_good(const VdbTableSize *size, const VdbTableRef *ref)
 {
@@ -132,6 +134,7 @@ still_good(const VdbTableSize *size, const VdbTableRef *ref)
 		!TimestampDifferenceExceeds(size->at, GetCurrentTimestamp(), VDB_SIZE_KEPT_US / 1000);
 }
 
+/* Return the table's size, counted now or kept with the relation. */
 static VdbTableSize
 current_size(Relation rel, const VdbTableRef *ref)
 {
@@ -154,6 +157,7 @@ current_size(Relation rel, const VdbTableRef *ref)
 
 /* ---- estimating ---- */
 
+/* Return the number of rows: that of pg_class if the sample confirms it, else the sample's. */
 static double
 estimate_rows(Relation rel, const VdbTableCount *count)
 {
@@ -166,9 +170,12 @@ estimate_rows(Relation rel, const VdbTableCount *count)
 }
 
 /*
- * A small table that was not vacuumed or analyzed yet is taken to grow, as core takes it.
- * Pages include what beginning a scan takes: said here, since core drops an index's path
- * that looks dearer than a sequential scan before anybody can add to its cost.
+ * Estimate a table's rows, pages and all-visible share.  A small table that was never vacuumed or
+ * analyzed is assumed to grow, as core does.
+ *
+ * Pages include the cost of beginning a scan (VDB_WALK_SETUP_PAGES).  It is added here because
+ * core drops an index path that looks more expensive than a sequential scan before any hook can
+ * add to the scan's cost.
  */
 void
 vdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,

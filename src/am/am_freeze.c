@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * am_freeze.c
- *	  The rules of freezing: headers in, headers out.
+ *	  The rules of freezing, as functions of a version's header.
  *
- * Nothing is read or stored here, and no lock is taken.  What the rules depend on is asked of clog
- * and pg_multixact; test/unit answers in their place.
+ * Nothing is read or stored here, and no lock is taken.  The rules depend on transaction states,
+ * which come from clog and pg_multixact; test/unit puts its own answers in their place.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,15 +17,15 @@
 #include "am/am_freeze.h"
 
 /*
- * The oldest transaction in a multixact, lockers and those that have ended too; invalid if there
- * is none.
+ * Return the oldest transaction of a multixact.  Lockers and transactions that have ended count,
+ * too.  Invalid if there is none.
  */
 static TransactionId
 oldest_member(MultiXactId multi)
 {
 	MultiXactMember *members;
 	TransactionId oldest = InvalidTransactionId;
-	/* not 'lockers only': those that have ended would not be told */
+	/* not as 'lockers only': that would leave out transactions that have ended */
 	int			nmembers = GetMultiXactIdMembers(multi, &members, false, false);
 
 	for (int i = 0; i < nmembers; i++)
@@ -36,7 +36,7 @@ oldest_member(MultiXactId multi)
 	return oldest;
 }
 
-/* Remove the xmax: the version is the last of its row. */
+/* Remove the xmax, so that the version is the last of its row. */
 static void
 clear_xmax(HeapTupleHeader hdr, VdbRowNumber row)
 {
@@ -48,8 +48,9 @@ clear_xmax(HeapTupleHeader hdr, VdbRowNumber row)
 }
 
 /*
- * Is a multixact too old, or one of its members?  The id of a finished member that stays would,
- * half of all ids later, look like one to come, and its lock like one that is held.
+ * Return true if a multixact or one of its members is too old to stay.  After half of all ids,
+ * the id of a finished member would look like one in the future, and its lock like one that is
+ * held.
  */
 static bool
 multi_is_old(const VdbFreezeLimits *limits, MultiXactId multi, TransactionId limit)
@@ -64,7 +65,10 @@ multi_is_old(const VdbFreezeLimits *limits, MultiXactId multi, TransactionId lim
 	return TransactionIdIsNormal(member) && TransactionIdPrecedes(member, limit);
 }
 
-/* An old multixact of a version that is not dead: nothing, or its updater alone. */
+/*
+ * Replace an old multixact of a version that is not dead by its updater, or by nothing.  Return
+ * true if the header has changed.
+ */
 static bool
 freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row,
 			 TransactionId limit)
@@ -87,8 +91,8 @@ freeze_multi(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber ro
 }
 
 /*
- * A plain xmax older than the limit, of a version that is not dead: a finished
- * locker, or an aborted deleter.
+ * Clear a plain xmax older than the limit, of a version that is not dead.  It is that of a
+ * finished locker or of an aborted deleter.  Return true if the header has changed.
  */
 static bool
 freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row,
@@ -110,18 +114,18 @@ freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row
 	else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))
 		return false;
 	else if (!vdb_row_only_locked(hdr) && TransactionIdDidCommit(xmax))
-		return false;			/* deleted, but someone may see it */
+		return false;			/* deleted, but an old snapshot may see it */
 	clear_xmax(hdr, row);
 	return true;
 }
 
-/* See am_freeze.h. */
+/* Remove the old ids from a version's header.  See am_freeze.h. */
 bool
 vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 {
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
-	/* a delta record that says nothing takes room in the pool: it need not get old first */
+	/* a delta record without effect wastes space in the pool, so it goes before it is old */
 	TransactionId xmax_limit = version->where == VDB_IN_STRIPE ? limits->oldest_xmin :
 		limits->freeze_limit;
 
@@ -138,7 +142,7 @@ vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 	return freeze_xmax(limits, hdr, version->row, xmax_limit) || changed;
 }
 
-/* Lower *oldest to the id, if it is one of a transaction. */
+/* Lower *oldest to the id if it is a normal transaction id. */
 static void
 note_xid(TransactionId xid, TransactionId *oldest)
 {
@@ -146,7 +150,7 @@ note_xid(TransactionId xid, TransactionId *oldest)
 		*oldest = xid;
 }
 
-/* See am_freeze.h. */
+/* Lower *left to the oldest ids in a version's header.  See am_freeze.h. */
 void
 vdb_freeze_note_left(VdbOldestLeft *left, const VdbVersion *version)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * am_handler.c
- *	  The access method "vdb": thin callbacks, and the table of them all.
+ *	  The access method "vdb": thin callbacks for single rows, and the table of all callbacks.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,7 @@
 
 PG_FUNCTION_INFO_V1(vdb_tableam_handler);
 
+/* Return the slot type of vdb tables. */
 static const TupleTableSlotOps *
 slot_callbacks(Relation rel)
 {
@@ -35,12 +36,14 @@ slot_callbacks(Relation rel)
 
 /* ---- single rows ---- */
 
+/* Fetch the version at a TID if the snapshot sees it. */
 static bool
 fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
 	return vdb_table_fetch(rel, vdb_tid_to_row(tid), snapshot, slot, NULL);
 }
 
+/* Return true if the TID lies within the logical blocks of the scan. */
 static bool
 tid_valid(TableScanDesc sscan, ItemPointer tid)
 {
@@ -80,6 +83,7 @@ get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 	}
 }
 
+/* Check that the snapshot sees the version in the slot. */
 static bool
 satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
@@ -88,6 +92,7 @@ satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 
 /* ---- changes ---- */
 
+/* Insert a row. */
 static void
 tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 			 BulkInsertState bistate)
@@ -95,6 +100,7 @@ tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 	vdb_table_insert(rel, slot, cid, options, 0, false);
 }
 
+/* Insert a row speculatively, under a token. */
 static void
 tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 						 BulkInsertState bistate, uint32 token)
@@ -102,12 +108,14 @@ tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int 
 	vdb_table_insert(rel, slot, cid, options, token, true);
 }
 
+/* Confirm a speculative insertion, or take it back. */
 static void
 tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
 {
 	vdb_table_complete_speculative(rel, vdb_tid_to_row(&slot->tts_tid), token, succeeded);
 }
 
+/* Insert several rows. */
 static void
 multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
 			 BulkInsertState bistate)
@@ -116,8 +124,8 @@ multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, in
 }
 
 /*
- * COPY (FREEZE) has stored rows that everybody sees who sees the table: they
- * move to a frozen stripe at once, which the visibility map can mark.
+ * End a bulk insertion.  The rows that COPY (FREEZE) has stored are visible to everyone who sees
+ * the table.  They move to a frozen stripe at once, which the visibility map can mark.
  */
 static void
 finish_bulk_insert(Relation rel, int options)
@@ -131,6 +139,7 @@ finish_bulk_insert(Relation rel, int options)
 	vdb_migrate_report(rel, ERROR, &result);
 }
 
+/* Delete a row. */
 static TM_Result
 tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
 			 bool wait, TM_FailureData *tmfd, bool changing_part)
@@ -138,6 +147,7 @@ tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sn
 	return vdb_table_delete(rel, tid, cid, crosscheck, wait, tmfd, changing_part);
 }
 
+/* Update a row. */
 static TM_Result
 tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 			 Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
@@ -151,6 +161,7 @@ tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid
 	return result;
 }
 
+/* Lock a row, and fetch it into the slot. */
 static TM_Result
 tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 		   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
@@ -160,6 +171,7 @@ tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slo
 
 /* ---- TOAST: none, rows of any size are stored whole ---- */
 
+/* Return false: vdb tables have no TOAST table. */
 static bool
 needs_toast_table(Relation rel)
 {
@@ -225,12 +237,14 @@ const TableAmRoutine vdb_am_routine = {
 	.scan_sample_next_tuple = vdb_sample_next_tuple
 };
 
+/* SQL-callable handler function of the access method. */
 Datum
 vdb_tableam_handler(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_POINTER(&vdb_am_routine);
 }
 
+/* Install the hooks of am/ and register the callbacks. */
 void
 vdb_am_init(void)
 {

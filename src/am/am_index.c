@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * am_index.c
- *	  What indexes ask of a table: fetch, build, validate, which entries are dead.
+ *	  Index support: fetching rows, building and validating indexes, finding dead entries.
  *
- * Every row version has a TID of its own and keeps it for life, so one index
- * entry leads to one version, and migration never touches an index.
+ * Every row version has a TID of its own and keeps it for life.  So one index entry leads to one
+ * version, and migration never touches an index.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,8 +58,9 @@ vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapsho
 	return vdb_table_fetch(data->rel, vdb_tid_to_row(tid), snapshot, slot, all_dead);
 }
 
-/* ---- which index entries may go ---- */
+/* ---- dead index entries ---- */
 
+/* Return true if no snapshot can see the version any more. */
 static bool
 is_dead_to_all(Relation rel, HeapTupleHeader hdr)
 {
@@ -72,9 +73,9 @@ is_dead_to_all(Relation rel, HeapTupleHeader hdr)
 }
 
 /*
- * Is the version gone or dead to everyone?  Then *latest is raised to what a standby
- * must have forgotten.  What somebody has found dead (known) isn't checked again:
- * our horizon may be older than his.
+ * Return true if the version is removed or dead to everyone.  *latest is then raised to the
+ * latest id that a standby's snapshots must have passed.  A version that another backend has
+ * found dead (known) isn't checked again: its horizon may be newer than ours.
  */
 static bool
 version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *latest)
@@ -89,7 +90,7 @@ version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *late
 	if (!known && !is_dead_to_all(rel, hdr))
 		return false;
 	if (HeapTupleHeaderXminInvalid(hdr))
-		return true;			/* inserted by a transaction that failed: no snapshot ever saw it */
+		return true;			/* inserted by an aborted transaction: never visible */
 	xmin = HeapTupleHeaderGetXmin(hdr);
 	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
 		*latest = xmin;
@@ -104,9 +105,11 @@ version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *late
 }
 
 /*
- * Simple deletion: all entries marked knowndeletable stay so, and others in
- * the list are upgraded where their version is dead.  Bottom-up deletion: the
- * same test over its candidates, stopping when enough space would be freed.
+ * Find the index entries that can be deleted.
+ *
+ * In a simple deletion, all entries marked knowndeletable stay so, and the others in the list are
+ * upgraded if their version is dead.  A bottom-up deletion applies the same test to its
+ * candidates, and stops when enough space would be freed.
  */
 TransactionId
 vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -138,32 +141,37 @@ vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 
 /* ---- build ---- */
 
+/* State of an index build or validation. */
 typedef struct BuildState
 {
 	Relation	table;
 	Relation	index;
 	IndexInfo  *info;
-	bool		checking_uniqueness;
-	bool		anyvisible;
+	bool		checking_uniqueness;	/* unique index or exclusion constraint */
+	bool		anyvisible;			/* take versions in progress as alive */
 	Snapshot	snapshot;			/* NULL: index every version that is not dead */
-	VdbCursor  *cursor;				/* of the scan */
+	VdbCursor  *cursor;				/* the scan's */
 	VdbBatch   *batch;				/* the cursor's */
 	TupleTableSlot *slot;
 	ExprContext *econtext;
 	ExprState  *predicate;
 	IndexBuildCallback callback;
 	void	   *callback_state;
-	double		reltuples;
+	double		reltuples;			/* rows counted so far */
 } BuildState;
 
-/* What to do with a version that is not known to be dead. */
+/* How to index a version. */
 typedef enum BuildResult
 {
-	BUILD_ALIVE,
-	BUILD_NOT_ALIVE,				/* indexed, but not alive: unique checks ignore it */
+	BUILD_ALIVE,					/* indexed, and checked for uniqueness */
+	BUILD_NOT_ALIVE,				/* indexed, but ignored by unique checks */
 	BUILD_WAIT						/* its transaction must end first */
 } BuildResult;
 
+/*
+ * Decide how to index version i of the batch, whose insertion or deletion is in progress.
+ * *wait_for is set for BUILD_WAIT.
+ */
 static BuildResult
 check_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for)
 {
@@ -194,6 +202,7 @@ check_in_progress(BuildState *bs, int i, bool inserting, TransactionId *wait_for
 	return inserting ? BUILD_ALIVE : BUILD_NOT_ALIVE;
 }
 
+/* Decide how to index version i of the batch.  *wait_for is set for BUILD_WAIT. */
 static BuildResult
 check_version(BuildState *bs, int i, TransactionId *wait_for)
 {
@@ -216,7 +225,7 @@ check_version(BuildState *bs, int i, TransactionId *wait_for)
 	}
 }
 
-/* Form the entry of row i; false: the index's predicate leaves the row out. */
+/* Form the entry of row i.  Return false if the index's predicate excludes the row. */
 static bool
 form_entry(BuildState *bs, int i, Datum *values, bool *isnull)
 {
@@ -229,7 +238,7 @@ form_entry(BuildState *bs, int i, Datum *values, bool *isnull)
 	return true;
 }
 
-/* Give the entry of row i to the index that is being built. */
+/* Pass the entry of row i to the callback of the index that is being built. */
 static void
 index_row(BuildState *bs, int i, bool alive)
 {
@@ -244,7 +253,10 @@ index_row(BuildState *bs, int i, bool alive)
 	bs->callback(bs->index, &tid, values, isnull, alive, bs->callback_state);
 }
 
-/* Index one logical block, waiting for in-progress writers where uniqueness needs it. */
+/*
+ * Index one logical block.  Wait for writers in progress where uniqueness requires it, then read
+ * the block again and go on after the last row done.
+ */
 static void
 index_block(BuildState *bs)
 {
@@ -272,8 +284,8 @@ retry:
 }
 
 /*
- * Prepare to form entries of the rows that the scan reads.  *bs is zeroed, but for what the
- * caller has set.
+ * Prepare to form entries of the rows that the scan reads.  *bs is zeroed, except for the fields
+ * that the caller has set.
  */
 static void
 build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info, TableScanDesc scan)
@@ -293,7 +305,10 @@ build_begin(BuildState *bs, Relation table, Relation index, IndexInfo *info, Tab
 	bs->batch = vdb_cursor_batch(bs->cursor);
 }
 
-/* Before the scan ends, whose batch the slot points into. */
+/*
+ * Free what build_begin has made.  Must be called before the scan ends, because the slot points
+ * into the scan's batch.
+ */
 static void
 build_end(BuildState *bs)
 {
@@ -304,6 +319,7 @@ build_end(BuildState *bs)
 	bs->info->ii_PredicateState = NULL;
 }
 
+/* Pass the entries of a table's rows to the callback. */
 double
 vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
 						   bool allow_sync, bool anyvisible, bool progress,
@@ -355,14 +371,15 @@ vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *inf
 
 /* ---- validate (CREATE INDEX CONCURRENTLY, phase 3) ---- */
 
-/* The sorted TIDs that the index has already, as a merge input. */
+/* The sorted TIDs that the index has already, as an input of the merge. */
 typedef struct IndexedTids
 {
 	Tuplesortstate *sort;
-	int64		current;
-	bool		done;
+	int64		current;			/* encoded TID; -1 before the first */
+	bool		done;				/* no more TIDs */
 } IndexedTids;
 
+/* Read the next TID. */
 static void
 advance_indexed(IndexedTids *tids)
 {
@@ -381,6 +398,7 @@ advance_indexed(IndexedTids *tids)
 #endif
 }
 
+/* Return true if the index has the TID.  Calls must come in ascending order of TIDs. */
 static bool
 already_indexed(IndexedTids *tids, int64 encoded)
 {
@@ -409,6 +427,7 @@ insert_missing(BuildState *bs, int i)
 	bs->reltuples += 1;
 }
 
+/* Merge the visible rows with the TIDs of the index, and insert the entries that it lacks. */
 void
 vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
 						Snapshot snapshot, struct ValidateIndexState *state)

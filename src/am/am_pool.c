@@ -1,12 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * am_pool.c
- *	  The access method "vdb_pool": that of vdb.scm, and of nothing else.
+ *	  The access method "vdb_pool", which is for vdb.scm alone.
  *
- * It exists so that the pool is a relation's file to the rest of the system
- * (DROP DATABASE, tablespaces, base backups), while no process takes its bytes for
- * pages: it can be created and dropped; VACUUM and ANALYZE find nothing to do;
- * reading and writing it with SQL is an error.
+ * Because of it, the pool is a relation's file to the rest of the system (DROP DATABASE,
+ * tablespaces, base backups), while no part of core takes its bytes for pages.  The relation can
+ * be created and dropped.  VACUUM and ANALYZE find nothing to do.  Reading and writing it with SQL
+ * is an error.
+ *
+ * The callback pool_xxx stands for xxx in TableAmRoutine.  A callback without a comment either
+ * raises an error (refuse) or behaves like that of an empty table.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +36,7 @@
 
 PG_FUNCTION_INFO_V1(vdb_poolam_handler);
 
+/* Raise the error for callbacks that the pool does not support. */
 pg_noreturn static void
 refuse(Relation rel)
 {
@@ -49,13 +53,14 @@ pool_slot_callbacks(Relation rel)
 	return &TTSOpsVirtual;
 }
 
+/* Begin a scan for ANALYZE, which finds an empty table.  Other scans are refused. */
 static TableScanDesc
 pool_scan_begin(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
 				ParallelTableScanDesc pscan, uint32 flags)
 {
 	TableScanDesc scan;
 
-	/* ANALYZE of a whole database comes by; it finds an empty table */
+	/* ANALYZE of a whole database must not fail */
 	if (!(flags & SO_TYPE_ANALYZE))
 		refuse(rel);
 	scan = palloc0(sizeof(TableScanDescData));
@@ -199,8 +204,8 @@ pool_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot
 }
 
 /*
- * Only for vdb.scm, made by CREATE EXTENSION, or by pg_upgrade, which makes the extension's members
- * one by one.
+ * Create the pool.  The relation must be vdb.scm.  It is created by CREATE EXTENSION, or by
+ * pg_upgrade, which creates the extension's members one by one.
  */
 static void
 pool_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persistence,
@@ -215,7 +220,7 @@ pool_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persist
 				 errmsg("access method \"vdb_pool\" is for the relation vdb.scm alone"),
 				 errhint("Use access method \"vdb\" for tables.")));
 	vdb_pool_create(newrnode);
-	/* The pool's blocks are not pages: have wal_level = minimal fsync the file. */
+	/* The pool's blocks are not pages: make wal_level = minimal fsync the file. */
 	RelationPreTruncate(rel);
 	*freeze_xid = InvalidTransactionId;
 	*minmulti = InvalidMultiXactId;
@@ -227,6 +232,7 @@ pool_truncate(Relation rel)
 	refuse(rel);
 }
 
+/* Refuse to move the pool to another tablespace. */
 static void
 pool_copy_data(Relation rel, const RelFileLocator *newrnode)
 {
@@ -281,7 +287,7 @@ pool_index_validate(Relation table, Relation index, struct IndexInfo *info, Snap
 	refuse(table);
 }
 
-/* ANALYZE and the planner see an empty table. */
+/* Return 0, so that ANALYZE and the planner see an empty table. */
 static uint64
 pool_size(Relation rel, ForkNumber fork)
 {
@@ -357,6 +363,7 @@ const TableAmRoutine vdb_pool_routine = {
 	.scan_sample_next_tuple = pool_sample_next_tuple
 };
 
+/* SQL-callable handler function of the access method. */
 Datum
 vdb_poolam_handler(PG_FUNCTION_ARGS)
 {
@@ -366,8 +373,9 @@ vdb_poolam_handler(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(vdb_check_preload);
 
 /*
- * For the extension script, before the pool is made: ERROR unless preloaded;
- * returns the tablespace the pool shall be made in ('' for the default).
+ * Check, for the extension script, that the library is preloaded before the pool is made.  Return
+ * the tablespace for the pool ('' for the default).  ERROR: not preloaded, or the tablespace does
+ * not exist.
  */
 Datum
 vdb_check_preload(PG_FUNCTION_ARGS)

@@ -18,14 +18,14 @@
 #include "am/am.h"
 
 /*
- * Scans that read all rows, and for SERIALIZABLE lock the relation; others lock rows as they read
- * them.
+ * Types of scans that read all rows.  For SERIALIZABLE they lock the relation.  Other scans lock
+ * rows before they read them.
  */
 #define VDB_SCANS_OF_ALL	(SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN | SO_TYPE_TIDRANGESCAN)
 
 /*
- * Stand before the first row of the table as it is now, or as the leader of a parallel scan saw
- * it.
+ * Position the scan before the first row of the table as it is now.  The limit of a parallel scan
+ * is that of its leader.
  */
 static void
 start_over(VdbScanDesc scan)
@@ -36,6 +36,7 @@ start_over(VdbScanDesc scan)
 	scan->ranged = false;
 }
 
+/* Begin a scan.  See am.h. */
 TableScanDesc
 vdb_beginscan(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
 			  ParallelTableScanDesc pscan, uint32 flags)
@@ -62,6 +63,7 @@ vdb_beginscan(Relation rel, Snapshot snapshot, int nkeys, ScanKey key,
 	return (TableScanDesc) scan;
 }
 
+/* End a scan. */
 void
 vdb_endscan(TableScanDesc sscan)
 {
@@ -76,6 +78,7 @@ vdb_endscan(TableScanDesc sscan)
 	pfree(scan);
 }
 
+/* Restart a scan. */
 void
 vdb_rescan(TableScanDesc sscan, ScanKey key, bool set_params, bool allow_strat,
 		   bool allow_sync, bool allow_pagemode)
@@ -87,7 +90,10 @@ vdb_rescan(TableScanDesc sscan, ScanKey key, bool set_params, bool allow_strat,
 		pgstat_count_heap_scan(sscan->rs_rd);
 }
 
-/* Scan keys: rare, but the contract. */
+/*
+ * Check the row in the slot against the scan keys.  The executor passes none, but the callback's
+ * contract includes them.
+ */
 static bool
 keys_match(VdbScanDesc scan, TupleTableSlot *slot)
 {
@@ -117,6 +123,7 @@ keys_match(VdbScanDesc scan, TupleTableSlot *slot)
 	return true;
 }
 
+/* Store the next row that matches the scan keys in the slot. */
 bool
 vdb_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot)
 {
@@ -140,6 +147,7 @@ vdb_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *sl
 
 /* ---- TID ranges ---- */
 
+/* Restart a scan with the bounds of a TID range. */
 void
 vdb_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid)
 {
@@ -162,7 +170,7 @@ vdb_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid)
 		vdb_cursor_bound(&scan->cursor, (int64) first, (int64) last + 1);
 }
 
-/* Is the row at hand within the bounds of a TID range? */
+/* Return true if the current row is within the bounds of the TID range, or if there is none. */
 static bool
 in_tidrange(const VdbScanDescData *scan)
 {
@@ -178,6 +186,7 @@ in_tidrange(const VdbScanDescData *scan)
 	return true;
 }
 
+/* Store the next row of the TID range in the slot. */
 bool
 vdb_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot)
 {
@@ -196,12 +205,14 @@ vdb_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTabl
 
 /* ---- parallel ---- */
 
+/* Return the size of the shared part of a parallel scan. */
 Size
 vdb_parallelscan_estimate(Relation rel)
 {
 	return sizeof(VdbParallelScan);
 }
 
+/* Set up the shared part of a parallel scan. */
 Size
 vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 {
@@ -213,6 +224,7 @@ vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 	return sizeof(VdbParallelScan);
 }
 
+/* Reset the shared part of a parallel scan. */
 void
 vdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan)
 {

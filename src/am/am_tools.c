@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * am_tools.c
- *	  Other people's functions that read a table's pages by block number.
+ *	  Functions of contrib modules that read a table's pages by block number.
  *
- * To core a table's block is a logical block, and relation_size says how many
- * there are; the pages of the main fork are others, and fewer or more.  A function
- * that reads page after page up to that size runs past the file's end, and one
- * that takes the pages for heap pages gives nonsense.  Those of contrib that
- * don't ask for the access method are known here by name; while one runs
- * (fmgr_hook: the call itself, nothing else), relation_size answers with the
- * pages that are there, or refuses if only heap pages make sense.
+ * To core, a table's block is a logical block, and relation_size says how many there are.  The
+ * pages of the main fork are different ones, and their number is different, too.  A function that
+ * reads page after page up to that size runs past the end of the file.  One that takes the pages
+ * for heap pages returns nonsense.
+ *
+ * Functions of contrib that do so without checking the access method are known here by name.
+ * While one runs (fmgr_hook: the call itself, nothing else), relation_size answers with the number
+ * of pages that exist, or refuses if the function only works on heap pages.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,11 +29,12 @@
 #include "am/am.h"
 #include "pages/pages.h"
 
+/* A function that reads pages by number. */
 typedef struct PageTool
 {
-	const char *symbol;			/* of the C function */
-	const char *module;
-	bool		heap_only;		/* what it reads are heap pages to it */
+	const char *symbol;			/* name of the C function */
+	const char *module;			/* name of its library */
+	bool		heap_only;		/* it takes the pages for heap pages */
 } PageTool;
 
 static const PageTool page_tools[] = {
@@ -49,10 +51,12 @@ static const PageTool page_tools[] = {
 
 static needs_fmgr_hook_type previous_needs_hook = NULL;
 static fmgr_hook_type previous_fmgr_hook = NULL;
+
+/* The page tool that is running in this backend, or NULL, and its OID. */
 static const PageTool *running = NULL;
 static Oid	running_function = InvalidOid;
 
-/* Is this the file, perhaps with a folder before and '.so' behind? */
+/* Return true if the path names this library, with or without a folder and a suffix. */
 static bool
 is_module(const char *path, const char *module)
 {
@@ -63,6 +67,7 @@ is_module(const char *path, const char *module)
 	return strncmp(name, module, len) == 0 && (name[len] == '\0' || name[len] == '.');
 }
 
+/* Look up a function by its symbol and library.  Return NULL if it is none of the page tools. */
 static const PageTool *
 find_tool(const char *symbol, const char *path)
 {
@@ -74,7 +79,7 @@ find_tool(const char *symbol, const char *path)
 	return NULL;
 }
 
-/* The tool that a function is, or NULL. */
+/* Look up a function by its OID.  Return NULL if it is none of the page tools. */
 static const PageTool *
 tool_of(Oid function)
 {
@@ -100,12 +105,14 @@ tool_of(Oid function)
 	return tool;
 }
 
+/* needs_fmgr_hook: ask for around_function to be called around page tools. */
 static bool
 needs_hook(Oid function)
 {
 	return (previous_needs_hook && previous_needs_hook(function)) || tool_of(function) != NULL;
 }
 
+/* fmgr_hook: note which page tool is running. */
 static void
 around_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 {
@@ -116,8 +123,8 @@ around_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 }
 
 /*
- * The size in bytes of a vdb table's fork that a page tool shall be told, if
- * one is running: then true.  ERROR: it can't be used on vdb tables.
+ * If a page tool is running, set *bytes to the size of the main fork's file and return true.  See
+ * am.h.
  */
 bool
 vdb_tool_asks_size(Relation rel, ForkNumber fork, uint64 *bytes)
@@ -135,6 +142,7 @@ vdb_tool_asks_size(Relation rel, ForkNumber fork, uint64 *bytes)
 	return true;
 }
 
+/* Install the function manager hooks. */
 void
 vdb_tools_init(void)
 {

@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * am_utility.c
- *	  Utility statements that need to know of the pool.
+ *	  Utility statements that must take the pool into account.
  *
- * CREATE DATABASE copies a template with a pool through shared buffers by
- * default; the pool's blocks are not pages, so such a copy must be made file by
- * file.  Whether a template has a pool is a matter of its own catalogs, which
- * can't be read from here; its files can: each pool begins with its magic.
- * A template that escapes this look is refused by core itself ('invalid page'):
- * an error, never a wrong copy.
+ * By default, CREATE DATABASE copies a template through shared buffers.  The blocks of a pool are
+ * not pages, so a template with a pool must be copied file by file.  Whether a template has a pool
+ * is recorded in its own catalogs, which can't be read from another database.  Its files can be
+ * read: each pool begins with its magic.  If a pool is overlooked, core itself refuses the copy
+ * ('invalid page').  That is an error, never a wrong copy.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +38,7 @@
 
 static ProcessUtility_hook_type previous_utility = NULL;
 
+/* Return the option of that name, or NULL. */
 static DefElem *
 find_option(List *options, const char *name)
 {
@@ -54,7 +54,7 @@ find_option(List *options, const char *name)
 	return NULL;
 }
 
-/* Does the file begin with a pool's header? */
+/* Return true if the file begins with the header of a pool. */
 static bool
 is_pool_file(const char *path)
 {
@@ -70,6 +70,7 @@ is_pool_file(const char *path)
 	return found;
 }
 
+/* Return true if one of the relation files in a folder is a pool. */
 static bool
 folder_has_pool(const char *folder)
 {
@@ -91,7 +92,7 @@ folder_has_pool(const char *folder)
 	return found;
 }
 
-/* Has the database a pool, in its own tablespace or in another? */
+/* Return true if the database has a pool, in its own tablespace or in another. */
 static bool
 database_has_pool(Oid db)
 {
@@ -114,8 +115,8 @@ database_has_pool(Oid db)
 }
 
 /*
- * CREATE DATABASE from a template with a pool: file_copy by default.  ERROR:
- * the user asks for wal_log.
+ * Make file_copy the default strategy of CREATE DATABASE if the template has a pool.  ERROR: the
+ * statement asks for wal_log.
  */
 static void
 prepare_createdb(CreatedbStmt *stmt)
@@ -139,6 +140,7 @@ prepare_createdb(CreatedbStmt *stmt)
 							makeDefElem("strategy", (Node *) makeString("file_copy"), -1));
 }
 
+/* Return true if the current user may create databases. */
 static bool
 may_create_databases(void)
 {
@@ -154,8 +156,8 @@ may_create_databases(void)
 }
 
 /*
- * Which database must no other session be connected to, for this statement?  None
- * (InvalidOid) if the user may not do it anyhow: core says so.
+ * Return the database to which the statement allows no other connections.  Return InvalidOid if
+ * there is none, or if the user lacks the right to run the statement; core reports that.
  */
 static Oid
 database_wanted_alone(Node *stmt)
@@ -184,7 +186,7 @@ database_wanted_alone(Node *stmt)
 											   GetUserId()) ? db : InvalidOid;
 }
 
-/* Does the statement end a prepared transaction, which may have dropped tables? */
+/* Return true if the statement ends a prepared transaction, which may have dropped tables. */
 static bool
 ends_prepared(Node *stmt)
 {
@@ -193,6 +195,11 @@ ends_prepared(Node *stmt)
 		 ((TransactionStmt *) stmt)->kind == TRANS_STMT_ROLLBACK_PREPARED);
 }
 
+/*
+ * ProcessUtility hook.  Before the statement, make our workers leave a database that must have no
+ * other connections.  After it, warn about publications, and wake the worker if tables may have
+ * been dropped.
+ */
 static void
 vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					ProcessUtilityContext context, ParamListInfo params,
@@ -220,6 +227,7 @@ vdb_process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		vdb_migrate_wake_database(MyDatabaseId);
 }
 
+/* Install the ProcessUtility hook. */
 void
 vdb_utility_init(void)
 {

@@ -3,20 +3,20 @@
  * am_vacuum.c
  *	  VACUUM: remove dead versions, clean indexes, freeze.
  *
- * 1. Range by range: stripes that need it are resolved or rewritten (migrate/);
- *	  then each logical block.  Versions dead to everyone are removed: from then
- *	  on there is no row with that number.  Old ids of the others are frozen.
- *	  Segments without rows go back to the pool.
- * 2. If rows were removed since the indexes were last cleaned (by VACUUM or by
- *	  migration, which drops dead rows too), bulk-delete from every index what
- *	  points to no row.  Row numbers are never reused, so nothing needs to be
- *	  remembered between the two steps, and a crash between them costs nothing.
- * 3. Find leaked pages of the main fork; cut free ones off its end.
+ * 1. Range by range: resolve or rewrite the stripes that need it (migrate/), then vacuum each
+ *	  logical block.  Versions dead to everyone are removed: from then on there is no row with
+ *	  that number.  Old ids of the others are frozen.  Segments without rows go back to the
+ *	  pool.
+ * 2. If rows were removed since the indexes were last cleaned (by VACUUM or by migration, which
+ *	  drops dead rows, too), bulk-delete from every index the entries that lead to no row.  Row
+ *	  numbers are never reused, so nothing needs to be remembered between the two steps, and a
+ *	  crash between them costs nothing.
+ * 3. Find leaked pages of the main fork, and cut free ones off its end.
  * 4. Mark logical blocks all-visible in the visibility map.
  * 5. Advance relfrozenxid to the oldest id that is left.
  *
- * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a
- * range; one block lock at a time.
+ * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a range; one block lock at
+ * a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +49,7 @@
 
 /* ---- indexes ---- */
 
+/* Callback of index_bulk_delete: return true if the entry leads to no row. */
 static bool
 entry_is_dead(ItemPointer tid, void *arg)
 {
@@ -57,6 +58,7 @@ entry_is_dead(ItemPointer tid, void *arg)
 	return !vdb_table_present(vs->rel, &vs->ref, vdb_tid_to_row(tid));
 }
 
+/* Clean one index.  Its entries are only looked at if some may be dead (delete_entries). */
 static void
 vacuum_index(VdbVacuum *vs, Relation index, bool delete_entries, double tuples)
 {
@@ -85,6 +87,7 @@ vacuum_index(VdbVacuum *vs, Relation index, bool delete_entries, double tuples)
 	pfree(stats);
 }
 
+/* Clean all indexes of the table.  Return true if it has any. */
 static bool
 vacuum_indexes(VdbVacuum *vs, VacuumParams *params)
 {
@@ -115,6 +118,7 @@ vacuum_indexes(VdbVacuum *vs, VacuumParams *params)
 
 /* ---- the visibility map ---- */
 
+/* Compare two stripe ids, for qsort and bsearch. */
 static int
 compare_ids(const void *a, const void *b)
 {
@@ -125,8 +129,8 @@ compare_ids(const void *a, const void *b)
 }
 
 /*
- * Rows that the stripe lacks were counted as dead before the indexes were cleaned.  Called under
- * a block lock.
+ * Return true if the walk has met the stripe.  Rows that such a stripe lacks were counted as dead
+ * before the indexes were cleaned.  Called under a block lock.
  */
 static bool
 stripe_was_met(uint32 stripe_id, void *arg)
@@ -137,9 +141,9 @@ stripe_was_met(uint32 stripe_id, void *arg)
 }
 
 /*
- * Mark the blocks that are all-visible.  Comes after the indexes' turn and after
- * the cut: core takes our logical blocks for pages then, and clears the
- * bits of those that seem to be cut off.
+ * Mark the logical blocks that are all-visible.  This comes after the indexes are cleaned.  It
+ * also comes after pages are cut off: core takes our logical blocks for pages then, and clears
+ * the bits of those that seem to be cut off.
  */
 static void
 mark_visible(VdbVacuum *vs)
@@ -161,9 +165,9 @@ mark_visible(VdbVacuum *vs)
 		ReleaseBuffer(buffer);
 }
 
-/* ---- the whole ---- */
+/* ---- a table ---- */
 
-/* To who asked for VERBOSE, and of autovacuum's longer runs to the log. */
+/* Report the results: to the client for VERBOSE, and to the log for autovacuum's longer runs. */
 static void
 report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId new_frozen)
 {
@@ -193,9 +197,9 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 }
 
 /*
- * The range that the cursor has come to, from its first block on.  The migration lock is held:
- * while a stripe of the range is being built, what is frozen here would be carried over with its
- * old ids.
+ * Vacuum the range that the cursor has come to, from its first block on.  The caller holds the
+ * migration lock.  Without it, a stripe of the range that is just being built would carry over
+ * the old ids of what is frozen here.
  */
 static void
 vacuum_range(VdbVacuum *vs)
@@ -211,12 +215,13 @@ vacuum_range(VdbVacuum *vs)
 		vdb_vacuum_block(vs);
 	while (vdb_cursor_next_in_range(&vs->cursor));
 	vdb_vacuum_resolve_stripes(vs);
-	/* segments that have lost their last row now */
+	/* free segments that have lost their last row just now */
 	while (vs->removed > removed &&
 		   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
 }
 
+/* Vacuum all ranges of the table, each under the migration lock. */
 static void
 walk_table(VdbVacuum *vs)
 {
@@ -237,6 +242,7 @@ walk_table(VdbVacuum *vs)
 	vdb_cursor_end(cursor);
 }
 
+/* VACUUM a table.  See am.h. */
 void
 vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
@@ -257,8 +263,8 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	vs.left.multi = cutoffs.OldestMxact;
 
 	/*
-	 * Every commit that may count as 'dead to everyone' is made durable now,
-	 * so that no removed row can come back to life after a crash.
+	 * Flush every commit that may make a row dead to everyone now, so that no
+	 * removed row can come back to life after a crash.
 	 */
 	XLogFlush(vdb_wal_end());
 

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * am_vacuum_block.c
- *	  VACUUM of one logical block: dead versions removed, old ids frozen.
+ *	  VACUUM of one logical block: dead versions are removed, old ids are frozen.
  *
- * The block is read under its lock, shared.  What has to be changed is looked at again under the
- * exclusive lock: by then the block may have moved to a stripe, or a row been locked.
+ * The block is read under its block lock, shared.  What has to be changed is looked up again under
+ * the exclusive lock: by then the block may have moved to a stripe, or a row may have been locked.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 #include "am/am_vacuum.h"
 #include "base/vdb_wal.h"
 
-/* The batch's dead rows stay for now, and so do their ids. */
+/* Note that the batch's dead rows stay for now, and lower the oldest ids left to theirs. */
 static void
 note_not_removed(VdbVacuum *vs)
 {
@@ -34,7 +34,7 @@ note_not_removed(VdbVacuum *vs)
 	}
 }
 
-/* See am_vacuum.h. */
+/* Add to the table's count of removed rows.  See am_vacuum.h. */
 void
 vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 {
@@ -47,8 +47,8 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	if (more < 0)
 	{
 		/*
-		 * that the indexes are clean must not be durable before it is so; flushed here, it takes
-		 * no time under the lock
+		 * The count must not be durable before the cleaning of the indexes is.  Flushing that
+		 * here takes no time under the lock.
 		 */
 		XLogRecPtr	cleaned = vdb_wal_end();
 
@@ -63,9 +63,9 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 }
 
 /*
- * The rows of the batch with these states, taken off: under the exclusive lock,
- * as the block may have moved to a stripe since it was read.  A version that
- * was dead to everyone stays so.
+ * Remove the dead rows of the batch.  The extent is looked up under the exclusive lock, as the
+ * block may have moved to a stripe since it was read.  A version that was dead to everyone stays
+ * so.
  */
 static void
 remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
@@ -76,8 +76,8 @@ remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	VdbScmChange *change;
 	TransactionId latest = InvalidTransactionId;
 	/*
-	 * what outlived its lost record would never reach a standby, which may forget why the rows
-	 * are dead
+	 * Flushed: a removal that outlives its lost record would never reach a standby, which may
+	 * forget why the rows are dead.
 	 */
 	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
 
@@ -92,7 +92,7 @@ remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 			vdb_version_raise_removed(&version.hdr, &latest);
 	}
 
-	/* counted first: a VACUUM that ends before the indexes' turn leaves the next one to know */
+	/* count first, so that the next VACUUM cleans the indexes if this one does not get there */
 	vdb_vacuum_count_dead(vs, ndead);
 	LWLockAcquire(vdb_block_lock(lock_no), LW_EXCLUSIVE);
 	vdb_map_lookup(&vs->ref, lb, &extent);
@@ -126,8 +126,8 @@ remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 }
 
 /*
- * A change that freezes.  Flushed: were the record lost and the bytes not, a standby
- * would never hear of it, and keep ids that clog and multixacts lose.
+ * Begin a change that freezes rows.  It is flushed: if its record were lost but the bytes were
+ * not, a standby would never get the change, and would keep ids that clog and pg_multixact lose.
  */
 static VdbScmChange *
 begin_freezing(VdbVacuum *vs, uint32 lock_no)
@@ -141,8 +141,8 @@ begin_freezing(VdbVacuum *vs, uint32 lock_no)
 }
 
 /*
- * An old xmax of a striped row.  Block lock held exclusive.  True: its delta record as a whole can
- * go, which is the caller's to do.
+ * Freeze an old xmax of a striped row.  Block lock held exclusive.  Return true if the whole
+ * delta record can go; the caller must drop it then.
  */
 static bool
 freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)
@@ -168,7 +168,7 @@ freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)
 	return false;
 }
 
-/* Drop striped rows' delta records; block lock held exclusive. */
+/* Drop delta records of striped rows.  Block lock held exclusive. */
 static void
 forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 {
@@ -193,8 +193,8 @@ forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 }
 
 /*
- * Freeze versions of one logical block in place; re-read under the exclusive
- * lock.  Those in the pool together, as each change flushes WAL.
+ * Freeze versions of one logical block in place.  They are read again under the exclusive lock.
+ * Those in the pool are frozen in one change, as each change flushes WAL.
  */
 static void
 freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
@@ -242,8 +242,8 @@ freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
 }
 
 /*
- * A stripe with xmins that had not committed when it was written; all of them have
- * ended by now.  Once the aborted ones' rows are removed it can be frozen, too.
+ * Note a stripe with xmins that had not committed when it was written.  All of them have ended by
+ * now.  Once the rows of the aborted ones are removed, the stripe can be frozen, too.
  */
 static void
 note_in_doubt(VdbVacuum *vs, VdbBlock meta_block)
@@ -255,7 +255,7 @@ note_in_doubt(VdbVacuum *vs, VdbBlock meta_block)
 	vs->in_doubt[vs->nin_doubt++] = meta_block;
 }
 
-/* See am_vacuum.h. */
+/* Freeze the range's stripes in doubt, if their dead rows are removed.  See am_vacuum.h. */
 void
 vdb_vacuum_resolve_stripes(VdbVacuum *vs)
 {
@@ -275,7 +275,7 @@ vdb_vacuum_resolve_stripes(VdbVacuum *vs)
 	vs->remove_failed = false;
 }
 
-/* Remember a stripe of the range, 0 for none; no lightweight lock held. */
+/* Remember that the walk has met a stripe; 0 stands for none.  No lightweight lock held. */
 static void
 note_stripe(VdbVacuum *vs, uint32 stripe_id)
 {
@@ -291,7 +291,10 @@ note_stripe(VdbVacuum *vs, uint32 stripe_id)
 	vs->stripes[vs->nstripes++] = stripe_id;
 }
 
-/* Stripes freeze as a whole, without rewriting, once everybody sees their rows. */
+/*
+ * Freeze the stripe of the current block if everyone sees its rows.  A stripe is frozen as a
+ * whole, without rewriting it.
+ */
 static void
 freeze_stripe(VdbVacuum *vs)
 {
@@ -331,6 +334,7 @@ freeze_stripe(VdbVacuum *vs)
 	note_stripe(vs, stripe_id);
 }
 
+/* Return true if a version has ids to freeze. */
 static bool
 needs_freezing(VdbVacuum *vs, const VdbVersion *version)
 {
@@ -339,7 +343,7 @@ needs_freezing(VdbVacuum *vs, const VdbVersion *version)
 	return vdb_freeze_version(&vs->limits, &copy);
 }
 
-/* See am_vacuum.h. */
+/* Vacuum the logical block that the cursor is at.  See am_vacuum.h. */
 void
 vdb_vacuum_block(VdbVacuum *vs)
 {
