@@ -199,7 +199,7 @@ extern void vdb_nontransactional_truncate(Relation rel);
 extern void vdb_copy_data(Relation rel, const RelFileLocator *newrnode);
 
 /*
- * Write the versions that somebody may still see to a new table, for CLUSTER and VACUUM FULL.
+ * Write the versions that some snapshot may still see to a new table, for CLUSTER and VACUUM FULL.
  * The table is locked by the caller, AccessExclusiveLock.  The last three arguments receive
  * numbers of rows.
  */

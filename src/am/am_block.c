@@ -58,7 +58,7 @@ add_row(VdbRowSet rows, OffsetNumber offset)
 /* ---- bitmap scans ---- */
 
 /*
- * Take predicate locks on what the bitmap names, for SERIALIZABLE. They must come before the rows
+ * Take predicate locks on what the bitmap names, for SERIALIZABLE.  They must come before the rows
  * are read, as in vdb_table_fetch.
  */
 static void

@@ -309,7 +309,7 @@ rewrite_sorted(RewriteState *rs)
 	tuplesort_end(rs->sort);
 }
 
-/* Write the versions that somebody may still see to a new table. */
+/* Write the versions that some snapshot may still see to a new table. */
 void
 vdb_copy_for_cluster(Relation old_rel, Relation new_rel, Relation index, bool use_sort,
 					 TransactionId oldest_xmin, TransactionId *xid_cutoff,
