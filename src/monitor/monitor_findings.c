@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_findings.c
- *	  What a verification has found so far, and going on after errors.
+ *	  Collecting the findings of a verification, and continuing after errors.
  *
- * Findings are kept in memory until the end, because some are made under
- * lightweight locks, where a tuple store must not be written.  Their number
- * is bounded; the same finding twice in a row is kept once.
+ * Findings are kept in memory until the end, because some are made under lightweight locks, where
+ * a tuple store must not be written.  Their number is bounded.  The same finding twice in a row is
+ * kept once.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,23 +17,26 @@
 #include "base/vdb_try.h"
 #include "monitor/monitor.h"
 
+/* Findings kept at most, and the size of a message, in bytes. */
 #define VDB_MAX_FINDINGS	1000
 #define VDB_FINDING_BYTES	1024
 
+/* A row of the result. */
 typedef struct Finding
 {
-	const char *severity;			/* a constant */
+	const char *severity;			/* a string constant */
 	char	   *location;
 	char	   *message;
 } Finding;
 
 struct VdbFindings
 {
-	MemoryContext context;
-	List	   *list;
-	int64		left_out;
+	MemoryContext context;			/* of the list and its members */
+	List	   *list;				/* of Finding */
+	int64		left_out;			/* findings dropped because there were too many */
 };
 
+/* Create an empty list of findings in CurrentMemoryContext. */
 VdbFindings *
 vdb_findings_create(void)
 {
@@ -43,13 +46,14 @@ vdb_findings_create(void)
 	return findings;
 }
 
+/* Return true if a finding was dropped because there were too many. */
 bool
 vdb_findings_full(const VdbFindings *findings)
 {
 	return findings->left_out > 0;
 }
 
-/* Add a finding.  Any lock may be held.  severity: a string that stays. */
+/* Add a finding.  Any lock may be held.  severity must be a string constant. */
 void
 vdb_finding(VdbFindings *findings, const char *severity, const char *location,
 			const char *format,...)
@@ -83,7 +87,7 @@ vdb_finding(VdbFindings *findings, const char *severity, const char *location,
 	MemoryContextSwitchTo(old);
 }
 
-/* Store all as rows (severity, place, message). */
+/* Store all findings as rows (severity, location, message). */
 void
 vdb_findings_report(VdbFindings *findings, VdbReport *report)
 {
@@ -109,7 +113,7 @@ vdb_findings_report(VdbFindings *findings, VdbReport *report)
 	}
 }
 
-/* Must this error end the verification? */
+/* Return true if this error must end the verification. */
 static bool
 error_is_final(const ErrorData *error)
 {
@@ -120,7 +124,7 @@ error_is_final(const ErrorData *error)
 		category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE);
 }
 
-/* See monitor.h. */
+/* Run a step in a subtransaction, and turn an error into a finding.  See monitor.h. */
 bool
 vdb_verify_try(VdbFindings *findings, const char *location, VdbVerifyWork work, void *arg)
 {

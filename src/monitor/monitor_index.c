@@ -1,21 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_index.c
- *	  Do the indexes of a table agree with its rows?
+ *	  Comparing the indexes of a table with its rows.
  *
- * An index whose access method can return all entries (btree, GiST, SP-GiST;
- * not hash, GIN, BRIN) is read in full.  Its entries are sorted by row number
- * and merged with a walk of the table, under one snapshot:
+ * An index whose access method can return all entries (btree, GiST, SP-GiST; not hash, GIN, BRIN)
+ * is read in full.  Its entries are sorted by row number and merged with a walk of the table,
+ * under one snapshot.  The following must hold:
  *
- * - every visible row (of a partial index: that its predicate takes) has
- *	 exactly one entry;
- * - a btree entry of a visible row holds the row's values;
- * - btree entries are in order, and no two visible rows share a unique key;
- * - no entry has a row number that the table never handed out;
- * - no btree entry of an all-visible logical block leads to no row.
+ * - Every visible row (for a partial index: every one that satisfies its predicate) has
+ *	 exactly one entry.
+ * - A btree entry of a visible row holds the row's values.
+ * - Btree entries are in order, and no two visible rows share a unique key.
+ * - No entry has a row number that the table never handed out.
+ * - No btree entry of an all-visible logical block leads to no row.
  *
- * Entries of rows that the snapshot does not see are passed over.  Memory is
- * bounded by maintenance_work_mem.
+ * Entries of rows that the snapshot does not see are skipped.  Memory is bounded by
+ * maintenance_work_mem.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,16 +42,18 @@
 #include "monitor/monitor.h"
 #include "pages/pages.h"
 
-/* Findings of one kind of one index that are reported one by one. */
+/* Findings of one index that are reported one by one. */
 #define VDB_INDEX_FINDINGS	20
 
+/* Whether a row of a group of equal keys is visible. */
 typedef enum KeyGroup
 {
-	GROUP_UNKNOWN,				/* one entry so far: not asked yet */
-	GROUP_HIDDEN,
-	GROUP_VISIBLE
+	GROUP_UNKNOWN,				/* one entry so far, not looked up yet */
+	GROUP_HIDDEN,				/* no visible row so far */
+	GROUP_VISIBLE				/* a visible row was found */
 } KeyGroup;
 
+/* State of the check of one index. */
 typedef struct IndexCheck
 {
 	Relation	rel;
@@ -59,32 +61,32 @@ typedef struct IndexCheck
 	Relation	index;
 	VdbFindings *findings;
 	char		location[NAMEDATALEN + 16];
-	int			nfindings;
-	Snapshot	snapshot;
+	int			nfindings;			/* findings of this index */
+	Snapshot	snapshot;			/* the statement's */
 	MemoryContext context;			/* lives as long as the check */
 	MemoryContext row_context;		/* reset for each entry and row */
-	bool		with_values;		/* btree */
-	bool		unique;
-	FmgrInfo   *cmp[INDEX_MAX_KEYS];
+	bool		with_values;		/* a btree: entries are compared with rows */
+	bool		unique;				/* a btree that enforces uniqueness at once */
+	FmgrInfo   *cmp[INDEX_MAX_KEYS];	/* btree comparison of each key column */
 	IndexInfo  *info;
 	EState	   *estate;
-	ExprState  *predicate;
-	TupleTableSlot *row_slot;
+	ExprState  *predicate;			/* of a partial index, or NULL */
+	TupleTableSlot *row_slot;		/* for rows of the table */
 	TupleDesc	sort_desc;			/* (row number, entry's bytes) */
-	Tuplesortstate *sort;
-	TupleTableSlot *sort_slot;
-	IndexTuple	before;				/* entry read before this one */
-	VdbRowNumber before_row;
-	KeyGroup	group;				/* of entries equal to 'before' */
-	bool		have_entry;			/* merge: the entry at hand */
-	VdbRowNumber entry_row;
-	IndexTuple	entry;
+	Tuplesortstate *sort;			/* entries by row number */
+	TupleTableSlot *sort_slot;		/* for input and output of the sort */
+	IndexTuple	before;				/* pass 1: the previous entry, or NULL */
+	VdbRowNumber before_row;		/* pass 1: its row */
+	KeyGroup	group;				/* pass 1: of entries equal to 'before' */
+	bool		have_entry;			/* pass 2: there is a current entry */
+	VdbRowNumber entry_row;			/* pass 2: its row */
+	IndexTuple	entry;				/* pass 2: its bytes, or NULL without values */
 } IndexCheck;
 
 static void index_finding(IndexCheck *check, const char *format,
 						  VdbRowNumber row) pg_attribute_printf(2, 0);
 
-/* A finding about one row; format has places for its block and offset. */
+/* Add a finding about one row.  The format has placeholders for its block and offset. */
 static void
 index_finding(IndexCheck *check, const char *format, VdbRowNumber row)
 {
@@ -107,6 +109,7 @@ index_finding(IndexCheck *check, const char *format, VdbRowNumber row)
 
 /* ---- pass 1: the index ---- */
 
+/* Return true if the snapshot sees the row. */
 static bool
 row_is_visible(IndexCheck *check, VdbRowNumber row)
 {
@@ -116,7 +119,10 @@ row_is_visible(IndexCheck *check, VdbRowNumber row)
 	return visible;
 }
 
-/* Key columns of two btree entries, in the index's order; *has_null if the second has a null. */
+/*
+ * Compare the key columns of two btree entries, in the index's order.  *has_null is set if the
+ * second entry has a null.
+ */
 static int
 compare_entries(IndexCheck *check, IndexTuple a, IndexTuple b, bool *has_null)
 {
@@ -149,7 +155,7 @@ compare_entries(IndexCheck *check, IndexTuple a, IndexTuple b, bool *has_null)
 	return result;
 }
 
-/* Order and uniqueness, against the entry before. */
+/* Check order and uniqueness of an entry against the previous one. */
 static void
 check_neighbors(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 {
@@ -177,6 +183,7 @@ check_neighbors(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 	}
 }
 
+/* Keep a copy of the entry for the comparison with the next one. */
 static void
 remember_neighbor(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 {
@@ -189,6 +196,7 @@ remember_neighbor(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 	MemoryContextSwitchTo(old);
 }
 
+/* Add an entry to the sort.  entry is NULL if values are not compared. */
 static void
 put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 {
@@ -212,9 +220,10 @@ put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
 }
 
 /*
- * Where the visibility map says so, an index-only scan believes the entry alone.  Asked
- * while the scan has its page pinned, so no VACUUM has deleted the entry meanwhile and
- * set the bit after it.  The pin is core's doing only for btrees.
+ * Check that the entry leads to a row if its logical block is marked all-visible.  An index-only
+ * scan relies on the entry alone there.  The check is made while the scan has the entry's page
+ * pinned.  So no VACUUM can have deleted the entry meanwhile and set the bit after that.  Core
+ * keeps the pin only for btrees.
  */
 static void
 check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, Buffer *buffer)
@@ -225,6 +234,7 @@ check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, B
 					  _("an entry's row (%u,%u) was removed, but its logical block is marked all-visible"), row);
 }
 
+/* Read all entries of the index, check them against each other, and add them to the sort. */
 static void
 read_index(IndexCheck *check)
 {
@@ -268,7 +278,7 @@ read_index(IndexCheck *check)
 
 /* ---- pass 2: the table ---- */
 
-/* The next entry in row number order. */
+/* Get the next entry in row number order.  Report a second entry of the same row. */
 static void
 next_entry(IndexCheck *check)
 {
@@ -286,7 +296,7 @@ next_entry(IndexCheck *check)
 		index_finding(check, _("row (%u,%u) has two entries"), check->entry_row);
 }
 
-/* Does a btree entry hold the row's values?  The row is in row_slot. */
+/* Check that a btree entry holds the values of the row in row_slot. */
 static void
 compare_values(IndexCheck *check, VdbRowNumber row)
 {
@@ -319,6 +329,7 @@ compare_values(IndexCheck *check, VdbRowNumber row)
 	}
 }
 
+/* Check that row i of the batch has an entry with its values. */
 static void
 check_row(IndexCheck *check, VdbBatch *batch, int i)
 {
@@ -340,6 +351,7 @@ check_row(IndexCheck *check, VdbBatch *batch, int i)
 		compare_values(check, row);
 }
 
+/* Merge the visible rows of the table with the sorted entries. */
 static void
 read_table(IndexCheck *check)
 {
@@ -361,7 +373,7 @@ read_table(IndexCheck *check)
 			MemoryContextReset(check->row_context);
 		}
 	}
-	while (check->have_entry)	/* for doubles behind the last row */
+	while (check->have_entry)	/* finds duplicates after the last row */
 		next_entry(check);
 	MemoryContextSwitchTo(old);
 	vdb_cursor_end(&cursor);
@@ -369,6 +381,7 @@ read_table(IndexCheck *check)
 
 /* ---- one index ---- */
 
+/* Return true if the index is valid, not younger than the snapshot, and can return all entries. */
 static bool
 can_check(Relation index, Snapshot snapshot)
 {
@@ -379,10 +392,11 @@ can_check(Relation index, Snapshot snapshot)
 	if (form->indcheckxmin &&
 		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
 							   snapshot->xmin))
-		return false;			/* younger than our snapshot: it may lack what we see */
+		return false;			/* younger than our snapshot: may lack rows that we see */
 	return index->rd_indam->amgettuple != NULL && index->rd_indam->amoptionalkey;
 }
 
+/* Set up the sort, the slots and the expressions of the check. */
 static void
 prepare(IndexCheck *check)
 {
@@ -412,6 +426,7 @@ prepare(IndexCheck *check)
 	check->sort_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 }
 
+/* Read the index, sort its entries, and merge them with the table. */
 static void
 compare_index(IndexCheck *check)
 {
@@ -428,7 +443,7 @@ compare_index(IndexCheck *check)
 	FreeExecutorState(check->estate);
 }
 
-/* The step that runs in a subtransaction. */
+/* Check one index.  This is the step that runs in a subtransaction. */
 static void
 check_index(void *arg)
 {
@@ -449,6 +464,7 @@ check_index(void *arg)
 	index_close(check->index, AccessShareLock);
 }
 
+/* Compare every index with the table, under the active snapshot. */
 void
 vdb_verify_indexes(Relation rel, VdbFindings *findings)
 {

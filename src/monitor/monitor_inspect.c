@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_inspect.c
- *	  vdb.stripes, vdb.chunks, vdb.segments: what one table is made of.
+ *	  vdb.stripes, vdb.chunks and vdb.segments: the parts of one table.
  *
- * What they read from flash is as of the statement's snapshot: pages of a
- * stripe that is replaced meanwhile are not reused while that snapshot lives.
+ * What these functions read from flash is as of the statement's snapshot.  If a stripe is replaced
+ * meanwhile, its pages are not reused while that snapshot lives.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,18 +25,20 @@ PG_FUNCTION_INFO_V1(vdb_monitor_stripes);
 PG_FUNCTION_INFO_V1(vdb_monitor_chunks);
 PG_FUNCTION_INFO_V1(vdb_monitor_segments);
 
+/* State of one call. */
 typedef struct Inspection
 {
 	VdbReport	report;
 	Relation	rel;
 	VdbTableRef ref;
-	VdbSeenRange *seen;
-	bool		show_values;
+	VdbSeenRange *seen;				/* the current range */
+	bool		show_values;		/* no row of the table is hidden from the user */
 } Inspection;
 
+/* Callback that reports what inspection->seen has. */
 typedef void (*ShowRange) (Inspection *inspection);
 
-/* Show all ranges of a table, each in a memory context of its own. */
+/* Report all ranges of a table.  Each is processed in a memory context that is reset after it. */
 static void
 inspect(FunctionCallInfo fcinfo, VdbInspectRight right, bool with_zones, ShowRange show)
 {
@@ -71,6 +73,7 @@ inspect(FunctionCallInfo fcinfo, VdbInspectRight right, bool with_zones, ShowRan
 
 /* ---- vdb.stripes ---- */
 
+/* Report one stripe as a row. */
 static void
 report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
 {
@@ -96,6 +99,7 @@ report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
 	vdb_report_row(report);
 }
 
+/* Report the stripes of a range. */
 static void
 show_stripes(Inspection *inspection)
 {
@@ -103,6 +107,7 @@ show_stripes(Inspection *inspection)
 		report_stripe(&inspection->report, &inspection->seen->stripes[i]);
 }
 
+/* vdb.stripes(regclass): a row for each stripe. */
 Datum
 vdb_monitor_stripes(PG_FUNCTION_ARGS)
 {
@@ -112,7 +117,7 @@ vdb_monitor_stripes(PG_FUNCTION_ARGS)
 
 /* ---- vdb.chunks ---- */
 
-/* A zone map's bound as the column's type prints it, or NULL. */
+/* Return a zone map's bound as the column's output function prints it, or NULL if it has none. */
 static char *
 bound_text(Form_pg_attribute att, const VdbZone *zone, bool max)
 {
@@ -126,6 +131,7 @@ bound_text(Form_pg_attribute att, const VdbZone *zone, bool max)
 	return OidOutputFunctionCall(output, value);
 }
 
+/* Report one column of one chunk as a row. */
 static void
 report_chunk(Inspection *inspection, const VdbSeenStripe *seen, VdbStripe *stripe,
 			 int chunk, int attno)
@@ -152,6 +158,7 @@ report_chunk(Inspection *inspection, const VdbSeenStripe *seen, VdbStripe *strip
 	vdb_report_row(report);
 }
 
+/* Report the chunks of a stripe, column by column.  Dropped columns are left out. */
 static void
 show_stripe_chunks(Inspection *inspection, const VdbSeenStripe *seen)
 {
@@ -171,6 +178,7 @@ show_stripe_chunks(Inspection *inspection, const VdbSeenStripe *seen)
 	vdb_stripe_release(stripe);
 }
 
+/* Report the chunks of all stripes of a range. */
 static void
 show_chunks(Inspection *inspection)
 {
@@ -178,6 +186,7 @@ show_chunks(Inspection *inspection)
 		show_stripe_chunks(inspection, &inspection->seen->stripes[i]);
 }
 
+/* vdb.chunks(regclass): a row for each column of each chunk. */
 Datum
 vdb_monitor_chunks(PG_FUNCTION_ARGS)
 {
@@ -187,6 +196,7 @@ vdb_monitor_chunks(PG_FUNCTION_ARGS)
 
 /* ---- vdb.segments ---- */
 
+/* Return the name of a segment's state. */
 static const char *
 segment_state_name(VdbSegmentState state)
 {
@@ -202,6 +212,7 @@ segment_state_name(VdbSegmentState state)
 	return "closed";
 }
 
+/* Report the segments of a range. */
 static void
 show_segments(Inspection *inspection)
 {
@@ -224,6 +235,7 @@ show_segments(Inspection *inspection)
 	}
 }
 
+/* vdb.segments(regclass): a row for each segment. */
 Datum
 vdb_monitor_segments(PG_FUNCTION_ARGS)
 {

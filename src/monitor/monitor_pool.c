@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_pool.c
- *	  vdb.verify_pool: the allocation map against what tables refer to.
+ *	  vdb.verify_pool: comparing the allocation map with the references from tables.
  *
- * The pool is in use while it is looked at, so a look is a note of every
- * block's state, then a walk of all structures, then the states again.  A
- * block whose state stayed the same and does not fit the references is
- * suspect; it is reported if a second look finds it suspect in the same way.
+ * The pool is in use while it is checked.  So a look notes the state of every block, then walks
+ * all structures, then reads the states again.  A block is suspect if its state stayed the same
+ * and does not fit the references.  It is reported if a second look finds it suspect in the same
+ * way.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,33 +19,36 @@
 
 PG_FUNCTION_INFO_V1(vdb_monitor_verify_pool);
 
-/* What can be wrong with a block. */
-#define SUSPECT_LEAKED		0x01	/* in use, nothing refers to it */
+/* What can be wrong with a block; bits. */
+#define SUSPECT_LEAKED		0x01	/* in use, but nothing refers to it */
 #define SUSPECT_DOUBLE		0x02	/* referred to twice */
 #define SUSPECT_FREE		0x04	/* referred to, but free */
 #define SUSPECT_KIND		0x08	/* in use as something else than the map says */
 
+/* How a block is referred to; bits. */
 #define REFERRED_BLOCK		0x01
 #define REFERRED_SEGMENT	0x02
 #define REFERRED_TWICE		0x04
 
+/* State of one verification of the pool. */
 typedef struct PoolCheck
 {
 	VdbPool    *pool;
 	VdbFindings *findings;
-	VdbFindings *scratch;			/* of first attempts: no process reads them */
-	VdbBlock	total;
+	VdbFindings *scratch;			/* findings of first attempts, which are discarded */
+	VdbBlock	total;				/* blocks of the pool; length of the arrays */
 	uint8	   *before;				/* state of each block at the start of a look */
-	uint8	   *referred;
-	uint8	   *suspect;			/* by the first look */
-	VdbTableRef ref;				/* the table at hand */
-	bool		incomplete;			/* some table could not be walked */
-	bool		hidden;				/* so leaks were not reported */
+	uint8	   *referred;			/* references to each block, REFERRED_ bits */
+	uint8	   *suspect;			/* SUSPECT_ bits of each block that all looks agree on */
+	VdbTableRef ref;				/* the current table */
+	bool		incomplete;			/* some table could not be walked in this look */
+	bool		hidden;				/* leaks were not reported because of that */
 } PoolCheck;
 
-/* A block's state, with a reserved one taken as unknown. */
+/* The state of a block that is reserved, or cannot be read. */
 #define STATE_UNKNOWN		0xFF
 
+/* Return a block's state in the allocation map, or STATE_UNKNOWN. */
 static uint8
 block_state(PoolCheck *check, VdbBlock block)
 {
@@ -57,7 +60,7 @@ block_state(PoolCheck *check, VdbBlock block)
 	return state;
 }
 
-/* A structure refers to the block or segment.  Locks may be held. */
+/* Note that a structure refers to the block or segment.  Locks may be held. */
 static void
 note_reference(VdbBlock block, bool segment, void *arg)
 {
@@ -74,6 +77,7 @@ note_reference(VdbBlock block, bool segment, void *arg)
 	}
 }
 
+/* Note the blocks of the table directory. */
 static void
 walk_directory(void *arg)
 {
@@ -82,6 +86,7 @@ walk_directory(void *arg)
 	vdb_map_directory_blocks(check->pool, note_reference, check);
 }
 
+/* Note the blocks of the current table. */
 static void
 walk_table(void *arg)
 {
@@ -90,19 +95,20 @@ walk_table(void *arg)
 	vdb_map_blocks(&check->ref, note_reference, check);
 }
 
+/* Ignore a reference. */
 static void
 ignore_reference(VdbBlock block, bool segment, void *arg)
 {
 }
 
-/* Only to have the error reported: what it refers to is noted already. */
+/* Walk the current table again, to have its error reported.  Its references are already noted. */
 static void
 walk_table_again(void *arg)
 {
 	vdb_map_blocks(&((PoolCheck *) arg)->ref, ignore_reference, NULL);
 }
 
-/* Is the table at hand being emptied or dropped, or is it gone? */
+/* Return true if the current table is being emptied or dropped, or is gone. */
 static bool
 is_going(PoolCheck *check)
 {
@@ -110,7 +116,10 @@ is_going(PoolCheck *check)
 		(vdb_map_table_entry(&check->ref)->flags & VDB_TABLE_EMPTYING) != 0;
 }
 
-/* Everything that the tables of the pool refer to.  Tables that go meanwhile don't matter. */
+/*
+ * Note everything that the tables of the pool refer to.  A table that is emptied or dropped
+ * meanwhile is not an error.
+ */
 static void
 walk_tables(PoolCheck *check)
 {
@@ -138,7 +147,7 @@ walk_tables(PoolCheck *check)
 	}
 }
 
-/* What the allocation map should say of a block that is referred to. */
+/* Return the state that the allocation map should have for a block that is referred to. */
 static uint8
 expected_state(uint8 referred, VdbBlock block)
 {
@@ -147,7 +156,7 @@ expected_state(uint8 referred, VdbBlock block)
 	return block % VDB_SEGMENT_BLOCKS == 0 ? VDB_STATE_FIRST : VDB_STATE_FURTHER;
 }
 
-/* What is wrong with the block, as of this look. */
+/* Return what is wrong with the block by this look, as SUSPECT_ bits. */
 static uint8
 suspicion(PoolCheck *check, VdbBlock block)
 {
@@ -168,7 +177,10 @@ suspicion(PoolCheck *check, VdbBlock block)
 	return suspect;
 }
 
-/* One look.  The first remembers suspects, the second keeps those it shares with it. */
+/*
+ * Look at the pool once.  The first look sets the suspects.  The second keeps those that it finds
+ * suspect in the same way.
+ */
 static void
 look(PoolCheck *check, bool first)
 {
@@ -187,6 +199,7 @@ look(PoolCheck *check, bool first)
 	}
 }
 
+/* Add a finding about the blocks 'from' to 'to', both inclusive. */
 static void
 report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to,
 			  const char *message)
@@ -200,6 +213,7 @@ report_blocks(PoolCheck *check, const char *severity, VdbBlock from, VdbBlock to
 	vdb_finding(check->findings, severity, location, "%s", message);
 }
 
+/* Add the findings about a run of blocks that are suspect in the same way. */
 static void
 report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
 {
@@ -218,7 +232,7 @@ report_run(PoolCheck *check, VdbBlock from, VdbBlock to, uint8 suspect)
 					  _("it is marked in use, but nothing refers to it"));
 }
 
-/* Suspects in runs of neighbors. */
+/* Report the suspect blocks, in runs of neighbors. */
 static void
 report_suspects(PoolCheck *check)
 {
@@ -237,12 +251,14 @@ report_suspects(PoolCheck *check)
 					_("a table is being emptied or is damaged: leaked space cannot be distinguished from its own"));
 }
 
+/* Open the pool of this database.  This step runs in a subtransaction. */
 static void
 open_pool(void *arg)
 {
 	((PoolCheck *) arg)->pool = vdb_pool_open();
 }
 
+/* Look twice, and report the blocks that were suspect both times. */
 static void
 check_pool(PoolCheck *check)
 {
@@ -255,7 +271,7 @@ check_pool(PoolCheck *check)
 	report_suspects(check);
 }
 
-/* vdb.verify_pool(): a row per finding; none: healthy. */
+/* vdb.verify_pool(): a row for each finding; no row if the pool is healthy. */
 Datum
 vdb_monitor_verify_pool(PG_FUNCTION_ARGS)
 {

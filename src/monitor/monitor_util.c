@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_util.c
- *	  What the views and the verifier share: rows of a result, opening a
- *	  table for inspection, walking a range.
+ *	  Shared by the views and the verifier: rows of a result, opening a table for inspection,
+ *	  walking a range.
  *
- * A walk holds the block lock of one logical block at a time, shared, and
- * copies what it needs, so it neither waits for migration nor holds it up.
- * What it sees of different logical blocks may be of different moments.
+ * A walk holds the block lock of one logical block at a time, shared, and copies what it needs.
+ * So it neither waits for migration nor delays it.  What it reads of different logical blocks may
+ * be of different moments.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 
 /* ---- results ---- */
 
+/* Begin a result.  See monitor.h. */
 void
 vdb_report_begin(VdbReport *report, FunctionCallInfo fcinfo)
 {
@@ -37,6 +38,7 @@ vdb_report_begin(VdbReport *report, FunctionCallInfo fcinfo)
 	memset(report->nulls, true, sizeof(report->nulls));
 }
 
+/* Set a column of the current row. */
 void
 vdb_report_set(VdbReport *report, int column, Datum value)
 {
@@ -45,12 +47,14 @@ vdb_report_set(VdbReport *report, int column, Datum value)
 	report->nulls[column] = false;
 }
 
+/* Set a column of type bigint. */
 void
 vdb_report_int(VdbReport *report, int column, uint64 value)
 {
 	vdb_report_set(report, column, Int64GetDatum((int64) value));
 }
 
+/* Set a column of type text; a NULL pointer leaves it null. */
 void
 vdb_report_text(VdbReport *report, int column, const char *value)
 {
@@ -58,6 +62,7 @@ vdb_report_text(VdbReport *report, int column, const char *value)
 		vdb_report_set(report, column, CStringGetTextDatum(value));
 }
 
+/* Store the current row and start the next one. */
 void
 vdb_report_row(VdbReport *report)
 {
@@ -68,6 +73,7 @@ vdb_report_row(VdbReport *report)
 
 /* ---- opening ---- */
 
+/* Return true if the current user has the right. */
 static bool
 may_inspect(Oid relid, VdbInspectRight right)
 {
@@ -82,6 +88,7 @@ may_inspect(Oid relid, VdbInspectRight right)
 	return pg_class_aclcheck(relid, user, ACL_SELECT) == ACLCHECK_OK;
 }
 
+/* Return true if this session can read the table's files. */
 bool
 vdb_storage_readable(Relation rel)
 {
@@ -90,6 +97,7 @@ vdb_storage_readable(Relation rel)
 	return RelationIsPermanent(rel) || !RecoveryInProgress();
 }
 
+/* Open a vdb table for inspection, with AccessShareLock. */
 Relation
 vdb_inspect_open(Oid relid, VdbInspectRight right)
 {
@@ -117,7 +125,7 @@ vdb_inspect_open(Oid relid, VdbInspectRight right)
 
 /* ---- walking ---- */
 
-/* The zone maps of a stripe that has them.  Block lock held. */
+/* Copy the zone maps of a stripe.  Return NULL if it has none.  Block lock held. */
 static VdbZone *
 copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 {
@@ -140,7 +148,7 @@ copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
 	return zones;
 }
 
-/* The stripe's place in *seen, filled when it is new.  Block lock held. */
+/* Find the stripe in *seen, or add it if it is new.  Block lock held. */
 static VdbSeenStripe *
 see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, VdbSeenRange *seen)
 {
@@ -168,7 +176,7 @@ see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, Vdb
 	return stripe;
 }
 
-/* One logical block's part of a stripe. */
+/* Count one logical block of a stripe.  Block lock held. */
 static void
 see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones,
 				  VdbOverlayView *view, VdbSeenRange *seen)
@@ -189,7 +197,7 @@ see_striped_block(const VdbTableRef *ref, const VdbExtent *extent, bool with_zon
 	}
 }
 
-/* One logical block's part of a segment: count its slots. */
+/* Count the slots of one logical block of a segment.  Block lock held. */
 static void
 see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange *seen)
 {
@@ -222,6 +230,7 @@ see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange 
 	}
 }
 
+/* Walk a range and fill *seen.  See monitor.h. */
 void
 vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRange *seen)
 {
@@ -249,7 +258,10 @@ vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRang
 
 /* ---- zone maps ---- */
 
-/* Is this a bound that a value of the column can have?  Damaged ones must not be followed. */
+/*
+ * Return true if a value of the column can have this bound.  The pointers and lengths of a
+ * damaged one must not be followed.
+ */
 static bool
 bound_is_valid(Form_pg_attribute att, const char *image, uint8 len)
 {
@@ -264,6 +276,7 @@ bound_is_valid(Form_pg_attribute att, const char *image, uint8 len)
 	return len >= VARHDRSZ && VARATT_IS_4B_U(image) && VARSIZE_4B(image) == len;
 }
 
+/* Get a zone map's minimum or maximum.  See monitor.h. */
 bool
 vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *value)
 {

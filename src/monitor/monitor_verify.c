@@ -3,18 +3,19 @@
  * monitor_verify.c
  *	  vdb.verify: read everything of a table, and report what is wrong.
  *
- * 1. The map and the overlay's slabs (their own checks).
- * 2. Range by range: each stripe (all its bytes, its meta and zone maps), each
- *	  logical block (row versions in segments, delta records of striped rows, what a set
- *	  bit of the visibility map promises).
+ * 1. The map and the overlay's slabs, by their own checks.
+ * 2. Range by range: each stripe (all its bytes, its meta and zone maps), then each logical
+ *	  block (row versions in segments, delta records of striped rows, what a set bit of the
+ *	  visibility map promises).
  * 3. The table as a whole: counts, pages of stripes.
  * 4. Its indexes (monitor_index.c).
  *
- * Each step runs in a subtransaction, so an error is a finding and the next
- * step goes on.  Locks: AccessShareLock on the table; block locks one at a
- * time, shared, and only to copy: no process waits for a verification.
+ * Each step runs in a subtransaction, so that an error becomes a finding and the next step goes
+ * on.  Locks: AccessShareLock on the table; block locks, one at a time, shared, and only to copy.
+ * No other process waits for a verification.
  *
- * The table owner's rights are used: indexes may call the owner's functions.
+ * The verification runs with the table owner's rights, because indexes may call the owner's
+ * functions.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +32,17 @@
 
 PG_FUNCTION_INFO_V1(vdb_monitor_verify);
 
-/* From the block that the cursor is at to the end of the range. */
+/* Make a logical block the current location.  See monitor_verify.h. */
+void
+vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
+{
+	if (lb == VDB_MAX_LOGICAL_BLOCK)
+		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
+	else
+		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
+}
+
+/* Check the blocks from the cursor's to the end of the range. */
 static void
 verify_blocks(void *arg)
 {
@@ -46,6 +57,7 @@ verify_blocks(void *arg)
 	} while (vdb_cursor_next_in_range(&verify->cursor));
 }
 
+/* Collect the stripes and segments of the current range. */
 static void
 see_range(void *arg)
 {
@@ -54,6 +66,7 @@ see_range(void *arg)
 	vdb_see_range(&verify->ref, verify->range, true, verify->seen);
 }
 
+/* Check the stripes and the logical blocks of the current range. */
 static void
 verify_range(VdbVerify *verify)
 {
@@ -62,13 +75,14 @@ verify_range(VdbVerify *verify)
 	(void) vdb_verify_try(verify->findings, verify->location, see_range, verify);
 	for (int i = 0; i < verify->seen->nstripes; i++)
 		vdb_verify_stripe(verify, &verify->seen->stripes[i]);
-	/* a block that cannot be read is a finding, and those after it are looked at */
+	/* a block that cannot be read is a finding; go on with the one after it */
 	while (!vdb_findings_full(verify->findings))
 		if (vdb_verify_try(verify->findings, verify->location, verify_blocks, verify) ||
 			!vdb_cursor_next_in_range(&verify->cursor))
 			break;
 }
 
+/* Check the metapage and open the table's entry in the pool. */
 static void
 open_table(void *arg)
 {
@@ -78,6 +92,7 @@ open_table(void *arg)
 	verify->found = vdb_table_open(verify->rel, false, &verify->ref);
 }
 
+/* Callback of vdb_map_check and vdb_overlay_check: add a finding. */
 static void
 structure_found(VdbLogicalBlock lb, const char *message, void *arg)
 {
@@ -87,18 +102,21 @@ structure_found(VdbLogicalBlock lb, const char *message, void *arg)
 	VDB_ERROR_AT_PLACE(verify, "%s", message);
 }
 
+/* Check the map. */
 static void
 check_map(void *arg)
 {
 	(void) vdb_map_check(&((VdbVerify *) arg)->ref, structure_found, arg);
 }
 
+/* Check the overlay's slabs. */
 static void
 check_overlay(void *arg)
 {
 	(void) vdb_overlay_check(&((VdbVerify *) arg)->ref, structure_found, arg);
 }
 
+/* Move the cursor to the next range. */
 static void
 next_range(void *arg)
 {
@@ -107,6 +125,7 @@ next_range(void *arg)
 	verify->more = vdb_cursor_next_range(&verify->cursor);
 }
 
+/* Check all ranges of the table. */
 static void
 verify_ranges(VdbVerify *verify)
 {
@@ -126,6 +145,7 @@ verify_ranges(VdbVerify *verify)
 	MemoryContextSwitchTo(old);
 }
 
+/* Compare two runs of pages by their first page, for qsort. */
 static int
 compare_runs(const void *a, const void *b)
 {
@@ -136,9 +156,8 @@ compare_runs(const void *a, const void *b)
 }
 
 /*
- * No page belongs to two stripes.  (One that appears twice here was replaced
- * while we walked: it can't be, as its pages aren't reused before our
- * snapshot ends.)
+ * Check that no page belongs to two stripes.  A stripe that replaced another one during the walk
+ * can't share its pages, because pages aren't reused before our snapshot ends.
  */
 static void
 check_pages(VdbVerify *verify)
@@ -157,7 +176,7 @@ check_pages(VdbVerify *verify)
 	}
 }
 
-/* The entry's own counts, where no process changed them meanwhile. */
+/* Check the entry's own counts, unless they have changed since the start. */
 static void
 check_counts(VdbVerify *verify, const VdbTableEntry *before)
 {
@@ -178,6 +197,7 @@ check_counts(VdbVerify *verify, const VdbTableEntry *before)
 					after->striped_rows, verify->stripe_rows);
 }
 
+/* Check a table that has an entry in the pool, except for its indexes. */
 static void
 verify_table(VdbVerify *verify)
 {
@@ -202,7 +222,7 @@ verify_table(VdbVerify *verify)
 	MemoryContextDelete(verify->context);
 }
 
-/* vdb.verify(regclass): a row per finding; none: healthy. */
+/* vdb.verify(regclass): a row for each finding; no row if the table is healthy. */
 Datum
 vdb_monitor_verify(PG_FUNCTION_ARGS)
 {

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_verify_block.c
- *	  vdb.verify: one logical block, its row versions, and what its bit in the visibility map says.
+ *	  vdb.verify: checking one logical block, its row versions, and its bit in the visibility
+ *	  map.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +30,7 @@ vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
 
 /* ---- row versions in segments ---- */
 
-/* Next transaction id that will be given out: stored ones are older. */
+/* Check that a stored transaction id is not in the future, and not before relfrozenxid. */
 static void
 check_xid(VdbVerify *verify, const VdbVersion *version, const char *which, TransactionId xid)
 {
@@ -44,13 +45,14 @@ check_xid(VdbVerify *verify, const VdbVersion *version, const char *which, Trans
 					   vdb_row_index(version->row), which, xid, verify->relfrozenxid);
 }
 
+/* Check the ids and the next version in a row version's header. */
 static void
 check_header(VdbVerify *verify, const VdbVersion *version)
 {
 	const HeapTupleHeaderData *hdr = &version->hdr;
 	VdbRowNumber next;
 
-	/* a speculative insertion that was taken back has none, and says so */
+	/* a speculative insertion that was taken back has none, and is marked invalid */
 	if (!TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)) && !HeapTupleHeaderXminInvalid(hdr))
 		VDB_ERROR_AT_PLACE(verify, _("row %u has no xmin"), vdb_row_index(version->row));
 	if (!HeapTupleHeaderXminInvalid(hdr))
@@ -69,8 +71,8 @@ check_header(VdbVerify *verify, const VdbVersion *version)
 }
 
 /*
- * Bytes that a value at 'at' takes, at most 'room'; 0: it doesn't fit, or
- * can't be a value of that kind.
+ * Return the number of bytes that the value at 'at' takes, at most 'room'. Return 0 if it doesn't
+ * fit, or can't be a value of the attribute's kind.
  */
 static Size
 value_bytes(Form_pg_attribute att, const char *at, Size room)
@@ -97,7 +99,7 @@ value_bytes(Form_pg_attribute att, const char *at, Size room)
 	return bytes <= room ? bytes : 0;
 }
 
-/* Do all attributes of a tuple lie inside it?  It has t_hoff bytes at least. */
+/* Check that all attributes of a tuple lie inside it.  The tuple has at least t_hoff bytes. */
 static void
 check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tuple, uint32 len)
 {
@@ -142,7 +144,7 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 	}
 }
 
-/* Copy the row versions of a block to the arena; returns how many.  Block lock held. */
+/* Copy the row versions of a block to the arena.  Return their number.  Block lock held. */
 static int
 copy_rows(VdbVerify *verify, const VdbExtent *extent)
 {
@@ -169,7 +171,7 @@ copy_rows(VdbVerify *verify, const VdbExtent *extent)
 	return n;
 }
 
-/* Do two rows share bytes?  Reports the first pair. */
+/* Report the first pair of rows that share bytes. */
 static void
 check_overlaps(VdbVerify *verify, int n)
 {
@@ -193,7 +195,7 @@ check_overlaps(VdbVerify *verify, int n)
 	}
 }
 
-/* A wide row whose part in the segment is intact. */
+/* Check a wide row whose part in the segment is intact. */
 static void
 check_wide(void *arg)
 {
@@ -204,7 +206,10 @@ check_wide(void *arg)
 	pfree(tuple);
 }
 
-/* In a subtransaction of its own: damage is then that row's, and the others are looked at. */
+/*
+ * Check a wide row in a subtransaction of its own.  Damage then concerns this row only, and the
+ * others are still checked.
+ */
 static void
 try_wide(VdbVerify *verify)
 {
@@ -214,6 +219,7 @@ try_wide(VdbVerify *verify)
 	vdb_verify_place_block(verify, verify->lb);
 }
 
+/* Check the n row versions in the arena. */
 static void
 check_rows(VdbVerify *verify, int n)
 {
@@ -245,7 +251,7 @@ check_rows(VdbVerify *verify, int n)
 
 /* ---- striped rows of one block ---- */
 
-/* Delta records of a striped block: each of a row that is there. */
+/* Check that the delta records of a striped block are of rows that the stripe has. */
 static void
 check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 {
@@ -274,7 +280,7 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 
 /* ---- the visibility map ---- */
 
-/* Rows of the block that the stripe has and the overlay left. */
+/* Return the number of rows of the block that the stripe has and that are not removed. */
 static int
 rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 {
@@ -295,10 +301,11 @@ rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 }
 
 /*
- * Was a row of the block deleted or updated, or is it being so?  An aborted deleter's delta record,
- * which keeps a block from being marked, may stand in a marked one: a crash can lose the record of
- * the delete together with that of the clearing before it, and leave the delta record.  What has a
- * multixact was flushed.
+ * Return true if a row of the block was deleted or updated, or is being so.
+ *
+ * An aborted deleter's delta record keeps a block from being marked all-visible, but may be found
+ * in a marked one: a crash can lose the record of the delete together with that of the clearing
+ * before it, and leave the delta record.  A delta record with a multixact was flushed.
  */
 static bool
 any_deleted(const VdbOverlayView *view)
@@ -317,9 +324,9 @@ any_deleted(const VdbOverlayView *view)
 }
 
 /*
- * A block whose bit is set: index-only scans take every row of it for visible, so
- * ours must be.  Kind and overlay were read with the bit, under the block lock.
- * 'seen' is NULL if the stripe is younger than our look at the range.
+ * Check a block whose bit is set.  Index-only scans take every row of it for visible, so our
+ * snapshot must see all of them.  Kind and overlay were read with the bit, under the block lock.
+ * 'seen' is NULL if the stripe is younger than our walk of the range.
  */
 static void
 check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
@@ -346,6 +353,7 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	vdb_batch_free(batch);
 }
 
+/* Return the stripe with this meta among those seen in the range, or NULL. */
 static const VdbSeenStripe *
 seen_stripe(const VdbVerify *verify, VdbBlock meta_block)
 {
@@ -355,7 +363,7 @@ seen_stripe(const VdbVerify *verify, VdbBlock meta_block)
 	return NULL;
 }
 
-/* See monitor_verify.h. */
+/* Check the logical block verify->lb.  See monitor_verify.h. */
 void
 vdb_verify_block(VdbVerify *verify)
 {
@@ -382,7 +390,7 @@ vdb_verify_block(VdbVerify *verify)
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	check_rows(verify, nrows);
-	/* one that appeared since the range was looked at is checked by the next verification */
+	/* a stripe that appeared since the walk of the range is checked by the next verification */
 	if (stripe != NULL)
 		check_drecs(verify, stripe);
 	if (visible)

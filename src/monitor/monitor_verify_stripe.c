@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * monitor_verify_stripe.c
- *	  vdb.verify: one stripe, its bytes on flash, and what the pool says of it.
+ *	  vdb.verify: checking one stripe, its bytes on flash, and its meta in the pool.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,7 @@
 
 #include "monitor/monitor_verify.h"
 
+/* Report a count that differs between the meta in the pool and the stripe on flash. */
 static void
 compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 {
@@ -23,7 +24,7 @@ compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 					   what, pool, flash);
 }
 
-/* The meta in the pool, and its zone maps, against what stands on flash. */
+/* Compare the meta in the pool, and its zone maps, with those on flash. */
 static void
 compare_meta(void *arg)
 {
@@ -52,7 +53,10 @@ compare_meta(void *arg)
 						   i / meta->ncolumns, i % meta->ncolumns + 1);
 }
 
-/* How to compare a column's values as its zone maps do; false: can't be checked. */
+/*
+ * Find the function that compares a column's values as its zone maps do.  Return false if there
+ * is none that can be used.
+ */
 static bool
 zone_order(const VdbZone *zone, Form_pg_attribute att, FmgrInfo *cmp)
 {
@@ -68,7 +72,7 @@ zone_order(const VdbZone *zone, Form_pg_attribute att, FmgrInfo *cmp)
 	return true;
 }
 
-/* All values of a chunk's column lie between the zone map's bounds. */
+/* Check that all values of a chunk's column lie between the zone map's bounds. */
 static void
 check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const VdbZone *zone)
 {
@@ -115,6 +119,7 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 	pfree(nulls);
 }
 
+/* Check all zone maps of the current stripe. */
 static void
 check_zones(void *arg)
 {
@@ -136,12 +141,14 @@ check_zones(void *arg)
 	vdb_stripe_release(stripe);
 }
 
+/* Argument of stripe_damaged. */
 typedef struct StripeDamage
 {
 	VdbVerify  *verify;
-	bool		any;
+	bool		any;				/* set at the first damage */
 } StripeDamage;
 
+/* Callback of vdb_stripe_verify: add a finding. */
 static void
 stripe_damaged(void *arg, const char *message)
 {
@@ -151,6 +158,7 @@ stripe_damaged(void *arg, const char *message)
 	VDB_ERROR_AT_PLACE(damage->verify, "%s", message);
 }
 
+/* Remember the pages of a stripe. */
 static void
 note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
 {
@@ -165,7 +173,7 @@ note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
 	verify->runs[verify->nruns++].stripe_id = meta->stripe_id;
 }
 
-/* See monitor_verify.h. */
+/* Check one stripe.  See monitor_verify.h. */
 void
 vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
 {

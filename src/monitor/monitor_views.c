@@ -3,8 +3,8 @@
  * monitor_views.c
  *	  The statistics behind the views vdb.pool, vdb.tables and vdb.cache.
  *
- * They only read.  A table whose lock can't be had at once has no statistics:
- * a view must not wait behind somebody's DDL.
+ * These functions only read.  A table whose lock can't be had at once has no statistics, because a
+ * view must not wait for another session's DDL.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(vdb_monitor_cache);
 
 /* ---- vdb.pool ---- */
 
-/* The counters of this epoch, from 'column' on, in the order of the view. */
+/* Report the counters of this epoch, in the order of the view, beginning at 'column'. */
 static void
 report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 {
@@ -42,7 +42,7 @@ report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 		vdb_report_int(report, column + i, pg_atomic_read_u64(shown[i]));
 }
 
-/* One row: the pool of this database. */
+/* Function behind vdb.pool: one row, the pool of this database. */
 Datum
 vdb_monitor_pool(PG_FUNCTION_ARGS)
 {
@@ -79,7 +79,7 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 
 /* ---- vdb.cache ---- */
 
-/* One row: the cache that all backends of the server share. */
+/* Function behind vdb.cache: one row, the cache that all backends of the server share. */
 Datum
 vdb_monitor_cache(PG_FUNCTION_ARGS)
 {
@@ -101,15 +101,16 @@ vdb_monitor_cache(PG_FUNCTION_ARGS)
 
 /* ---- vdb.tables ---- */
 
+/* What a walk of a table's map counts. */
 typedef struct TableStatistics
 {
-	uint64		pool_rows;
+	uint64		pool_rows;			/* slots with a row version, dead ones included */
 	uint64		segments;
-	uint64		backlog;			/* segments that no session appends to */
-	uint64		deleted;			/* of the rows in stripes */
+	uint64		backlog;			/* segments that no backend appends to */
+	uint64		deleted;			/* rows removed from stripes */
 } TableStatistics;
 
-/* Walk the table's map.  ERROR at damage. */
+/* Walk the table's map and count.  ERROR at damage. */
 static void
 count_table(const VdbTableRef *ref, TableStatistics *statistics)
 {
@@ -140,8 +141,8 @@ count_table(const VdbTableRef *ref, TableStatistics *statistics)
 }
 
 /*
- * Rows carry no time.  None of those in the pool has waited longer than since all
- * that could move was last moved.
+ * Return the time since which the oldest row in the pool can have waited.  Rows carry no time.
+ * But none has waited longer than since the moment at which all that could move was last moved.
  */
 static TimestampTz
 oldest_unmigrated(const VdbTableEntry *entry)
@@ -152,6 +153,7 @@ oldest_unmigrated(const VdbTableEntry *entry)
 	return now - (TimestampTz) age_ms * 1000;
 }
 
+/* Report a table with an entry in the pool. */
 static void
 report_entry(VdbReport *report, const VdbTableRef *ref)
 {
@@ -177,7 +179,7 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 		vdb_report_set(report, 11, Float8GetDatum((double) entry.stripe_bytes / entry.row_bytes));
 }
 
-/* A table that never had a row has no entry in the pool. */
+/* Report a table without an entry in the pool: it never had a row. */
 static void
 report_no_entry(VdbReport *report)
 {
@@ -188,8 +190,8 @@ report_no_entry(VdbReport *report)
 }
 
 /*
- * The statistics of one table; no row if it can't be locked at once, is gone, or has no storage
- * that this session can read.
+ * Function behind vdb.tables: the statistics of one table.  No row if it can't be locked at once,
+ * is gone, or has no storage that this session can read.
  */
 Datum
 vdb_monitor_table(PG_FUNCTION_ARGS)
