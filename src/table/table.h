@@ -1,7 +1,9 @@
 /*-------------------------------------------------------------------------
  *
- * table.h One table = map + rows + stripes + overlay.  The only door for am/, migrate/, exec/ and
- *	  monitor/.
+ * table.h
+ *	  The interface to one table, which is made up of a map, rows, stripes and an overlay.
+ *
+ * am/, migrate/, exec/ and monitor/ reach a table's data only through this header.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,62 +25,87 @@
 /* ---- open (table_open.c) ---- */
 
 /*
- * The table's place in the pool.  False: it has none yet (it is empty); with 'create' it gets one.
- * Cached in rd_amcache.  Checks the metapage once; an unlogged table whose rows a crash lost is
- * reset here.
+ * Find the table's entry in the pool.  Returns false if it has none, which means that the table is
+ * empty; with 'create' an entry is made instead.  The reference is cached in rd_amcache.
+ *
+ * Checks the table's metapage at the first call.  An unlogged table whose rows were lost in a crash
+ * is emptied if 'create' is set, and has no entry otherwise.  May write and flush WAL with
+ * 'create', so no LWLock may be held then.
  */
 extern bool vdb_table_open(Relation rel, bool create, VdbTableRef *ref);
-extern void vdb_table_forget(Relation rel);	/* look it up afresh next time */
+
+/* Drop the cached reference, so that the next vdb_table_open looks the entry up again. */
+extern void vdb_table_forget(Relation rel);
+
+/* Make the key under which the pool knows the storage 'rnode' of the table. */
 extern void vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey *key);
-extern bool vdb_is_vdb(Relation rel);	/* does it use our access method? */
-extern void vdb_table_set_routine(const TableAmRoutine *routine);	/* am_handler at _PG_init */
 
-/* ---- versions (table_version.c).  Caller holds the LB's block lock. ---- */
+/* Return true if the relation uses our table access method. */
+extern bool vdb_is_vdb(Relation rel);
 
-/* Header of any row version, SCM or flash; false: there is no such row (never was, or gone). */
+/* Register the access method's routine, for vdb_is_vdb.  Called at _PG_init. */
+extern void vdb_table_set_routine(const TableAmRoutine *routine);
+
+/* ---- versions (table_version.c).  The caller holds the LB's block lock. ---- */
+
+/*
+ * Read the header of a row version, in the pool or in a stripe.  Returns false if there is no such
+ * row: the number was never used, or the row was removed.
+ */
 extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row,
 							  VdbVersion *version);
 
 /*
- * Store version->hdr's xmax, cid, infomask, infomask2, t_ctid as part of a change, in place or as a
- * delta record; exclusive lock. Flash: vdb_table_prepare_xmax must have been called (may flush;
- * before the change begins; false: pool full).
+ * Make room for a new xmax of the version, which a striped row needs in the overlay.  Must be
+ * called before the change begins, under the exclusive block lock; may flush WAL.  Returns false if
+ * the pool is full.
  */
 extern bool vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version);
+
+/*
+ * Store xmax, cid, infomask, infomask2 and t_ctid of version->hdr as part of a change: in place for
+ * a row in the pool, as a delta record for a striped row.  The block lock is held exclusively, and
+ * vdb_table_prepare_xmax has returned true since it was taken.
+ */
 extern void vdb_table_set_xmax(VdbScmChange *change, const VdbTableRef *ref,
 							   const VdbVersion *version, uint32 epoch);
+
+/* Store the hint bits that were added to version->hdr since it was read.  No-op in recovery. */
 extern void vdb_table_hint(const VdbTableRef *ref, VdbVersion *version);
 
-/* Raise *latest to the id a standby must have forgotten before this dead version may vanish. */
+/*
+ * Raise *latest to the newest transaction id that snapshots of a standby must no longer consider
+ * running when this dead version is removed (the latestRemovedXid of the WAL record).
+ */
 extern void vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest);
 
 /*
- * The delta record that says of a version what its header says (migration carries xmax over with
- * it).
+ * Make the delta record from which vdb_version_apply_delta restores the version's xmax, cid and
+ * next version.  Migration uses it to carry an xmax over to a stripe.
  */
 extern void vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *drec);
 
 /* ---- how many rows there are (table_count.c) ---- */
 
-/* Live: committed, or being stored, and not deleted. */
+/* Row counts of a table.  A row is live if it is committed or being inserted, and not deleted. */
 typedef struct VdbTableCount
 {
 	double		pool_rows;			/* live */
-	double		pool_blocks;		/* of the pool, that have rows */
+	double		pool_blocks;		/* pool blocks that have rows */
 	double		striped_rows;		/* live */
-	double		versions;			/* dead ones too, in both places */
-	bool		exact;				/* nothing was taken to be like something else */
+	double		versions;			/* in the pool and in stripes, dead ones included */
+	bool		exact;				/* everything was counted, nothing extrapolated */
 } VdbTableCount;
 
 /*
- * Count, by samples where there is much.  For the planner: raises no error for damaged rows.  Takes
- * block locks, shared, one at a time.
+ * Count the table's live rows; larger tables are sampled.  Meant for the planner, so damaged rows
+ * raise no error.  Takes block locks, shared, one at a time.
  */
 extern void vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count);
 
 /*
- * What was last found out about the table's size; good while all that is known by 'ref', and its
- * like, are the same.
+ * The last count of the table, with the values it depends on.  The caller reuses it while
+ * generation, limit and entry_rows are the same, few changes were made and it is not too old.
  */
 typedef struct VdbTableSize
 {
@@ -90,11 +117,12 @@ typedef struct VdbTableSize
 	TimestampTz at;
 	VdbTableCount count;
 	double		flash_pages;
-	double		visible;			/* share of the rows in blocks that are marked all-visible */
+	double		visible;			/* fraction of the rows in blocks marked all-visible */
 } VdbTableSize;
 
 /*
- * Where it is kept: with the reference (table_open.c), until the next invalidation of the relation.
+ * Return the table's cached size.  It is kept with the reference in rd_amcache, until the next
+ * invalidation of the relation.
  */
 extern VdbTableSize *vdb_table_size(Relation rel);
 
@@ -104,25 +132,32 @@ extern const TupleTableSlotOps vdb_slot_ops;
 #define VDB_SLOT_IS(slot)	((slot)->tts_ops == &vdb_slot_ops)
 
 /*
- * Store a row in one of our slots (or, for others, through a heap tuple).  Tuple: palloc'd,
- * ownership passes to the slot.
+ * Store a heap tuple in a slot of any kind.  The tuple must be palloc'd in one piece, in
+ * slot->tts_mcxt or a context that lives as long; ownership passes to the slot.
  */
 extern void vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
-/* Same, but the tuple is borrowed: the caller keeps it valid until the slot is cleared. */
+
+/* Same, but the slot borrows the tuple: the caller keeps it valid until the slot is cleared. */
 extern void vdb_slot_refer_to_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
-/* Striped row: columns are decoded when asked for.  The slot retains the stripe. */
+
+/*
+ * Store a striped row in a slot of ours.  Columns are decoded when they are asked for.  The slot
+ * holds a reference of its own to the stripe.
+ */
 extern void vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe,
 								   uint32 pos, const VdbVersion *version);
-/* Same for a slot of any other kind (all columns are decoded at once). */
+
+/* Same for a slot of any other kind; all columns are decoded at once. */
 extern void vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe,
 								   uint32 pos, const VdbVersion *version);
 
 /* ---- one row by number (table_fetch.c) ---- */
 
 /*
- * Does the snapshot ask what is so now, and so perhaps get another answer each time?  What such a
- * one says of a row (also whom to wait for, in a dirty snapshot) must be found out when that row is
- * given to the caller: not for a block of rows at once.
+ * Return true for a "snapshot of now" (SELF, DIRTY): one whose answer depends on the moment it is
+ * applied.  Such a snapshot must be applied to a row when that row is returned to the caller, not
+ * to a block of rows at once.  A dirty snapshot also returns the transactions to wait for, and
+ * these must belong to the row that was returned.
  */
 static inline bool
 vdb_snapshot_of_now(const SnapshotData *snapshot)
@@ -131,41 +166,47 @@ vdb_snapshot_of_now(const SnapshotData *snapshot)
 }
 
 /*
- * The row visible to the snapshot into the slot.  all_dead (may be NULL): set if dead to everyone.
- * Sets tts_tid and tts_tableOid.  No lock held on entry or return.  Fills snapshot->xmin etc. for
- * SNAPSHOT_DIRTY. For SERIALIZABLE takes the predicate lock on the row and does the conflict-out
- * check.
+ * Fetch one row into the slot, if the snapshot sees it.  Sets tts_tid and tts_tableOid.  Returns
+ * false if the row is not visible or does not exist.  *all_dead (all_dead may be NULL) is set to
+ * true if no transaction can see the row any more.
+ *
+ * Fills snapshot->xmin etc. for SNAPSHOT_DIRTY.  For SERIALIZABLE it takes the predicate lock on
+ * the row and makes the conflict-out check.  No LWLock is held on entry or return.
  */
 extern bool vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot,
 							TupleTableSlot *slot, bool *all_dead);
 
 /*
- * Does the snapshot see the version?  Checked under the block lock, whatever kind of snapshot it
- * is; takes and releases the lock.
+ * Check whether the snapshot, of any kind, sees the version.  The check is made under the block
+ * lock, which is taken and released here.
  */
 extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot);
 
 /*
- * Only the header, copied (takes and releases the lock).  What is checked by it later is true of
- * the moment of copying only if its xmin had ended by then: README.md, "The header and the moment".
+ * Copy the header of a version.  Takes and releases the block lock.  Returns false if there is no
+ * such version.  A visibility check of the copy holds for the moment of copying only if the
+ * version's xmin had ended by then: see README.md, "The header and the moment".
  */
 extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 
-/* Is there a version with this number, dead or alive?  For VACUUM's index callback: cheap. */
+/*
+ * Return true if a version with this number exists, dead or alive.  For VACUUM's index callback.
+ * Takes and releases the block lock.
+ */
 extern bool vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
 
 /*
- * What it takes to begin a walk (a batch's memory, the map), in pages read: so the planner prefers
- * an index for a row of a small table.  A part of estimates for the planner of pages.
+ * The cost of beginning a walk (the batch's memory, the map), in pages.  It is added to the number
+ * of pages that the planner gets, so that an index is preferred for a single row of a small table.
  */
 #define VDB_WALK_SETUP_PAGES	20
 
 /* ---- ordered walk (table_walk.c) ---- */
 
 /*
- * Zone maps of some columns of one stripe, copied (table_zones.c).  'columns' (0-based) are the
- * caller's.  Memory: 64 bytes a zone map, 512 kB at most, in the context that was current at
- * vdb_zone_set_init.
+ * Copied zone maps of some columns of one stripe (table_zones.c).  The array 'columns' (0-based)
+ * belongs to the caller.  The copies take 64 bytes for each zone map, 512 kB at most, in the
+ * context that was current at vdb_zone_set_init.
  */
 typedef struct VdbZoneSet
 {
@@ -173,27 +214,31 @@ typedef struct VdbZoneSet
 	const int  *columns;
 	int			ncolumns;
 	int			nchunks;			/* of the stripe */
-	int			ncopied;			/* the first chunks, whose zone maps are here; of the others
-									 * nothing is known */
-	int			room;
+	int			ncopied;			/* zone maps of so many chunks, from the first, were copied;
+									 * those of later chunks are unknown */
+	int			room;				/* zone maps that 'zones' has space for */
 	VdbZone    *zones;				/* by chunk, then in the order of 'columns' */
 } VdbZoneSet;
 
-/* In a copy's flags, never on media: there is none. */
+/* Flag of a copy (never stored): the column has no zone map for this chunk. */
 #define VDB_ZONE_UNKNOWN		0x80
 
+/* Initialize an empty set.  'columns' must stay valid as long as the set is used. */
 extern void vdb_zone_set_init(VdbZoneSet *set, const int *columns, int ncolumns);
+
+/* Free the copied zone maps. */
 extern void vdb_zone_set_free(VdbZoneSet *set);
 
 /*
- * Copy those of a stripe.  The meta is intact; caller: as for vdb_map_zone (a block lock).  False:
- * a block of them has failed its checksum; *damage is filled, and nothing is known of any chunk.
+ * Copy the zone maps of a stripe whose meta is intact.  The caller holds a block lock, as for
+ * vdb_map_zone.  Returns false if one of their blocks has failed its checksum: then *damage is
+ * filled, and no chunk's zone maps are known.
  */
 extern bool vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block,
 							  const VdbStripeMeta *meta,
 							  VdbMetaDamage *damage);
 
-/* The zone map of a chunk for columns[i], or NULL if it isn't known. */
+/* Return the zone map of columns[i] in a chunk, or NULL if it is unknown. */
 static inline const VdbZone *
 vdb_zone_set_get(const VdbZoneSet *set, int chunk, int i)
 {
@@ -206,16 +251,16 @@ vdb_zone_set_get(const VdbZoneSet *set, int chunk, int i)
 }
 
 /*
- * Pruning: called once per stripe that the walk meets, and again after vdb_batch_ask_again.  No
- * lock is held: it may call any function. Sets chunk_match[chunk] for each chunk whose zone maps
- * say 'may match'; returns false if none does (the stripe's rows are then skipped without touching
- * flash).
+ * Callback that chooses the chunks to be read.  It is called once for each stripe that the walk
+ * meets, and again after vdb_batch_ask_again.  No lock is held, so it may call any function.  It
+ * sets chunk_match[chunk] for each chunk whose zone maps say 'may match', and returns false if
+ * there is none; then the stripe's rows are skipped without reading its pages.
  */
 typedef bool (*VdbPruneCallback) (void *arg, const VdbZoneSet *zones, uint8 *chunk_match);
 
 /*
- * All rows of one logical block that a snapshot sees, in row-number order, taken in one look.
- * pool rows are copied into the batch; striped rows are named by position.
+ * All rows of one logical block that a snapshot sees, in row-number order, read under one block
+ * lock.  Rows from the pool are copied into the batch; striped rows are given by their positions.
  */
 typedef struct VdbBatch
 {
@@ -223,159 +268,169 @@ typedef struct VdbBatch
 	VdbTableRef ref;
 	VdbLogicalBlock lb;
 	int			nrows;
-	uint8		where;				/* of all of them */
+	uint8		where;				/* VDB_IN_POOL or VDB_IN_STRIPE, for all rows */
 	uint8		index[VDB_LB_ROWS]; /* row index in the LB */
-	VdbStripe  *stripe;				/* flash; released at the next read */
-	VdbBlock	meta_block;			/* flash */
-	uint32		pos[VDB_LB_ROWS];	/* flash */
+	VdbStripe  *stripe;				/* stripe: released at the next read */
+	VdbBlock	meta_block;			/* stripe: address of its meta */
+	uint32		pos[VDB_LB_ROWS];	/* stripe: positions of the rows */
 	HeapTupleData tuples[VDB_LB_ROWS];	/* pool: t_data points into 'arena' */
-	VdbRowSet	unwanted;			/* pool: rows, by place in index[], that the snapshot doesn't see; emptied once
-									 * conflicts were looked for */
-	uint8		htsv[VDB_LB_ROWS];		/* VdbHtsvResult, when asked */
-	char	   *arena;
-	Size		arena_size;
-	VdbOverlayView *overlay;		/* of the LB, when flash */
-	VdbVersion *versions;			/* headers of the rows, in step with index[]; flash: only
+	VdbRowSet	unwanted;			/* pool: rows, by their places in index[], that the snapshot
+									 * doesn't see; kept until the SSI check, then dropped */
+	uint8		htsv[VDB_LB_ROWS];		/* VdbHtsvResult; set when there is no snapshot */
+	char	   *arena;				/* pool: the copied rows */
+	Size		arena_size;			/* bytes */
+	VdbOverlayView *overlay;		/* stripe: overlay of the LB */
+	VdbVersion *versions;			/* headers of the rows, in step with index[]; stripe: only
 									 * when not 'plain' */
-	uint16		meta_flags;			/* flash: of the stripe */
-	bool		plain;				/* flash: all rows resolved, without delta records: header is
-									 * 'xmin, no xmax' */
-	bool		check;				/* pool rows against their checksums: vdb_batch_set_check */
+	uint16		meta_flags;			/* stripe: flags of its meta */
+	bool		plain;				/* stripe: all rows are resolved and have no delta record, so
+									 * their headers are 'xmin, no xmax' */
+	bool		check;				/* verify checksums of pool rows: vdb_batch_set_check */
 	VdbPruneCallback prune;
 	void	   *prune_arg;
-	VdbZoneSet	zones;				/* of the stripe that chunk_match[] is about */
-	/* a process that prunes knows more than when it was asked last */
-	bool		ask_again;
-	bool		warned;				/* of wrong zone maps: once a scan is enough */
-	uint32		match_stripe;		/* stripe id that chunk_match[] is about */
-	BlockNumber match_page;
-	bool		match_any;
-	int			match_chunks;
-	int			match_pruned;		/* of the stripe: counted in chunks_pruned */
-	uint8	   *chunk_match;
-	uint8	   *chunk_read;			/* rows of it were taken */
+	VdbZoneSet	zones;				/* zone maps of the stripe that chunk_match[] is about */
+	bool		ask_again;			/* call 'prune' again for this stripe */
+	bool		warned;				/* damaged zone maps were reported; once a scan is enough */
+	uint32		match_stripe;		/* id of the stripe that chunk_match[] is about */
+	BlockNumber match_page;			/* and its first page */
+	bool		match_any;			/* some chunk of it may match */
+	int			match_chunks;		/* allocated length of chunk_match[] and chunk_read[] */
+	int			match_pruned;		/* chunks of this stripe that chunks_pruned includes */
+	uint8	   *chunk_match;		/* by chunk: it may match */
+	uint8	   *chunk_read;			/* by chunk: rows of it were taken */
+	/* figures for EXPLAIN and statistics */
 	uint64		stripes_seen;
 	uint64		chunks_seen;
 	uint64		chunks_pruned;
 	uint64		pool_rows;
 	uint64		striped_rows;
-	uint64		visibility_checks;	/* asked whether they are seen: goes to the pool's counter at
-									 * the end */
+	uint64		visibility_checks;	/* added to the pool's counter by vdb_batch_free */
 } VdbBatch;
 
+/* Create a batch in the current memory context. */
 extern VdbBatch *vdb_batch_create(Relation rel);
+
+/* Free a batch and release its stripe. */
 extern void vdb_batch_free(VdbBatch *batch);
 
 /*
- * Ask 'prune' about each stripe.  columns (0-based, the caller's): those whose zone maps it wants
- * to see.
+ * Set the callback that prunes chunks.  'columns' (0-based; the array stays the caller's) are those
+ * whose zone maps it needs.
  */
 extern void vdb_batch_set_prune(VdbBatch *batch, VdbPruneCallback prune, void *arg,
 								const int *columns, int ncolumns);
 
-/* Ask it once more about the stripe that the walk is in. */
+/* Have the callback called once more for the stripe that the walk is in. */
 extern void vdb_batch_ask_again(VdbBatch *batch);
 
 /*
- * From now on a pool row that fails its checksum is ERRCODE_DATA_CORRUPTED: for a caller that
- * stores rows anew.
+ * From now on, raise ERRCODE_DATA_CORRUPTED for a pool row that fails its checksum.  For callers
+ * that store the rows anew.
  */
 extern void vdb_batch_set_check(VdbBatch *batch);
 
 /*
- * Read logical block lb.  snapshot NULL: every version that is not VDB_DEAD to oldest_xmin (with
- * keep_dead: those too), with htsv[] filled (index builds, ANALYZE, copying).  Returns nrows.  For
- * SERIALIZABLE snapshots does conflict-out checks. ERROR for a snapshot of now: read the block with
- * SnapshotAny, then each row by vdb_table_fetch.
+ * Read logical block lb and return the number of rows.
+ *
+ * Without a snapshot (NULL) the batch gets every version that is not VDB_DEAD to oldest_xmin, with
+ * keep_dead those too, and htsv[] is filled.  Index builds, ANALYZE and copying use that.
+ *
+ * For SERIALIZABLE snapshots the conflict-out checks are made.  Raises an error for a snapshot of
+ * now: the caller must read the block with SnapshotAny, and then each row by vdb_table_fetch.
+ * Takes and releases the block lock, shared; may do I/O.
  */
 extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
 						   TransactionId oldest_xmin, bool keep_dead);
 
 /*
- * The same of some rows of the block only.  No other row is looked at, nor does it count for
+ * Read only the given rows of a block.  Other rows are not checked, and cause no conflicts for
  * SERIALIZABLE.
  */
 extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
 								const VdbRowSet rows);
 
-/* The header of row i. */
+/* Return the header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);
 
-/* Put row i of the batch into a slot (borrowed from the batch: valid until the next read). */
+/* Put row i into a slot, which borrows it from the batch: it is valid until the next read. */
 extern void vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot);
 
 /* ---- the cursor over logical blocks (table_scan.c) ---- */
 
-/* What the processes of a parallel scan share, in their dynamic shared memory. */
+/* State that the processes of a parallel scan share, in their dynamic shared memory. */
 typedef struct VdbSharedCursor
 {
 	pg_atomic_uint64 next;			/* next logical block to hand out */
-	uint64		limit;				/* of all of them */
+	uint64		limit;				/* the scan's limit, the same for all processes */
 	uint32		run;				/* logical blocks handed out at a time */
 } VdbSharedCursor;
 
-/* The limit of a cursor that asks the table for it at each step. */
+/* The limit of a cursor that reads the table's current limit at each step. */
 #define VDB_CURSOR_TO_THE_END	PG_INT64_MAX
 
 /*
- * A place in a table, and the way from it to the next: table_scan.c tells the whole.  The fields
- * are for reading, but for those that a caller may set before vdb_cursor_start.
+ * A position in a table, which moves over its logical blocks and rows: see the head of
+ * table_scan.c.  Callers may read all fields, but set only those marked 'set by the caller', before
+ * vdb_cursor_start.
  */
 typedef struct VdbCursor
 {
-	Relation	rel;				/* NULL: over blocks alone */
-	VdbTableRef ref;				/* the table, when last looked at */
-	Snapshot	snapshot;			/* whose rows are read; NULL: versions */
-	TransactionId oldest_xmin;		/* versions: as vdb_batch_read */
-	bool		keep_dead;
-	bool		of_now;				/* the snapshot is asked about each row by itself */
-	bool		caller_locks;		/* set by the caller, who locks what is read */
-	bool		started;			/* locked, and the limit read */
+	Relation	rel;				/* NULL: the cursor moves over blocks and reads no rows */
+	VdbTableRef ref;				/* the table, when it was last looked up */
+	Snapshot	snapshot;			/* NULL: versions are read */
+	TransactionId oldest_xmin;		/* versions: as for vdb_batch_read */
+	bool		keep_dead;			/* versions: as for vdb_batch_read */
+	bool		of_now;				/* the snapshot is applied to each row when it is returned */
+	bool		caller_locks;		/* set by the caller: it takes the predicate locks itself */
+	bool		started;			/* the predicate lock is taken, and the limit read */
 	bool		loaded;				/* the batch holds the rows of lb */
-	int64		lb;					/* where it stands; -1: before all; limit: after all */
+	int64		lb;					/* current block; -1: before the first; limit: after the last */
 	int64		start;				/* its blocks: [start, limit) */
 	int64		limit;
-	int64		run_end;			/* parallel: end of the run in hand */
-	int			row;				/* in the batch: where it stands in the block */
-	VdbSharedCursor *shared;		/* NULL: the cursor is one process's */
+	int64		run_end;			/* parallel: end of the current run of blocks */
+	int			row;				/* current row, as an index into the batch */
+	VdbSharedCursor *shared;		/* NULL: the cursor belongs to one process */
 	VdbBatch   *batch;				/* NULL until a block is read */
 	struct VdbLookAhead *ahead;	/* NULL: nothing is prefetched */
-	void		(*before_read) (void *arg); /* set by the caller: comes before a block is read */
-	void	   *before_arg;
+	void		(*before_read) (void *arg); /* set by the caller: called before a block is read */
+	void	   *before_arg;			/* set by the caller: its argument */
 	MemoryContext context;			/* of the batch */
 } VdbCursor;
 
 /*
- * A cursor over the rows that a snapshot sees (NULL: to be followed by vdb_cursor_take_versions).
- * Memory comes from the context that is current here, and is freed by vdb_cursor_end.
- * vdb_cursor_start comes before the first block.
+ * Initialize a cursor over the rows that a snapshot sees.  With a NULL snapshot,
+ * vdb_cursor_take_versions must follow.  Memory comes from the context that is current here, and is
+ * freed by vdb_cursor_end.  vdb_cursor_start must be called before the first move.
  */
 extern void vdb_cursor_init(VdbCursor *cursor, Relation rel, Snapshot snapshot);
+
+/* Free the cursor's batch and what else it has allocated. */
 extern void vdb_cursor_end(VdbCursor *cursor);
 
-/* From now on it reads versions, as vdb_batch_read does without a snapshot. */
+/* Make the cursor read versions, as vdb_batch_read does without a snapshot. */
 extern void vdb_cursor_take_versions(VdbCursor *cursor, TransactionId oldest_xmin, bool keep_dead);
 
 /*
- * A cursor over the blocks of a table alone, up to its current end: it reads no rows, and holds
- * nothing.  The table stays in use.
+ * Initialize a cursor that moves over the blocks of a table, up to its current end, and reads no
+ * rows.  It allocates nothing, so vdb_cursor_end need not be called.  The caller keeps the table
+ * from being dropped meanwhile.
  */
 extern void vdb_cursor_init_blocks(VdbCursor *cursor, const VdbTableRef *ref);
 
 /*
- * Start it, or start it over: before the first block, with the limit that the table has now, or
- * that of 'shared'.  For SERIALIZABLE takes the relation's predicate lock first, unless the
- * caller locks.
+ * Start the cursor, or start it over: it stands before the first block, and its limit is the one
+ * that the table has now, or that of 'shared'.  For SERIALIZABLE the relation's predicate lock is
+ * taken first, unless caller_locks is set.
  */
 extern void vdb_cursor_start(VdbCursor *cursor, VdbSharedCursor *shared);
 
 /*
- * Fill in what the processes of a parallel scan share, by the leader.  Takes the predicate lock,
- * as vdb_cursor_start.
+ * Initialize the shared state of a parallel scan.  Called by the leader; takes the predicate lock
+ * as vdb_cursor_start does.
  */
 extern void vdb_cursor_share(VdbSharedCursor *shared, Relation rel, Snapshot snapshot);
 
-/* Hand out from the beginning again. */
+/* Restart a parallel scan: blocks are handed out from the first again. */
 static inline void
 vdb_cursor_share_again(VdbSharedCursor *shared)
 {
@@ -383,11 +438,12 @@ vdb_cursor_share_again(VdbSharedCursor *shared)
 }
 
 /*
- * Only blocks of [start, limit) from now on, of those that it would visit; it stands before them.
+ * Restrict the cursor to those of its blocks that lie in [start, limit).  It stands before the
+ * first of them.
  */
 extern void vdb_cursor_bound(VdbCursor *cursor, int64 start, int64 limit);
 
-/* The block at which it stands. */
+/* Return the cursor's current block. */
 static inline VdbLogicalBlock
 vdb_cursor_lb(const VdbCursor *cursor)
 {
@@ -395,32 +451,40 @@ vdb_cursor_lb(const VdbCursor *cursor)
 	return (VdbLogicalBlock) cursor->lb;
 }
 
-/*
- * Move to the next block; false at the end.  To the first block of a range
- * after the one at which it stands; within the range, false at its end.  To a block by its
- * number, which may lie outside of the bounds.
- */
+/* Move to the next block.  Returns false at the end. */
 extern bool vdb_cursor_next(VdbCursor *cursor);
+
+/* Move to the first block of the next range that the map has a node for.  False at the end. */
 extern bool vdb_cursor_next_range(VdbCursor *cursor);
+
+/* Move to the next block of the current range.  Returns false at the range's end. */
 extern bool vdb_cursor_next_in_range(VdbCursor *cursor);
+
+/* Move to the block with this number, which may lie outside of the cursor's bounds. */
 extern void vdb_cursor_go(VdbCursor *cursor, VdbLogicalBlock lb);
 
-/* Its batch, which lives until vdb_cursor_end. */
+/* Return the cursor's batch, which lives until vdb_cursor_end. */
 extern VdbBatch *vdb_cursor_batch(VdbCursor *cursor);
 
 /*
- * Read the block at which it stands, all of it or some rows (vdb_batch_read_rows); it stands
- * before the first row.  Number of rows.
+ * Read the current block and return the number of its rows.  The cursor stands before the first
+ * row.
  */
 extern int	vdb_cursor_read(VdbCursor *cursor);
+
+/* Same, but read only the given rows, as vdb_batch_read_rows does. */
 extern int	vdb_cursor_read_rows(VdbCursor *cursor, const uint64 rows[4]);
 
-/* Move to the next block with rows, read it, and stand at the first; false at the end. */
+/* Move to the next block that has rows, read it, and stand at its first row.  False at the end. */
 extern bool vdb_cursor_next_rows(VdbCursor *cursor);
 
-/* Move one row, reading blocks as needed; false at that end. */
+/* Move to the next row when that lies in another block.  For vdb_cursor_move. */
 extern bool vdb_cursor_move_on(VdbCursor *cursor, bool forward);
 
+/*
+ * Move one row forward or backward, reading blocks as needed.  Returns false at the end in that
+ * direction.
+ */
 static inline bool
 vdb_cursor_move(VdbCursor *cursor, bool forward)
 {
@@ -432,12 +496,13 @@ vdb_cursor_move(VdbCursor *cursor, bool forward)
 	return true;
 }
 
-/*
- * Put the row at which it stands into a slot (as vdb_batch_slot).  False: a snapshot of now does
- * not see it.
- */
+/* Fetch the current row as a snapshot of now sees it at this moment.  For vdb_cursor_slot. */
 extern bool vdb_cursor_slot_of_now(VdbCursor *cursor, TupleTableSlot *slot);
 
+/*
+ * Put the current row into a slot, as vdb_batch_slot does.  Returns false if the snapshot is one of
+ * now and does not see the row.
+ */
 static inline bool
 vdb_cursor_slot(VdbCursor *cursor, TupleTableSlot *slot)
 {
@@ -448,56 +513,83 @@ vdb_cursor_slot(VdbCursor *cursor, TupleTableSlot *slot)
 	return true;
 }
 
-/*
- * Rows of a striped block from the one at which a cursor stands, all of one vector: their number,
- * and positions [first, end).
- */
+/* Rows of a striped block from the cursor's current row on, all of one vector. */
 typedef struct VdbCursorRun
 {
-	int			nrows;				/* no more than positions: some may not be visible */
-	uint32		first;
+	int			nrows;				/* at most end - first: some rows may be invisible */
+	uint32		first;				/* the positions are [first, end) */
 	uint32		end;
 } VdbCursorRun;
 
+/* Find the run that begins at the current row, which must lie in a stripe. */
 extern void vdb_cursor_run(const VdbCursor *cursor, VdbCursorRun *run);
 
 /*
- * Columns (numbers) that are read of every row: prefetch them, chunk by chunk, if
- * effective_io_concurrency allows it.
+ * Prefetch these columns (attribute numbers), chunk by chunk, if effective_io_concurrency allows
+ * it.  They should be columns that are read of every row.  The array is copied.
  */
 extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolumns);
 
 /* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */
 
 /*
- * The migration lock of a table: a process that builds stripes of it, replaces them or freezes them
- * holds it.  A heavyweight lock (deadlocks are seen, an abort releases it).  No session that reads
- * or writes rows waits for it, except an inserter that finds the pool full. False: not to be had
- * without waiting, or not at all in this transaction, since it has moved the table's storage.
+ * Take the table's migration lock, which is held while stripes of the table are built, replaced or
+ * frozen.  It is a heavyweight lock: deadlocks are detected, and an abort releases it.  Readers and
+ * writers of rows don't wait for it, except an inserter that finds the pool full.
+ *
+ * Returns false if the lock isn't available and 'wait' is false.  Also returns false if this
+ * transaction has moved the table's storage; then it can't get the lock at all.
  */
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
+
+/* Release the migration lock. */
 extern void vdb_table_migration_unlock(Relation rel);
 
 /*
- * Called when the pool is full: wake the worker, help, wait.  migrate/ registers it; interruptible;
- * no locks held.
+ * Callback for a full pool: wake the worker, migrate something or wait.  Called without LWLocks;
+ * can be interrupted.
  */
 typedef void (*VdbMakeRoom) (Relation rel);
+
+/* Register the callback.  Called by migrate/. */
 extern void vdb_table_set_make_room(VdbMakeRoom make_room);
+
+/*
+ * Wait until the full pool may have room again; the caller then retries.  No LWLock may be held.
+ * Raises an error only if no callback is registered, or by what the callback raises.
+ */
 extern void vdb_table_make_room(Relation rel);
 
+/*
+ * Insert the slot's row, which gets its TID and table.  'options' are TABLE_INSERT_* flags.  A
+ * speculative row bears spec_token until vdb_table_complete_speculative.  Waits as long as the pool
+ * is full.  No LWLock may be held.
+ */
 extern void vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 							 uint32 spec_token, bool speculative);
+
+/* Insert the rows of several slots, which get their TIDs. */
 extern void vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
 								   CommandId cid, int options);
+
 /*
- * Insert a tuple whose header already says everything (rewrites): xmin, xmax and infomask are kept,
- * t_ctid becomes its own TID, tuple->t_self is set. No statistics, no SSI check.
+ * Insert a tuple whose header is complete already, for rewrites: xmin, xmax and infomask are kept,
+ * t_ctid becomes its own TID, and tuple->t_self is set.  Counts no statistics, and makes no SSI
+ * check.
  */
 extern void vdb_table_insert_raw(Relation rel, HeapTuple tuple);
+
+/*
+ * Make a speculatively inserted row an ordinary one or, if not 'succeeded', take it back.  Raises
+ * an error if the row is missing or was not inserted by this transaction with this token.
+ */
 extern void vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token,
 										   bool succeeded);
 
+/*
+ * Delete, update or lock one row version.  The contracts are those of table_tuple_delete,
+ * table_tuple_update and table_tuple_lock.  No LWLock may be held.
+ */
 extern TM_Result vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid,
 								  Snapshot crosscheck, bool wait,
 								  TM_FailureData *tmfd, bool changing_part);
@@ -511,15 +603,16 @@ extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot
 /* ---- the visibility map (table_visible.c) ---- */
 
 /*
- * Did all indexes lose the entries of rows that this stripe does not have?  Called under a block
- * lock: no error, no wait.
+ * Callback that returns true if all indexes have lost the entries of rows that this stripe does not
+ * contain.  It is called under a block lock, so it must neither raise an error nor wait.
  */
 typedef bool (*VdbStripeCleaned) (uint32 stripe_id, void *arg);
 
 /*
- * Set the block's bit in the visibility map if that may be; true if it is set.  For VACUUM, when it
- * has cleaned the indexes, and for migration, of blocks whose entries all have a row.  *buffer: as
- * vdb_visible_pin.  No lock held; may do I/O.
+ * Set the block's bit in the visibility map if all conditions for that hold.  Returns true if the
+ * bit is set.  VACUUM calls it after cleaning the indexes, migration for blocks whose index entries
+ * all have a row.  *buffer is the pin of the map's page, as for vdb_visible_pin.  No LWLock may be
+ * held; may do I/O.
  */
 extern bool vdb_table_mark_visible(Relation rel, const VdbTableRef *ref, VdbLogicalBlock lb,
 								   VdbStripeCleaned cleaned, void *arg, Buffer *buffer);

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * table_private.h
- *	  A row version that is about to be changed: shared by table_insert.c,
+ *	  Declarations for changing one row version, shared by table_insert.c,
  *	  table_modify.c, table_lock.c and table_chain.c.
  *
  * The protocol, for one version:
  *
- *	vdb_target_init			everything that may write WAL or take other locks first
- *	vdb_target_lock			block lock exclusive; the version's header is copied
+ *	vdb_target_init			does all that may write WAL or take other locks first
+ *	vdb_target_lock			takes the block lock, exclusive; copies the version's header
  *	(check)					may unlock, wait and lock again: then check afresh
- *	vdb_target_prepare		room for the new xmax; may unlock: then check afresh
- *	vdb_target_stamp_xmax	new xmax into the copied header; nothing stored yet
- *	vdb_target_store		one change
- *	vdb_target_unlock		block lock
- *	vdb_target_done			the place in the heavyweight queue
+ *	vdb_target_prepare		makes room for the new xmax; may unlock: then check afresh
+ *	vdb_target_stamp_xmax	puts the new xmax into the copied header; nothing is stored yet
+ *	vdb_target_store		stores the header in one change
+ *	vdb_target_unlock		releases the block lock
+ *	vdb_target_done			gives up the place in the heavyweight queue
  *
  *-------------------------------------------------------------------------
  */
@@ -25,22 +25,22 @@
 #include "decode/decode.h"
 #include "table/table.h"
 
+/* A row version that is about to be changed. */
 typedef struct VdbTarget
 {
 	Relation	rel;
 	VdbTableRef ref;
 	VdbRowNumber row;
 	ItemPointerData tid;			/* of the version */
-	uint32		lock_no;			/* its block lock */
-	uint32		epoch;				/* this epoch's */
-	bool		locked;				/* block lock held; version is good */
-	bool		changed;			/* version.hdr is no longer what checking left */
-	Buffer		visible;			/* locked, flash: pin of the block's page of the visibility
+	uint32		lock_no;			/* number of its block lock */
+	uint32		epoch;				/* the current epoch */
+	bool		locked;				/* block lock held; version is valid */
+	bool		changed;			/* version.hdr has the new xmax, or will be stored otherwise */
+	Buffer		visible;			/* locked, striped: pin of the block's page of the visibility
 									 * map */
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
-	VdbVersion	version;
-	VdbEvent	event;				/* what the change says to logical decoding */
+	VdbVersion	version;			/* copied under the block lock */
 } VdbTarget;
 
 /* ---- table_target.c ---- */
@@ -60,7 +60,7 @@ pg_noreturn extern void vdb_row_not_available(Relation rel);
 extern bool vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
 							 XLTW_Oper oper, LockWaitPolicy policy);
 
-/* WAL flags of a change of this table's row bytes. */
+/* Return the VDB_CHANGE_* flags for a change of this table's row bytes. */
 static inline int
 vdb_row_change_flags(const VdbTableRef *ref)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * table_version.h
- *	  Private to table/: making up headers of striped rows.
+ *	  Private declarations of table/: headers of striped rows, stamping of slots, SSI.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,17 +11,25 @@
 #include "table/table.h"
 
 /*
- * Fill a version (all but extent) from a stripe; no delta record.  meta_flags: VdbStripeMeta.flags.
+ * Fill a version (all but extent) from a stripe, as if it had no delta record.  meta_flags is
+ * VdbStripeMeta.flags.
  */
 extern void vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 									VdbRowNumber row, uint32 pos);
+
+/* Apply a delta record to a version that vdb_version_from_stripe has filled. */
 extern void vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec);
 
-/* The slot's row was stored under this header: let its system columns say so (table_slot.c). */
+/*
+ * Return the slot's row as a tuple that can be stored (table_slot.c).  If *palloced, the caller
+ * frees it; otherwise it is the slot's own tuple.
+ */
 extern HeapTuple vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced);
+
+/* Make the slot's system columns show the header that its row was stored with (table_slot.c). */
 extern void vdb_slot_stamp(TupleTableSlot *slot, const HeapTupleHeaderData *hdr);
 
-/* SSI: what a reader that checked 'visible' must report about this version. */
+/* Report to SSI that a reader has met this version and found it visible or not (table_fetch.c). */
 extern void vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snapshot);
 
 #endif							/* VDB_TABLE_VERSION_H */
