@@ -1,7 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * exec.h
- *	  The custom scan: only the columns that are wanted, only the chunks that may match.
+ *	  The custom scan and the custom aggregation.
+ *
+ * The scan reads only the columns that a query needs and the chunks that may match its filter.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,45 +19,50 @@
 
 /* ---- constants (exec_constant.c) ---- */
 
-/* Is it constant during one scan: no columns, nothing volatile, no subplan to run? */
+/*
+ * Return true if the expression is constant during one scan: it has no columns, nothing volatile,
+ * and no subplan.
+ */
 extern bool vdb_is_constant(Node *node);
 
 /*
- * Can evaluating it raise no error, and run no subquery?  Then it may be evaluated before any row
- * has reached its clause.  Run time: econtext has the parameters.  What isn't known to be harmless
- * is not.
+ * Return true if evaluating the expression can raise no error and runs no subquery.  Then it may be
+ * evaluated before any row has reached its clause.  Called at run time; econtext has the
+ * parameters.  Expressions that are not known to be harmless count as harmful.
  */
 extern bool vdb_is_harmless(Node *node, ExprContext *econtext);
 
 /* ---- pruning (exec_qual.c, exec_prune.c) ---- */
 
-/* Compiled clauses that zone maps can answer 'no row' to. */
+/* Compiled clauses that zone maps can refute. */
 typedef struct VdbPruner VdbPruner;
 
 /*
- * Can any part of the clause be used to prune?  Plan time.  constants: whose constant is a constant
- * already.
+ * Return true if any part of the clause can be used to prune.  Called at plan time.  With
+ * 'constants', only parts whose constant is a Const already count.
  */
 extern bool vdb_prunable(Node *clause, Index varno, bool constants);
 
 /*
- * Compile those clauses of a filter that stand at 'places' (from 0; Vars of varno) for rel, in the
- * current memory context, where the expressions stay, too.  parent: of the expression states; NULL:
- * plan time, only constants count.
+ * Compile the clauses of a filter that stand at 'places' (counted from 0).  Their Vars of varno are
+ * columns of rel.  The pruner is allocated in the current memory context.  'parent' is the parent
+ * of the expression states; NULL means plan time, when only Consts can be used.  The clauses'
+ * expressions are referred to, so they must live as long as the pruner.
  */
 extern VdbPruner *vdb_pruner_create(List *filter, List *places, Relation rel, Index varno,
 									PlanState *parent);
 
-/* The columns, 0-based, whose zone maps it asks for; the pruner's. */
+/* Return the columns (0-based) whose zone maps the pruner needs.  The array is the pruner's. */
 extern const int *vdb_pruner_columns(const VdbPruner *pruner, int *ncolumns);
 
 /*
- * A scan begins: evaluate the constants that can't fail.  Others 'may match' until
- * vdb_pruner_reached was told of their clause. econtext NULL: plan time.
+ * Prepare for a scan: evaluate the constants that can't fail.  The others are unknown, so that
+ * their comparisons 'may match', until vdb_pruner_reached is called for their clause.  econtext is
+ * NULL at plan time.
  */
 extern void vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext);
 
-/* How a clause came out for a row. */
+/* Result of a clause for a row. */
 typedef enum VdbOutcome
 {
 	VDB_OUTCOME_TRUE,
@@ -64,30 +71,31 @@ typedef enum VdbOutcome
 } VdbOutcome;
 
 /*
- * The clause at this place of the filter was evaluated for a row, without error: so were the
- * constants that it had to look at, and they can be used.  Returns false if nothing in it waits any
- * longer: there is no need to call again in this scan.
+ * Note that the clause at this place of the filter was evaluated for a row, without error.  The
+ * constants that it must have evaluated for this outcome can be used from now on.  Returns false if
+ * no constant of the clause is waiting any longer, so there is no need to call again in this scan.
  */
 extern bool vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome);
 
 /*
- * Before a block is read: evaluate what was reached.  True if the pruner may answer otherwise now
- * than before (the session's time zone counts, too).  Raises what the constants raise.  Resets
- * econtext.
+ * Evaluate the constants that were reached.  Called before a block is read.  Returns true if the
+ * pruner may answer differently now, also because the session's time zone has changed.  Raises the
+ * errors that the constants raise.  Resets econtext.
  */
 extern bool vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext);
 
-/* VdbPruneCallback; arg is the pruner. */
+/* Find the chunks that may match: a VdbPruneCallback whose argument is the pruner. */
 extern bool vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_match);
 
 /* ---- costs (exec_cost.c) ---- */
 
+/* Estimate the fraction of the table's chunks that a scan with these clauses would read. */
 extern double vdb_cost_fraction(Relation rel, Index varno, List *clauses);
 
 /*
- * Make the paths of indexes anew, with the cost of fetching rows from stripes.  False: there is
- * nothing to charge, and the paths are what core has made.  True: paths of a sequential scan may be
- * missing, as they looked too dear to core.
+ * Rebuild the index paths, with the cost of fetching rows from stripes.  Returns false if there is
+ * nothing to charge; then the paths are unchanged.  After true, paths of a sequential scan may be
+ * missing, since core found them more expensive than its uncharged index paths.
  */
 extern bool vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel);
 
@@ -96,7 +104,9 @@ extern bool vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo 
 extern const CustomPathMethods vdb_scan_path_methods;
 extern const CustomScanMethods vdb_scan_methods;
 extern Node *vdb_create_scan_state(CustomScan *cscan);
-extern void vdb_exec_init(void);	/* _PG_init */
+
+/* Install the hooks and register the node types.  Called at _PG_init. */
+extern void vdb_exec_init(void);
 
 #define VDB_SCAN_NAME	"VdbScan"
 
@@ -104,7 +114,9 @@ extern void vdb_exec_init(void);	/* _PG_init */
 
 extern const CustomScanMethods vdb_agg_methods;
 extern Node *vdb_create_agg_state(CustomScan *cscan);
-extern void vdb_agg_init(void);		/* by vdb_exec_init */
+
+/* Same for aggregation.  Called by vdb_exec_init. */
+extern void vdb_agg_init(void);
 
 #define VDB_AGG_NAME	"VdbAggregate"
 

@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * exec_kernel_impl.h
- *	  One kernel's loops; included once per kernel by exec_kernel.c.
+ *	  Template of one kernel's loops; exec_kernel.c includes it once per kernel.
  *
- * Before including: KERNEL names it, STATE is the type of its state,
- * STEP(s, datum) takes one value that is not null into the state s (a pointer).
+ * The includer defines KERNEL (the kernel's name), STATE (the type of its state) and
+ * STEP(s, datum), which adds one value that is not null to the state s (a pointer).
  *
- * Two loops: for rows of many groups, and for rows of one group, whose state
+ * There are two loops: one for rows of many groups, and one for rows of one group, whose state
  * stays in registers.
  *
  *-------------------------------------------------------------------------
  */
 
+/* Add rows at[0..n); the state of row i is at states[i] + offset. */
 static void
 CppConcat2(KERNEL, _add) (char **states, Size offset, const VdbInput *input, const uint16 *at,
 						  int n)
@@ -25,6 +26,7 @@ CppConcat2(KERNEL, _add) (char **states, Size offset, const VdbInput *input, con
 	}
 }
 
+/* Add rows at[0..n), all to one state. */
 static void
 CppConcat2(KERNEL, _add_one) (char *state, const VdbInput *input, const uint16 *at, int n)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * exec_prune.h
- *	  What exec_qual.c and exec_prune.c share: compiled clauses.
+ *	  Compiled clauses, shared by exec_qual.c and exec_prune.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,9 +12,10 @@
 
 #include "exec/exec.h"
 
+/* Kind of a node of a compiled clause. */
 typedef enum PruneKind
 {
-	PRUNE_UNKNOWN,					/* always may match */
+	PRUNE_UNKNOWN,					/* not understood: may always match */
 	PRUNE_COMPARE,
 	PRUNE_IN,						/* column = ANY (array) */
 	PRUNE_NULL_TEST,
@@ -25,61 +26,63 @@ typedef enum PruneKind
 /* How a comparison with another type agrees with the column's own order (exec_qual.c). */
 typedef enum PruneOrder
 {
-	ORDER_NONE,						/* nothing is known: not used */
+	ORDER_NONE,						/* unknown: the comparison is not used */
 	ORDER_SAME,						/* the same order */
-	ORDER_ZONE_CONSTANT,			/* the same; where the constant lies in it depends on the
+	ORDER_ZONE_CONSTANT,			/* the same order; the constant's place in it depends on the
 									 * session's time zone */
-	ORDER_ZONE_COLUMN				/* the column's values are converted by the session's time
-									 * zone: nearly the same */
+	ORDER_ZONE_COLUMN				/* nearly the same order, as the column's values are converted
+									 * by the session's time zone */
 } PruneOrder;
 
-/* Of a constant, in one scan */
+/* State of a constant in one scan. */
 typedef enum PruneState
 {
 	PRUNE_WAITS,					/* may fail, and no row has reached its clause yet */
-	PRUNE_REACHED,					/* a row has: it is evaluated before the next block is read */
-	PRUNE_KNOWN
+	PRUNE_REACHED,					/* reached: evaluated before the next block is read */
+	PRUNE_KNOWN						/* evaluated */
 } PruneState;
 
+/* A node of a compiled clause. */
 typedef struct PruneNode
 {
 	PruneKind	kind;
-	int			column;				/* in the pruner's columns */
+	int			column;				/* index into the pruner's columns */
 	bool		is_null;			/* PRUNE_NULL_TEST */
 	int			strategy;			/* BT*StrategyNumber */
 	PruneOrder	order;
-	Oid			zone_cmp;			/* what the zone map must have been found with */
-	Oid			collation;
+	Oid			zone_cmp;			/* the zone map must have been made with this function ... */
+	Oid			collation;			/* ... and this collation */
 	FmgrInfo	cmp;				/* (column type, constant type); ORDER_ZONE_COLUMN: (column
 									 * type, timestamp) */
 	bool		byval;
 	int16		typlen;				/* of the column */
-	Expr	   *arg;
-	ExprState  *arg_state;			/* NULL: a constant, or plan time */
-	bool		arg_byval;			/* constant; PRUNE_IN: the array */
+	Expr	   *arg;				/* the constant's expression */
+	ExprState  *arg_state;			/* NULL: it is a Const, or this is plan time */
+	bool		arg_byval;			/* type of the constant; PRUNE_IN: of the array */
 	int16		arg_typlen;
 	Oid			element_type;		/* PRUNE_IN */
 	PruneState	state;
-	bool		unusable;			/* this scan: a constant that can't be used */
-	int			nvalues;			/* constants of this scan; null ones left out */
-	Datum	   *values;
-	Datum	   *low;				/* what a zone's greatest value is compared with; but for
-									 * ORDER_ZONE_COLUMN: values */
-	Datum	   *high;				/* its least value */
-	List	   *children;
+	bool		unusable;			/* the constant can't be used in this scan */
+	int			nvalues;			/* number of constants in this scan, without null ones */
+	Datum	   *values;				/* the constants */
+	Datum	   *low;				/* compared with a zone's maximum; same as 'values' except for
+									 * ORDER_ZONE_COLUMN */
+	Datum	   *high;				/* compared with a zone's minimum; same as 'values' likewise */
+	List	   *children;			/* PRUNE_AND, PRUNE_OR */
 } PruneNode;
 
+/* See exec.h. */
 struct VdbPruner
 {
 	int			nclauses;
-	PruneNode **clauses;			/* by place in the filter, NULL: not used */
+	PruneNode **clauses;			/* by place in the filter; NULL: not used */
 	int			ncolumns;
-	int		   *columns;			/* whose zone maps are asked; 0-based */
+	int		   *columns;			/* columns whose zone maps are needed; 0-based */
 	bool		zoned;				/* some comparison depends on the session's time zone */
-	pg_tz	   *zone;				/* the one that was asked last */
+	pg_tz	   *zone;				/* the session's time zone when last used */
 	bool		reached;			/* there are constants to evaluate */
-	MemoryContext values;			/* constants of this scan */
-	MemoryContext temp;				/* what comparison functions leave behind */
+	MemoryContext values;			/* holds the constants of this scan */
+	MemoryContext temp;				/* for memory that comparison functions leave behind */
 };
 
 #endif							/* VDB_EXEC_PRUNE_H */
