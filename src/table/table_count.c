@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * table_count.c
- *	  How many live rows a table has, found out with bounded effort.
+ *	  Count the live rows of a table with bounded effort.
  *
- * Ranges are looked at by their nodes, without locks: all of a small table's,
- * else the newest ones, in which most of what is in the pool lies, and some all over
- * the older ones that stand for the others.  Of the segments that these name a
- * sample is counted, spread over all of them: segments are claimed ahead, so
- * the newest may well be empty.  Of each some rows are checked, so that versions
- * that are dead, and not yet taken off, don't count.
+ * First, ranges are chosen, and the summaries of their map nodes are read, without locks.  Of a
+ * small table all ranges are taken.  Of a large one the newest are taken, which have most of the
+ * rows in the pool, and a sample of the older ones.  Then a sample of the segments of these ranges
+ * is counted, spread over all of them because the newest may be empty: segments are claimed ahead.
+ * Some rows of each segment are checked, so that dead versions that were not yet removed don't
+ * count.
  *
- * How many rows are on flash the table's entry says; of those, the ones that
- * the overlay says are dead are taken off, by a sample of the blocks that have one.
+ * The number of striped rows is in the table's entry.  Rows that are dead by the overlay are
+ * subtracted; their number is estimated by a sample of the blocks that have an overlay.
  *
- * Locks: the block lock of a block, shared, while rows of it are checked.
+ * Locks: a block's lock is held, shared, while rows of the block are checked.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,45 +28,46 @@
 #include "table/table.h"
 #include "table/table_version.h"
 
-/* Ranges looked at: of the newest, and of the older ones. */
+/* Ranges taken, of the newest and of the older ones each. */
 #define VDB_COUNT_RANGES		8
 
 /*
- * Segments counted, and blocks of stripes with an overlay looked at, in the newest ranges and in
- * the older ones.
+ * Segments counted, and striped blocks whose overlay is read, in the newest ranges and in the older
+ * ones each.
  */
 #define VDB_COUNT_SEGMENTS		32
 #define VDB_COUNT_OVERLAYS		16
 
-/* Rows checked in the segments of the newest ranges, and of the older ones. */
+/* Rows checked in the segments of the newest ranges, and in those of the older ones. */
 #define VDB_COUNT_CHECKED		256
 
-/* The newest ranges, or the older ones, as far as they were looked at. */
+/* The sampled ranges of a stratum: the newest ranges, or the older ones. */
 typedef struct Stratum
 {
-	double		weight;				/* ranges that each of them stands for */
+	double		weight;				/* ranges that each sampled range stands for */
 	int			nsegments;
 	int			noverlaid;
-	double		striped_lbs;
+	double		striped_lbs;		/* blocks that are in stripes */
 	VdbBlock	segments[VDB_COUNT_RANGES * VDB_RANGE_LBS];
-	VdbLogicalBlock overlaid[VDB_COUNT_RANGES * VDB_RANGE_LBS];
+	VdbLogicalBlock overlaid[VDB_COUNT_RANGES * VDB_RANGE_LBS]; /* striped blocks with an overlay */
 } Stratum;
 
+/* State of one count. */
 typedef struct Counter
 {
 	Relation	rel;
 	const VdbTableRef *ref;
-	VdbTableCount *count;
-	double		striped_dead;
-	double		striped_lbs;
-	VdbOverlayView view;
-	Stratum		stratum;
+	VdbTableCount *count;			/* the result */
+	double		striped_dead;		/* estimated dead striped rows */
+	double		striped_lbs;		/* estimated blocks in stripes */
+	VdbOverlayView view;			/* work space */
+	Stratum		stratum;			/* the current one */
 } Counter;
 
 /*
- * Place i of n that are spread over [0, total), one in each of n equal parts: where in it is left
- * to chance, lest every other row, say, be looked at where every other one was deleted; but it is
- * the same chance each time, so plans are.
+ * Return sample i of n spread over [0, total), one in each of n equal parts.  The position within a
+ * part is pseudorandom, because regular steps could coincide with a pattern such as every other row
+ * being deleted.  It is the same each time, so plans are stable.
  */
 static uint32
 spread(uint32 i, uint32 n, uint32 total)
@@ -80,7 +81,9 @@ spread(uint32 i, uint32 n, uint32 total)
 
 /* ---- visibility ---- */
 
-/* Does clog know of this id?  Damage must not keep a query from being planned. */
+/*
+ * Return true if clog can be asked about this id.  Damage must not keep a query from being planned.
+ */
 static bool
 may_ask(const Counter *counter, TransactionId xid)
 {
@@ -89,7 +92,7 @@ may_ask(const Counter *counter, TransactionId xid)
 		 TransactionIdPrecedes(xid, XidFromFullTransactionId(ReadNextFullTransactionId())));
 }
 
-/* Does the version count?  Who has locked it, along with others, is not asked for. */
+/* Return true if the version counts as live.  Members of a multixact are not looked up. */
 static bool
 is_live(const Counter *counter, HeapTupleHeader hdr)
 {
@@ -110,15 +113,16 @@ is_live(const Counter *counter, HeapTupleHeader hdr)
 	}
 }
 
+/* What a slot of a segment contains. */
 typedef enum SlotFound
 {
-	SLOT_MOVED,						/* its block is not in the segment any more */
+	SLOT_MOVED,						/* the slot's LB is no longer in the segment */
 	SLOT_NO_ROW,
 	SLOT_DEAD,
 	SLOT_LIVE
 } SlotFound;
 
-/* What is in a slot of the segment? */
+/* Check a slot of the segment.  Takes and releases the block lock, shared. */
 static SlotFound
 look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8 index)
 {
@@ -140,9 +144,9 @@ look_at_slot(const Counter *counter, VdbBlock segment, VdbLogicalBlock lb, uint8
 }
 
 /*
- * The live rows of a segment, checking 'most' of them at most.  Migration may have moved it since
- * the map named it: its bytes are still there, but its rows are counted on flash then.  *share:
- * what is left.
+ * Estimate the live rows of a segment, checking 'most' of them at most.  Migration may have moved
+ * rows of it since the map was read; these are counted as striped rows.  *share is set to the
+ * fraction of rows that are still in the segment.
  */
 static double
 live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 most, double *share)
@@ -167,6 +171,7 @@ live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 m
 
 /* ---- counting ---- */
 
+/* Count the rows in the pool of a stratum. */
 static void
 count_segments(Counter *counter)
 {
@@ -192,7 +197,7 @@ count_segments(Counter *counter)
 	}
 }
 
-/* Rows of a striped block that are gone, or deleted. */
+/* Return the number of rows of a striped block that are removed or deleted. */
 static int
 dead_rows(Counter *counter, VdbLogicalBlock lb)
 {
@@ -223,6 +228,7 @@ dead_rows(Counter *counter, VdbLogicalBlock lb)
 	return dead;
 }
 
+/* Count the dead striped rows of a stratum. */
 static void
 count_overlays(Counter *counter)
 {
@@ -241,7 +247,7 @@ count_overlays(Counter *counter)
 	}
 }
 
-/* Look at some of the ranges [first, first + n). */
+/* Count a stratum, the ranges [first, first + n), by some of its ranges. */
 static void
 count_ranges(Counter *counter, uint32 first, uint32 n)
 {
@@ -276,8 +282,8 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 }
 
 /*
- * See table.h.  A stripe some of whose blocks have moved on is counted whole by the entry: no more
- * than there can be.
+ * See table.h.  The entry counts a stripe's rows as a whole, even if some of its blocks have moved
+ * to another stripe.  So the count is limited by the number of blocks that are in stripes.
  */
 void
 vdb_table_count(Relation rel, const VdbTableRef *ref, VdbTableCount *count)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * table_fetch.c
- *	  One row version by its row number.
+ *	  Fetch one row version by its row number.
  *
- * The location and, for rows in the pool, the row itself are taken under the
- * logical block's block lock; a striped row's columns are read after it, since
- * stripes never change.
+ * The address and, for rows in the pool, the row itself are copied under the
+ * logical block's block lock.  A striped row's columns are read after it is
+ * released, since stripes never change.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +23,9 @@
 #include "table/table_version.h"
 
 /*
- * Tell SSI what reading this version means.  The rules are those of
- * HeapCheckForSerializableConflictOut: which transaction wrote what we did (or
- * did not) see, by the version's status.
+ * Report to SSI that we have read this version.  The rules are those of
+ * HeapCheckForSerializableConflictOut: the version's status determines which
+ * transaction wrote what we did (or did not) see.
  */
 void
 vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snapshot)
@@ -65,7 +65,7 @@ vdb_conflict_out(Relation rel, bool visible, VdbVersion *version, Snapshot snaps
 	CheckForSerializableConflictOut(rel, xid, snapshot);
 }
 
-/* A copied image of an SCM row becomes a palloc'd tuple (wide ones are completed). */
+/* Make a palloc'd tuple of the copied image of a pool row.  A wide row is completed. */
 static HeapTuple
 tuple_from_image(Relation rel, const VdbVersion *version, char *image, MemoryContext context)
 {
@@ -88,31 +88,33 @@ tuple_from_image(Relation rel, const VdbVersion *version, char *image, MemoryCon
 	return tuple;
 }
 
+/* What is known of the row that is being fetched. */
 typedef struct FetchState
 {
 	VdbVersion	version;
 	bool		found;
-	bool		visible;
-	bool		dead;
+	bool		visible;			/* to the snapshot */
+	bool		dead;				/* to everyone */
 	bool		striped;
-	VdbDeltaRecord drec;
+	VdbDeltaRecord drec;			/* striped: if has_delta */
 	bool		has_delta;
-	VdbStripeAddress address;		/* flash */
-	uint16		meta_flags;
+	VdbStripeAddress address;		/* striped */
+	uint16		meta_flags;			/* striped */
 	union
 	{
 		char		data[VDB_POOL_BLOCK_BYTES];
 		int64		force_align;
-	}			image;				/* SCM */
+	}			image;				/* pool: the copied row */
 } FetchState;
 
+/* Return true if the version is known to be dead to everyone. */
 static bool
 is_surely_dead(Relation rel, HeapTupleHeader hdr)
 {
 	return vdb_row_is_surely_dead(hdr, GlobalVisTestFor(rel));
 }
 
-/* SCM row: everything happens under the lock. */
+/* Check and copy a row in the pool.  All of it is done under the block lock. */
 static void
 fetch_pooled(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 			 bool want_dead, FetchState *fs)
@@ -134,7 +136,7 @@ fetch_pooled(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot sn
 		vdb_rows_copy(ref, &fs->version, fs->image.data);
 }
 
-/* Striped row: only the overlay needs the lock. */
+/* Note a striped row's stripe and copy its delta record.  Only this part needs the block lock. */
 static void
 note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 {
@@ -148,6 +150,10 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 	fs->meta_flags = meta->flags;
 }
 
+/*
+ * Check a striped row after unlocking.  Returns its stripe, referenced, or NULL if the stripe has
+ * no such row.
+ */
 static VdbStripe *
 check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 			  bool want_dead, FetchState *fs)
@@ -174,6 +180,7 @@ check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot s
 	return stripe;
 }
 
+/* Put the row into the slot. */
 static void
 store_result(Relation rel, FetchState *fs, VdbStripe *stripe, TupleTableSlot *slot)
 {
@@ -193,7 +200,7 @@ store_result(Relation rel, FetchState *fs, VdbStripe *stripe, TupleTableSlot *sl
 	slot->tts_tableOid = RelationGetRelid(rel);
 }
 
-/* Find out where the row is, and take from there what needs the block lock. */
+/* Look up the row's extent, and copy what must be read under the block lock. */
 static void
 look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 	 bool want_dead, FetchState *fs)
@@ -212,8 +219,9 @@ look(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
 }
 
 /*
- * May the delta record be older than the commit that made the row visible?  Only the inserter can
- * have changed the row before that: deleted it, say, so that no process ever was to see it.
+ * Return true if the delta record may have been copied before the commit that made the row visible.
+ * Only the inserter can have changed the row before its commit.  It may have deleted the row, which
+ * then must never be seen.
  */
 static bool
 delta_may_be_early(const FetchState *fs, Snapshot snapshot)
@@ -232,9 +240,10 @@ delta_may_be_early(const FetchState *fs, Snapshot snapshot)
 }
 
 /*
- * The row as the snapshot checks it; the stripe is returned if it lies in one.  A striped row
- * is checked after unlocking.  Where its delta record may have been taken too early, one more
- * look is enough: xmin has committed by now (or is ours).  README.md, "The header and the moment".
+ * Look the row up and check it with the snapshot.  Returns its stripe, referenced, if it lies in
+ * one.  A striped row is checked after unlocking.  If its delta record may have been copied too
+ * early, it is looked up once more, which is enough: xmin has committed by now (or is ours).  See
+ * README.md, "The header and the moment".
  */
 static VdbStripe *
 look_and_check(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot snapshot,
@@ -277,7 +286,7 @@ vdb_table_fetch(Relation rel, VdbRowNumber row, Snapshot snapshot, TupleTableSlo
 		return false;
 	}
 
-	/* before looking: a process that changes the row later finds this lock, and who did already is seen */
+	/* before looking: a later writer finds this lock, and an earlier one's change is seen */
 	vdb_row_to_tid(row, &tid);
 	PredicateLockTID(rel, &tid, snapshot, InvalidTransactionId);
 

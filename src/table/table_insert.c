@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * table_insert.c
- *	  New rows: one, many, speculative; and what happens when the pool is full.
+ *	  Insert rows: one, many, or speculatively.
  *
- * A new row goes to a place in a segment that this backend owns, reserved
- * before the change begins (reserving may claim a segment, which is a flushed
- * change of its own).  No block lock is needed: no process looks at the row until its
- * slot is published, last in the same change.
+ * A new row is stored at an address in a segment that this backend owns.  The
+ * address is reserved before the change begins, since reserving may claim a
+ * segment, which is a flushed change of its own.  No block lock is needed: the
+ * row can't be found until its slot is published, last in the same change.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,22 +24,23 @@
 #include "table/table_private.h"
 #include "table/table_version.h"
 
-/* A batch of many rows: at most so many, and no more once they have so many bytes. */
+/* Limits of a batch of rows: it ends when it has so many rows, or at least so many bytes. */
 #define BATCH_ROWS		256
 #define BATCH_BYTES		(192 * 1024)
 
+/* A row of a batch. */
 typedef struct NewRow
 {
 	HeapTuple	tuple;
-	bool		palloced;			/* the tuple */
+	bool		palloced;			/* the tuple must be freed */
 	VdbRowAddress address;
 } NewRow;
 
 /* ---- inserting ---- */
 
 /*
- * What every insertion needs first: the table's place in the pool, this epoch, our transaction id
- * (all of which may write WAL).
+ * Do what every insertion needs first: open the table, begin this epoch and assign our transaction
+ * id, which is returned.  All of these may write WAL, so no LWLock may be held.
  */
 static TransactionId
 begin_insert(Relation rel, VdbTableRef *ref)
@@ -54,7 +55,7 @@ begin_insert(Relation rel, VdbTableRef *ref)
 	return GetCurrentTransactionId();
 }
 
-/* Tell the slot what its row has become. */
+/* Set the slot's TID, table and system columns to those of the stored row. */
 static void
 name_row(Relation rel, TupleTableSlot *slot, const VdbRowAddress *address, HeapTuple tuple)
 {
@@ -64,10 +65,10 @@ name_row(Relation rel, TupleTableSlot *slot, const VdbRowAddress *address, HeapT
 }
 
 /*
- * New versions have been stored, by an insertion or an update: serializable readers of
- * the whole table hold a lock we must find.  Asked after the versions are there: who locks
- * the table later meets them, and finds us by them.  No LWLock may be held; ERROR if this
- * transaction must not commit.
+ * Check for conflicts with serializable readers of the whole table, after an insertion or an update
+ * has stored new versions.  The check must come after the store: a reader that locks the table
+ * later meets the new versions, and finds our id in them.  No LWLock may be held.  Raises an error
+ * if this transaction must not commit.
  */
 void
 vdb_conflict_in_stored(Relation rel)
@@ -75,7 +76,7 @@ vdb_conflict_in_stored(Relation rel)
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 }
 
-/* Store a stamped tuple at its place. */
+/* Store a stamped tuple at its address. */
 static void
 put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple, const VdbEvent *event)
 {
@@ -90,9 +91,10 @@ put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple, c
 }
 
 /*
- * Insert the slot's row, under command id cid.  options: TABLE_INSERT_*.
- * speculative: marked with spec_token, until vdb_table_complete_speculative.
- * The slot gets TID and table.  Takes as long as the pool is full.
+ * Insert the slot's row, under command id cid.  'options' are TABLE_INSERT_*
+ * flags.  A speculative row is marked with spec_token until
+ * vdb_table_complete_speculative.  The slot gets TID and table.  Waits as long
+ * as the pool is full.
  */
 void
 vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
@@ -121,9 +123,8 @@ vdb_table_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 }
 
 /*
- * Insert a version as it is (rewrites): everything in its header is kept but
- * t_ctid, which comes to name the version itself, as does tuple->t_self.  It is no
- * change, so logical decoding is told nothing.
+ * Insert a version as it is, for rewrites.  Its header is kept, except for
+ * t_ctid, which is set to the version's own TID, as is tuple->t_self.
  */
 void
 vdb_table_insert_raw(Relation rel, HeapTuple tuple)
@@ -139,7 +140,10 @@ vdb_table_insert_raw(Relation rel, HeapTuple tuple)
 	put_one(&ref, &address, tuple, &none);
 }
 
-/* Form, reserve and stamp rows of a batch; returns how many (at least one). */
+/*
+ * Prepare a batch: form rows, reserve their addresses and stamp them.  Returns the number of rows,
+ * at least one.
+ */
 static int
 prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int nslots,
 			  TransactionId xid, CommandId cid, int options, bool decoded, NewRow *rows)
@@ -159,9 +163,9 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
 }
 
 /*
- * Store a prepared batch in as few changes as it takes.  The WAL writer is told:
- * a load claims segments again and again, each time waiting for a flush, and
- * should find most of its WAL flushed then.
+ * Store a prepared batch in as few changes as possible.  The WAL writer is
+ * notified because a load claims segments repeatedly, each time waiting for a
+ * flush; most of its WAL should be flushed by then.
  */
 static void
 put_batch(const VdbTableRef *ref, const NewRow *rows, int n, const VdbEvent *event)
@@ -218,7 +222,7 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 
 /* ---- speculative insertion ---- */
 
-/* ERROR unless the version is ours and still carries this token. */
+/* Raise an error unless the version is ours and still has this token. */
 static void
 check_speculative(VdbTarget *target, uint32 spec_token)
 {
@@ -242,9 +246,9 @@ speculative_missing(Relation rel, VdbRowNumber row)
 }
 
 /*
- * Make a speculatively inserted row an ordinary one, or (not succeeded) take it
- * back at once, for everybody including ourselves: those who wait for the token
- * must not find it when they wake up.
+ * Make a speculatively inserted row an ordinary one or, if not 'succeeded', take
+ * it back.  It is taken back at once, for all transactions including our own:
+ * those that wait for the token must not find the row when they wake up.
  */
 void
 vdb_table_complete_speculative(Relation rel, VdbRowNumber row, uint32 spec_token, bool succeeded)

@@ -3,9 +3,9 @@
  * table_migration_lock.c
  *	  The migration lock of a table.
  *
- * A transaction that has moved a table to another tablespace can't have it:
- * until it commits, the pool's entry belongs to both storages (see am_ddl.c), and a
- * stripe would be in only one of them.
+ * A transaction that has moved a table to another tablespace can't take it.
+ * Until that transaction commits, the pool's entry belongs to both storages (see
+ * am_ddl.c), and a stripe would be in only one of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,7 @@
 
 #include "table/table.h"
 
-/* A lock on the table's pg_class entry, as an object with a sub-id that core never uses. */
+/* Sub-id of the lock's tag: an object lock on the table's pg_class row that core never takes. */
 #define VDB_MIGRATION_LOCK_SUBID	0x7664
 
 static void
@@ -29,7 +29,10 @@ migration_tag(Relation rel, LOCKTAG *tag)
 					   VDB_MIGRATION_LOCK_SUBID);
 }
 
-/* Is the pool's entry found by a key that an abort takes back? */
+/*
+ * Return true if this transaction has moved the table's storage, so that the pool's entry has
+ * another key than the storage, which an abort takes back.
+ */
 static bool
 moved_here(Relation rel)
 {

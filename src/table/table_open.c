@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * table_open.c
- *	  From a Relation to its place in the pool.
+ *	  Find a table's entry in the pool, given its Relation.
  *
  * The reference is cached in rd_amcache, which core frees with the relcache
- * entry; the slot's generation tells whether it still names this table.
+ * entry.  The generation of the table slot shows whether the reference still
+ * names this table.
  *
- * An unlogged table's entry outlives a crash while its rows do not.  Such an
- * entry counts as 'no entry' for readers; the first writer empties it, under
- * the relation extension lock so that only one does.
+ * An unlogged table's entry outlives a crash while its rows do not.  Readers
+ * treat such an entry as missing.  The first writer empties it, under the
+ * relation extension lock so that it is emptied only once.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,11 +26,12 @@
 #include "pages/pages.h"
 #include "table/table.h"
 
+/* Contents of rd_amcache. */
 typedef struct VdbTableCache
 {
 	VdbTableRef ref;
 	bool		found;				/* ref is set */
-	bool		checked;			/* metapage was looked at */
+	bool		checked;			/* the metapage was checked */
 	VdbTableSize size;
 } VdbTableCache;
 
@@ -48,8 +50,9 @@ vdb_is_vdb(Relation rel)
 }
 
 /*
- * The key under which a table's storage is known in the pool.  Tablespaces
- * equal to the database's own are 0, so that moving the database keeps keys.
+ * Make the key under which a table's storage is known in the pool.  The
+ * database's own tablespace is stored as 0, so that moving the database keeps
+ * the keys.
  */
 void
 vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey *key)
@@ -84,9 +87,9 @@ table_flags(Relation rel)
 }
 
 /*
- * Our top transaction's full id if it made the table's storage, else invalid.  A crash may leave
- * the entry and take this transaction: its id must be in the entry's own WAL record, or recovery
- * wouldn't know that it was used.
+ * Return our top transaction's full id if it made the table's storage, else an invalid one.  After
+ * a crash the entry may exist while this transaction is lost.  So its id must be in the entry's own
+ * WAL record, or recovery wouldn't know that it was used.
  */
 static FullTransactionId
 storage_creator(Relation rel)
@@ -98,7 +101,7 @@ storage_creator(Relation rel)
 	return GetTopFullTransactionId();
 }
 
-/* Did a crash lost the rows of this table (unlogged and temporary ones)? */
+/* Return true if a crash has lost the rows of this (unlogged or temporary) table. */
 static bool
 table_is_lost(const VdbTableRef *ref)
 {
@@ -110,7 +113,7 @@ table_is_lost(const VdbTableRef *ref)
 	return !vdb_epoch_survived(ref->pool, entry->valid_epoch);
 }
 
-/* Empty a lost table, once. */
+/* Empty a lost table, unless another process has done so meanwhile. */
 static void
 table_revive(Relation rel, VdbTableRef *ref)
 {
@@ -181,7 +184,8 @@ vdb_table_size(Relation rel)
 }
 
 /*
- * The reference isn't good any more, though its entry is: the table has another one now, or none.
+ * Drop the cached reference.  Needed when the table has another entry now, or none, while the
+ * entry that the reference names still exists.
  */
 void
 vdb_table_forget(Relation rel)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * table_room.c
- *	  A place in the pool for a row, and what happens when the pool is full.
+ *	  Reserve an address in the pool for a row, and make room if the pool is full.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +23,9 @@ vdb_table_set_make_room(VdbMakeRoom make_room)
 }
 
 /*
- * The pool is full.  Returns when there may be room again; the caller tries
- * again.  No LWLock may be held; can be interrupted.  ERROR if nothing moves rows
- * out of the pool.
+ * Wait until the full pool may have room again.  The caller then retries.  No
+ * LWLock may be held; can be interrupted.  Raises an error if no callback is
+ * registered that moves rows out of the pool.
  */
 void
 vdb_table_make_room(Relation rel)
@@ -42,7 +42,7 @@ vdb_table_make_room(Relation rel)
 	make_room_callback(rel);
 }
 
-/* Reserve a place for a row, however long that takes.  decoded: see vdb_rows_reserve.  No LWLock may be held. */
+/* Reserve an address for a row; waits as long as the pool is full.  No LWLock may be held. */
 void
 vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded,
 				  VdbRowAddress *address)

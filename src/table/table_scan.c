@@ -1,28 +1,29 @@
 /*-------------------------------------------------------------------------
  *
  * table_scan.c
- *	  The cursor over a table's logical blocks: every walk over a table is one of these.
+ *	  The cursor over a table's logical blocks, with which every walk over a table is made.
  *
  * A cursor stands at a logical block, and at a row of the batch that it has read of this block.
  * It moves both ways, one block or one row at a time, or from range to range.  Blocks
- * without rows are skipped, as far as the map's range nodes tell; a walk by ranges stops at each
+ * without rows are skipped, as far as the map's range nodes show.  A walk by ranges stops at each
  * range that the map has a node for.
  *
- * The limit.  A cursor over rows does not pass the limit that the table had when it started:
- * rows beyond it belong to transactions that its snapshot does not see.  SERIALIZABLE has to know
- * of these as well.  So the relation's predicate lock comes first, and the limit after it: who
- * inserts past the limit finds the lock.  One function does both (lock_and_limit), and no row is
- * read before.  A cursor over blocks alone has no snapshot, and asks for the limit at each step.
+ * The limit.  A cursor over rows does not pass the limit that the table had when it started,
+ * because rows beyond it belong to transactions that its snapshot does not see.  SSI must learn of
+ * these transactions nevertheless.  So the relation's predicate lock is taken first, and the limit
+ * is read after that: an insertion past the limit then finds the lock.  One function does both
+ * (lock_and_limit), and no row is read before.  A cursor over blocks alone has no snapshot, and
+ * reads the limit at each step.
  *
  * Parallel scans.  The processes share a counter, from which each takes runs of blocks.  They move
  * forward only.
  *
- * Snapshots of now (vdb_snapshot_of_now).  Their rows are read as all the versions there are, and
- * each is asked about when it is given to the caller, by itself.
+ * Snapshots of now (vdb_snapshot_of_now).  For these a block is read with SnapshotAny, and the
+ * snapshot is applied to each row when the row is returned to the caller.
  *
- * Prefetching.  A cursor that knows which columns are read of every row asks the kernel for those
- * of the next chunk that may match while it gives the rows of this one, and in the last chunk of a
- * stripe for the head of the next stripe.
+ * Prefetching.  A cursor may know which columns are read of every row.  While it returns the rows
+ * of a chunk, it asks the kernel for these columns of the next chunk that may match.  In the last
+ * chunk of a stripe it asks for the head of the next stripe.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,18 +38,19 @@
 #include "pages/pages.h"
 #include "table/table.h"
 
-/* Logical blocks that a process of a parallel scan takes at a time, at most: a chunk's worth. */
+/* The most logical blocks that a process of a parallel scan takes at a time: those of a chunk. */
 #define VDB_SHARED_RUN		32
 
-/* What a cursor knows of what comes after the rows in hand. */
+/* State of a cursor's prefetching. */
 typedef struct VdbLookAhead
 {
 	int			ncolumns;
-	int		   *columns;			/* numbers of those that are read of every row */
-	bool		begun;				/* a block was read: a walk for one row ends there */
-	BlockNumber first_page;			/* of the stripe that chunk_end is about */
-	uint32		stripe_id;
-	uint32		chunk_end;			/* the positions before it have been seen to */
+	int		   *columns;			/* attribute numbers of the columns to be prefetched */
+	bool		begun;				/* a block was read; before that nothing is prefetched, since
+									 * a walk for one row ends there */
+	BlockNumber first_page;			/* of the stripe that chunk_end refers to */
+	uint32		stripe_id;			/* its id */
+	uint32		chunk_end;			/* end (as a position) of the chunk last prefetched for */
 } VdbLookAhead;
 
 /* ---- begin and end ---- */
@@ -96,8 +98,9 @@ vdb_cursor_init_blocks(VdbCursor *cursor, const VdbTableRef *ref)
 }
 
 /*
- * Take the predicate lock, then read the table's limit: in this order, and nowhere else.  No lock
- * is taken without a snapshot, or for one that sees more than its own transaction's view.
+ * Take the predicate lock, then read the table's limit.  The order matters, so only this function
+ * reads the limit of a cursor over rows.  Without a snapshot, or for one that is not the
+ * transaction's serializable snapshot, no lock is taken.
  */
 static int64
 lock_and_limit(Relation rel, Snapshot snapshot)
@@ -186,14 +189,14 @@ vdb_cursor_batch(VdbCursor *cursor)
 
 /* ---- blocks ---- */
 
-/* Find the table's entry in the pool; false: it has none, and so no blocks. */
+/* Find the table's entry in the pool.  Returns false if it has none, and so no blocks. */
 static inline bool
 find_table(VdbCursor *cursor)
 {
 	return cursor->rel == NULL || vdb_table_open(cursor->rel, false, &cursor->ref);
 }
 
-/* The first block that is not the cursor's. */
+/* Return the end of the cursor's blocks (exclusive). */
 static inline int64
 current_limit(const VdbCursor *cursor)
 {
@@ -202,7 +205,7 @@ current_limit(const VdbCursor *cursor)
 	return Min(cursor->limit, (int64) vdb_map_limit(&cursor->ref));
 }
 
-/* Take the next block of the run in hand, or a new run. */
+/* Move to the next block of the current run, or of a new run.  Returns false at the end. */
 static bool
 next_shared(VdbCursor *cursor)
 {
@@ -220,7 +223,7 @@ next_shared(VdbCursor *cursor)
 	return false;
 }
 
-/* Move to the first block from lb on that has rows, as far as the map's range nodes tell. */
+/* Move to the first block from lb on that has rows, as far as the map's range nodes show. */
 static bool
 move_to(VdbCursor *cursor, int64 lb)
 {
@@ -267,7 +270,7 @@ vdb_cursor_next(VdbCursor *cursor)
 	return move_to(cursor, Max(cursor->lb + 1, cursor->start));
 }
 
-/* Move to the block before; false at the beginning. */
+/* Move to the previous block.  Returns false at the beginning. */
 static bool
 move_back(VdbCursor *cursor)
 {
@@ -343,7 +346,7 @@ vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolumns)
 	cursor->ahead->first_page = InvalidBlockNumber;
 }
 
-/* Ask for the columns of a chunk. */
+/* Prefetch the columns of a chunk. */
 static void
 prefetch_chunk(const VdbCursor *cursor, int chunk)
 {
@@ -355,8 +358,8 @@ prefetch_chunk(const VdbCursor *cursor, int chunk)
 }
 
 /*
- * Find the first block of the stripe that comes after the one at hand, in this range or the next;
- * -1: there is none, as far as the map can be read without locks.
+ * Find the first block of the next stripe, in this range or the next.  Returns -1 if there is none,
+ * as far as the map's summaries, which are read without locks, show.
  */
 static int64
 next_stripe_lb(const VdbCursor *cursor)
@@ -387,7 +390,7 @@ next_stripe_lb(const VdbCursor *cursor)
 	return -1;
 }
 
-/* Ask for the head of the next stripe.  Takes and releases a block lock, shared. */
+/* Prefetch the head of the next stripe.  Takes and releases a block lock, shared. */
 static void
 prefetch_next_stripe(const VdbCursor *cursor)
 {
@@ -409,7 +412,7 @@ prefetch_next_stripe(const VdbCursor *cursor)
 		vdb_pages_prefetch(cursor->rel, first_page, 0, 1);
 }
 
-/* The next chunk whose rows will be taken, as far as is known; -1: none of this stripe. */
+/* Return the next chunk of this stripe that may match, as far as is known, or -1. */
 static int
 next_chunk(const VdbBatch *batch, int chunk)
 {
@@ -422,8 +425,8 @@ next_chunk(const VdbBatch *batch, int chunk)
 }
 
 /*
- * A block was read of a stripe: see to what comes next, once a chunk.  The next chunk of a
- * parallel scan is another process's.
+ * Prefetch what comes next, once for each chunk.  Called after a block of a stripe was read.  In a
+ * parallel scan the next chunk belongs to another process, so only this one is prefetched.
  */
 static void
 look_ahead(VdbCursor *cursor)
@@ -460,7 +463,7 @@ look_ahead(VdbCursor *cursor)
 
 /* ---- the rows of a block ---- */
 
-/* Before the rows of a block are read. */
+/* Prepare to read the rows of the current block: call the caller's before_read. */
 static inline void
 about_to_read(VdbCursor *cursor)
 {
@@ -516,9 +519,9 @@ vdb_cursor_next_rows(VdbCursor *cursor)
 }
 
 /*
- * A snapshot of now has come to the end of a block.  Have more rows been stored in it?  An update
- * may have put a row that we were about to see behind those we knew of.  True: there are some, and
- * the cursor stands before the first.
+ * Read a block again at its end, for a snapshot of now, to find rows stored in it meanwhile.  A
+ * concurrent update may have stored the new version of a row behind those that we knew of.  Returns
+ * true if there are new rows; then the cursor stands before the first of them.
  */
 static bool
 block_has_grown(VdbCursor *cursor)
@@ -536,8 +539,8 @@ block_has_grown(VdbCursor *cursor)
 }
 
 /*
- * Move to the next row with what that takes: the end of a block is passed, or blocks without
- * rows.
+ * Move to the next row in this direction, past the end of the block and over blocks without rows.
+ * Returns false if there is none.
  */
 bool
 vdb_cursor_move_on(VdbCursor *cursor, bool forward)
@@ -559,7 +562,7 @@ vdb_cursor_move_on(VdbCursor *cursor, bool forward)
 	}
 }
 
-/* Ask a snapshot of now about the row, at this moment. */
+/* Fetch the current row as a snapshot of now sees it at this moment. */
 bool
 vdb_cursor_slot_of_now(VdbCursor *cursor, TupleTableSlot *slot)
 {
@@ -585,7 +588,7 @@ vdb_cursor_run(const VdbCursor *cursor, VdbCursorRun *run)
 	run->first = batch->pos[row];
 	run->end = Min(vdb_stripe_vector_end(batch->stripe, run->first), last + 1);
 	Assert(run->end > run->first && run->end - run->first <= VDB_LB_ROWS);
-	/* nearly always all positions are there: then so many rows follow */
+	/* usually every position has a row in the batch: then so many rows follow */
 	dense = Min((int) (run->end - run->first), batch->nrows - row);
 	if (last < run->end)
 		run->nrows = batch->nrows - row;

@@ -4,12 +4,13 @@
  *	  Tuple table slots for vdb tables.
  *
  * A slot is a heap tuple slot that can also hold a row of a stripe, of which
- * it decodes the columns that are asked for.  Whatever needs the whole tuple
- * (materializing, copying to a heap tuple) turns such a row into a heap tuple
- * first, and from there core's heap slot operations do the work.
+ * it decodes the columns that are asked for.  Operations that need the whole
+ * tuple (materializing, copying to a heap tuple) turn such a row into a heap
+ * tuple first; then core's heap slot operations do the work.
  *
- * A striped row keeps a reference to its stripe; decoded by-reference values
- * are copied to a context of the slot, which is reset when the slot is cleared.
+ * A slot that holds a striped row has a reference to its stripe.  Decoded
+ * by-reference values are copied to a context of the slot, which is reset when
+ * the slot is cleared.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,12 +28,13 @@
 #include "table/table.h"
 #include "table/table_version.h"
 
+/* A slot of a vdb table. */
 typedef struct VdbSlot
 {
 	HeapTupleTableSlot base;
 	VdbStripe  *stripe;				/* NULL unless a striped row is held */
-	Relation	rel;
-	uint32		pos;
+	Relation	rel;				/* of the striped row */
+	uint32		pos;				/* its position in the stripe */
 	HeapTupleHeaderData hdr;		/* of the striped row */
 	MemoryContext values;			/* decoded by-reference values; NULL until needed */
 } VdbSlot;
@@ -48,6 +50,7 @@ vdb_slot_init(TupleTableSlot *slot)
 	vslot->values = NULL;
 }
 
+/* Let go of a striped row, if the slot holds one. */
 static void
 slot_drop_stripe(VdbSlot *vslot)
 {
@@ -83,7 +86,7 @@ vdb_slot_clear(TupleTableSlot *slot)
 	TTSOpsHeapTuple.clear(slot);
 }
 
-/* Decode columns nvalid .. natts of a striped row. */
+/* Decode the columns of a striped row from tts_nvalid to natts. */
 static void
 striped_getsomeattrs(VdbSlot *vslot, int natts)
 {
@@ -137,7 +140,7 @@ vdb_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 	return heap_getsysattr(&header, attnum, slot->tts_tupleDescriptor, isnull);
 }
 
-/* Did this transaction make the row?  Only newer servers ask slots for that. */
+/* Return true if this transaction made the row.  Only newer servers have this slot operation. */
 static bool pg_attribute_unused()
 vdb_slot_is_current_xact_tuple(TupleTableSlot *slot)
 {
@@ -197,7 +200,7 @@ vdb_slot_materialize(TupleTableSlot *slot)
 		TTSOpsHeapTuple.materialize(slot);
 }
 
-/* Not core's: that insists on a slot of its own kind. */
+/* Copy a slot.  Core's function isn't used because it insists on a slot of its own kind. */
 static void
 vdb_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 {
@@ -265,6 +268,7 @@ const TupleTableSlotOps vdb_slot_ops = {
 	.copy_minimal_tuple = vdb_slot_copy_minimal_tuple
 };
 
+/* Store a heap tuple in a slot of any kind, which owns it or not. */
 static void
 store_heap_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row, bool owned)
 {
@@ -338,9 +342,9 @@ vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, ui
 }
 
 /*
- * The slot's row as a tuple that can be stored.  *palloced: it is the caller's to
- * free; otherwise it is the slot's own, as inserting makes it, and will be stamped
- * in place.
+ * Return the slot's row as a tuple that can be stored.  If *palloced is set, the
+ * caller frees it.  Otherwise it is the slot's own tuple, as insertions have it,
+ * and will be stamped in place.
  */
 HeapTuple
 vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced)
@@ -360,8 +364,9 @@ vdb_slot_form(TupleTableSlot *slot, Relation rel, bool *palloced)
 }
 
 /*
- * The slot's row has just been stored under this header: let system columns say
- * so (RETURNING xmin, xmax).  Only for a slot of ours that owns a heap tuple.
+ * Make the slot's system columns show the header that its row has just been
+ * stored with (RETURNING xmin, xmax).  Does nothing unless it is a slot of ours
+ * that owns a heap tuple.
  */
 void
 vdb_slot_stamp(TupleTableSlot *slot, const HeapTupleHeaderData *hdr)

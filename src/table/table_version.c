@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * table_version.c
- *	  One row version's header, wherever the row lives: read it, change it.
+ *	  Read and change the header of one row version, in the pool or in a stripe.
  *
- * A striped row's header is made up from the stripe (xmin, cmin) and its delta record
- * in the overlay (xmax and what belongs to it).  Above this file no process needs
- * to know which of the two places a version has.
+ * A striped row's header is composed of the stripe's xmin and cmin and the delta record's xmax
+ * and related fields.  Code above this file need not know in which of the two places a version
+ * is.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +21,7 @@
 #define VDB_DELTA_INFOMASK	(HEAP_XMAX_BITS | HEAP_COMBOCID)
 #define VDB_DELTA_INFOMASK2	(HEAP_KEYS_UPDATED)
 
-/* xmin side of a striped row's header. */
+/* Fill the xmin part of a striped row's header; xmax is invalid. */
 void
 vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 						VdbRowNumber row, uint32 pos)
@@ -52,7 +52,8 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 }
 
 /*
- * Is a header's cid that of its xmax, or a combo id?  Otherwise it is cmin, which the stripe has.
+ * Return true if a header's cid is that of its xmax, or a combo id.  Otherwise it is cmin, which
+ * the stripe has.
  */
 static inline bool
 cid_is_of_xmax(uint16 infomask)
@@ -61,7 +62,7 @@ cid_is_of_xmax(uint16 infomask)
 		(!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask));
 }
 
-/* Lay a delta record over it. */
+/* Apply a delta record to a version filled from its stripe. */
 void
 vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec)
 {
@@ -81,6 +82,7 @@ vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec)
 	version->seen_infomask = hdr->t_infomask;
 }
 
+/* Read the header of a striped row.  Returns false if there is none, or it was removed. */
 static bool
 striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
 {
@@ -142,7 +144,7 @@ vdb_table_prepare_xmax(const VdbTableRef *ref, VdbVersion *version)
 	return vdb_overlay_prepare(ref, vdb_row_lb(version->row), &version->extent, 1);
 }
 
-/* What a delta record must say so that vdb_version_apply_delta gives this header again. */
+/* Make the delta record from which vdb_version_apply_delta restores this header. */
 void
 vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *drec)
 {
@@ -203,8 +205,8 @@ vdb_table_hint(const VdbTableRef *ref, VdbVersion *version)
 }
 
 /*
- * Raise *latest to what a standby's snapshots must have passed before this
- * dead version may vanish.
+ * Raise *latest to the newest transaction id that snapshots of a standby must no longer consider
+ * running when this dead version is removed.
  */
 void
 vdb_version_raise_removed(const HeapTupleHeaderData *hdr, TransactionId *latest)

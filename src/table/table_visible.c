@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * table_visible.c
- *	  When may a logical block be marked all-visible?
+ *	  Mark logical blocks all-visible.
  *
- * pages/README.md has the whole of it.  Here: look and set under the block's
- * block lock, exclusive, which every change of its rows holds too.
+ * pages/README.md describes the visibility map.  This file checks a block and
+ * sets its bit under the exclusive block lock, which every change of the
+ * block's rows holds, too.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +16,7 @@
 #include "pages/pages.h"
 #include "table/table.h"
 
-/* Does nothing that happened to the striped rows keep anybody from seeing those that are left? */
+/* Return true if no delta record can make a row that was not removed invisible to a snapshot. */
 static bool
 overlay_harmless(const VdbOverlayView *view)
 {
@@ -23,13 +24,14 @@ overlay_harmless(const VdbOverlayView *view)
 	{
 		uint16		infomask = view->drecs[i].infomask;
 
-		/* an aborted deleter's delta record counts until VACUUM drops it: no process asks clog here */
+		/* an aborted deleter's delta record counts until VACUUM drops it: clog isn't read here */
 		if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
 			return false;
 	}
 	return true;
 }
 
+/* Return true if all rows of the block are visible to everyone and all index entries have rows. */
 static bool
 block_all_visible(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStripeCleaned cleaned, void *arg)
 {

@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * table_walk.c
- *	  A table's rows in row-number order, one logical block at a look.
+ *	  Read a table's rows in row-number order, one logical block at a time.
  *
- * A walk goes upward over logical blocks and asks the map at each.  All that
- * is needed from the pool (rows, or the overlay of a striped block) is copied under
- * the block's block lock, so a block is taken either wholly from its segment or
- * wholly from its stripe: a walk meets each row once, whatever migrates
- * meanwhile.  Stripes are read after the lock is released; they never change.
+ * A walk goes upward over logical blocks and looks each of them up in the map.
+ * All that is needed from the pool (rows, or the overlay of a striped block) is
+ * copied under the block lock.  So a block is read either wholly from its
+ * segment or wholly from its stripe, and a walk meets each row once, whatever
+ * migrates meanwhile.  Stripes are read after the lock is released, since they
+ * never change.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +24,7 @@
 #include "table/table.h"
 #include "table/table_version.h"
 
-/* Room for the rows of one block: they come from one 64 KiB segment at most. */
+/* Size of the arena: the rows of one block come from one 64 KiB segment at most. */
 #define VDB_ARENA_BYTES		(VDB_SEGMENT_BYTES + VDB_LB_ROWS * MAXIMUM_ALIGNOF)
 
 VdbBatch *
@@ -98,7 +99,7 @@ vdb_batch_set_check(VdbBatch *batch)
 	batch->check = true;
 }
 
-/* What this call of vdb_batch_read was asked for. */
+/* Arguments of a call of vdb_batch_read or vdb_batch_read_rows. */
 typedef struct ReadRequest
 {
 	Snapshot	snapshot;
@@ -108,14 +109,14 @@ typedef struct ReadRequest
 	const uint64 *only;				/* NULL, or a VdbRowSet: the rows asked for */
 } ReadRequest;
 
-/* The first row from i on that is asked for; VDB_LB_ROWS: none. */
+/* Return the first requested row from i on, or VDB_LB_ROWS if there is none. */
 static inline int
 next_asked(const ReadRequest *req, int i)
 {
 	return likely(req->only == NULL) ? i : vdb_rowset_next(req->only, i);
 }
 
-/* Is the version wanted?  Fills htsv when there is no snapshot. */
+/* Return true if the version is wanted.  *htsv is set if there is no snapshot. */
 static bool
 satisfies(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *htsv)
 {
@@ -134,7 +135,7 @@ satisfies(VdbBatch *batch, const ReadRequest *req, VdbVersion *version, uint8 *h
 	return visible;
 }
 
-/* Copy the wanted rows of a segment's block.  Block lock held shared. */
+/* Copy the wanted rows of a segment's block.  The block lock is held, shared. */
 static void
 read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 {
@@ -178,6 +179,7 @@ read_segment(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent)
 	}
 }
 
+/* Move a row within the batch's arrays. */
 static void
 batch_move(VdbBatch *batch, int to, int from)
 {
@@ -209,7 +211,10 @@ compact_unwanted(VdbBatch *batch)
 	batch->nrows = kept;
 }
 
-/* No process reads the data of a row that is dead to everyone: a crash may have taken it. */
+/*
+ * Verify the checksums of the batch's pool rows.  Rows that are dead to everyone are left out:
+ * their data is never read, and may have been lost in a crash.
+ */
 static void
 check_rows(VdbBatch *batch, const ReadRequest *req)
 {
@@ -221,7 +226,7 @@ check_rows(VdbBatch *batch, const ReadRequest *req)
 			vdb_rows_report_damage(batch->rel, ERROR, &damage);
 }
 
-/* After unlocking: SSI checks, checksums. */
+/* Finish reading a segment's block after unlocking: make SSI checks, verify checksums. */
 static void
 finish_segment(VdbBatch *batch, const ReadRequest *req)
 {
@@ -237,7 +242,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 	batch->pool_rows += batch->nrows;
 }
 
-/* Place of a stripe, copied under the block lock. */
+/* What was copied of a stripe's meta under the block lock. */
 typedef struct StripeAddress
 {
 	VdbStripeAddress address;
@@ -245,16 +250,17 @@ typedef struct StripeAddress
 	int			nchunks;
 	TransactionId max_xmin;
 	VdbBlock	meta_block;
-	bool		unseen;				/* the walk comes to it for the first time */
-	bool		ask;				/* which of its chunks may match has to be found out */
-	int			damaged;			/* 0: nothing; WARNING: zone maps, done without; ERROR: the
-									 * meta */
+	bool		unseen;				/* the walk meets this stripe for the first time */
+	bool		ask;				/* 'prune' must be called for it */
+	int			damaged;			/* 0: no damage; WARNING: zone maps are damaged, and not used;
+									 * ERROR: the meta is damaged */
 	VdbMetaDamage damage;
 } StripeAddress;
 
 /*
- * Check the meta of a stripe not seen before, and copy its zone maps.  Block lock held shared: they
- * can't be freed meanwhile.  Damage is only noted; it is reported after unlocking.
+ * Check the meta of a stripe not seen before, and copy its zone maps.  The block lock is held,
+ * shared, so they can't be freed meanwhile.  Damage is only noted here, and reported after
+ * unlocking.
  */
 static void
 note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, StripeAddress *address)
@@ -278,6 +284,7 @@ note_zones(VdbBatch *batch, VdbBlock meta_block, const VdbStripeMeta *meta, Stri
 		address->damaged = WARNING;
 }
 
+/* Copy what is needed from the pool for a striped block.  The block lock is held, shared. */
 static void
 note_stripe(VdbBatch *batch, const VdbExtent *extent, StripeAddress *address)
 {
@@ -294,7 +301,7 @@ note_stripe(VdbBatch *batch, const VdbExtent *extent, StripeAddress *address)
 		vdb_overlay_read(&batch->ref, extent, batch->overlay);
 }
 
-/* Room for what is known of n chunks. */
+/* Make room for n chunks in chunk_match[] and chunk_read[]. */
 static void
 reserve_chunks(VdbBatch *batch, int n)
 {
@@ -314,7 +321,7 @@ reserve_chunks(VdbBatch *batch, int n)
 	batch->match_chunks = n;
 }
 
-/* After unlocking: which chunks may match? */
+/* Find the chunks that may match.  Called after unlocking. */
 static void
 match_chunks(VdbBatch *batch, const StripeAddress *address)
 {
@@ -329,13 +336,13 @@ match_chunks(VdbBatch *batch, const StripeAddress *address)
 	batch->match_any = batch->prune(batch->prune_arg, &batch->zones, batch->chunk_match);
 	batch->chunks_pruned -= batch->match_pruned;
 	batch->match_pruned = 0;
-	/* one whose first rows were read before this was known isn't spared */
+	/* a chunk of which rows were read before doesn't count as pruned */
 	for (int i = 0; i < address->nchunks; i++)
 		batch->match_pruned += batch->chunk_match[i] || batch->chunk_read[i] ? 0 : 1;
 	batch->chunks_pruned += batch->match_pruned;
 }
 
-/* Can every xmin of the stripe be taken as seen by the snapshot? */
+/* Return true if the snapshot is known to see every xmin of the stripe. */
 static bool
 xmins_visible(const ReadRequest *req, const StripeAddress *address)
 {
@@ -356,13 +363,16 @@ xmins_visible(const ReadRequest *req, const StripeAddress *address)
 	}
 }
 
-/* The chunk that the last position looked at lies in: positions rise, so it is seldom looked up. */
+/*
+ * The chunk of the last position.  Positions come in rising order, so chunks are seldom looked up.
+ */
 typedef struct ChunkCursor
 {
 	uint32		end;				/* first position of the next chunk */
 	bool		wanted;
 } ChunkCursor;
 
+/* Return true if the chunk of this position may match. */
 static inline bool
 chunk_wanted(VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 {
@@ -379,7 +389,7 @@ chunk_wanted(VdbBatch *batch, ChunkCursor *cursor, uint32 pos)
 	return cursor->wanted;
 }
 
-/* Rows of a striped block all of whose rows are plain and visible. */
+/* Take the rows of a striped block all of whose rows are plain and visible. */
 static void
 take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbRowSet present)
 {
@@ -409,7 +419,7 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbR
 	}
 }
 
-/* The general case: each row's header is made up and checked. */
+/* Take rows of a striped block in the general case: compose each row's header and check it. */
 static void
 take_checked(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
 			 const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
@@ -449,7 +459,7 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addre
 	}
 }
 
-/* After unlocking: open the stripe and choose rows. */
+/* Finish reading a striped block after unlocking: open the stripe and choose rows. */
 static void
 finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
 			  const VdbExtent *extent)
@@ -481,7 +491,7 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addr
 	batch->striped_rows += batch->nrows;
 }
 
-/* What vdb_batch_read and vdb_batch_read_rows do. */
+/* Read a block, for vdb_batch_read and vdb_batch_read_rows. */
 static int
 read_block(VdbBatch *batch, VdbLogicalBlock lb, ReadRequest *req)
 {

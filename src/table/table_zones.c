@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * table_zones.c
- *	  Zone maps of some columns of a stripe, copied out of the pool.
+ *	  Copy zone maps of some columns of a stripe out of the pool.
  *
- * They may be freed as soon as the block lock is released, but comparing them
- * calls functions of their types: these look into catalogs, open collations,
- * allocate, may warn and may fail.  So they are copied under the lock, and
- * compared after it.
+ * Zone maps may be freed as soon as the block lock is released.  But comparing
+ * them calls functions of their types, which read catalogs, open collations,
+ * allocate memory, may warn and may fail.  So they are copied under the lock,
+ * and compared after it is released.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 
 #include "table/table.h"
 
-/* Zone maps that are copied of one stripe, at most (512 kB).  Chunks past them may match. */
+/* The most zone maps that are copied of one stripe (512 kB).  Later chunks always may match. */
 #define VDB_ZONE_SET_MAX	8192
 
 void
@@ -37,7 +37,7 @@ vdb_zone_set_free(VdbZoneSet *set)
 	set->room = set->ncopied = 0;
 }
 
-/* Make room for n zone maps; those that are there are forgotten. */
+/* Make room for n zone maps.  Those that were copied before are lost. */
 static void
 reserve(VdbZoneSet *set, int n)
 {
@@ -78,7 +78,7 @@ vdb_zone_set_read(VdbZoneSet *set, VdbPool *pool, VdbBlock meta_block, const Vdb
 	if (reader.damaged)
 	{
 		*damage = reader.damage;
-		set->ncopied = 0;		/* not one of them is trusted */
+		set->ncopied = 0;		/* none of them is trusted */
 	}
 	return !reader.damaged;
 }
