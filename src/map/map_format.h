@@ -24,47 +24,49 @@
 #define VDB_TABLE_USED			0x01
 #define VDB_TABLE_UNLOGGED		0x02
 #define VDB_TABLE_TEMP			0x04
-#define VDB_TABLE_EMPTYING		0x08	/* reset or drop has begun: only freeing is left to do */
-#define VDB_TABLE_ALIAS			0x10	/* only a second key of another entry: that of slot 'height', generation 'next_stripe' */
+#define VDB_TABLE_EMPTYING		0x08	/* reset or drop has begun: only freeing remains */
+#define VDB_TABLE_ALIAS			0x10	/* second key of another entry: the one in slot 'height',
+										 * with generation 'next_stripe' */
 
 /*
- * Overlay slabs of a table hang on lists of their own, so that a drop finds
- * them without knowing what is inside: VDB_TABLE_LIST_FULL, and one list per
- * size class of slabs that may have room.
+ * Overlay slabs of a table hang on lists in its entry, so that a drop finds them without knowing
+ * what they contain.  There is one list for each size class, of slabs that may have room, and
+ * VDB_TABLE_LIST_FULL.
  */
 #define VDB_TABLE_LISTS			5
 #define VDB_TABLE_LIST_FULL		4
 
+/* Entry of a table in the directory. */
 typedef struct VdbTableEntry
 {
-	uint32		flags;
+	uint32		flags;				/* VDB_TABLE_* */
 	uint32		generation;			/* changes whenever the slot is reused */
 	Oid			spc;				/* 0: the database's default tablespace */
-	Oid			relnode;
+	Oid			relnode;			/* relfilenumber of the storage */
 	int32		backend;			/* temporary: owner's backend id; else -1 */
-	uint32		valid_epoch;		/* unlogged: epoch in which rows are valid */
+	uint32		valid_epoch;		/* unlogged: epoch in which its rows are valid */
 	VdbLogicalBlock next_lb;		/* first logical block not handed out */
-	VdbBlock	root;				/* of the radix tree, or VDB_BLOCK_NONE */
-	uint32		height;				/* 0: root is a range node */
+	VdbBlock	root;				/* root of the radix tree, or VDB_BLOCK_NONE */
+	uint32		height;				/* 0: the root is a range node */
 	uint32		next_stripe;		/* stripe ids are never reused */
 	uint64		dead_rows;			/* removed since indexes were last cleaned */
-	uint64		rows_migrated;
+	uint64		rows_migrated;		/* rows moved to stripes, ever */
 	uint64		stripe_bytes;		/* bytes of stripes written, ever */
 	uint64		row_bytes;			/* bytes of rows migrated, ever */
 	int64		last_migration;		/* TimestampTz */
-	uint64		striped_rows;		/* rows in stripes now (present ones) */
-	uint64		nstripes_in_use;	/* stripes now */
+	uint64		striped_rows;		/* rows that stripes hold now */
+	uint64		nstripes_in_use;	/* stripes in use now */
 	VdbBlock	lists[VDB_TABLE_LISTS]; /* first blocks of the lists of slabs */
 	VdbBlock	pending_meta;		/* first stripe meta that no map entry refers to */
-	VdbBlock	free_pages;			/* the block of free page runs, or none */
-	uint32		moved_at;			/* VDB_MAP_CLOCK when all that could move was last moved, or
-									 * the table made */
-	uint64		creator;			/* 128: full id of the top transaction that made the storage, until it is known to
-									 * have committed; then 0, as for storage that was there before
-									 * the entry */
+	VdbBlock	free_pages;			/* block of the free page runs, or none */
+	uint32		moved_at;			/* VDB_MAP_CLOCK when everything that could be moved was last
+									 * moved, or when the entry was made */
+	uint64		creator;			/* at 128: full id of the top transaction that made the
+									 * storage, until it is known to have committed; then 0, as
+									 * for storage older than its entry */
 } VdbTableEntry;
 
-/* Milliseconds, modulo 2^32: differences count. */
+/* Milliseconds modulo 2^32; only differences are meaningful. */
 #define VDB_MAP_CLOCK(timestamp) ((uint32) ((timestamp) / 1000))
 
 StaticAssertDecl(offsetof(VdbTableEntry, creator) == 128, "table entry's creator is at 128");
@@ -72,12 +74,13 @@ StaticAssertDecl(sizeof(VdbTableEntry) == 136, "table entry is 136 bytes on medi
 
 #define VDB_DIRECTORY_ENTRIES	59
 
+/* Block of the directory. */
 typedef struct VdbDirectoryBlock
 {
 	uint32		magic;
 	uint16		version;
 	uint16		pad;
-	VdbBlock	next;
+	VdbBlock	next;				/* next block of the chain */
 	uint32		pad2;
 	VdbTableEntry entries[VDB_DIRECTORY_ENTRIES];
 } VdbDirectoryBlock;
@@ -87,14 +90,14 @@ StaticAssertDecl(sizeof(VdbDirectoryBlock) <= VDB_POOL_BLOCK_PAYLOAD, "directory
 /* ---- heads ---- */
 
 /*
- * How nodes of the tree, lists of free pages and blocks on a table's lists begin.  They name the
- * table and generation that they belong to.
+ * Common beginning of tree nodes, lists of free pages and blocks on a table's lists.  It names the
+ * table and generation that the structure belongs to.
  */
 typedef struct VdbMapHead
 {
 	uint32		magic;
 	uint16		version;
-	uint16		own;				/* the structure's */
+	uint16		own;				/* free for the structure's own use */
 	uint32		table_slot;
 	uint32		table_generation;
 } VdbMapHead;
@@ -110,13 +113,13 @@ StaticAssertDecl(sizeof(VdbMapHead) == 16, "head is 16 bytes on media");
 
 /* ---- blocks on a table's lists ---- */
 
-/* The head of every block on a list of the table entry; the rest is the owner's. */
+/* Head of every block on a list of the table entry; the rest belongs to the owner of the list. */
 typedef struct VdbListedBlock
 {
-	uint32		magic;				/* the owner's */
+	uint32		magic;				/* set by the owner */
 	uint16		version;
 	uint8		size_class;
-	uint8		nunits;
+	uint8		nunits;				/* number of block deltas that it holds */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbBlock	next;
@@ -132,11 +135,12 @@ StaticAssertDecl(sizeof(VdbListedBlock) == 40, "list head is 40 bytes on media")
 
 #define VDB_INNER_FANOUT		1024
 
+/* Inner node of the radix tree. */
 typedef struct VdbInnerNode
 {
 	uint32		magic;
 	uint16		version;
-	uint16		height;				/* 1: children are range nodes */
+	uint16		height;				/* 1: its children are range nodes */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbBlock	children[VDB_INNER_FANOUT];
@@ -145,24 +149,26 @@ typedef struct VdbInnerNode
 VDB_ASSERT_MAP_HEAD(VdbInnerNode);
 StaticAssertDecl(sizeof(VdbInnerNode) == 16 + 4096, "inner node is 4112 bytes on media");
 
-#define VDB_EXTENT_NONE			0	/* handed out but nothing stored, or never handed out */
+#define VDB_EXTENT_NONE			0	/* nothing stored; handed out or not */
 #define VDB_EXTENT_SEGMENT		1
 #define VDB_EXTENT_STRIPE		2
 #define VDB_EXTENT_REMOVED			3	/* all of its rows are removed */
 
+/* Where one logical block is. */
 typedef struct VdbMapEntry
 {
-	uint8		kind;
-	uint8		first;				/* segment: LB index in range of its first LB */
+	uint8		kind;				/* VDB_EXTENT_* */
+	uint8		first;				/* segment: index in the range of its first LB */
 	uint16		pad;
 	VdbBlock	ref;				/* first block of the segment, or stripe meta block */
-	VdbBlock	overlay_block;		/* unit of this LB, or none */
+	VdbBlock	overlay_block;		/* block delta of this LB, or none */
 	uint16		overlay_offset;
 	uint16		overlay_epoch;		/* low bits of the epoch that stored the address */
 } VdbMapEntry;
 
 StaticAssertDecl(sizeof(VdbMapEntry) == 16, "map entry is 16 bytes on media");
 
+/* Leaf of the radix tree: the entries of one range. */
 typedef struct VdbRangeNode
 {
 	uint32		magic;
@@ -181,25 +187,26 @@ StaticAssertDecl(sizeof(VdbRangeNode) == 32 + 4096, "range node is 4128 bytes on
 /* ---- stripe meta ---- */
 
 #define VDB_ZONE_BYTES			24
-#define VDB_ZONE_HAS_MINMAX		0x01	/* min and max are there, for all non-null rows */
+#define VDB_ZONE_HAS_MINMAX		0x01	/* min and max are there and cover all non-null rows */
 #define VDB_ZONE_HAS_NULLS_ONLY 0x02	/* every row is null */
-#define VDB_ZONE_BY_VALUE		0x04	/* min, max hold a Datum (8 bytes) */
+#define VDB_ZONE_BY_VALUE		0x04	/* min and max hold a Datum (8 bytes) */
 
 /*
- * Zone map of one column in one chunk.  By-value types: the Datum; others: the bytes of the
- * value as stored on disk (varlena with its header, short header where possible), at most 24:
- * longer minima or maxima leave HAS_MINMAX unset.  Covers every row of the chunk, visible or not.
+ * Zone map of one column in one chunk.  For by-value types min and max hold the Datum.  For others
+ * they hold the bytes of the value as stored on disk: a varlena has its header, a short one where
+ * possible. They have room for 24 bytes; a longer minimum or maximum leaves HAS_MINMAX unset.  A
+ * zone map covers every row of the chunk, visible or not.
  */
 typedef struct VdbZone
 {
 	uint32		null_count;
-	uint8		flags;
+	uint8		flags;				/* VDB_ZONE_* */
 	uint8		min_len;
 	uint8		max_len;
 	uint8		pad;
 	Oid			cmp_proc;			/* comparison function and collation that min and max were
-									 * found with: */
-	Oid			collation;			/* a reader that would compare otherwise must not use them */
+									 * found with; */
+	Oid			collation;			/* a reader that compares otherwise must not use them */
 	char		min[VDB_ZONE_BYTES];
 	char		max[VDB_ZONE_BYTES];
 } VdbZone;
@@ -207,52 +214,57 @@ typedef struct VdbZone
 StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 
 #define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
-#define VDB_STRIPE_IN_DOUBT	0x02		/* xmins may be in progress or aborted: ask clog */
-#define VDB_STRIPE_ZONES_INSIDE	0x04	/* few zone maps: in the place of 'continuations', there are none of those */
+#define VDB_STRIPE_IN_DOUBT	0x02		/* xmins may be in progress or aborted: check clog */
+#define VDB_STRIPE_ZONES_INSIDE	0x04	/* the zone maps are few, and stand where 'continuations'
+										 * would */
 #define VDB_META_CONTINUATIONS	1900
 
-/* Of a meta; 3 has checksums. */
+/* Version of a meta.  Version 3 has checksums. */
 #define VDB_META_VERSION		3
 
 /*
- * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to
- * VDB_ZONES_INSIDE lie in the meta block itself, from byte 168 of the meta on; more go to
- * continuation blocks, VDB_ZONES_PER_BLOCK each (VdbZoneBlock).
+ * Meta: what the pool knows of a stripe.
  *
- * The checksums are CRC-32Cs.  'crc': bytes 0 to 151, in which flags FROZEN and IN DOUBT,
+ * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to
+ * VDB_ZONES_INSIDE stand in the meta block itself, from byte 168 of the meta on.  If there are
+ * more, they stand in continuation blocks (VdbZoneBlock), VDB_ZONES_PER_BLOCK in each.
+ *
+ * The checksums are CRC-32Cs.  'crc' covers bytes 0 to 151, in which flags FROZEN and IN DOUBT,
  * ncontinuations, min_xmin, max_xmin, pending_next and pending_epoch count as zero, since they
- * change.  'xmins_crc': stripe_id, min_xmin, max_xmin as stored first; it doesn't count once either
- * xmin is Frozen.  'zones_crc': stripe_id, VDB_ZONES_IN_META, then the zone maps inside.
+ * change. 'xmins_crc' covers stripe_id, min_xmin and max_xmin as first stored; it is ignored once
+ * either xmin is Frozen.  'zones_crc' covers stripe_id, VDB_ZONES_IN_META, then the zone maps
+ * inside.
  */
 typedef struct VdbStripeMeta
 {
 	uint32		magic;
 	uint16		version;
-	uint16		flags;
+	uint16		flags;				/* VDB_STRIPE_* */
 	uint32		stripe_id;
 	uint32		range;
 	BlockNumber first_page;			/* in the main fork */
 	uint32		npages;
-	uint32		nrows;				/* rows stored (before overlay) */
+	uint32		nrows;				/* rows stored, whatever the overlay says */
 	uint16		nchunks;
-	uint16		ncolumns;			/* natts when it was written */
-	uint16		nlbs;				/* logical blocks it covers */
+	uint16		ncolumns;			/* natts when the stripe was written */
+	uint16		nlbs;				/* logical blocks that it covers */
 	uint16		ncontinuations;
-	TransactionId min_xmin;			/* Frozen if frozen */
+	TransactionId min_xmin;			/* FrozenTransactionId if frozen */
 	TransactionId max_xmin;
-	uint32		epoch;				/* of the epoch that wrote it */
-	uint64		row_bytes;			/* of its rows before encoding */
+	uint32		epoch;				/* epoch that wrote it */
+	uint64		row_bytes;			/* bytes of its rows before encoding */
 	uint64		stripe_bytes;
 	int64		written_at;			/* TimestampTz */
 	uint32		table_slot;
 	uint32		table_generation;
-	VdbBlock	pending_next;		/* while no map entry refers to it: next of the table's list */
+	VdbBlock	pending_next;		/* while no map entry refers to it: next meta of the pending
+									 * list */
 	uint32		pending_epoch;			/* epoch that put it on that list */
-	uint32		chunk_rows[16];		/* rows per chunk, first 16 chunks; see stripe header for
-									 * more */
-	uint32		crc;				/* 152 */
-	uint32		xmins_crc;			/* 156 */
-	uint32		zones_crc;			/* 160 */
+	uint32		chunk_rows[16];		/* rows of the first 16 chunks; the stripe's index has them
+									 * all */
+	uint32		crc;				/* at 152 */
+	uint32		xmins_crc;			/* at 156 */
+	uint32		zones_crc;			/* at 160 */
 	uint32		pad;				/* zero */
 	VdbBlock	continuations[VDB_META_CONTINUATIONS];
 } VdbStripeMeta;
@@ -269,16 +281,16 @@ StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta f
 #define VDB_FREE_RUNS			500
 
 /*
- * A run of pages that nothing refers to.  'freed': the next full transaction
- * id when that became so; the run may be overwritten once no snapshot can be
- * older.  A candidate was found unreferenced by VACUUM, but may belong to a
- * row that was just being stored: it counts when the next VACUUM finds it again.
+ * A run of pages that nothing refers to.  'freed' is the next full transaction id as of the moment
+ * when that became so.  The run may be overwritten once no snapshot can be older.  A candidate was
+ * found unreferenced by VACUUM, but may belong to a row that was just being stored: it counts when
+ * the next VACUUM finds it again.
  */
 typedef struct VdbFreeRun
 {
 	BlockNumber first;
 	uint32		npages;
-	uint64		freed;				/* full transaction id, or'ed with VDB_FREE_RUN_CANDIDATE */
+	uint64		freed;				/* full xid, perhaps with VDB_FREE_RUN_CANDIDATE */
 } VdbFreeRun;
 
 #define VDB_FREE_RUN_CANDIDATE	(UINT64CONST(1) << 63)
@@ -286,7 +298,7 @@ typedef struct VdbFreeRun
 
 StaticAssertDecl(sizeof(VdbFreeRun) == 16, "free run is 16 bytes on media");
 
-/* Sorted by first page; no two overlap. */
+/* List of free runs, sorted by first page.  No two runs overlap. */
 typedef struct VdbFreePages
 {
 	uint32		magic;
@@ -306,11 +318,12 @@ StaticAssertDecl(sizeof(VdbFreePages) <= VDB_POOL_BLOCK_PAYLOAD, "free runs fit 
 
 #define VDB_ZONES_PER_BLOCK		127
 
+/* Continuation block of a meta. */
 typedef struct VdbZoneBlock
 {
 	VdbZone		zones[VDB_ZONES_PER_BLOCK];
-	uint32		crc;				/* 8128: CRC-32C of stripe id, number of the continuation,
-									 * the zone maps that are there */
+	uint32		crc;				/* at 8128: CRC-32C of the stripe id, the number of the
+									 * continuation and the zone maps that are there */
 	uint32		pad;				/* zero */
 } VdbZoneBlock;
 
@@ -318,7 +331,7 @@ StaticAssertDecl(offsetof(VdbZoneBlock, crc) == 8128 && sizeof(VdbZoneBlock) == 
 				 "zone block is 8136 bytes on media");
 StaticAssertDecl(sizeof(VdbZoneBlock) <= VDB_POOL_BLOCK_PAYLOAD, "zone block fits a block");
 
-/* In the place of a continuation's number, where a checksum wants one. */
+/* Stands for a continuation's number in the checksum of zone maps inside the meta. */
 #define VDB_ZONES_IN_META		PG_UINT32_MAX
 
 #define VDB_ZONES_INSIDE		((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))

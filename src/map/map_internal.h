@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * map_internal.h
- *	  What the files of map/ share among themselves.
+ *	  Declarations shared by the files of map/.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,10 +10,10 @@
 
 #include "map/map.h"
 
-/* A change is closed to further small additions at this many blocks. */
+/* Number of blocks at which a change is closed to further small additions. */
 #define VDB_MAP_CHANGE_BLOCKS	28
 
-/* Blocks or segments freed in one change, at most. */
+/* Largest number of blocks or segments freed in one change. */
 #define VDB_MAP_FREE_BATCH		64
 
 /* 1024^3 ranges are more than 2^24, so inner nodes stand at heights 1 to 3. */
@@ -22,7 +22,7 @@
 
 StaticAssertDecl((1 << VDB_INNER_BITS) == VDB_INNER_FANOUT, "fanout is a power of two");
 
-/* Byte of a block at which a field stands. */
+/* Offset in its block of a field, a child pointer or a map entry. */
 #define VDB_MAP_OFFSET(type, field) \
 	((uint16) (VDB_POOL_BLOCK_HEADER + offsetof(type, field)))
 #define VDB_MAP_CHILD_OFFSET(i) \
@@ -32,14 +32,14 @@ StaticAssertDecl((1 << VDB_INNER_BITS) == VDB_INNER_FANOUT, "fanout is a power o
 #define VDB_TABLE_FIELD(ref, field) \
 	((uint16) ((ref)->entry_offset + offsetof(VdbTableEntry, field)))
 
-/* The structure that begins at byte 24 of a block. */
+/* Return the structure that begins at byte 24 of a block. */
 static inline const void *
 vdb_map_body(VdbPool *pool, VdbBlock block)
 {
 	return (const char *) vdb_pool_block(pool, block) + VDB_POOL_BLOCK_HEADER;
 }
 
-/* Read a pointer to a block once: another process may be publishing it. */
+/* Read a pointer to a block exactly once, since another process may be publishing it. */
 static inline VdbBlock
 vdb_map_read_pointer(const VdbBlock *pointer)
 {
@@ -49,21 +49,21 @@ vdb_map_read_pointer(const VdbBlock *pointer)
 	return block;
 }
 
-/* The directory's lock; see map_table.c. */
+/* Return the directory's lock; see map_table.c. */
 static inline LWLock *
 vdb_map_directory_lock(void)
 {
 	return &vdb_shared->map_locks[0].lock;
 }
 
-/* Largest range number + 1 that a tree of this height can hold. */
+/* Return the number of ranges that a tree of this height can hold. */
 static inline uint64
 vdb_map_capacity(uint32 height)
 {
 	return UINT64CONST(1) << (VDB_INNER_BITS * height);
 }
 
-/* Which child of an inner node leads to the range. */
+/* Return the index of the child of an inner node of this height that leads to the range. */
 static inline uint32
 vdb_map_child_index(uint32 range, uint32 height)
 {
@@ -77,7 +77,7 @@ pg_noreturn extern void vdb_map_head_damaged(const VdbTableRef *ref, VdbBlock bl
 											 const VdbMapHead *head, uint32 magic, uint16 version,
 											 const char *structure);
 
-/* Does a structure begin as one of this kind, of this table in this generation? */
+/* Check that a structure has this kind, and belongs to this table in this generation. */
 static inline bool
 vdb_map_head_fits(const VdbTableRef *ref, const void *structure, uint32 magic, uint16 version)
 {
@@ -87,7 +87,9 @@ vdb_map_head_fits(const VdbTableRef *ref, const void *structure, uint32 magic, u
 		head->table_slot == ref->slot && head->table_generation == ref->generation;
 }
 
-/* Return the structure in a block.  ERROR unless its head is that of one of this table. */
+/*
+ * Return the structure in a block.  Raises an error unless its head names this kind and this table.
+ */
 static inline const void *
 vdb_map_check_head(const VdbTableRef *ref, VdbBlock block, uint32 magic, uint16 version,
 				   const char *structure)
@@ -99,7 +101,7 @@ vdb_map_check_head(const VdbTableRef *ref, VdbBlock block, uint32 magic, uint16 
 	return head;
 }
 
-/* Does a range node (rather than an inner node) stand in this block? */
+/* Return whether a block holds a range node rather than an inner node. */
 static inline bool
 vdb_map_is_range(VdbPool *pool, VdbBlock block)
 {
@@ -107,8 +109,8 @@ vdb_map_is_range(VdbPool *pool, VdbBlock block)
 }
 
 /*
- * Return the inner node in a block; height 0 means any, as for the root.  ERROR unless it is one
- * of this table.
+ * Return the inner node in a block.  A height of 0 allows any, as for the root.  Raises an error
+ * unless it is an inner node of this table.
  */
 static inline const VdbInnerNode *
 vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
@@ -124,7 +126,9 @@ vdb_map_inner(const VdbTableRef *ref, VdbBlock block, uint32 height)
 	return node;
 }
 
-/* Return the range node in a block.  ERROR unless it is this table's node of this range. */
+/*
+ * Return the range node in a block.  Raises an error unless it is this table's node of this range.
+ */
 static inline const VdbRangeNode *
 vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
 {
@@ -140,7 +144,9 @@ vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
 /* map_lookup.c */
 extern VdbBlock vdb_map_range_block(const VdbTableRef *ref, uint32 range);
 
-/* map_meta.c: one bounded step of freeing; the map lock is held exclusive. */
+/*
+ * map_meta.c: each call of a freeing function is one bounded step; the map lock is held exclusive
+ */
 extern bool vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block,
 									 const VdbStripeMeta *meta);
 extern bool vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_block);
@@ -148,11 +154,11 @@ extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *re
 									 VdbBlock installed,
 									 const VdbBlock *removed, int nremoved);
 
-/* map_checksum.c: of a block of zone maps; all of a meta that is about to be stored */
+/* map_checksum.c: checksum of a block of zone maps; all checksums of a meta about to be stored */
 extern uint32 vdb_map_zones_crc(uint32 stripe_id, uint32 number, const VdbZone *zones, int nzones);
 extern void vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside);
 
-/* map_table.c: what to do with a table whose own key is no longer used */
+/* map_table.c: what vdb_map_hand_over has found and done */
 typedef enum VdbDropResult
 {
 	VDB_DROP_LEFT,
@@ -160,7 +166,7 @@ typedef enum VdbDropResult
 	VDB_DROP_FREE
 } VdbDropResult;
 
-/* A block of the directory.  ERROR unless it is one. */
+/* Return a block of the directory.  Raises an error unless it is one. */
 extern const VdbDirectoryBlock *vdb_map_directory_block(VdbPool *pool, VdbBlock block);
 extern VdbDropResult vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
 
