@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * overlay.h
- *	  Deletes, updates and locks of rows that live in stripes.
+ *	  The overlay: deletes, updates and locks of rows that live in stripes.
  *
- * All functions: the caller holds the LB's block lock (shared to read, exclusive to change).
+ * Unless noted otherwise, the caller holds the LB's block lock: shared to read, exclusive to
+ * change.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,110 +14,125 @@
 #include "map/map.h"
 #include "overlay/overlay_format.h"
 
-/* A copy of the LB's overlay that a reader may keep after unlocking. */
+/* Copy of an LB's overlay, which a reader may keep after unlocking. */
 typedef struct VdbOverlayView
 {
-	bool		any;				/* false: nothing there at all */
-	VdbRowSet	deleted;
-	int			ndrecs;
-	VdbDeltaRecord drecs[VDB_LB_ROWS];	/* dense: drec_at[] says where */
-	int16		drec_at[VDB_LB_ROWS];	/* index into delta records or -1 */
+	bool		any;				/* false: the LB has no block delta */
+	VdbRowSet	deleted;			/* deletion bitmap */
+	int			ndrecs;				/* number of delta records */
+	VdbDeltaRecord drecs[VDB_LB_ROWS];	/* without gaps, in any order */
+	int16		drec_at[VDB_LB_ROWS];	/* by row: index in drecs, or -1 */
 } VdbOverlayView;
 
-/* Fill the view (lost xmax of lost epochs already removed). */
+/*
+ * Copy the LB's overlay to *view.  A delta record whose xmax is lost is left out of what it says.
+ */
 extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
 
-/* One row: gone?, and its delta record if it has one (false: none). */
+/*
+ * Read the overlay of one row.  Sets *deleted if the row is removed.  Returns whether the row has a
+ * delta record, which is then copied to *drec.
+ */
 extern bool vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 							bool *deleted, VdbDeltaRecord *drec);
 
 /*
- * Make sure that the LB has a block delta with room for 'more' delta records (0: a block delta).
- * Call it before every change that uses vdb_overlay_set, also when the row has a delta record
- * already.  Before that change begins; structural work is done in logged changes of its own, so the
- * caller's may be unlogged. May flush WAL, and may replace *extent's overlay address.  Block lock
- * held exclusive; takes the map lock. False: pool full (release the lock, wait for space, look up
- * again, retry).
+ * Make sure that the LB has a block delta with room for 'more' delta records (0: that it has a
+ * block delta).  Call this before every change that uses vdb_overlay_set, even if the row has a
+ * delta record already, and before that change begins.
+ *
+ * Structural work is done in logged changes of its own, so the caller's change may be unlogged.
+ * May flush WAL, and may replace the overlay address in *extent.  The block lock is held exclusive;
+ * takes the map lock.  Returns false if the pool is full: the caller then releases the block lock,
+ * waits for space, looks up the LB again and retries.
  */
 extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent,
 								int more);
 
 /*
- * Move the LB's block delta to a smaller place when few of its delta records still count (rows gone
- * since).  Own flushed change; block lock held exclusive, takes the map lock.  May replace
- * *extent's overlay address.
+ * Move the LB's block delta to a smaller place if few of its delta records still count, because
+ * rows were removed since.  Makes a flushed change of its own.  The block lock is held exclusive;
+ * takes the map lock.  May replace the overlay address in *extent.
  */
 extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
 
 /*
- * Drop the delta records of these rows, whose xmax doesn't count any more.  As vdb_overlay_shrink;
- * false: the pool is full, nothing happened.
+ * Drop the delta records of these rows, whose xmax doesn't count any more.  The rest is as for
+ * vdb_overlay_shrink.  Returns false if the pool is full; then nothing has happened.
  */
 extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows);
 
 /*
- * Store or replace a row's delta record as part of a change; room is there.  At most one delta
- * record of an LB in one change.  VDB_DELTA_USED is added. The change needn't be flushed.  Rows
- * whose delta records say the same and that have no next version take little room: 24 bytes for up
- * to VDB_GROUP_DELTA_ROWS of them.  That stays in here: callers see delta records of one row only.
+ * Store or replace a row's delta record as part of a change.  vdb_overlay_prepare has made room.  A
+ * change may store at most one delta record of an LB, and needn't be flushed.  VDB_DELTA_USED is
+ * added to the flags.
+ *
+ * Rows whose delta records say the same and that have no next version take little room: 24 bytes
+ * for up to VDB_GROUP_DELTA_ROWS of them.  Callers see delta records of single rows only.
  */
 extern void vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 							const VdbDeltaRecord *drec);
 
-/* Set hint bits of an existing delta record (no WAL).  Block lock held in either mode. */
+/*
+ * Set hint bits of an existing delta record, without WAL.  The block lock is held in either mode.
+ */
 extern void vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 							 uint16 infomask_or);
 
 /*
- * Mark rows gone, which also hides their delta records, as part of a change (a block delta must be
- * there: prepare with 0).  The change must be VDB_CHANGE_FLUSH (logged tables): the deleting
- * transaction's commit must be durable before the bit is.
+ * Set bits of the deletion bitmap as part of a change.  This removes the rows and hides their delta
+ * records.  The LB must have a block delta: call vdb_overlay_prepare with 0.  For logged tables the
+ * change must be VDB_CHANGE_FLUSH, since the deleting transaction's commit must be durable before
+ * the bit is.
  */
 extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref,
 									 const VdbExtent *extent,
 									 const VdbRowSet deleted);
 
 /*
- * Build a new block delta for an LB that is about to be switched to a stripe, holding the given
- * delta records and bits of the deletion bitmap: logged, not referred to yet (a crash leaves
- * it to vdb_overlay_sweep). Not flushed: the switch is, and comes after.  Takes the map lock.
- * False: pool full.
+ * Build a new block delta, with the given delta records and deletion bitmap, for an LB that is
+ * about to be switched to a stripe.  It is logged, and no map entry refers to it yet; a crash
+ * leaves it to vdb_overlay_sweep.  It is not flushed, because the switch, which comes later, is.
+ * Takes the map lock. Returns false if the pool is full.
  */
 extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb,
 							  const VdbDeltaRecord *drecs, int ndrecs,
 							  const VdbRowSet deleted, VdbBlock *block, uint16 *offset);
 
 /*
- * Give back the LB's block delta, as part of a VDB_CHANGE_FLUSH change after which nothing refers
- * to it.  Touches one block; any number in one change. Nothing happens if the address isn't one of
- * a block delta of this LB.  Call vdb_overlay_reclaim for its block once the change has ended.
+ * Free the LB's block delta as part of a VDB_CHANGE_FLUSH change after which no map entry refers to
+ * it. Touches one block.  A change may free any number of block deltas.  Does nothing if the
+ * address isn't that of a block delta of this LB.  Call vdb_overlay_reclaim for its block once the
+ * change has ended.
  */
 extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb,
 							 VdbBlock block, uint16 offset);
 
 /*
- * Free a block delta that no map entry refers to any more (after a switch), or never did (a build
- * that wasn't used), and resolve its block. Own flushed changes; takes the LB's block lock and the
- * map lock, of which the caller holds none.  Nothing happens if the address isn't one of a block
- * delta of this LB, or is referred to: somebody else freed it, and it was taken again.
+ * Free a block delta to which no map entry refers any more (after a switch) or ever referred (a
+ * build that wasn't used), and reclaim its block.  Makes flushed changes of its own.  Takes the
+ * LB's block lock and the map lock; the caller holds neither.  Does nothing if the address isn't
+ * that of a block delta of this LB, or if a map entry refers to it: another process has freed it,
+ * and it was taken again.
  */
 extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block,
 								uint16 offset);
 
 /*
- * After block deltas of this slab block were freed: offer its room again, or give it back to the
- * pool when nothing is used (one slab a class is kept). Own flushed change; takes the map lock,
- * which the caller must not hold.  Any block number is safe to pass while the ref is good.
+ * Offer the room of a slab block again after block deltas in it were freed.  If none of them is in
+ * use, return the block to the pool, except that one slab of each class is kept.  Makes a flushed
+ * change of its own.  Takes the map lock, which the caller must not hold.  Any block number is safe
+ * to pass while the reference is valid.
  */
 extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
 
 /*
- * Free the block deltas that lost changes of earlier epochs left behind.  Once per run and table,
- * before the first migration; no lock held.
+ * Free the block deltas that lost changes of earlier epochs left behind.  Call this once per epoch
+ * and table, before the first migration.  The caller holds no lock.
  */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 
-/* Check slabs and block deltas; as vdb_map_check. */
+/* Check slabs and block deltas, and report as vdb_map_check does.  The caller holds no lock. */
 extern int64 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
 
 #endif							/* VDB_OVERLAY_H */

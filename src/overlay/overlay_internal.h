@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_internal.h
- *	  What the files of overlay/ share among themselves.
+ *	  Declarations shared by the files of overlay/.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,23 +10,24 @@
 
 #include "overlay/overlay.h"
 
-/* Where a block delta stands: block, byte in the block, size class. */
+/* Address of a block delta. */
 typedef struct VdbBlockDeltaAddress
 {
-	VdbBlock	block;
-	uint16		offset;
+	VdbBlock	block;				/* slab block */
+	uint16		offset;				/* byte of the block */
 	int			size_class;
 } VdbBlockDeltaAddress;
 
+/* A size class of block deltas. */
 typedef struct VdbBlockDeltaClass
 {
-	uint16		bytes;				/* of a block delta */
-	uint16		capacity;			/* delta records in it */
-	uint8		deltas;				/* in a slab block */
-	uint16		first;				/* byte of the block where the first one stands */
+	uint16		bytes;				/* bytes of a block delta */
+	uint16		capacity;			/* delta records in a block delta */
+	uint8		deltas;				/* block deltas in a slab block */
+	uint16		first;				/* byte of the slab block at which the first one begins */
 } VdbBlockDeltaClass;
 
-/* A block delta as it will be: header and delta records in their places. */
+/* Image of a block delta: the header, and the delta records in their places. */
 typedef union VdbBlockDeltaImage
 {
 	VdbBlockDelta  header;
@@ -35,7 +36,7 @@ typedef union VdbBlockDeltaImage
 
 extern const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES];
 
-/* The structures as they stand in the pool. */
+/* Return structures as they stand in the pool. */
 static inline const VdbOverlaySlab *
 vdb_overlay_slab_at(VdbPool *pool, VdbBlock block)
 {
@@ -49,18 +50,21 @@ vdb_block_delta_at(VdbPool *pool, VdbBlock block, uint16 offset)
 	return (const VdbBlockDelta *) ((const char *) vdb_pool_block(pool, block) + offset);
 }
 
+/* Return the byte of a slab block at which its block delta i begins. */
 static inline uint16
 vdb_block_delta_offset(int size_class, int i)
 {
 	return vdb_block_delta_classes[size_class].first + i * vdb_block_delta_classes[size_class].bytes;
 }
 
+/* Return delta record i of a block delta, used or not. */
 static inline const VdbDeltaRecord *
 vdb_block_delta_record(const VdbBlockDelta *bdelta, uint32 i)
 {
 	return (const VdbDeltaRecord *) ((const char *) bdelta + vdb_delta_record_offset(i));
 }
 
+/* Return delta record i of an image. */
 static inline VdbDeltaRecord *
 vdb_image_record(VdbBlockDeltaImage *image, uint32 i)
 {

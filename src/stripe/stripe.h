@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stripe.h
- *	  Columns on flash: build a stripe from rows, read it back.
+ *	  Stripes: building them from rows, and reading them.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,44 +22,61 @@
 
 typedef struct VdbStripeWriter VdbStripeWriter;
 
-/* What a finished stripe is: everything for its meta but the pool's continuation blocks. */
+/*
+ * A finished stripe: everything that its meta needs, except for the continuation blocks in the
+ * pool.
+ */
 typedef struct VdbStripeBuilt
 {
-	VdbStripeMeta meta;				/* first_page, npages, nrows, nchunks, ncolumns, min/max
-									 * xmin, row_bytes, stripe_bytes, ... set */
+	VdbStripeMeta meta;				/* the fields that the stripe determines are set: first_page,
+									 * npages, nrows, nchunks, ... */
 	VdbZone    *zones;				/* nchunks * ncolumns, chunk-major; palloc'd in the caller's
 									 * context */
-	XLogRecPtr	lsn;				/* flush up to here before the switch */
+	XLogRecPtr	lsn;				/* WAL to flush before the switch */
 } VdbStripeBuilt;
 
 /*
- * Build a stripe of one range of rel.  Rows are added in rising row number; the writer owns a
- * private memory context of bounded size (raw bytes of one chunk, capped at 16 MB unless one row is
- * larger, plus the encoded bytes). values/isnull: one row, deformed with rel's current descriptor
- * (detoasted or not: the writer flattens); xmin FrozenTransactionId when resolved for all.
+ * Begin to build a stripe of one range of rel.  The writer has a private memory context of bounded
+ * size: the raw bytes of one chunk (16 MB, unless one row is larger) and the encoded bytes.
+ * vdb_stripe_writer_finish or vdb_stripe_writer_abort frees it.
  */
 extern VdbStripeWriter *vdb_stripe_writer_begin(Relation rel, uint32 range, uint32 stripe_id);
 
-/* Bytes that the writer holds in memory now, for callers who want to end a stripe early. */
+/* Return the bytes of memory that the writer holds, for callers that may end a stripe early. */
 extern uint64 vdb_stripe_writer_bytes(const VdbStripeWriter *writer);
 
-/* Offer a free run of pages: finish takes it if the stripe fits, and extends the fork otherwise. */
+/*
+ * Offer a free run of pages.  vdb_stripe_writer_finish uses it if the stripe fits in, and otherwise
+ * extends the fork.
+ */
 extern void vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npages);
+
+/*
+ * Add a row.  Rows come in rising order of row numbers.  'values' and 'isnull' are the row deformed
+ * with rel's current descriptor; the writer flattens toasted values.  'xmin' is FrozenTransactionId
+ * if all snapshots see the row's transaction as committed.  'row_bytes' is the row's size before
+ * encoding.
+ */
 extern void vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId xmin,
 								  CommandId cmin,
 								  const Datum *values, const bool *isnull, Size row_bytes);
 
 /*
- * LBs that the stripe covers, whether or not any of their rows survive. Call before finish; rising.
+ * Note that the stripe covers an LB, whether or not any of its rows survive.  Call this before
+ * vdb_stripe_writer_finish, in rising order.
  */
 extern void vdb_stripe_writer_cover(VdbStripeWriter *writer, uint8 lb_index);
+
+/* Write the stripe's pages and fill *built.  Frees the writer. */
 extern void vdb_stripe_writer_finish(VdbStripeWriter *writer,
-									 VdbStripeBuilt *built);	/* writes pages; frees the writer */
+									 VdbStripeBuilt *built);
+
+/* Free the writer; nothing is written. */
 extern void vdb_stripe_writer_abort(VdbStripeWriter *writer);
 
 /* ---- reader (stripe_reader.c, stripe_cache.c) ---- */
 
-/* Where a stripe is in its table's main fork, and which one it must be. */
+/* Address of a stripe in its table's main fork, with what identifies it. */
 typedef struct VdbStripeAddress
 {
 	BlockNumber first_page;
@@ -67,7 +84,7 @@ typedef struct VdbStripeAddress
 	uint32		range;
 } VdbStripeAddress;
 
-/* The address of the stripe that a meta describes. */
+/* Return the address of the stripe that a meta describes. */
 static inline VdbStripeAddress
 vdb_stripe_address(const VdbStripeMeta *meta)
 {
@@ -77,16 +94,23 @@ vdb_stripe_address(const VdbStripeMeta *meta)
 }
 
 /*
- * An open stripe: its decoded header and a bounded number of decoded vectors, in a per-backend
- * cache (vdb.stripe_cache). The pointer stays valid until vdb_stripe_release; entries in use are
- * not evicted.  References are owned by CurrentResourceOwner-like tracking: released at transaction
- * abort too (RegisterResourceReleaseCallback / xact callback).
+ * An open stripe: its checked index and a bounded number of opened vectors, in a cache of this
+ * backend (vdb.stripe_cache).  The pointer stays valid until vdb_stripe_release; stripes in use are
+ * not evicted. A reference belongs to the resource owner that was current when it was taken, and is
+ * released with it at the latest, also at transaction abort.
  */
 typedef struct VdbStripe VdbStripe;
 
-/* ERRCODE_DATA_CORRUPTED when the header on flash isn't the one expected, or is damaged. */
+/*
+ * Open a stripe and take a reference to it.  Raises ERRCODE_DATA_CORRUPTED if the index on flash is
+ * damaged, or is not that of the expected stripe.
+ */
 extern VdbStripe *vdb_stripe_open(Relation rel, VdbStripeAddress address);
+
+/* Take another reference, for the current resource owner. */
 extern VdbStripe *vdb_stripe_retain(VdbStripe *stripe);
+
+/* Give back a reference. */
 extern void vdb_stripe_release(VdbStripe *stripe);
 
 extern int	vdb_stripe_nrows(const VdbStripe *stripe);
@@ -94,63 +118,75 @@ extern int	vdb_stripe_nchunks(const VdbStripe *stripe);
 extern int	vdb_stripe_ncolumns(const VdbStripe *stripe);
 
 /*
- * Rows of one LB: position of its first row, presence bitmap; false: the stripe does not cover it.
+ * Find the rows of one LB: the position of its first row, and its presence bitmap.  Returns false
+ * if the stripe does not cover the LB.
  */
 extern bool vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
 						  VdbRowSet present);
 
-/* Position of a row in the stripe, or -1. */
+/* Return the position of a row in the stripe, or -1. */
 extern int	vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row);
+
+/* Return the xmin, and the cmin, of the row at a position. */
 extern TransactionId vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin);
 
-/* chunk of a position, first position of a chunk */
+/* Return the chunk that a position lies in. */
 extern int	vdb_stripe_chunk_of(const VdbStripe *stripe, uint32 pos);
+
+/* Return the first position of a chunk; for chunk == nchunks, nrows. */
 extern uint32 vdb_stripe_chunk_start(const VdbStripe *stripe,
-									 int chunk);	/* chunk == nchunks: nrows */
+									 int chunk);
 
 /*
- * One row's value of column attno (1-based).  desc: the columns as the caller wants them (while a
- * table is being rewritten the relation itself has the new ones already).  By-reference Datums
- * point into the cache and are valid until the next vdb_stripe_* call, for whatever stripe: the
- * caller copies them at once (datumCopy). Columns past the stripe's natts: getmissingattr.  Dropped
- * columns: null. ERRCODE_DATA_CORRUPTED when the value's vector is damaged.
+ * Read the value of column attno (1-based) at one position.
+ *
+ * 'desc' has the columns as the caller wants them, because rel itself has the new ones already
+ * while a table is being rewritten.  By-reference Datums point into the cache.  They are valid
+ * until the next vdb_stripe_* call, for any stripe, so the caller copies them at once (datumCopy).
+ * Columns past the stripe's natts come from getmissingattr; dropped columns are null.  Raises
+ * ERRCODE_DATA_CORRUPTED if the value's vector is damaged.
  */
 extern void vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno,
 							 uint32 pos, Datum *value, bool *isnull);
 
 /*
- * Decode consecutive positions [pos, pos+n) of a column, all inside one vector, to arrays.
- * By-reference Datums point into a vector buffer owned by *hold (a small struct the caller zeroes
- * first and frees with vdb_vector_buffer_free), so they live until the buffer is refilled or freed,
- * whatever the cache does.
+ * Buffer of a decoded vector, for vdb_stripe_decode.  The caller zeroes it first and frees it with
+ * vdb_vector_buffer_free.  By-reference Datums point into it, so they live until it is filled again
+ * or freed, whatever the cache does.
  */
 typedef struct VdbVectorBuffer
 {
 	char	   *buffer;				/* palloc'd in the context current at first use */
-	Size		size;
-	int			attno;
+	Size		size;				/* size of the allocation */
+	int			attno;				/* column, first position and rows of the vector in it */
 	uint32		first_pos;
 	uint32		count;
 	uint32		stripe_id;
-	void	   *reader;				/* opened codec reader and its decoded values */
-	uint64		serial;				/* of the open stripe (ids are unique only in a table) */
-	MemoryContext context;			/* of buffer and reader */
+	void	   *reader;				/* opened codec reader, and its decoded values */
+	uint64		serial;				/* serial of the open stripe (ids are unique only in a table) */
+	MemoryContext context;			/* context of buffer and reader */
 } VdbVectorBuffer;
 
+/*
+ * Decode the consecutive positions [pos, pos + n) of a column, all inside one vector, to arrays.
+ * Raises ERRCODE_DATA_CORRUPTED if the vector is damaged.
+ */
 extern void vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 							  Datum *values, bool *isnull, VdbVectorBuffer *vbuffer);
 extern void vdb_vector_buffer_free(VdbVectorBuffer *vbuffer);
 
-/* End of the vector that pos lies in (exclusive, clipped to the chunk). */
+/* Return the end of the vector that pos lies in (exclusive, clipped to the chunk). */
 extern uint32 vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos);
 
-/* Drop what this backend has cached of the relation: when its storage is truncated in place. */
+/* Drop this backend's cache entries of a relation whose storage is truncated in place. */
 extern void vdb_stripe_forget(Relation rel);
 
-/* Prefetch a chunk's column. */
+/* Prefetch the pages of a column in a chunk. */
 extern void vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk);
 
-/* ---- for monitor: one chunk's column as stored ---- */
+/* ---- for monitor/ ---- */
+
+/* One chunk's column as stored. */
 typedef struct VdbColumnInfo
 {
 	uint64		bytes;
@@ -163,32 +199,29 @@ extern void vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, i
 								   VdbColumnInfo *info);
 
 /*
- * What is on flash, as the writer returned it: to build a lost meta anew.  zones are palloc'd; lsn
- * is invalid. ERRCODE_DATA_CORRUPTED as vdb_stripe_open.
+ * Describe a stripe on flash as the writer did, to build a lost meta anew.  The zone maps are
+ * palloc'd, and lsn is invalid.  Raises ERRCODE_DATA_CORRUPTED as vdb_stripe_open does.
  */
 extern void vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *built);
 
 /*
- * Read and check every byte: calls back with a message that names stripe, chunk, column, expected
- * and found, for each damage.  Never raises for damage.  Uses subtransactions: not in parallel
- * workers.
+ * Read and check every byte of a stripe.  For each damage, call back with a message that names
+ * stripe, chunk, column, expected and found.  Never raises for damage.  Uses subtransactions, so it
+ * can't run in parallel workers.
  */
 typedef void (*VdbDamageCallback) (void *arg, const char *message);
 extern void vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npages,
 							  VdbDamageCallback callback, void *arg);
 
-/*
- * The cache of single values that backends share: what it has, and what it did since the server's
- * start.
- */
+/* Statistics of the shared cache, since the server's start. */
 typedef struct VdbCacheStatistics
 {
-	uint64		size_bytes;			/* 0: there is none */
+	uint64		size_bytes;			/* 0: there is no shared cache */
 	uint64		used_bytes;
 	uint64		items;
 	uint64		hits;
 	uint64		misses;
-	uint64		evictions;			/* items, to make room */
+	uint64		evictions;			/* items evicted to make room */
 } VdbCacheStatistics;
 
 extern void vdb_shared_cache_statistics(VdbCacheStatistics *statistics);

@@ -1,20 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_build.h
- *	  A stripe that is being built: shared by stripe_writer.c, which takes rows
- *	  and encodes chunks, and stripe_finish.c, which lays out and writes.
+ *	  A stripe that is being built.  stripe_writer.c, which takes rows and encodes
+ *	  chunks, shares it with stripe_finish.c, which lays out the stripe and writes it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef VDB_STRIPE_BUILD_H
 #define VDB_STRIPE_BUILD_H
 
 #include "stripe/stripe_private.h"
 
-/* Raw bytes of rows after which a chunk ends. */
+/* Bytes of raw rows at which a chunk ends. */
 #define VDB_CHUNK_MAX_BYTES		(16 * 1024 * 1024)
 
-/* Bytes that grow. */
+/* A growing array of bytes. */
 typedef struct VdbBuffer
 {
 	char	   *data;
@@ -22,6 +21,7 @@ typedef struct VdbBuffer
 	Size		size;
 } VdbBuffer;
 
+/* A column of the chunk being collected, and of the chunks encoded so far. */
 typedef struct VdbColumnBuilder
 {
 	VdbStripeColumn def;
@@ -33,15 +33,16 @@ typedef struct VdbColumnBuilder
 	bool		any_null;
 	int64	   *ints;				/* INT */
 	VdbBuffer	data;				/* FIXED: width each; BYTES: images at multiples of 8 */
-	Size	   *starts;				/* BYTES: in data */
-	uint32	   *lens;				/* BYTES: without varlena header */
+	Size	   *starts;				/* BYTES: offset in 'data' */
+	uint32	   *lens;				/* BYTES: length without varlena header */
 
-	/* what is encoded */
+	/* encoded chunks */
 	VdbBuffer	encoded;
 	VdbBuffer	vectors;			/* VdbStripeVector */
 	VdbBuffer	pieces;				/* VdbStripePiece per chunk, offset in 'encoded' */
 } VdbColumnBuilder;
 
+/* Successive rows with the same xmin and cmin. */
 typedef struct VdbXminRun
 {
 	TransactionId xmin;
@@ -55,10 +56,10 @@ struct VdbStripeWriter
 	uint32		range;
 	uint32		stripe_id;
 	MemoryContext context;
-	MemoryContext row_context;		/* detoasted values of one row */
-	MemoryContext compare_context;	/* what comparisons leave behind */
+	MemoryContext row_context;		/* detoasted values of the row being added */
+	MemoryContext compare_context;	/* what comparison functions allocate */
 	VdbCodecWorkspace *workspace;
-	BlockNumber address_first;		/* free run offered, or 0 */
+	BlockNumber address_first;		/* free run offered by the caller, or 0 */
 	uint32		address_npages;
 
 	int			ncolumns;
@@ -68,9 +69,9 @@ struct VdbStripeWriter
 
 	int64		last_row;			/* row number last added, or -1 */
 	uint32		nrows;
-	uint32		chunk_rows;			/* in the chunk being collected */
-	uint32		rows_room;			/* of the columns' arrays */
-	Size		chunk_bytes;
+	uint32		chunk_rows;			/* rows in the chunk being collected */
+	uint32		rows_room;			/* rows that the columns' arrays have room for */
+	Size		chunk_bytes;		/* raw bytes in the chunk being collected */
 	uint64		row_bytes;
 	bool		covered[VDB_RANGE_LBS];
 	VdbRowSet	present[VDB_RANGE_LBS];
@@ -81,7 +82,7 @@ struct VdbStripeWriter
 	VdbBuffer	zones;				/* VdbZone, chunk-major */
 };
 
-/* Buffers live in the writer's context (stripe_buffer.c). */
+/* Growing buffers, in the writer's context (stripe_buffer.c). */
 extern char *vdb_buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more);
 extern void vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes,
 							  Size len);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_format.h
- *	  The bytes of a stripe; README.md tells the layout in words.
+ *	  The bytes of a stripe; README.md describes the layout in prose.
  *
  * All offsets count from the stripe's first byte in its run of pages.  The
  * parts follow each other in this order, each filled up to 8 bytes by zeros:
@@ -35,31 +35,32 @@
 #define VDB_STRIPE_MAGIC		0x52545356	/* "VSTR" on media */
 #define VDB_STRIPE_VERSION		1
 
-/* Bounds that a reader holds a header to before it trusts its numbers. */
+/* Bounds that a reader checks a header against before it trusts the header's numbers. */
 #define VDB_STRIPE_MAX_CHUNKS	65535
 #define VDB_STRIPE_MAX_INDEX	(512 * 1024 * 1024)
 
+/* Header of a stripe. */
 typedef struct VdbStripeHeader
 {
 	uint32		magic;				/* 0: VDB_STRIPE_MAGIC */
 	uint16		version;			/* 4: VDB_STRIPE_VERSION */
 	uint16		flags;				/* 6: zero */
-	uint32		stripe_id;			/* 8: unique in its table for ever */
+	uint32		stripe_id;			/* 8: never used twice in its table */
 	uint32		range;				/* 12: 65,536 row numbers, from range << 16 */
-	uint64		identity;			/* 16: of the storage, as in its metapage */
+	uint64		identity;			/* 16: identity of the storage, as in its metapage */
 	uint32		nrows;				/* 24 */
 	uint32		nchunks;			/* 28 */
 	uint16		ncolumns;			/* 32: natts when it was written */
 	uint16		nlbs;				/* 34: logical blocks covered */
-	uint16		nbitmaps;			/* 36: of them neither dense nor empty */
+	uint16		nbitmaps;			/* 36: LBs that are neither dense nor empty */
 	uint16		nxmins;				/* 38: blocks of xmin runs */
 	uint32		nvectors;			/* 40: of all columns */
-	uint32		xmins_bytes;		/* 44: of the vectors of the xmin blocks */
-	TransactionId min_xmin;			/* 48: least normal xmin; Frozen if there is none */
-	TransactionId max_xmin;			/* 52: greatest normal xmin; Frozen if there is none */
-	uint64		row_bytes;			/* 56: of the rows before encoding */
+	uint32		xmins_bytes;		/* 44: bytes of the vectors of the xmin blocks */
+	TransactionId min_xmin;			/* 48: smallest normal xmin; Frozen if there is none */
+	TransactionId max_xmin;			/* 52: largest normal xmin; Frozen if there is none */
+	uint64		row_bytes;			/* 56: bytes of the rows before encoding */
 	int64		written_at;			/* 64: TimestampTz */
-	uint64		total_bytes;		/* 72: of the whole stripe */
+	uint64		total_bytes;		/* 72: bytes of the whole stripe */
 	uint32		index_bytes;		/* 80 */
 	uint32		zones_bytes;		/* 84 */
 	uint32		zones_crc;			/* 88: CRC-32C of the zones */
@@ -75,26 +76,27 @@ StaticAssertDecl(offsetof(VdbStripeHeader, index_crc) == 124, "index_crc is at 1
 
 #define VDB_STRIPE_LB_DENSE		0x01	/* all 256 rows are there */
 
+/* A logical block that the stripe covers. */
 typedef struct VdbStripeLb
 {
 	uint8		lb_index;			/* in the range */
 	uint8		flags;				/* VDB_STRIPE_LB_* */
-	uint16		nrows;				/* 0 to 256; 1 to 255: the next bitmap is its */
+	uint16		nrows;				/* 0 to 256; an LB with 1 to 255 rows has the next bitmap */
 	uint32		first_pos;			/* position of its first row */
 } VdbStripeLb;
 
 StaticAssertDecl(sizeof(VdbStripeLb) == 8, "LB entry is 8 bytes on media");
 
 /*
- * Up to 2048 runs of rows with equal xmin and cmin.  Three vectors of kind INT,
- * width 4, follow each other: xmins, cmins, rows of each run.
+ * Block of up to 2048 runs of rows with equal xmin and cmin.  Three vectors of kind INT, width 4,
+ * follow each other: the xmins, the cmins and the numbers of rows.
  */
 typedef struct VdbStripeXmins
 {
 	uint32		first_pos;
 	uint32		nruns;
 	uint32		offset;				/* from the start of the xmin vectors */
-	uint32		bytes[3];			/* of the vectors, each padded to 8 in the stream */
+	uint32		bytes[3];			/* bytes of the three vectors, each padded to 8 in the stream */
 } VdbStripeXmins;
 
 StaticAssertDecl(sizeof(VdbStripeXmins) == 24, "xmin block is 24 bytes on media");
@@ -109,11 +111,12 @@ StaticAssertDecl(sizeof(VdbStripeChunk) == 8, "chunk is 8 bytes on media");
 
 #define VDB_COLUMN_DROPPED		0x01	/* all null, type unknown */
 
+/* A column, as the table had it when the stripe was written. */
 typedef struct VdbStripeColumn
 {
-	Oid			typid;				/* when written; for information */
+	Oid			typid;				/* type when written; for information */
 	int16		typlen;
-	uint16		width;				/* of the vectors; 0 for BYTES */
+	uint16		width;				/* width of values in the vectors; 0 for BYTES */
 	uint8		byval;				/* 0 or 1 */
 	char		align;				/* pg_type.typalign */
 	uint8		kind;				/* VDB_VEC_* */
@@ -123,15 +126,16 @@ typedef struct VdbStripeColumn
 
 StaticAssertDecl(sizeof(VdbStripeColumn) == 16, "column is 16 bytes on media");
 
-/* Where one column of one chunk is.  It has a vector for each 2048 rows. */
+/* Place of one column of one chunk, which has a vector for each 2048 rows. */
 typedef struct VdbStripePiece
 {
 	uint64		offset;
-	uint64		bytes;				/* of its vectors, padding included */
+	uint64		bytes;				/* bytes of its vectors, padding included */
 } VdbStripePiece;
 
 StaticAssertDecl(sizeof(VdbStripePiece) == 16, "place is 16 bytes on media");
 
+/* A vector of a piece. */
 typedef struct VdbStripeVector
 {
 	uint32		bytes;				/* without padding */

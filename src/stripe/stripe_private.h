@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_private.h
- *	  What the files of stripe/ share among themselves.
+ *	  Declarations shared by the files of stripe/ only.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,7 @@ StaticAssertDecl(VDB_VECTOR_ROWS == VDB_VEC_MAX_COUNT, "a vector is what the cod
 
 /* ---- layout of the index (stripe_io.c) ---- */
 
-/* Offsets of the index' parts, from the counts in a header. */
+/* Offsets of the parts of an index, computed from the counts in a header. */
 typedef struct VdbStripeLayout
 {
 	uint64		lbs;
@@ -34,15 +34,16 @@ typedef struct VdbStripeLayout
 	uint64		end;				/* index_bytes */
 } VdbStripeLayout;
 
+/* Compute the layout of an index from the counts in its header. */
 extern void vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout);
 extern uint32 vdb_stripe_index_crc(const char *bytes, size_t len);
 
-/* An index in memory: checked, its tables pointing into 'bytes'. */
+/* An index in memory.  It was checked, and its tables point into 'bytes'. */
 typedef struct VdbStripeIndex
 {
 	VdbStripeAddress address;
-	char	   *bytes;				/* one allocation, index_bytes */
-	uint32	   *chunk_vectors;		/* another: first vector of each chunk, and the end */
+	char	   *bytes;				/* one allocation of index_bytes */
+	uint32	   *chunk_vectors;		/* another one: first vector of each chunk, and the end */
 	const VdbStripeHeader *header;
 	const VdbStripeLb *lbs;
 	const VdbRowSet *bitmaps;
@@ -60,7 +61,7 @@ vdb_chunk_nvectors(const VdbStripeChunk *chunk)
 	return (chunk->nrows + VDB_VECTOR_ROWS - 1) / VDB_VECTOR_ROWS;
 }
 
-/* Number, in the vector table, of vector 'vec' of column 'col' (from 0) of a chunk. */
+/* Return the number, in the vector table, of vector 'vec' of column 'col' (from 0) of a chunk. */
 static inline uint32
 vdb_index_vector_no(const VdbStripeIndex *index, int chunk, int col, int vec)
 {
@@ -68,7 +69,7 @@ vdb_index_vector_no(const VdbStripeIndex *index, int chunk, int col, int vec)
 		(uint32) col * vdb_chunk_nvectors(&index->chunks[chunk]) + (uint32) vec;
 }
 
-/* The place of the vectors of column 'col' (from 0) of a chunk. */
+/* Return the address of the vectors of column 'col' (from 0) of a chunk. */
 static inline const VdbStripePiece *
 vdb_index_address(const VdbStripeIndex *index, int chunk, int col)
 {
@@ -76,31 +77,32 @@ vdb_index_address(const VdbStripeIndex *index, int chunk, int col)
 }
 
 /*
- * Read and check an index into 'context'; its identity must be the metapage's.
- * ERRCODE_DATA_CORRUPTED, and then nothing is left behind in 'context'.
+ * Read and check an index into 'context'.  Its identity must be the metapage's.  Raises
+ * ERRCODE_DATA_CORRUPTED, and then leaves nothing behind in 'context'.
  */
 extern void vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 						   VdbStripeIndex *index);
 extern void vdb_index_free(VdbStripeIndex *index);
 
-/* The fields of a meta that a stripe's index tells; the others are zeroed. */
+/* Fill the fields of a meta that follow from a stripe's index, and zero the others. */
 extern void vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks,
 								 VdbStripeMeta *meta);
 
-/* Chunk of a position below nrows. */
+/* Return the chunk of a position below nrows. */
 extern int	vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos);
 
-/* Zone maps as stored, palloc'd.  ERRCODE_DATA_CORRUPTED. */
+/* Read and check zone maps; the result is palloc'd.  Raises ERRCODE_DATA_CORRUPTED. */
 extern VdbZone *vdb_index_read_zones(const VdbStripeIndex *index, Relation rel);
 
 /*
- * What vdb_index_read does first, alone: to see whether a cached index is still the one on flash.
+ * Read the header alone, as vdb_index_read does first.  Its use is to see whether a cached index is
+ * still the one on flash.
  */
 extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header);
 
 /* ---- one vector from flash (stripe_io.c) ---- */
 
-/* Which vector: column attno (from 1) of a chunk of a stripe of rel, and its number in there. */
+/* Address of a vector: its number in a chunk's column attno (from 1) of a stripe of rel. */
 typedef struct VdbVectorAddress
 {
 	const VdbStripeIndex *index;
@@ -110,7 +112,7 @@ typedef struct VdbVectorAddress
 	int			vec;
 } VdbVectorAddress;
 
-/* Opened bytes and their reader, which points into them. */
+/* Opened bytes, with a reader that points into them. */
 typedef struct VdbOpenVector
 {
 	char	   *bytes;
@@ -119,49 +121,45 @@ typedef struct VdbOpenVector
 } VdbOpenVector;
 
 /*
- * Read, check and open a vector.  out->bytes is reused when large enough, else
- * allocated in 'context'.  ERRCODE_DATA_CORRUPTED; 'out' then has no vector but
- * may still have its bytes.
+ * Read, check and open a vector.  out->bytes is reused if it is large enough, else allocated in
+ * 'context'.  Raises ERRCODE_DATA_CORRUPTED; 'out' then has no vector but may still have its bytes.
  */
 extern void vdb_vector_load(const VdbVectorAddress *at, MemoryContext context, VdbOpenVector *out);
 
 /*
- * Its steps (stripe_io.c).  Stored bytes pass through one buffer a backend, which
- * 'trim' gives back where it grew large.
+ * The steps of vdb_vector_load.  Stored bytes pass through vdb_stripe_scratch, one buffer in a
+ * backend. vdb_scratch_trim frees it if it has grown beyond VDB_SCRATCH_KEEP_BYTES.
  */
 #define VDB_SCRATCH_KEEP_BYTES	(1024 * 1024)
 extern VdbOpenVector vdb_stripe_scratch;
 extern void vdb_scratch_trim(void);
 
-/* Make room for so many bytes; what was there is lost. */
+/* Make room for 'need' bytes.  The previous contents are lost. */
 extern void vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context);
 
-/* A vector in the index, and where its bytes are. */
+/* Find a vector in the index, and the offset of its bytes in the stripe. */
 extern const VdbStripeVector *vdb_vector_find(const VdbVectorAddress *at, uint64 *offset);
 
-/*
- * The vector whose bytes are all in scratch: is it the one that was written?
- * ERRCODE_DATA_CORRUPTED.
- */
+/* Check the CRC of a vector whose bytes are all in scratch.  Raises ERRCODE_DATA_CORRUPTED. */
 extern void vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector);
 
-/* Open the bytes in scratch to 'out'. */
+/* Open the 'len' bytes in scratch to 'out'. */
 extern VdbCodecStatus vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out);
 
-/* What came of opening a vector: go on, or raise. */
+/* Check the result of opening a vector.  Raises ERRCODE_DATA_CORRUPTED if it is not a good one. */
 extern void vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus status,
 									const VdbVectorReader *reader);
 
-/* ---- what backends share (stripe_shared.c) ---- */
+/* ---- the shared cache (stripe_shared.c) ---- */
 
-/* A piece of a stripe: of one of its vectors the head (frame 0) or another frame. */
+/* Key of a piece of a stripe: the head (frame 0) or another frame of one of its vectors. */
 typedef struct VdbSharedKey
 {
 	RelFileLocator rnode;
 	BlockNumber first_page;
 	uint32		stripe_id;
-	uint32		index_crc;			/* of the stripe's index */
-	uint32		vector;
+	uint32		index_crc;			/* checksum of the stripe's index */
+	uint32		vector;				/* its number in the vector table */
 	uint32		vector_crc;
 	uint32		frame;
 } VdbSharedKey;
@@ -169,17 +167,18 @@ typedef struct VdbSharedKey
 StaticAssertDecl(sizeof(VdbSharedKey) == 36, "key has no padding");
 
 /*
- * The piece, or NULL.  If it is there, a lightweight lock is held until vdb_shared_end: copy it at
- * once, raise nothing.
+ * Find a piece in the shared cache.  Returns NULL if it isn't there.  Otherwise a lightweight lock
+ * is held until vdb_shared_end: copy the piece at once, and raise nothing meanwhile.
  */
 extern const char *vdb_shared_begin(const VdbSharedKey *key);
 extern void vdb_shared_end(const VdbSharedKey *key);
 
+/* Request shared memory; called by _PG_init while preloading. */
 extern void vdb_shared_cache_init(void);
 
 /*
- * Enter a piece, in two parts; b may be NULL.  Does nothing if it is there already, or too large.
- * Never raises.
+ * Enter a piece, given in two parts; b may be NULL.  Does nothing if the piece is there already, or
+ * is too large.  Never raises.
  */
 extern void vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes,
 						   const void *b, Size b_bytes);
@@ -187,46 +186,50 @@ extern void vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes,
 /* ---- single values (stripe_point.c) ---- */
 
 /*
- * A vector for single values.  One in frames has its head in 'bytes', and of the
- * frames those that were asked for; any other is whole.
+ * A vector for single values.  If it is in frames, 'bytes' holds its head, and 'frames' those
+ * frames that were asked for.  Any other vector is held as a whole.
  */
 typedef struct VdbPointVector
 {
-	char	   *bytes;				/* whole vector, or what the part keeps and then 'frames' */
+	char	   *bytes;				/* whole vector, or what the part keeps, followed by 'frames' */
 	Size		size;				/* of the allocation */
-	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: not in
-									 * frames */
-	Size		frames_size;		/* of their allocations */
+	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: the
+									 * vector is not in frames */
+	Size		frames_size;		/* bytes of their allocations */
 	VdbVectorPart part;
 } VdbPointVector;
 
 /*
- * Read and check of a vector what a single value needs first.  out->bytes must
- * be NULL.  ERRCODE_DATA_CORRUPTED; then nothing is left behind but out->bytes.
+ * Read and check those bytes of a vector that a single value needs first.  out->bytes must be NULL.
+ * Raises ERRCODE_DATA_CORRUPTED, and then leaves nothing behind but out->bytes.
  */
 extern void vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out);
 
-/* Read, check and decompress one more frame into out->frames.  ERRCODE_DATA_CORRUPTED. */
+/* Read, check and decompress one more frame into out->frames.  Raises ERRCODE_DATA_CORRUPTED. */
 extern void vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context,
 								 VdbPointVector *out);
+
+/* Free all memory of a vector, which may be empty or left over from an error. */
 extern void vdb_point_free(VdbPointVector *point);
 
 /*
- * The head or a frame where it lies in the shared cache, if it is there: no copy.  Then a
- * lightweight lock is held until vdb_shared_end(key); raise nothing meanwhile.  The part's pointers
- * are into shared memory.
+ * Find the head of a vector, or a frame, in the shared cache without copying it.  If it is there, a
+ * lightweight lock is held until vdb_shared_end(key), so raise nothing meanwhile.  The part's
+ * pointers lead into shared memory.
  */
 extern bool vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key);
 extern const uint8 *vdb_point_pin_frame(const VdbVectorAddress *at, uint32 frame,
 										VdbSharedKey *key);
 
+/* Return the codec's workspace for decoding, one in a backend. */
 extern VdbCodecWorkspace *vdb_stripe_workspace(void);
 
+/* Raise ERRCODE_DATA_CORRUPTED for a stripe, or for a vector. */
 pg_noreturn extern void vdb_stripe_damaged(Relation rel, VdbStripeAddress address,
 										   const char *detail);
 pg_noreturn extern void vdb_vector_damaged(const VdbVectorAddress *at, const char *what);
 
-/* Datum of an integer that came from the codec. */
+/* Return the Datum of an integer that the codec returned. */
 static inline Datum
 vdb_int_datum(int64 value, uint16 width)
 {
@@ -244,6 +247,7 @@ vdb_int_datum(int64 value, uint16 width)
 	}
 }
 
+/* Return the integer that the codec encodes for a Datum. */
 static inline int64
 vdb_datum_int(Datum value, uint16 width)
 {
@@ -263,16 +267,17 @@ vdb_datum_int(Datum value, uint16 width)
 
 /* ---- the cache (stripe_cache.c) ---- */
 
-/* Decoded runs of one xmin block: those of the block last asked for. */
+/* Decoded runs of one xmin block, the one last asked for. */
 typedef struct VdbXminRuns
 {
-	int			block;
+	int			block;				/* number of the block, or -1 */
 	uint32		nruns;
 	uint32		ends[VDB_VECTOR_ROWS];	/* position after each run */
 	int64		xmins[VDB_VECTOR_ROWS];
 	int64		cmins[VDB_VECTOR_ROWS];
 } VdbXminRuns;
 
+/* Key of a stripe in the backend's cache. */
 typedef struct VdbStripeKey
 {
 	RelFileLocator rnode;
@@ -281,43 +286,47 @@ typedef struct VdbStripeKey
 	uint32		stripe_id;
 } VdbStripeKey;
 
-/* A cached vector; linked to its stripe by the stripe's array. */
+/* A cached vector, which its stripe's array refers to. */
 typedef struct VdbCachedVector
 {
-	dlist_node	lru;
-	uint64		stamp;
+	dlist_node	lru;				/* in the list of vectors */
+	uint64		stamp;				/* time of the last touch, by the cache's clock */
 	VdbStripe  *stripe;
 	uint32		number;				/* in stripe->cached */
 	VdbPointVector point;
 } VdbCachedVector;
 
+/* An open stripe: its entry in the backend's cache. */
 struct VdbStripe
 {
 	VdbStripeKey key;
 	Oid			relid;
 	uint64		serial;				/* never used twice in a backend */
-	bool		hashed;				/* false: forgotten, goes with its last reference */
+	bool		hashed;				/* false: forgotten, freed with its last reference */
 	VdbStripeIndex index;
-	int16		lb_entry[VDB_RANGE_LBS];	/* entry of an LB in index.lbs, or -1 */
-	int16		lb_bitmap[VDB_RANGE_LBS];	/* its bitmap, or -1 */
-	VdbCachedVector **cached;		/* by vector number; made at first use */
-	uint32	   *asked;				/* by column: number + 1 of the vector asked for last; made
-									 * at first use */
-	VdbXminRuns *runs;				/* made at first use */
-	Size		bytes;				/* counted for this stripe without its vectors */
+	int16		lb_entry[VDB_RANGE_LBS];	/* by LB: its entry in index.lbs, or -1 */
+	int16		lb_bitmap[VDB_RANGE_LBS];	/* by LB: its bitmap, or -1 */
+	VdbCachedVector **cached;		/* by vector number; allocated at first use */
+	uint32	   *asked;				/* by column: number + 1 of the vector last asked for;
+									 * allocated at first use */
+	VdbXminRuns *runs;				/* allocated at first use */
+	Size		bytes;				/* bytes counted for this stripe without its vectors */
 	uint32		refcount;
 	dlist_head	refs;				/* VdbStripeRef, one per resource owner */
 	dlist_node	link;				/* in the list of used or of unused stripes */
-	uint64		stamp;
+	uint64		stamp;				/* time of the last touch, by the cache's clock */
 };
 
-/* A vector of the cache, and what it takes to read more of it: vdb_cache_frame's 'arg' */
+/*
+ * Request for a vector of the cache, and the state of reading more of it ('arg' of
+ * vdb_cache_frame).
+ */
 typedef struct VdbVectorAsk
 {
 	VdbStripe  *stripe;
 	VdbVectorAddress at;			/* in 'stripe' */
-	bool		own;				/* nothing is to be pinned */
-	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: what follows is pinned */
+	bool		own;				/* pin nothing */
+	VdbCachedVector *vector;		/* set by vdb_cache_vector; NULL: the part is pinned */
 	VdbVectorPart part;
 	VdbSharedKey part_key;
 	VdbSharedKey frame_key;
@@ -326,26 +335,29 @@ typedef struct VdbVectorAsk
 } VdbVectorAsk;
 
 /*
- * The vector asked for, to be read by its position; valid until the next call.  It may be pinned
- * from the shared cache: call vdb_cache_done before anything that may raise, and copy what is by
- * reference before.
+ * Return the vector asked for, to be read by position.  It is valid until the next call.  It may be
+ * pinned in the shared cache: before anything that may raise, copy by-reference values and call
+ * vdb_cache_done.
  */
 extern const VdbVectorPart *vdb_cache_vector(VdbVectorAsk *ask);
+
+/* Release what the request has pinned. */
 extern void vdb_cache_done(VdbVectorAsk *ask);
 
+/* Return whether the part is pinned in the shared cache. */
 static inline bool
 vdb_ask_pinned(const VdbVectorAsk *ask)
 {
 	return ask->vector == NULL;
 }
 
-/* VdbFrameGet for it */
+/* Callback VdbFrameGet for such a vector. */
 extern VdbCodecStatus vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw);
 
-/* The vector if it is cached and all of it is there, else NULL. */
+/* Return a vector's reader if the cache holds all of the vector, else NULL. */
 extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at);
 
-/* Memory that lives as long as the stripe's entry, zeroed, counted against the limit. */
+/* Allocate zeroed memory that lives as long as the stripe's entry; it counts against the limit. */
 extern void *vdb_cache_alloc(VdbStripe *stripe, Size size);
 
 /* ---- zone maps (stripe_stats.c) ---- */
@@ -353,11 +365,11 @@ extern void *vdb_cache_alloc(VdbStripe *stripe, Size size);
 /* How to make zone maps of one column. */
 typedef struct VdbZoneMethod
 {
-	bool		usable;				/* else only nulls are counted */
-	bool		as_integer;			/* order of the int64s is the order of the type */
+	bool		usable;				/* false: only nulls are counted */
+	bool		as_integer;			/* the order of the int64s is the order of the type */
 	bool		byval;
 	int16		typlen;
-	bool		short_header;		/* varlena images may have it */
+	bool		short_header;		/* varlena images may have a short header */
 	Oid			collation;
 	FmgrInfo	cmp;
 } VdbZoneMethod;
@@ -367,11 +379,12 @@ extern void vdb_zone_method_init(VdbZoneMethod *method, Form_pg_attribute att,
 extern void vdb_zone_of_ints(VdbZoneMethod *method, uint16 width, const int64 *values,
 							 const uint8 *nulls, uint32 count, VdbZone *zone);
 
-/* Value number i of a chunk as a Datum, for types by reference. */
+/* Callback: return value i of a chunk as a Datum, for by-reference types. */
 typedef Datum (*VdbZoneFetch) (const void *source, uint32 i);
 extern void vdb_zone_of_refs(VdbZoneMethod *method, VdbZoneFetch fetch, const void *source,
 							 const uint8 *nulls, uint32 count, VdbZone *zone);
 
+/* Return whether row i is null. */
 static inline bool
 vdb_null_bit(const uint8 *nulls, uint32 i)
 {
