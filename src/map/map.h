@@ -260,7 +260,7 @@ extern void vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref,
 
 /*
  * Take, or release, the block locks of these LBs in exclusive mode.  The LBs are in ascending
- * order. At most VDB_BLOCK_LOCKS different locks are taken.
+ * order.  At most VDB_BLOCK_LOCKS different locks are taken.
  */
 extern void vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes,
 							 int nlbs);
@@ -354,7 +354,7 @@ extern void vdb_map_add_free_pages(const VdbTableRef *ref, const VdbFreeRun *run
 
 /*
  * Take a run of 'want' pages off the list to overwrite it, from the smallest run that is large
- * enough. If there is none, return false if 'exact', else take the largest run.  Standbys cancel
+ * enough.  If there is none, return false if 'exact', else take the largest run.  Standbys cancel
  * queries that may still read the pages.
  */
 extern bool vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
@@ -365,7 +365,7 @@ extern int	vdb_map_list_free_pages(const VdbTableRef *ref, VdbFreeRun *runs);
 
 /*
  * Sweep the main fork.  'used' has a bit for each of the first npages pages that something refers
- * to. Unreferenced pages that are not on the list become candidates as of now.  Candidates that
+ * to.  Unreferenced pages that are not on the list become candidates as of now.  Candidates that
  * were removable already when the marking began become free.  The caller has held the migration
  * lock since before the marking began.
  */
@@ -398,7 +398,7 @@ typedef struct VdbRangeSummary
 
 /*
  * Summarize a range.  Returns false if the range has no node.  The caller holds a lock on the
- * relation. Raises ERRCODE_DATA_CORRUPTED for damage.
+ * relation.  Raises ERRCODE_DATA_CORRUPTED for damage.
  */
 extern bool vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary);
 

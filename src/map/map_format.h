@@ -194,7 +194,7 @@ StaticAssertDecl(sizeof(VdbRangeNode) == 32 + 4096, "range node is 4128 bytes on
 /*
  * Zone map of one column in one chunk.  For by-value types min and max hold the Datum.  For others
  * they hold the bytes of the value as stored on disk: a varlena has its header, a short one where
- * possible. They have room for 24 bytes; a longer minimum or maximum leaves HAS_MINMAX unset.  A
+ * possible.  They have room for 24 bytes; a longer minimum or maximum leaves HAS_MINMAX unset.  A
  * zone map covers every row of the chunk, visible or not.
  */
 typedef struct VdbZone
@@ -231,7 +231,7 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
  *
  * The checksums are CRC-32Cs.  'crc' covers bytes 0 to 151, in which flags FROZEN and IN DOUBT,
  * ncontinuations, min_xmin, max_xmin, pending_next and pending_epoch count as zero, since they
- * change. 'xmins_crc' covers stripe_id, min_xmin and max_xmin as first stored; it is ignored once
+ * change.  'xmins_crc' covers stripe_id, min_xmin and max_xmin as first stored; it is ignored once
  * either xmin is Frozen.  'zones_crc' covers stripe_id, VDB_ZONES_IN_META, then the zone maps
  * inside.
  */

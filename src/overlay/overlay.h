@@ -24,9 +24,7 @@ typedef struct VdbOverlayView
 	int16		drec_at[VDB_LB_ROWS];	/* by row: index in drecs, or -1 */
 } VdbOverlayView;
 
-/*
- * Copy the LB's overlay to *view.  A delta record whose xmax is lost is left out of what it says.
- */
+/* Copy the LB's overlay to *view.  An xmax that is lost is cleared in the copy. */
 extern void vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView *view);
 
 /*
@@ -93,7 +91,7 @@ extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *re
  * Build a new block delta, with the given delta records and deletion bitmap, for an LB that is
  * about to be switched to a stripe.  It is logged, and no map entry refers to it yet; a crash
  * leaves it to vdb_overlay_sweep.  It is not flushed, because the switch, which comes later, is.
- * Takes the map lock. Returns false if the pool is full.
+ * Takes the map lock.  Returns false if the pool is full.
  */
 extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb,
 							  const VdbDeltaRecord *drecs, int ndrecs,
@@ -101,7 +99,7 @@ extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb,
 
 /*
  * Free the LB's block delta as part of a VDB_CHANGE_FLUSH change after which no map entry refers to
- * it. Touches one block.  A change may free any number of block deltas.  Does nothing if the
+ * it.  Touches one block.  A change may free any number of block deltas.  Does nothing if the
  * address isn't that of a block delta of this LB.  Call vdb_overlay_reclaim for its block once the
  * change has ended.
  */
@@ -132,7 +130,8 @@ extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
  */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 
-/* Check slabs and block deltas, and report as vdb_map_check does.  The caller holds no lock. */
+/* Check slabs and block deltas, and report as vdb_map_check does.  Takes the map lock shared; the caller
+ * holds no lock. */
 extern int64 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
 
 #endif							/* VDB_OVERLAY_H */

@@ -96,7 +96,7 @@ vdb_stripe_address(const VdbStripeMeta *meta)
 /*
  * An open stripe: its checked index and a bounded number of opened vectors, in a cache of this
  * backend (vdb.stripe_cache).  The pointer stays valid until vdb_stripe_release; stripes in use are
- * not evicted. A reference belongs to the resource owner that was current when it was taken, and is
+ * not evicted.  A reference belongs to the resource owner that was current when it was taken, and is
  * released with it at the latest, also at transaction abort.
  */
 typedef struct VdbStripe VdbStripe;
@@ -163,7 +163,7 @@ typedef struct VdbVectorBuffer
 	uint32		count;
 	uint32		stripe_id;
 	void	   *reader;				/* opened codec reader, and its decoded values */
-	uint64		serial;				/* serial of the open stripe (ids are unique only in a table) */
+	uint64		serial;				/* that of the stripe (ids are unique only in a table) */
 	MemoryContext context;			/* context of buffer and reader */
 } VdbVectorBuffer;
 

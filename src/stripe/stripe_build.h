@@ -6,6 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#ifndef VDB_STRIPE_BUILD_H
 #define VDB_STRIPE_BUILD_H
 
 #include "stripe/stripe_private.h"

@@ -96,7 +96,7 @@ typedef struct VdbStripeXmins
 	uint32		first_pos;
 	uint32		nruns;
 	uint32		offset;				/* from the start of the xmin vectors */
-	uint32		bytes[3];			/* bytes of the three vectors, each padded to 8 in the stream */
+	uint32		bytes[3];			/* of the vectors, each padded to 8 in the stream */
 } VdbStripeXmins;
 
 StaticAssertDecl(sizeof(VdbStripeXmins) == 24, "xmin block is 24 bytes on media");

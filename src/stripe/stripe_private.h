@@ -191,7 +191,7 @@ extern void vdb_shared_put(const VdbSharedKey *key, const void *a, Size a_bytes,
  */
 typedef struct VdbPointVector
 {
-	char	   *bytes;				/* whole vector, or what the part keeps, followed by 'frames' */
+	char	   *bytes;				/* whole vector, or what the part keeps, then 'frames' */
 	Size		size;				/* of the allocation */
 	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: the
 									 * vector is not in frames */
