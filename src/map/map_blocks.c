@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * map_blocks.c
- *	  Everything a table has in the pool, block by block: for comparing with
- *	  the allocation map.
+ *	  Walk over every block that a table has in the pool, to compare with the allocation map.
  *
- * The tree is walked without the map lock (it only grows while the table is
- * in use), logical blocks under their block locks, one at a time, and the
- * table's lists under the map lock.  So nothing that is referred to can be
- * freed while it is looked at, but what moves may be met twice or never.
+ * The tree is walked without the map lock, since it only grows while the table is in use.  Logical
+ * blocks are looked at under their block locks, one at a time, and the table's lists under the map
+ * lock.  So nothing that is referred to can be freed while it is looked at, but what moves may be met
+ * twice or not at all.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,16 +16,17 @@
 
 #include "map/map_internal.h"
 
+/* State of a walk. */
 typedef struct BlockWalk
 {
 	const VdbTableRef *ref;
 	VdbMapBlock report;
 	void	   *arg;
-	int			nmet;				/* segments and metas met in the range at hand */
+	int			nmet;				/* segments and metas met in the current range */
 	VdbBlock	met[VDB_RANGE_LBS];
 } BlockWalk;
 
-/* A number that may be looked at; ERROR otherwise. */
+/* Raise an error unless the number is that of a block in the pool. */
 static void
 check_number(const BlockWalk *walk, VdbBlock block, const char *structure)
 {
@@ -34,7 +34,7 @@ check_number(const BlockWalk *walk, VdbBlock block, const char *structure)
 		vdb_map_damaged(block, structure, "block", vdb_pool_total_blocks(walk->ref->pool), block);
 }
 
-/* A stripe's meta and its continuations. */
+/* Report a stripe's meta and its continuations. */
 static void
 walk_meta(const BlockWalk *walk, VdbBlock block)
 {
@@ -50,7 +50,7 @@ walk_meta(const BlockWalk *walk, VdbBlock block)
 	}
 }
 
-/* First time in this range? */
+/* Return whether the block is met for the first time in this range, and note it. */
 static bool
 is_new(BlockWalk *walk, VdbBlock block)
 {
@@ -61,6 +61,7 @@ is_new(BlockWalk *walk, VdbBlock block)
 	return true;
 }
 
+/* Walk over a range node and what its entries refer to. */
 static void
 walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
 {
@@ -87,7 +88,7 @@ walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
 	}
 }
 
-/* A node of the tree and what is below it. */
+/* Walk over a node of the tree and everything below it. */
 static void
 walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
 {
@@ -112,8 +113,8 @@ walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
 }
 
 /*
- * Metas that no map entry refers to, free page runs, and the overlay's slabs.  Map lock held
- * shared.
+ * Walk over metas that no map entry refers to, free page runs, and the overlay's slabs.  The map
+ * lock is held shared.
  */
 static void
 walk_lists(const BlockWalk *walk)
@@ -141,6 +142,7 @@ walk_lists(const BlockWalk *walk)
 		}
 }
 
+/* See map.h. */
 void
 vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
 {
@@ -163,6 +165,7 @@ vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
 	LWLockRelease(vdb_map_lock(ref->slot));
 }
 
+/* See map.h. */
 void
 vdb_map_directory_blocks(VdbPool *pool, VdbMapBlock report, void *arg)
 {

@@ -3,16 +3,14 @@
  * map_change.c
  *	  Claiming logical blocks, and switching them from one place to another.
  *
- * Claim: one flushed change formats the segments and what the tree lacks,
- * fills the map entries, then publishes, in this order, the new nodes' link
- * and next_lb.  Readers hold no lock that a claimer takes; they look at no
- * logical block from next_lb on, so whatever they meet is complete.
- * Claimers of a table serialize on its map lock.
+ * A claim is one flushed change.  It formats the segments and the nodes that the tree lacks, fills
+ * the map entries, then publishes the link to the new nodes and next_lb, in this order.  Readers
+ * hold no lock that a claimer takes.  They look at no logical block from next_lb on, so whatever
+ * they meet is complete.  Claimers of a table serialize on its map lock.
  *
- * Row numbers rise, so the range to add is always the one after the last: the
- * tree lacks either nothing, or one chain of nodes down to the new range, hung
- * below an existing node or below a new root that has the old one as its
- * first child.
+ * Row numbers rise, so the range to add is always the one after the last.  The tree lacks either
+ * nothing, or one chain of nodes down to the new range.  The chain hangs below an existing node, or
+ * below a new root that has the old one as its first child.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,18 +19,18 @@
 #include "base/vdb_stop_point.h"
 #include "map/map_internal.h"
 
-/* What the tree lacks for a range: a chain of nodes of heights top .. 0. */
+/* The nodes that the tree lacks for a range: a chain of heights top .. 0. */
 typedef struct NodeChain
 {
-	int			top;				/* height of the topmost new node, -1: nothing */
+	int			top;				/* height of the topmost new node; -1: the tree lacks nothing */
 	VdbBlock	old_root;			/* first child of the topmost node, or none */
-	VdbBlock	link_block;			/* where the pointer to the topmost goes */
+	VdbBlock	link_block;			/* where the pointer to the topmost node goes */
 	uint16		link_offset;
-	VdbBlock	range_block;		/* of the range's node; reserved if top >= 0 */
+	VdbBlock	range_block;		/* block of the range's node; reserved if top >= 0 */
 	VdbBlock	nodes[VDB_MAP_MAX_HEIGHT + 1];	/* reserved; by height */
 } NodeChain;
 
-/* A claim in the making; the map lock is held exclusive. */
+/* A claim being made; the map lock is held exclusive. */
 typedef struct Claim
 {
 	const VdbTableRef *ref;
@@ -40,10 +38,10 @@ typedef struct Claim
 	VdbLogicalBlock first_lb;
 	uint32		range;
 	NodeChain	chain;
-	VdbRangeNode image;				/* the range node as it will be */
+	VdbRangeNode image;				/* the range node as it will be stored */
 } Claim;
 
-/* Find out what the tree lacks for a range.  Map lock held. */
+/* Determine the nodes that the tree lacks for a range.  The map lock is held. */
 static void
 plan_chain(const VdbTableRef *ref, uint32 range, NodeChain *chain)
 {
@@ -81,6 +79,7 @@ plan_chain(const VdbTableRef *ref, uint32 range, NodeChain *chain)
 		chain->range_block = block;
 }
 
+/* Give back the reserved blocks of the chain. */
 static void
 unreserve_chain(const VdbTableRef *ref, NodeChain *chain)
 {
@@ -89,7 +88,7 @@ unreserve_chain(const VdbTableRef *ref, NodeChain *chain)
 			vdb_scm_unreserve_block(ref->pool, chain->nodes[h]);
 }
 
-/* Reserve the blocks of the chain.  False: the pool is full, nothing is reserved. */
+/* Reserve the blocks of the chain.  Returns false if the pool is full; then nothing is reserved. */
 static bool
 reserve_chain(const VdbTableRef *ref, NodeChain *chain)
 {
@@ -108,7 +107,7 @@ reserve_chain(const VdbTableRef *ref, NodeChain *chain)
 	return true;
 }
 
-/* Write the chain's inner nodes, mark all its blocks used. */
+/* Write the chain's inner nodes, and mark all of its blocks as used. */
 static void
 write_chain(VdbScmChange *change, const Claim *claim)
 {
@@ -141,7 +140,7 @@ write_chain(VdbScmChange *change, const Claim *claim)
 	}
 }
 
-/* The range node as it is, or as it begins. */
+/* Copy the range node, or initialize the image of a new one. */
 static void
 load_image(Claim *claim)
 {
@@ -161,8 +160,8 @@ load_image(Claim *claim)
 }
 
 /*
- * Where the next logical blocks come from: behind the last, or in the next
- * range if a segment's don't fit into this one.  ERROR when there are no more.
+ * Choose the next logical blocks: those after the last one, or those of the next range if a
+ * segment's don't fit into this one.  Raises an error when there are no more.
  */
 static void
 address_claim(Claim *claim)
@@ -181,7 +180,7 @@ address_claim(Claim *claim)
 	claim->range = vdb_lb_range(lb);
 }
 
-/* Fill one segment's map entries in the image. */
+/* Fill the map entries of one segment in the image. */
 static void
 fill_entries(Claim *claim, VdbLogicalBlock first_lb, VdbBlock segment)
 {
@@ -201,7 +200,7 @@ fill_entries(Claim *claim, VdbLogicalBlock first_lb, VdbBlock segment)
 	}
 }
 
-/* Store the image's new part, and publish the link and next_lb. */
+/* Store the new part of the image, and publish the link and next_lb. */
 static void
 publish_claim(VdbScmChange *change, const Claim *claim, int nclaimed)
 {
@@ -231,7 +230,7 @@ publish_claim(VdbScmChange *change, const Claim *claim, int nclaimed)
 						   VDB_TABLE_FIELD(claim->ref, next_lb), &limit, sizeof(limit));
 }
 
-/* Build and end the claim's change; returns how many segments are in it. */
+/* Build and end the claim's change; return the number of segments in it. */
 static int
 run_claim(Claim *claim, int nsegments, const VdbBlock *segments, VdbLogicalBlock *first_lbs,
 		  VdbFormatSegment format, void *arg)
@@ -247,7 +246,7 @@ run_claim(Claim *claim, int nsegments, const VdbBlock *segments, VdbLogicalBlock
 	write_chain(change, claim);
 	for (i = 0; i < n; i++)
 	{
-		/* to come: the segment, its allocation map, range node, link, entry */
+		/* still to come: the segment, its allocation map, range node, link, entry */
 		if (i > 0 && vdb_scm_change_nblocks(change) + 5 > VDB_CHANGE_MAX_BLOCKS)
 			break;
 		first_lbs[i] = claim->first_lb + i * claim->lbs_per_segment;
@@ -260,7 +259,7 @@ run_claim(Claim *claim, int nsegments, const VdbBlock *segments, VdbLogicalBlock
 	return i;
 }
 
-/* See map.h.  No row, map or allocation lock is held. */
+/* See map.h.  The caller holds no block, map or allocation lock. */
 int
 vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
 			  const VdbBlock *segments, VdbLogicalBlock *first_lbs,
@@ -300,7 +299,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment,
 	return claimed;
 }
 
-/* Is the meta still referred to by one of the entries? */
+/* Return whether one of the entries refers to the meta. */
 static bool
 meta_is_referred(const VdbMapEntry *entries, VdbBlock meta_block)
 {
@@ -310,7 +309,7 @@ meta_is_referred(const VdbMapEntry *entries, VdbBlock meta_block)
 	return false;
 }
 
-/* The metas among the listed LBs' old entries that no new entry refers to; each once. */
+/* Collect the metas of the listed LBs' old entries to which no new entry refers, each once. */
 static int
 collect_removed(const VdbMapEntry *old, const VdbMapEntry *new, const uint8 *lb_indexes,
 				int nlbs, VdbBlock *removed)
@@ -332,7 +331,7 @@ collect_removed(const VdbMapEntry *old, const VdbMapEntry *new, const uint8 *lb_
 	return n;
 }
 
-/* Write the entries that differ, neighbors together. */
+/* Write the entries that differ, neighbors in one piece. */
 static void
 write_entries(VdbScmChange *change, VdbBlock block, const VdbMapEntry *entries, const bool *changed)
 {
@@ -349,7 +348,7 @@ write_entries(VdbScmChange *change, VdbBlock block, const VdbMapEntry *entries, 
 	}
 }
 
-/* Which block locks do these logical blocks have?  Sets needed[lock number]. */
+/* Set needed[lock number] for the block locks of these logical blocks. */
 static void
 collect_locks(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs,
 			  bool needed[VDB_BLOCK_LOCKS])
@@ -429,7 +428,10 @@ vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref, const VdbExten
 						   &address, sizeof(address));
 }
 
-/* Take all block locks of these logical blocks, exclusive, in the order of their numbers. */
+/*
+ * Take all block locks of these logical blocks in exclusive mode, in the order of the locks'
+ * numbers.
+ */
 void
 vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs)
 {
@@ -441,7 +443,7 @@ vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, 
 			LWLockAcquire(vdb_block_lock(no), LW_EXCLUSIVE);
 }
 
-/* Release what vdb_map_lock_lbs took. */
+/* Release the locks that vdb_map_lock_lbs took. */
 void
 vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int nlbs)
 {

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * map_check.c
- *	  Verification of a table's map: reports damage instead of raising it.
+ *	  Verification of a table's map.  Reports damage instead of raising an error.
  *
- * The tree is walked without the map lock (it only grows); at each range node
- * all block locks of its logical blocks are held shared, in ascending order, so
- * that what its entries refer to can't be freed meanwhile.
- *
+ * The tree is walked without the map lock, since it only grows.  At each range node all block locks
+ * of its logical blocks are held shared, taken in ascending order, so that nothing its entries refer
+ * to can be freed meanwhile.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,7 +20,7 @@ typedef struct MapCheck
 	VdbMapReport report;
 	void	   *arg;
 	int64		nfindings;
-	VdbBlock   *blocks;				/* single blocks and segments' blocks met in the range */
+	VdbBlock   *blocks;				/* single blocks, and blocks of segments, met in the range */
 	int			nblocks;
 	int			capacity;
 } MapCheck;
@@ -42,7 +41,7 @@ finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...)
 	check->report(lb, message, check->arg);
 }
 
-/* Is it a number of a block that may be looked at?  Reports if not. */
+/* Check that a number is that of a block in the pool.  Reports if not. */
 static bool
 check_block_number(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const char *what)
 {
@@ -52,7 +51,7 @@ check_block_number(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const ch
 	return false;
 }
 
-/* Remember that the range uses these blocks; doubles are looked for later. */
+/* Note that the range uses these blocks; check_doubles compares them later. */
 static void
 note_blocks(MapCheck *check, VdbBlock first, int n)
 {
@@ -76,7 +75,7 @@ compare_blocks(const void *a, const void *b)
 	return x < y ? -1 : x > y ? 1 : 0;
 }
 
-/* Report blocks noted twice; forget all. */
+/* Report blocks that were noted twice, and forget all. */
 static void
 check_doubles(MapCheck *check, VdbLogicalBlock lb)
 {
@@ -88,6 +87,7 @@ check_doubles(MapCheck *check, VdbLogicalBlock lb)
 	check->nblocks = 0;
 }
 
+/* Report a failed checksum. */
 static void
 failed(MapCheck *check, VdbLogicalBlock lb, const VdbMetaDamage *damage)
 {
@@ -96,7 +96,10 @@ failed(MapCheck *check, VdbLogicalBlock lb, const VdbMetaDamage *damage)
 			_(damage->what), damage->stripe_id, damage->block, damage->expected, damage->found);
 }
 
-/* Of a meta and all its zone maps.  With a damaged head it is not known how many these are. */
+/*
+ * Check the checksums of a meta and its zone maps.  A damaged head can't say how many zone maps
+ * follow.
+ */
 static void
 check_checksums(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const VdbStripeMeta *meta)
 {
@@ -116,7 +119,7 @@ check_checksums(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, const VdbSt
 			failed(check, lb, &damage);
 }
 
-/* A stripe meta and its continuations. */
+/* Check a stripe meta and its continuations. */
 static void
 check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 {
@@ -155,7 +158,7 @@ check_meta(MapCheck *check, VdbLogicalBlock lb, VdbBlock block, bool pending)
 	check_checksums(check, lb, block, meta);
 }
 
-/* Has an entry before this one the same place?  If so, is that consistent? */
+/* Return whether an earlier entry has the same address, and report it if the two don't agree. */
 static bool
 check_shared_address(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
 {
@@ -170,7 +173,7 @@ check_shared_address(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *ent
 	return false;
 }
 
-/* One map entry of a range. */
+/* Check one map entry of a range. */
 static void
 check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int i)
 {
@@ -212,7 +215,7 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 	}
 }
 
-/* The range node in a block, under the block locks of its logical blocks. */
+/* Check the range node in a block, under the block locks of its logical blocks. */
 static void
 check_range(MapCheck *check, VdbBlock block, uint32 range)
 {
@@ -235,7 +238,7 @@ check_range(MapCheck *check, VdbBlock block, uint32 range)
 		LWLockRelease(vdb_block_lock(no));
 }
 
-/* A node and what is below it.  height -1: the root, of any height. */
+/* Check a node and everything below it.  A height of -1 means the root, of any height. */
 static void
 check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
 {
@@ -265,7 +268,7 @@ check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
 					   first_range + i * vdb_map_capacity(node->height - 1));
 }
 
-/* The metas that no map entry refers to.  Map lock held shared. */
+/* Check the metas that no map entry refers to.  The map lock is held shared. */
 static void
 check_pending(MapCheck *check)
 {
@@ -290,7 +293,7 @@ check_pending(MapCheck *check)
 	check_doubles(check, VDB_MAX_LOGICAL_BLOCK);
 }
 
-/* The list of free page runs.  Map lock held shared. */
+/* Check the list of free page runs.  The map lock is held shared. */
 static void
 check_free_pages(MapCheck *check)
 {

@@ -3,16 +3,16 @@
  * map_checksum.c
  *	  Checksums of stripe metas and of their zone maps.
  *
- * A meta has three: of its head, without what changes later; of its xmins, which
- * say nothing any more once one of them is Frozen; of the zone maps inside.  A
- * block of further zone maps has its own.  All are made when the bytes are
- * stored, in the same flushed change, so no crash leaves one without the other.
+ * A meta has three checksums: of its head, without what changes later; of its xmins, ignored once one
+ * of them is Frozen; and of the zone maps inside.  A block of further zone maps has its own.  Each is
+ * computed when the bytes are stored, and stored in the same flushed change, so no crash leaves one
+ * without the other.
  *
- * A wrong zone map would lose rows silently, so a scan checks each block of them
- * before it is first used.  Blocks are checked under the block lock, where nothing must
- * be raised: the reader notes the damage and answers 'no zone map', as if the
- * stripe had none.  That costs time and no answer, so its caller warns, once unlocked.
- * A damaged head can't be done without: its caller raises, once unlocked.
+ * A wrong zone map would lose rows silently, so a scan checks each block of them before its first
+ * use.  Blocks are checked under the block lock, where nothing may be raised.  So the reader notes
+ * the damage and returns no zone map, as if the stripe had none.  That costs time but leaves the
+ * result correct, so its caller warns after unlocking.  A damaged head makes the stripe unusable, so
+ * its caller raises an error after unlocking.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +24,7 @@
 #include "base/vdb_crc.h"
 #include "map/map_internal.h"
 
-/* Flags that change after the meta was stored. */
+/* Flags that change after the meta is stored. */
 #define CHANGING_FLAGS	(VDB_STRIPE_FROZEN | VDB_STRIPE_IN_DOUBT)
 
 #define HEAD_BYTES		offsetof(VdbStripeMeta, crc)
@@ -33,6 +33,7 @@ StaticAssertDecl(offsetof(VdbStripeMeta, epoch) == offsetof(VdbStripeMeta, ncont
 				 offsetof(VdbStripeMeta, chunk_rows) == offsetof(VdbStripeMeta, pending_next) + 8,
 				 "what changes of a head is two pieces, and flags");
 
+/* Return the checksum of a meta's head. */
 static uint32
 head_crc(const VdbStripeMeta *meta)
 {
@@ -46,6 +47,7 @@ head_crc(const VdbStripeMeta *meta)
 	return vdb_crc32c(head, HEAD_BYTES);
 }
 
+/* Return the checksum of a meta's xmins. */
 static uint32
 xmins_crc(const VdbStripeMeta *meta)
 {
@@ -78,6 +80,7 @@ vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside)
 	meta->pad = 0;
 }
 
+/* Compare two checksums.  If they differ, fill *damage and return true. */
 static bool
 differ(uint32 expected, uint32 found, VdbBlock block, const char *what, VdbMetaDamage *damage)
 {
@@ -99,7 +102,7 @@ vdb_map_meta_damaged(VdbBlock meta_block, const VdbStripeMeta *meta, VdbMetaDama
 	damage->stripe_id = meta->stripe_id;
 	if (differ(meta->crc, head_crc(meta), meta_block, gettext_noop("metadata"), damage))
 		return true;
-	/* read after 'found' was made of them: freezing may be storing them just now */
+	/* Read after 'found' was computed from them: freezing may be storing them just now. */
 	pg_read_barrier();
 	if (meta->min_xmin == FrozenTransactionId || meta->max_xmin == FrozenTransactionId)
 		return false;
@@ -144,7 +147,7 @@ vdb_map_report_damage(Relation rel, int elevel, const VdbMetaDamage *damage)
 			 elevel < ERROR ? errhint("The stripe is read without them; VACUUM FULL makes new ones.") : 0));
 }
 
-/* ---- zone maps, checked before they are trusted ---- */
+/* ---- zone maps that are checked before use ---- */
 
 /* See map.h. */
 void

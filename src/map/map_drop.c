@@ -1,21 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * map_drop.c
- *	  Emptying and dropping a table: everything it has goes back to the pool.
+ *	  Emptying and dropping a table: everything it has is returned to the pool.
  *
- * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and
- *    the next generation, so that no process can reach a row any more.
- * 2. Steps, each one flushed change: pending metas, overlay slabs, the list of free pages, then the
- *    tree from its right end, leaves first.  A step frees what it unlinks in the same change, so
- *    that a crash between two steps leaves nothing freed that can still be found, and nothing lost
- *    that isn't free.
+ * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and the next generation.
+ *    From then on no row can be reached.
+ * 2. Steps follow, each one flushed change.  They free pending metas, overlay slabs, the list of free
+ *    pages, then the tree from its right end, leaves first.  A step frees what it unlinks in the same
+ *    change.  So a crash between two steps leaves nothing that is free and can still be found, and
+ *    nothing that can't be found and isn't free.
  * 3. One flushed change clears the mark (reset) or the whole entry (drop).
  *
- * A process that meets a marked entry (the next drop or reset, or a claim) goes on
- * at 2.  Steps hold the map lock exclusive and start afresh from the entry,
- * so two processes may even do it at once.  The nodes of a marked table still
- * bear the generation before.
- *
+ * Any process that meets a marked entry (the next drop or reset, or a claim) continues with 2.  Steps
+ * hold the map lock exclusive and start from the entry, so two processes may even run them at the same
+ * time.  The nodes of a marked table still bear the previous generation.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -25,14 +23,14 @@
 #include "base/vdb_stop_point.h"
 #include "map/map_internal.h"
 
-/* Where the pointer to a node stands: in the entry (root) or a parent. */
+/* Place of the pointer to a node: in the entry (for the root) or in the parent. */
 typedef struct NodeLink
 {
 	VdbBlock	block;
 	uint16		offset;
 } NodeLink;
 
-/* The ref under which the nodes of a marked table were written. */
+/* Return the reference under which the nodes of a marked table were written. */
 static VdbTableRef
 ref_before(const VdbTableRef *ref)
 {
@@ -48,7 +46,7 @@ is_emptying(const VdbTableRef *ref)
 	return (vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING) != 0;
 }
 
-/* Unlink a node and free its block, in the change. */
+/* Unlink a node and free its block, within the change. */
 static void
 free_node(VdbScmChange *change, const NodeLink *link, VdbBlock block)
 {
@@ -59,8 +57,8 @@ free_node(VdbScmChange *change, const NodeLink *link, VdbBlock block)
 }
 
 /*
- * Free the list's first slabs, as many as fit a change.  False: list empty.
- * Their contents don't matter; only their links are read.
+ * Free the list's first slabs, as many as fit a change.  Their contents don't matter; only their
+ * links are read.  Returns false if the list is empty.
  */
 static bool
 free_slabs_step(const VdbTableRef *ref, int list)
@@ -91,8 +89,8 @@ free_slabs_step(const VdbTableRef *ref, int list)
 }
 
 /*
- * Free (part of) the stripe meta that the node's entry points to; with its
- * last block, all entries that refer to it are cleared.
+ * Free (part of) the stripe meta that the node's entry points to.  The change that frees the last
+ * block also clears all entries that refer to the meta.
  */
 static void
 free_stripe_entry(const VdbTableRef *ref, VdbBlock block, VdbRangeNode *copy, int index)
@@ -113,7 +111,7 @@ free_stripe_entry(const VdbTableRef *ref, VdbBlock block, VdbRangeNode *copy, in
 	vdb_scm_change_end(change);
 }
 
-/* Clear all entries of the segment that entry 'index' belongs to. */
+/* Clear all entries of the segment that entry 'index' belongs to, and return the segment. */
 static VdbBlock
 clear_segment_entries(VdbRangeNode *copy, int index)
 {
@@ -126,8 +124,8 @@ clear_segment_entries(VdbRangeNode *copy, int index)
 }
 
 /*
- * Free the node's segments, as many as fit a change, and with the last of
- * them the node.
+ * Free the node's segments, as many as fit a change.  The change that frees the last of them also
+ * frees the node.
  */
 static void
 free_segments_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block,
@@ -155,7 +153,7 @@ free_segments_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block,
 	vdb_scm_change_end(change);
 }
 
-/* One step at a range node: a stripe meta, or a batch of segments, or the node. */
+/* Do one step at a range node: free a stripe meta, or a batch of segments, or the node. */
 static void
 range_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block)
 {
@@ -173,7 +171,7 @@ range_step(const VdbTableRef *ref, const NodeLink *link, VdbBlock block)
 	free_segments_step(ref, link, block, &copy);
 }
 
-/* One step in the tree: at its right-most node.  False: there is no tree. */
+/* Do one step in the tree, at its right-most node.  Returns false if there is no tree. */
 static bool
 tree_step(const VdbTableRef *ref)
 {
@@ -205,7 +203,7 @@ tree_step(const VdbTableRef *ref)
 	return true;
 }
 
-/* Free the block of free page runs.  False: there is none. */
+/* Free the block of free page runs.  Returns false if there is none. */
 static bool
 free_pages_step(const VdbTableRef *ref)
 {
@@ -221,7 +219,7 @@ free_pages_step(const VdbTableRef *ref)
 	return true;
 }
 
-/* One step of emptying.  Map lock held exclusive.  False: nothing is left. */
+/* Do one step of emptying.  The map lock is held exclusive.  Returns false if nothing is left. */
 static bool
 empty_step(const VdbTableRef *ref)
 {
@@ -242,8 +240,8 @@ empty_step(const VdbTableRef *ref)
 }
 
 /*
- * Mark the entry (see the file's head); *ref gets the new generation.  False:
- * the ref is no longer good, because somebody else empties or drops the table.
+ * Mark the entry (see the head of this file); *ref gets the new generation.  Returns false if the
+ * reference is no longer valid, because another process empties or drops the table.
  */
 static bool
 begin_emptying(VdbTableRef *ref)
@@ -277,7 +275,7 @@ begin_emptying(VdbTableRef *ref)
 	return true;
 }
 
-/* Run the steps until nothing is left.  The mark stays.  False: as begin_emptying. */
+/* Run the steps until nothing is left.  The mark stays.  Returns false as begin_emptying does. */
 static bool
 empty_all(const VdbTableRef *ref)
 {
@@ -298,8 +296,8 @@ empty_all(const VdbTableRef *ref)
 }
 
 /*
- * Finish an emptying that was begun (by us or by somebody who failed): the
- * entry is that of an empty table afterwards.  No map or block lock is held.
+ * Finish emptying a table, which this process or a failed one has begun.  Afterwards the entry is
+ * that of an empty table.  The caller holds no map or block lock.
  */
 void
 vdb_map_finish_emptying(const VdbTableRef *ref)
@@ -331,9 +329,9 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 }
 
 /*
- * Empty the table and keep its entry.  Caller: no other session uses the table.
- * The generation changes, in *ref too.  Bounded, flushed changes; an error or
- * a crash leaves a marked entry without rows, which the next user finishes.
+ * Empty the table and keep its entry; see map.h.  No other process uses the table.  Makes bounded,
+ * flushed changes.  An error or a crash leaves a marked entry without rows, and the next process
+ * that meets it finishes the work.
  */
 void
 vdb_map_table_reset(VdbTableRef *ref)
@@ -344,7 +342,7 @@ vdb_map_table_reset(VdbTableRef *ref)
 	vdb_map_finish_emptying(ref);
 }
 
-/* Free what the entry has, then the entry. */
+/* Free everything that an entry has, then the entry. */
 static void
 free_entry(VdbTableRef own)
 {
@@ -373,14 +371,12 @@ free_entry(VdbTableRef own)
 }
 
 /*
- * Free everything the table has in the pool, then its entry.  Caller: no other
- * session uses the table by this key.  Bounded, flushed changes; after an error or
- * a crash the entry is still there, marked: drop it again.  Several processes may
- * do it at once (collecting what core has dropped); all but one leave early.
+ * Drop a table; see map.h.  Makes bounded, flushed changes.  After an error or a crash the entry is
+ * still there and marked: drop it again.  Several processes may do this at the same time (when they
+ * collect what core has dropped); all but one of them return early.
  *
- * A table with an alias has moved: it stays, and takes the alias's key.  Then
- * only the alias is freed.  Should a crash come between, both have the same
- * key, and both lead to the table.
+ * A table with an alias has moved: it stays, and takes over the alias's key.  Then only the alias
+ * is freed.  If a crash comes between the two, both have the same key, and both lead to the table.
  */
 void
 vdb_map_table_drop(const VdbTableRef *ref)
@@ -401,7 +397,7 @@ vdb_map_table_drop(const VdbTableRef *ref)
 	}
 }
 
-/* Drop what has this very key; only aliases, if so wanted.  True if there was one. */
+/* Drop the entry with exactly this key, or only an alias.  Returns whether there was one. */
 static bool
 drop_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases)
 {

@@ -3,14 +3,13 @@
  * map_lookup.c
  *	  From a logical block to the place of its rows.
  *
- * The radix tree only ever grows while its table is in use: child pointers
- * and the root are published after what they point to, so readers descend
- * without the map lock.  A node says itself how high it stands; entry.height
- * is never looked at here, because it can't be read together with the root.
- * The map entry at the end is guarded by the block lock of its logical block.
+ * The radix tree only grows while its table is in use.  Child pointers and the root are published
+ * after what they point to, so readers descend without the map lock.  A node contains its own height;
+ * entry.height isn't used here, because it can't be read together with the root.  The map entry at the
+ * end is guarded by the block lock of its logical block.
  *
- * Whatever is read from a node is checked before it is used: its magic and
- * version, and that it belongs to this table, in this generation.
+ * Every node is checked before it is used: its magic and version, and that it belongs to this table in
+ * this generation.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,8 +20,8 @@
 #include "map/map_internal.h"
 
 /*
- * The block of the range's node, or VDB_BLOCK_NONE if the tree has none.
- * The node itself isn't checked yet.
+ * Return the block of the range's node, or VDB_BLOCK_NONE if the tree has none.  The node itself
+ * isn't checked yet.
  */
 VdbBlock
 vdb_map_range_block(const VdbTableRef *ref, uint32 range)
@@ -48,9 +47,8 @@ vdb_map_range_block(const VdbTableRef *ref, uint32 range)
 }
 
 /*
- * Where the rows of a logical block are.  Caller holds its block lock, either
- * mode; for a logical block never handed out the answer is VDB_EXTENT_NONE.
- * ERROR on damage.
+ * Look up the place of a logical block's rows.  The caller holds its block lock, in either mode.  A
+ * logical block that was never handed out has VDB_EXTENT_NONE.  Raises an error on damage.
  */
 void
 vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
@@ -89,8 +87,8 @@ vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
 }
 
 /*
- * First logical block never handed out.  Any lock, or none: it only rises while the table is in
- * use.
+ * Return the first logical block that was never handed out.  The caller may hold any lock or none:
+ * the limit only rises while the table is in use.
  */
 VdbLogicalBlock
 vdb_map_limit(const VdbTableRef *ref)
@@ -102,8 +100,8 @@ vdb_map_limit(const VdbTableRef *ref)
 }
 
 /*
- * First range >= 'from' below this node, or PG_UINT64_MAX.  'base' is the
- * node's first range.
+ * Return the first range >= 'from' below this node, or PG_UINT64_MAX.  'base' is the node's first
+ * range.
  */
 static uint64
 next_range_below(const VdbTableRef *ref, VdbBlock block, uint32 height,
@@ -157,8 +155,8 @@ vdb_map_next_range(const VdbTableRef *ref, uint32 *range)
 }
 
 /*
- * Return the first logical block of a range, from number 'index' on, that has rows; its number,
- * or VDB_RANGE_LBS.  One whose entry is of no known kind counts: looking it up raises.
+ * Return the index of the first logical block of a range, from 'index' on, that has rows; or
+ * VDB_RANGE_LBS.  A block whose entry is of no known kind counts: looking it up raises an error.
  */
 static int
 next_in_range(const VdbTableRef *ref, uint32 range, int index)
@@ -176,8 +174,9 @@ next_in_range(const VdbTableRef *ref, uint32 range, int index)
 }
 
 /*
- * See map.h.  Entries are read without their locks: the kind is one byte, no row is found in a
- * block once its kind is 'gone', and blocks below the limit got theirs before the limit rose.
+ * See map.h.  Entries are read without their block locks.  This is safe: the kind is one byte, no
+ * row is found in a block once its kind is VDB_EXTENT_REMOVED, and blocks below the limit got their
+ * entries before the limit rose.
  */
 VdbLogicalBlock
 vdb_map_next_lb(const VdbTableRef *ref, VdbLogicalBlock lb)

@@ -3,28 +3,28 @@
  * overlay.c
  *	  Reading and changing the overlay of one logical block.
  *
- * A block delta belongs to one logical block and is guarded by its block lock: shared to
- * read, exclusive to change.  The map entry holds its address.
+ * A block delta belongs to one logical block and is guarded by its block lock: shared to read,
+ * exclusive to change.  The map entry holds its address.
  *
- * Delta record changes aren't flushed, so after a crash any mix of their sectors may
- * have survived a record that was lost.  What is relied upon:
+ * Changes to delta records aren't flushed.  So after a crash any of their sectors may have
+ * survived although the WAL record was lost.  The code relies on the following:
  *
- * - no header and no delta record crosses a sector, and the first word of either is
- *   stored last: so one is there wholly or not at all;
- * - a delta record that survived its record carries an xmax that never committed
- *   (lost by its epoch, or aborted), which readers see as such;
- * - a delta record that counts is overwritten in place only where the old
- *   first word is right for the new rest too (see vdb_block_delta_room_for); otherwise
- *   the new delta record takes another place and the old one no longer counts;
- * - a row is added to a group delta only of its own xmax (overlay_delta.c);
- * - an address or a block delta that survived its record is told by the other: the
- *   block delta at an address must name the logical block.  See vdb_overlay_find.
- * - where both survived, everything looks as if the record hadn't been lost; but
- *   a standby has neither.  So a block delta of an earlier epoch is logged
- *   once more before it is used (adopt_delta).
+ * - No header and no delta record crosses a sector, and the first word of either is stored last.
+ *   So each is there wholly or not at all.
+ * - A delta record that survived its WAL record carries an xmax that never committed (lost with
+ *   its epoch, or aborted), and readers recognize it as such.
+ * - A delta record that counts is overwritten in place only where the old first word is also right
+ *   for the new rest (see vdb_block_delta_room_for).  Otherwise the new delta record takes another
+ *   place, and the old one no longer counts.
+ * - A row is added only to a group delta of its own xmax (overlay_delta.c).
+ * - If only the address or only the block delta survived its WAL record, the other one shows that:
+ *   the block delta at an address must name the logical block.  See vdb_overlay_find.
+ * - If both survived, everything looks as if the WAL record hadn't been lost, but a standby has
+ *   neither.  So a block delta of an earlier epoch is logged once more before it is used
+ *   (adopt_delta).
  *
- * Everything that moves committed delta records (growth), hides rows (bits of the deletion bitmap)
- * or frees block deltas is a flushed change.
+ * Every change that moves committed delta records (growth), sets bits of the deletion bitmap or
+ * frees block deltas is flushed.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,17 +36,17 @@
 #include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
 
-#define UNIT_WORD_BYTES		8		/* capacity .. epoch */
+#define UNIT_WORD_BYTES		8		/* bytes of the word from capacity to epoch */
 
-/* Smaller block deltas are not worth a flush of WAL to shrink them. */
+/* Smaller block deltas are not shrunk: the gain is not worth a flush of WAL. */
 #define VDB_SHRINK_BYTES	2048
 
 /*
- * The block delta at an address if it is the LB's, or NULL.
+ * Return the block delta at an address if it belongs to the LB, else NULL.
  *
- * An address stored by a lost change may lead to a free block delta, to another LB's,
- * or to a block that is something else by now; the LB then has no block delta.  That
- * can't be if this epoch stored the address: then it is damage.
+ * An address stored by a lost change may lead to a free block delta, to that of another LB, or to a
+ * block that is something else by now.  The LB then has no block delta.  If this epoch stored the
+ * address, it can only be damage, which raises ERRCODE_DATA_CORRUPTED.
  */
 const VdbBlockDelta *
 vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
@@ -78,6 +78,7 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
 	return NULL;
 }
 
+/* Return the block delta that a map entry refers to, or NULL. */
 static inline const VdbBlockDelta *
 extent_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
@@ -85,7 +86,7 @@ extent_delta(const VdbTableRef *ref, const VdbExtent *extent)
 							extent->overlay_block, extent->overlay_offset);
 }
 
-/* A copied delta record: an xmax that never happened is taken away. */
+/* Clear the xmax of a copied delta record if it is lost. */
 static void
 sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 {
@@ -110,7 +111,7 @@ vdb_overlay_read(const VdbTableRef *ref, const VdbExtent *extent, VdbOverlayView
 		sanitize(ref, extent->lb, &view->drecs[i]);
 }
 
-/* See overlay.h.  Block lock held in either mode.  A row that is gone has no delta record. */
+/* See overlay.h.  Block lock held in either mode.  A removed row has no delta record. */
 bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 				bool *deleted, VdbDeltaRecord *drec)
@@ -131,7 +132,7 @@ vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 
 /* ---- writing block deltas ---- */
 
-/* Is the memory of a free block delta as zero as it should be? */
+/* Return whether the memory of a free block delta is zero, as it should be. */
 static bool
 is_zero(const char *bytes, int len)
 {
@@ -142,8 +143,8 @@ is_zero(const char *bytes, int len)
 }
 
 /*
- * Add a new block delta to the change.  The block delta was free, so its memory is zero, but
- * for what a lost change left: zeroes are only written where they differ.
+ * Add a new block delta to the change.  The block delta was free, so its memory is zero except for
+ * what a lost change left.  Zeros are written only where the memory differs.
  */
 static void
 write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAddress *address,
@@ -169,9 +170,9 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 }
 
 /*
- * Make an image of what counts of the LB's block delta (none: nothing): bits of the deletion
- * bitmap, and the delta records of the rows that aren't gone nor among those to be left out (NULL:
- * none).  Returns the number of delta records.
+ * Make an image of what counts in the LB's block delta (which may be NULL): the deletion bitmap,
+ * and the delta records of rows that are neither removed nor in 'without' (which may be NULL).
+ * Returns the number of delta records.
  */
 static int
 copy_delta(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
@@ -191,9 +192,9 @@ copy_delta(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *withou
 /* ---- growing ---- */
 
 /*
- * The class of the preceding LB's block delta: who changes most rows of one LB likely
- * goes on with the next.  Looked at without its block lock: a wrong answer
- * costs room only.
+ * Return the class of the preceding LB's block delta.  A transaction that changes most rows of one
+ * LB probably goes on with the next.  The neighbor's block lock isn't held: a wrong answer only
+ * costs room.
  */
 static int
 neighbor_class(const VdbTableRef *ref, const VdbExtent *extent)
@@ -210,9 +211,8 @@ neighbor_class(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Which class is right for so many delta records?  When a block delta is replaced, an
- * eighth of the new one is to stay free, so that this isn't done
- * again and again.
+ * Choose the class for 'want' delta records.  When a block delta is replaced, an eighth of the new
+ * one stays free, so that replacing isn't soon needed again.
  */
 static int
 choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbBlockDelta *old, int want)
@@ -230,9 +230,9 @@ choose_class(const VdbTableRef *ref, const VdbExtent *extent, const VdbBlockDelt
 }
 
 /*
- * Let the LB have the image as its block delta at the place instead of the old one (NULL: none),
- * and free that.  One change, flushed if there is anything to lose.  Block lock and map lock held
- * exclusive.
+ * Store the image as the LB's block delta at the address, and free the old block delta (which may
+ * be NULL).  Makes one change, flushed if there is anything to lose.  Block lock and map lock are
+ * held exclusive.
  */
 static void
 replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *old,
@@ -252,8 +252,8 @@ replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *ol
 }
 
 /*
- * Log the header and the address of a block delta that an earlier epoch took: as
- * far as we know, that record may have been lost.  Block lock held exclusive.
+ * Log the header and the address of a block delta that an earlier epoch took, because the record
+ * that stored them may have been lost.  The block lock is held exclusive.
  */
 static void
 adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta)
@@ -312,7 +312,9 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	return taken;
 }
 
-/* Move the LB's block delta to a place that just holds what counts.  False: the pool is full. */
+/*
+ * Move the LB's block delta to a place of just the size needed.  Returns false if the pool is full.
+ */
 static bool
 rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta,
 			  const uint64 *without)
@@ -368,7 +370,7 @@ vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet ro
 
 /* ---- changing ---- */
 
-/* The LB's block delta, which must be there. */
+/* Return the LB's block delta, which must exist. */
 static const VdbBlockDelta *
 need_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
@@ -380,8 +382,8 @@ need_delta(const VdbTableRef *ref, const VdbExtent *extent)
 }
 
 /*
- * Add a row to the group delta at a byte of the block delta's block.  It gets one bit more, by one
- * store, which the standby repeats as a store of the same value.
+ * Add a row to the group delta at a byte of the block delta's block.  The group delta gets one more
+ * bit by a single store, which a standby repeats as a store of the same value.
  */
 static void
 join_drec(VdbScmChange *change, VdbBlock block, uint16 offset,

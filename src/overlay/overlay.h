@@ -130,8 +130,10 @@ extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
  */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 
-/* Check slabs and block deltas, and report as vdb_map_check does.  Takes the map lock shared; the caller
- * holds no lock. */
+/*
+ * Check slabs and block deltas, and report as vdb_map_check does.  Takes the map lock shared; the
+ * caller holds no lock.
+ */
 extern int64 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
 
 #endif							/* VDB_OVERLAY_H */

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_check.c
- *	  Looking after the overlay: block deltas that nothing refers to, verification.
+ *	  Sweeping block deltas that no map entry refers to, and verification.
  *
- * A block delta is lost when the change that would have pointed to it was lost, or
- * its process failed after vdb_overlay_build.  Such a block delta names a logical
- * block whose map entry leads elsewhere.  Block deltas taken in this epoch may
- * yet be about to be referred to, so only older ones are swept.
+ * A block delta is left over when the change that would have pointed to it was lost, or when its
+ * process failed after vdb_overlay_build.  Such a block delta names a logical block whose map entry
+ * leads elsewhere.  A map entry may still be about to refer to a block delta taken in this epoch, so
+ * only older ones are swept.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,9 +16,10 @@
 
 #include "overlay/overlay_internal.h"
 
-/* Lost block deltas collected in one pass over the lists. */
+/* Number of leftover block deltas collected in one pass over the lists. */
 #define SWEEP_BATCH		256
 
+/* A block delta that no map entry refers to. */
 typedef struct LostDelta
 {
 	VdbLogicalBlock lb;
@@ -32,8 +33,8 @@ typedef struct LostDeltas
 } LostDeltas;
 
 /*
- * Does the map entry of the block delta's LB lead to it?  Without the block lock the
- * answer may be old: ask again under it before acting.
+ * Return whether the map entry of the block delta's LB leads to it.  Without the block lock the
+ * answer may be outdated: ask again under the lock before acting.
  */
 static bool
 is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddress *address)
@@ -44,7 +45,7 @@ is_referred(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbBlockDeltaAddre
 	return extent.overlay_block == address->block && extent.overlay_offset == address->offset;
 }
 
-/* Add the slab's lost block deltas of earlier epochs. */
+/* Collect the slab's block deltas of earlier epochs that no map entry refers to. */
 static void
 collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 {
@@ -65,7 +66,7 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 	}
 }
 
-/* Is it still the block delta that was collected?  Block lock held. */
+/* Check that a block delta is still the one that was collected.  The block lock is held. */
 static bool
 is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 {
@@ -81,8 +82,8 @@ is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 }
 
 /*
- * Free one block delta, unless it is referred to (or, old_only, isn't the one that
- * was collected any more), and resolve its slab.
+ * Free one block delta and reclaim its slab, unless a map entry refers to it.  With old_only, it
+ * must also still be the one that was collected.
  */
 static void
 free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
@@ -144,6 +145,7 @@ vdb_overlay_sweep(const VdbTableRef *ref)
 
 /* ---- verification ---- */
 
+/* State of a verification. */
 typedef struct OverlayCheck
 {
 	const VdbTableRef *ref;
@@ -152,6 +154,7 @@ typedef struct OverlayCheck
 	int64		nfindings;
 } OverlayCheck;
 
+/* Report and count one finding. */
 static void
 finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
 {
@@ -159,7 +162,9 @@ finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
 	check->report(lb, message, check->arg);
 }
 
-/* A group delta names rows of one window, and has no next version.  Others are good. */
+/*
+ * Check that a group delta names rows of one window, and has no next version.  Others always pass.
+ */
 static bool
 is_good_group_delta(const VdbDeltaRecord *drec)
 {
@@ -169,7 +174,7 @@ is_good_group_delta(const VdbDeltaRecord *drec)
 		vdb_group_delta_rows(drec) >> Min(VDB_GROUP_DELTA_ROWS, VDB_LB_ROWS - drec->index) == 0;
 }
 
-/* One block delta that is in use. */
+/* Check one block delta that is in use. */
 static void
 check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 {
@@ -214,7 +219,7 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 	}
 }
 
-/* A list of slabs: links, headers, block deltas.  Map lock held. */
+/* Check a list of slabs: links, headers and block deltas.  The map lock is held. */
 static void
 check_list(OverlayCheck *check, int list)
 {
@@ -256,7 +261,7 @@ check_list(OverlayCheck *check, int list)
 	}
 }
 
-/* See overlay.h.  Delta records may change meanwhile; what is checked of them doesn't. */
+/* See overlay.h.  Delta records may change meanwhile, but not in what is checked of them. */
 int64
 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
 {

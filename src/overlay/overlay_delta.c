@@ -1,21 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_delta.c
- *	  What the delta records of a block delta say: which one counts, where a new one goes.
+ *	  The delta records of a block delta: which one counts, and where a new one goes.
  *
  * Nothing is stored here.  The caller holds the LB's block lock.
  *
- * The last used delta record that names a row counts for it.  A group delta names several
- * rows of one window of VDB_GROUP_DELTA_ROWS, of which it says the same: that is what most
- * deletes and locks of whole tables need.  So every row without a next
- * version gets a group delta, be it of one row, and a row is added to one that says the
- * same already, by one bit.
+ * The last used delta record that names a row counts for it.  A group delta names several rows of
+ * one window of VDB_GROUP_DELTA_ROWS and says the same of all of them.  Most deletes and locks of
+ * whole tables need just that.  So every row without a next version gets a group delta, even if it
+ * is of that row alone.  If a group delta says the same already, the row is added to it by one bit.
  *
- * That bit may survive the record that was to set it, as any store of a delta record
- * may.  It then names a row more under the xmax for which the bit was set, and that
- * xmax never committed: all rows of a group delta share the status of
- * one (epoch, xid), or of a multixact, whose records are flushed.
- *
+ * That bit may survive the WAL record that was to set it, as any store of a delta record may.  The
+ * group delta then names one more row under the xmax for which the bit was set, and that xmax never
+ * committed.  This is right, because all rows of a group delta share the status of one (epoch, xid),
+ * or of a multixact, whose records are flushed.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -25,7 +23,7 @@
 
 #include "overlay/overlay_internal.h"
 
-/* Does a delta record, used or not, say something of the row? */
+/* Return whether a delta record, used or not, names the row. */
 static inline bool
 names_row(const VdbDeltaRecord *drec, uint8 index)
 {
@@ -37,7 +35,7 @@ names_row(const VdbDeltaRecord *drec, uint8 index)
 		((vdb_group_delta_rows(drec) >> (index - drec->index)) & 1) != 0;
 }
 
-/* The place behind the block delta's last delta record: 0 .. capacity. */
+/* Return the place behind the block delta's last used delta record: 0 to capacity. */
 int
 vdb_block_delta_used(const VdbBlockDelta *bdelta)
 {
@@ -48,7 +46,7 @@ vdb_block_delta_used(const VdbBlockDelta *bdelta)
 	return n;
 }
 
-/* The place of the delta record that counts for a row, or -1. */
+/* Return the place of the delta record that counts for a row, or -1. */
 int
 vdb_block_delta_find(const VdbBlockDelta *bdelta, uint8 index)
 {
@@ -61,8 +59,8 @@ vdb_block_delta_find(const VdbBlockDelta *bdelta, uint8 index)
 /* ---- the two forms of a delta record ---- */
 
 /*
- * From what callers deal with, a delta record of one row, to what is stored: a group
- * delta unless there is a next version.  Marked as used.
+ * Pack a delta record of one row, as callers see it, to the form that is stored: a group delta
+ * unless there is a next version.  The result is marked as used.
  */
 VdbDeltaRecord
 vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb)
@@ -81,7 +79,7 @@ vdb_delta_record_pack(const VdbDeltaRecord *drec, VdbLogicalBlock lb)
 	return packed;
 }
 
-/* And back: what a stored delta record says of one of its rows. */
+/* Unpack a stored delta record for one of its rows. */
 VdbDeltaRecord
 vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 index)
 {
@@ -97,7 +95,7 @@ vdb_delta_record_unpack(const VdbDeltaRecord *stored, VdbLogicalBlock lb, uint8 
 	return drec;
 }
 
-/* Two group deltas that differ in their rows only? */
+/* Return whether two group deltas differ at most in their rows. */
 static inline bool
 same_group_delta(const VdbDeltaRecord *a, const VdbDeltaRecord *b)
 {
@@ -109,13 +107,13 @@ same_group_delta(const VdbDeltaRecord *a, const VdbDeltaRecord *b)
 /* ---- where a new delta record goes ---- */
 
 /*
- * May the delta record that counts for a row be overwritten in place?  A crash that loses the
- * record may leave the old first word with (part of) the new rest, and
- * that must read as the old delta record or as one that never happened.  So: where the
- * old one says by itself that it is lost, or where both are of one
- * transaction, which is lost with the record.  And only where both are of one form and
- * name the same row and no other: neither may a bitmap be read as a next
- * version, nor may a row lose its delta record.
+ * Decide whether the delta record that counts for a row may be overwritten in place.
+ *
+ * A crash that loses the WAL record may leave the old first word with (part of) the new rest.  That
+ * must read as the old delta record, or as one that never happened.  It does where the old one says
+ * by itself that its xmax is invalid, and where both are of one transaction, which is lost with the
+ * WAL record.  Moreover both must have the same form and name the same rows: a bitmap must not be
+ * read as a next version, and no row may lose its delta record.
  */
 static bool
 may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
@@ -130,8 +128,9 @@ may_overwrite(const VdbDeltaRecord *old, const VdbDeltaRecord *new)
 }
 
 /*
- * The place for a row's new delta record, packed.  *joins: there stands a group delta to which the
- * row is to be added; no delta record behind it names the row.  -1: the block delta is full.
+ * Find the place for a row's new delta record, which is packed.  Sets *joins if a group delta
+ * stands there to which the row is to be added; then no delta record behind it names the row.
+ * Returns -1 if the block delta is full.
  */
 int
 vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDeltaRecord *packed,
@@ -161,6 +160,7 @@ vdb_block_delta_room_for(const VdbBlockDelta *bdelta, uint8 index, const VdbDelt
 
 /* ---- views and images ---- */
 
+/* Enter a row's delta record into the view. */
 static inline void
 view_row(VdbOverlayView *view, const VdbDeltaRecord *drec, VdbLogicalBlock lb, uint8 index)
 {
@@ -173,7 +173,7 @@ view_row(VdbOverlayView *view, const VdbDeltaRecord *drec, VdbLogicalBlock lb, u
 	view->drecs[*at] = vdb_delta_record_unpack(drec, lb, index);
 }
 
-/* Fill the view of a block delta; NULL: of none.  Every xmax as it stands. */
+/* Fill the view from a block delta, which may be NULL.  Every xmax is copied unchanged. */
 void
 vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb, VdbOverlayView *view)
 {
@@ -199,7 +199,7 @@ vdb_block_delta_view(const VdbBlockDelta *bdelta, VdbLogicalBlock lb, VdbOverlay
 	view->any = view->ndrecs > 0 || !vdb_rowset_is_empty(view->deleted);
 }
 
-/* An image of no delta records yet.  It gets its class when it is written. */
+/* Initialize an image without delta records.  It gets its class when it is written. */
 void
 vdb_image_init(VdbBlockDeltaImage *image, const VdbTableRef *ref, VdbLogicalBlock lb,
 			   const VdbRowSet deleted)
@@ -212,8 +212,8 @@ vdb_image_init(VdbBlockDeltaImage *image, const VdbTableRef *ref, VdbLogicalBloc
 }
 
 /*
- * Add a row's delta record to an image that names the row nowhere yet: to a group delta
- * that says the same, or in a place of its own.  What says nothing (see
+ * Add a row's delta record to an image that doesn't name the row yet.  The row joins a group delta
+ * that says the same, or gets a place of its own.  A delta record that says nothing (see
  * vdb_header_needs_delta) is left out.
  */
 void

@@ -1,23 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_slab.c
- *	  Slab blocks: where block deltas come from and go back to.
+ *	  Slab blocks: allocating and freeing block deltas.
  *
- * A table has, hung on its entry, one doubly linked list of slabs for each size
- * class, and one list of full slabs.  The lists are only a means to find
- * slabs: whether a block delta is free is said by the block delta alone (capacity 0).
- * All list changes are flushed changes under the table's map lock,
- * exclusive, and write every field at most once.
+ * The table's entry has one doubly linked list of slabs for each size class, and one list of full
+ * slabs.  The lists are only a means to find slabs: the block delta alone says whether it is free
+ * (capacity 0).  All changes to lists are flushed, are made under the table's map lock in exclusive
+ * mode, and write every field at most once.
  *
- * Taking a block delta looks at the first slabs of its class.  Slabs found full there
- * are moved to the full list in batches; when none is left, new ones are
- * formatted zero; of the large classes more the faster they are used up.  The block delta itself
- * isn't marked here: the caller's change does that, before it releases the
- * map lock.
+ * Taking a block delta looks at the first slabs of its class.  Slabs found full there are moved to
+ * the full list in batches.  When none is left, new ones are formatted with zeros; of the large
+ * classes, the faster they are used up, the more at a time.  The block delta itself isn't marked
+ * here: the caller's change does that, before the map lock is released.
  *
- * Freed block deltas are offered again by vdb_overlay_reclaim.  A slab may stand on
- * the wrong list (full, with room) until then, or for ever if a crash comes
- * first; that wastes room, which vdb_overlay_sweep finds.
+ * vdb_overlay_reclaim offers freed block deltas again.  Until then a slab may be on the wrong list
+ * (full, although it has room), or for ever if a crash comes first.  That wastes room, which
+ * vdb_overlay_sweep finds.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +24,7 @@
 #include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
 
-/* Full slabs looked at, and moved, at a time; slabs formatted at a time. */
+/* Number of full slabs looked at and moved at a time, and of slabs formatted at a time. */
 #define SLAB_BATCH		8
 
 const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES] = {
@@ -39,13 +37,14 @@ const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES] = {
 #define SLAB_FIELD(field) \
 	((uint16) (VDB_POOL_BLOCK_HEADER + offsetof(VdbOverlaySlab, field)))
 
+/* Return the byte of the entry's block at which the head of a list stands. */
 static inline uint16
 list_field(const VdbTableRef *ref, int list)
 {
 	return ref->entry_offset + offsetof(VdbTableEntry, lists) + list * sizeof(VdbBlock);
 }
 
-/* Is the block a slab of this table?  Any block number will do. */
+/* Return whether a block is a slab of this table.  Any block number is allowed. */
 bool
 vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block)
 {
@@ -60,7 +59,7 @@ vdb_overlay_is_slab(const VdbTableRef *ref, VdbBlock block)
 		slab->table_slot == ref->slot && slab->table_generation == ref->generation;
 }
 
-/* The slab in a block that must be one.  ERROR otherwise. */
+/* Return the slab in a block.  Raises an error unless the block is a slab of this table. */
 const VdbOverlaySlab *
 vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block)
 {
@@ -76,7 +75,7 @@ vdb_overlay_slab(const VdbTableRef *ref, VdbBlock block)
 	return slab;
 }
 
-/* The smallest class with room for so many delta records. */
+/* Return the smallest class with room for 'ndrecs' delta records. */
 int
 vdb_overlay_class_for(int ndrecs)
 {
@@ -88,7 +87,7 @@ vdb_overlay_class_for(int ndrecs)
 	return c;
 }
 
-/* The slab's first free block delta other than the one to avoid; its number, or -1. */
+/* Return the number of the slab's first free block delta other than the one to avoid, or -1. */
 static int
 free_delta(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
 {
@@ -105,7 +104,7 @@ free_delta(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 
 	return -1;
 }
 
-/* How many of the slab's block deltas are free? */
+/* Count the free block deltas of a slab. */
 static int
 count_free(const VdbTableRef *ref, VdbBlock block)
 {
@@ -143,8 +142,8 @@ format_slab(VdbScmChange *change, const VdbTableRef *ref, int size_class,
 }
 
 /*
- * Add to the change: the first nfull slabs of the class go to the full list.
- * Returns the slab behind them (whose prev the caller sets).
+ * Move the first nfull slabs of the class to the full list, within the change.  Returns the slab
+ * behind them, whose prev the caller sets.
  */
 static VdbBlock
 move_full(VdbScmChange *change, const VdbTableRef *ref, int size_class, int nfull)
@@ -174,7 +173,8 @@ move_full(VdbScmChange *change, const VdbTableRef *ref, int size_class, int nful
 }
 
 /*
- * One flushed change: the first nfull slabs to the full list, the fresh ones in front of the class.
+ * Move the first nfull slabs to the full list and put the new ones in front of the class, in one
+ * flushed change.
  */
 static void
 change_lists(const VdbTableRef *ref, int size_class, int nfull, const VdbBlock *fresh, int nfresh)
@@ -196,7 +196,7 @@ change_lists(const VdbTableRef *ref, int size_class, int nfull, const VdbBlock *
 	VDB_STOP_POINT("overlay-lists-changed");
 }
 
-/* Reserve up to 'want' blocks; returns how many.  Not inlined into a function with PG_TRY. */
+/* Reserve up to 'want' blocks; return how many.  Not inlined into a function with PG_TRY. */
 static pg_noinline int
 reserve_slabs(VdbPool *pool, int want, VdbBlock *blocks)
 {
@@ -208,7 +208,10 @@ reserve_slabs(VdbPool *pool, int want, VdbBlock *blocks)
 	return n;
 }
 
-/* As change_lists, with newly reserved blocks.  False: the pool is full. */
+/*
+ * Change the lists as change_lists does, with newly reserved blocks.  Returns false if the pool is
+ * full.
+ */
 static bool
 add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
 {
@@ -232,7 +235,8 @@ add_slabs(const VdbTableRef *ref, int size_class, int nfull, int want)
 }
 
 /*
- * How many slabs are formatted at a time: block deltas should come in dozens for one flush of WAL.
+ * Return the number of slabs to format at a time.  One flush of WAL should yield dozens of block
+ * deltas.
  */
 static inline int
 slabs_to_add(int size_class, int nfull)
@@ -242,9 +246,9 @@ slabs_to_add(int size_class, int nfull)
 }
 
 /*
- * Find a free block delta of the class, not the one at the address to avoid.
- * Map lock held exclusive, and kept until the block delta was marked.  May flush WAL.
- * False: the pool is full.
+ * Find a free block delta of the class, other than the one at the address to avoid.  The map lock
+ * is held exclusive, and the caller keeps it until the block delta is marked.  May flush WAL.
+ * Returns false if the pool is full.
  */
 bool
 vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
@@ -277,7 +281,7 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 	}
 }
 
-/* Add to the change: unlink a slab from its list. */
+/* Unlink a slab from its list, within the change. */
 static void
 unlink_slab(VdbScmChange *change, const VdbTableRef *ref, const VdbOverlaySlab *slab)
 {
@@ -291,7 +295,7 @@ unlink_slab(VdbScmChange *change, const VdbTableRef *ref, const VdbOverlaySlab *
 }
 
 /*
- * Give an unused slab back to the pool.  Its header is wiped, so that stale addresses see no slab.
+ * Return an unused slab to the pool.  Its header is cleared, so that stale addresses find no slab.
  */
 static void
 release_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
