@@ -5,8 +5,8 @@
  *
  * The tree is walked without the map lock, since it only grows while the table is in use.  Logical
  * blocks are looked at under their block locks, one at a time, and the table's lists under the map
- * lock.  So nothing that is referred to can be freed while it is looked at, but what moves may be met
- * twice or not at all.
+ * lock.  So nothing that is referred to can be freed while it is looked at, but what moves may be
+ * met twice or not at all.
  *
  *-------------------------------------------------------------------------
  */

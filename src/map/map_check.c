@@ -4,8 +4,8 @@
  *	  Verification of a table's map.  Reports damage instead of raising an error.
  *
  * The tree is walked without the map lock, since it only grows.  At each range node all block locks
- * of its logical blocks are held shared, taken in ascending order, so that nothing its entries refer
- * to can be freed meanwhile.
+ * of its logical blocks are held shared, taken in ascending order, so that nothing its entries
+ * refer to can be freed meanwhile.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -3,16 +3,16 @@
  * map_checksum.c
  *	  Checksums of stripe metas and of their zone maps.
  *
- * A meta has three checksums: of its head, without what changes later; of its xmins, ignored once one
- * of them is Frozen; and of the zone maps inside.  A block of further zone maps has its own.  Each is
- * computed when the bytes are stored, and stored in the same flushed change, so no crash leaves one
- * without the other.
+ * A meta has three checksums: of its head, without what changes later; of its xmins, ignored once
+ * one of them is Frozen; and of the zone maps inside.  A block of further zone maps has its own.
+ * Each is computed when the bytes are stored, and stored in the same flushed change, so no crash
+ * leaves one without the other.
  *
  * A wrong zone map would lose rows silently, so a scan checks each block of them before its first
  * use.  Blocks are checked under the block lock, where nothing may be raised.  So the reader notes
  * the damage and returns no zone map, as if the stripe had none.  That costs time but leaves the
- * result correct, so its caller warns after unlocking.  A damaged head makes the stripe unusable, so
- * its caller raises an error after unlocking.
+ * result correct, so its caller warns after unlocking.  A damaged head makes the stripe unusable,
+ * so its caller raises an error after unlocking.
  *
  *-------------------------------------------------------------------------
  */

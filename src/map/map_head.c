@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * map_head.c
- *	  Checks of what a reference into the pool leads to.
+ *	  Checks of the structures that references into the pool lead to.
  *
- * Every structure is checked when it is reached: its magic and version and,
- * where it begins as VdbMapHead does, that it belongs to this table in this
- * generation.  So a pointer into memory that was freed and reused is found.
+ * Every structure is checked when it is reached: its magic and version and, if it begins as
+ * VdbMapHead does, that it belongs to this table in this generation.  So a pointer into memory that
+ * was freed and reused is detected.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 
 #include "map/map_internal.h"
 
-/* Raise ERRCODE_DATA_CORRUPTED: a structure is not what the reference to it promised. */
+/* Raise ERRCODE_DATA_CORRUPTED: a structure is not the one that the reference to it expects. */
 void
 vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
 				uint64 expected, uint64 found)
@@ -25,7 +25,7 @@ vdb_map_damaged(VdbBlock block, const char *structure, const char *field,
 					   field, expected, found)));
 }
 
-/* Raise the error of vdb_map_check_head: name the first field that differs. */
+/* Raise the error of vdb_map_check_head, naming the first field that differs. */
 void
 vdb_map_head_damaged(const VdbTableRef *ref, VdbBlock block, const VdbMapHead *head, uint32 magic,
 					 uint16 version, const char *structure)

@@ -4,12 +4,12 @@
  *	  From a logical block to the place of its rows.
  *
  * The radix tree only grows while its table is in use.  Child pointers and the root are published
- * after what they point to, so readers descend without the map lock.  A node contains its own height;
- * entry.height isn't used here, because it can't be read together with the root.  The map entry at the
- * end is guarded by the block lock of its logical block.
+ * after what they point to, so readers descend without the map lock.  A node contains its own
+ * height; entry.height isn't used here, because it can't be read together with the root.  The map
+ * entry at the end is guarded by the block lock of its logical block.
  *
- * Every node is checked before it is used: its magic and version, and that it belongs to this table in
- * this generation.
+ * Every node is checked before it is used: its magic and version, and that it belongs to this table
+ * in this generation.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * map_meta.c
- *	  Stripe metas: storing and freeing them, zones included.
+ *	  Stripe metas: storing and freeing them, with their zone maps.
  *
- * A meta is a block, with few zones inside, or with continuation blocks of zones, more than one
- * change can touch.  While no map entry refers to it, a meta hangs on its table's list of pending
- * metas (entry.pending_meta, meta.pending_next): it is put there by the change that allocates it or
- * by the switch that takes the last map entry off it, and taken off by the switch that installs it
- * or by the change that frees its block.  So at any moment every allocated meta can be found, and
- * ncontinuations says which of its blocks are allocated:
+ * A meta is one block that contains few zone maps, or it has continuation blocks of zone maps, more
+ * than one change can touch.  While no map entry refers to it, a meta is on its table's pending
+ * list (entry.pending_meta, meta.pending_next).  The change that allocates it puts it there, and so
+ * does the switch that removes the last map entry that refers to it.  The switch that installs it
+ * takes it off, and so does the change that frees its block.  So every allocated meta can be found
+ * at any moment, and ncontinuations says which of its blocks are allocated:
  *
- *	store	1. meta with ncontinuations 0 and the zones that are inside, on the list
+ *	store	1. meta with ncontinuations 0 and the zone maps that are inside, on the list
  *			2. continuations in batches, ncontinuations raised with each
  *	free	1. continuations in batches from the end, ncontinuations lowered
  *			2. with the last batch the meta's block, off the list
  *
- * Each is one flushed change.  After a crash vdb_map_sweep frees what an
- * earlier epoch left on the list.
+ * Each is one flushed change.  After a crash vdb_map_sweep frees what an earlier epoch left on the
+ * list.
  *
- * The list is changed under the table's map lock, exclusive.
+ * The list is changed under the table's map lock in exclusive mode.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,12 +29,13 @@
 #include "base/vdb_stop_point.h"
 #include "map/map_internal.h"
 
-/* Continuation blocks written in one change. */
+/* Number of continuation blocks written in one change. */
 #define META_BATCH		15
 
 StaticAssertDecl(2 * META_BATCH + 1 <= VDB_CHANGE_MAX_BLOCKS,
 				 "a batch fits a change even if each block has its own allocation map");
 
+/* Raise an error unless a meta belongs to this table in this generation. */
 static void
 check_owner(const VdbTableRef *ref, VdbBlock meta_block, const VdbStripeMeta *meta)
 {
@@ -45,6 +46,7 @@ check_owner(const VdbTableRef *ref, VdbBlock meta_block, const VdbStripeMeta *me
 						ref->generation, meta->table_generation);
 }
 
+/* Give back reserved blocks. */
 static void
 unreserve_blocks(VdbPool *pool, const VdbBlock *blocks, int nblocks)
 {
@@ -52,7 +54,7 @@ unreserve_blocks(VdbPool *pool, const VdbBlock *blocks, int nblocks)
 		vdb_scm_unreserve_block(pool, blocks[i]);
 }
 
-/* Reserve all or nothing. */
+/* Reserve blocks: all of them or none. */
 static bool
 reserve_blocks(VdbPool *pool, VdbBlock *blocks, int nblocks)
 {
@@ -69,8 +71,8 @@ reserve_blocks(VdbPool *pool, VdbBlock *blocks, int nblocks)
 }
 
 /*
- * Store step 1: the meta, with the 'inside' zones that fit into its block, on the
- * pending list.  Map lock held exclusive.
+ * Do step 1 of storing: put the meta, with the 'inside' zone maps that fit into its block, on the
+ * pending list.  The map lock is held exclusive.
  */
 static void
 store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta,
@@ -105,7 +107,7 @@ store_head(const VdbTableRef *ref, VdbBlock block, const VdbStripeMeta *meta,
 	pfree(head);
 }
 
-/* Store step 2: continuation blocks done .. done + n - 1 go to the reserved 'blocks'. */
+/* Do step 2 of storing: write continuations done .. done + n - 1 to the reserved 'blocks'. */
 static void
 write_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int done, int n,
 			const VdbBlock *blocks, const VdbZone *zones, int nzones)
@@ -134,7 +136,7 @@ write_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int d
 	vdb_scm_change_end(change);
 }
 
-/* Reserve and write a batch.  False: the pool is full. */
+/* Reserve and write a batch.  Returns false if the pool is full. */
 static bool
 store_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int done, int n,
 			const VdbZone *zones, int nzones)
@@ -156,7 +158,7 @@ store_batch(const VdbTableRef *ref, VdbBlock meta_block, uint32 stripe_id, int d
 	return true;
 }
 
-/* Reserve a meta's block and do step 1; VDB_BLOCK_NONE if the pool is full. */
+/* Reserve a meta's block and do step 1.  Returns VDB_BLOCK_NONE if the pool is full. */
 static VdbBlock
 begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones, int inside)
 {
@@ -182,9 +184,9 @@ begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zo
 }
 
 /*
- * Store a stripe's meta and zones; see map.h.  The caller's copy of the list
- * and owner fields is ignored.  With more zones than a meta can refer to (or
- * zones NULL) it is stored without any.  No row or map lock is held.
+ * Store a stripe's meta and zone maps; see map.h.  The list and owner fields in the caller's copy
+ * are ignored.  With more zone maps than a meta can refer to (or zones NULL) it is stored without
+ * any.  The caller holds no block or map lock.
  */
 VdbBlock
 vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zones)
@@ -217,8 +219,8 @@ vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZ
 }
 
 /*
- * Within a change, free the meta's last continuations, as many as fit; and the
- * meta's block with the last of them (then true).
+ * Free the meta's last continuations, as many as fit, within a change.  With the last of them free
+ * the meta's block too, and return true.
  */
 bool
 vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block, const VdbStripeMeta *meta)
@@ -239,8 +241,8 @@ vdb_map_free_meta_blocks(VdbScmChange *change, VdbBlock meta_block, const VdbStr
 }
 
 /*
- * Is the meta on the pending list, and which pending meta points to it
- * (VDB_BLOCK_NONE: the entry does)?  Map lock held.
+ * Find a meta on the pending list.  Returns whether it is there, and in *predecessor the pending
+ * meta that points to it (VDB_BLOCK_NONE: the entry does).  The map lock is held.
  */
 static bool
 find_pending(const VdbTableRef *ref, VdbBlock meta_block, VdbBlock *predecessor)
@@ -260,7 +262,7 @@ find_pending(const VdbTableRef *ref, VdbBlock meta_block, VdbBlock *predecessor)
 	return block != VDB_BLOCK_NONE;
 }
 
-/* As find_pending, but ERROR if it isn't there. */
+/* Find a pending meta as find_pending does, but raise an error if it isn't there. */
 static VdbBlock
 pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
 {
@@ -275,8 +277,8 @@ pending_predecessor(const VdbTableRef *ref, VdbBlock meta_block)
 }
 
 /*
- * Free (part of) a pending meta in one flushed change.  True: it is all gone.
- * Map lock held exclusive.
+ * Free (part of) a pending meta in one flushed change.  Returns true if all of it is freed.  The
+ * map lock is held exclusive.
  */
 bool
 vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_block)
@@ -300,7 +302,7 @@ vdb_map_free_pending_step(const VdbTableRef *ref, VdbBlock meta_block)
 	return done;
 }
 
-/* Free a meta that no map entry refers to; see map.h.  No map lock is held. */
+/* Free a meta that no map entry refers to; see map.h.  The caller holds no map lock. */
 void
 vdb_map_free_meta(const VdbTableRef *ref, VdbBlock meta_block)
 {
@@ -336,7 +338,9 @@ vdb_map_free_meta_if_unused(const VdbTableRef *ref, VdbBlock meta_block)
 	return unused;
 }
 
-/* First pending meta that another epoch left, or VDB_BLOCK_NONE.  Map lock held. */
+/*
+ * Return the first pending meta that another epoch left, or VDB_BLOCK_NONE.  The map lock is held.
+ */
 static VdbBlock
 find_leftover(const VdbTableRef *ref, uint32 epoch)
 {
@@ -355,9 +359,9 @@ find_leftover(const VdbTableRef *ref, uint32 epoch)
 }
 
 /*
- * Free the pending metas that earlier epochs left (crash, or a backend
- * that ended in the middle of a migration).  Any number of processes may do
- * it at once.  No map lock is held.
+ * Free the pending metas that earlier epochs left (because of a crash, or of a backend that ended
+ * in the middle of a migration).  Any number of processes may do this at the same time.  The caller
+ * holds no map lock.
  */
 void
 vdb_map_sweep(const VdbTableRef *ref)
@@ -379,9 +383,9 @@ vdb_map_sweep(const VdbTableRef *ref)
 }
 
 /*
- * Within the change of a switch: take 'installed' (or none) off the pending
- * list and put the 'removed' metas in front.  Every field is written once.
- * Map lock held exclusive until the change has ended.
+ * Take 'installed' (or none) off the pending list and put the 'removed' metas at its front, within
+ * the change of a switch.  Every field is written once.  The map lock is held exclusive until the
+ * change has ended.
  */
 void
 vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *ref, VdbBlock installed,

@@ -1,27 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * map_pages.c
- *	  Free pages of a table's main fork: which, since when, and taking them.
+ *	  The free pages of a table's main fork: noting them, and taking them.
  *
- * One block (VdbFreePages) hangs on the table's entry once there is a free run.
- * It holds a bounded, sorted list; every change logs all of it anew, in one
- * flushed change, so the list is never anything but one of its versions.
+ * One block (VdbFreePages) hangs on the table's entry once there is a free run.  It holds a
+ * bounded, sorted list.  Every change logs the whole list in one flushed change, so the list is
+ * always one of its versions.
  *
- * A run may be on the list only while nothing refers to it.  So it is added
- * after the change that took the last reference away, and taken off before it
- * is written to.  A crash between leaks pages; VACUUM finds them: what is
- * neither referred to nor listed becomes a candidate, and a candidate that the
- * next VACUUM, begun when all transactions of the first one's time had
- * ended, finds unreferenced again is free.  (Rows may get their pages before
- * they are stored; only stripes are kept away by the migration lock.)
+ * A run may be on the list only while nothing refers to it.  So it is added after the change that
+ * took the last reference away, and taken off before it is written to.  A crash between the two
+ * leaks pages, which VACUUM finds: pages that are neither referred to nor listed become a
+ * candidate.  The next VACUUM frees a candidate that it finds unreferenced again, if it began when
+ * all transactions of the first one's time had ended.  (Rows may get their pages before they are
+ * stored; only stripes are kept away by the migration lock.)
  *
- * Readers of stripes and wide rows copy the place under a block lock and read
- * later, with a snapshot that is older than the run's 'freed' id.  The caller's
- * callback says whether such snapshots may live.  On a standby the record that
- * takes a run carries that id as a conflict: queries with snapshots as old
- * are ended before the pages change.
+ * Readers of stripes and wide rows copy the address under a block lock and read later, with a
+ * snapshot that is older than the run's 'freed' id.  The caller's callback says whether such
+ * snapshots may exist.  On a standby the record that takes a run carries that id as a conflict:
+ * queries with snapshots as old are canceled before the pages change.
  *
- * All is guarded by the table's map lock.
+ * Everything here is guarded by the table's map lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +29,10 @@
 
 #include "map/map_internal.h"
 
-/* Candidates of one sweep, at most: those left out are found by the next one. */
+/* Limit of the candidates of one sweep.  The next sweep finds those left out. */
 #define MAX_CANDIDATES		(1024 * 1024)
 
-/* The list in memory while it is being changed: room for all that is added at once. */
+/* The list in memory while it is being changed, with room for everything added at once. */
 typedef struct RunList
 {
 	int			n;
@@ -42,6 +40,7 @@ typedef struct RunList
 	VdbFreeRun *runs;
 } RunList;
 
+/* Return the page behind a run. */
 static inline BlockNumber
 run_end(const VdbFreeRun *run)
 {
@@ -54,6 +53,7 @@ is_candidate(const VdbFreeRun *run)
 	return (run->freed & VDB_FREE_RUN_CANDIDATE) != 0;
 }
 
+/* Return the block of free page runs, or NULL if the table has none. */
 static const VdbFreePages *
 free_pages(const VdbTableRef *ref)
 {
@@ -69,6 +69,7 @@ free_pages(const VdbTableRef *ref)
 	return pages;
 }
 
+/* Append a run to the list. */
 static void
 list_add(RunList *list, const VdbFreeRun *run)
 {
@@ -81,8 +82,8 @@ list_add(RunList *list, const VdbFreeRun *run)
 }
 
 /*
- * The list as it is, with room for 'more'.  Allocated before the map lock is taken: see the
- * callers.
+ * Initialize a list with room for the stored runs and 'more'.  This allocates memory, so callers do
+ * it before they take the map lock.
  */
 static void
 list_init(RunList *list, int more)
@@ -92,6 +93,7 @@ list_init(RunList *list, int more)
 	list->runs = palloc((Size) list->room * sizeof(VdbFreeRun));
 }
 
+/* Copy the stored list to memory. */
 static void
 list_load(RunList *list, const VdbTableRef *ref)
 {
@@ -111,7 +113,7 @@ compare_first(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first ? 1 : 0;
 }
 
-/* Largest first. */
+/* Compare runs by size, largest first. */
 static int
 compare_size(const void *a, const void *b)
 {
@@ -121,7 +123,10 @@ compare_size(const void *a, const void *b)
 	return x->npages > y->npages ? -1 : x->npages < y->npages ? 1 : 0;
 }
 
-/* May these neighbors be one run?  Not if the older one would have to wait for the younger. */
+/*
+ * Return whether two neighbors may be merged.  They may not if the older one had to wait for the
+ * younger.
+ */
 static bool
 may_merge(const VdbFreeRun *a, const VdbFreeRun *b, VdbRunRemovable removable, void *arg)
 {
@@ -132,7 +137,7 @@ may_merge(const VdbFreeRun *a, const VdbFreeRun *b, VdbRunRemovable removable, v
 		 removable(VDB_FREE_RUN_XID(b), arg));
 }
 
-/* Sort, drop what overlaps something before it, merge neighbors, keep the largest. */
+/* Sort the runs, drop those that overlap an earlier one, merge neighbors, and keep the largest. */
 static void
 list_tidy(RunList *list, VdbRunRemovable removable, void *arg)
 {
@@ -163,7 +168,7 @@ list_tidy(RunList *list, VdbRunRemovable removable, void *arg)
 	}
 }
 
-/* Did the list change at all? */
+/* Return whether the list differs from the stored one. */
 static bool
 list_differs(const RunList *list, const VdbTableRef *ref)
 {
@@ -175,7 +180,7 @@ list_differs(const RunList *list, const VdbTableRef *ref)
 		memcmp(pages->runs, list->runs, list->n * sizeof(VdbFreeRun)) != 0;
 }
 
-/* Write the list to its block, or to a new one.  False: the pool has no block for it. */
+/* Write the list to its block, or to a new one.  Returns false if the pool has no block for it. */
 static bool
 list_store(const RunList *list, const VdbTableRef *ref, TransactionId conflict)
 {
@@ -258,7 +263,7 @@ vdb_map_add_free_pages(const VdbTableRef *ref, const VdbFreeRun *runs, int nruns
 	end(ref, &list);
 }
 
-/* The run to take from, or -1. */
+/* Return the index of the run to take from, or -1. */
 static int
 choose_run(const RunList *list, uint32 want, bool exact, VdbRunRemovable removable, void *arg)
 {
@@ -280,7 +285,8 @@ choose_run(const RunList *list, uint32 want, bool exact, VdbRunRemovable removab
 }
 
 /*
- * What queries of a standby may still need the run: none if it was freed too long ago for 32 bits.
+ * Return the xid for which queries of a standby conflict with reusing the run.  There is none if
+ * the run was freed too long ago for 32 bits.
  */
 static TransactionId
 conflict_xid(uint64 freed)
@@ -346,7 +352,7 @@ is_used(const uint8 *used, BlockNumber page)
 	return (used[page / 8] >> (page % 8)) & 1;
 }
 
-/* Is any page of the run (below npages) in use? */
+/* Return whether any page of the run (below npages) is in use. */
 static bool
 run_used(const VdbFreeRun *run, const uint8 *used, BlockNumber npages)
 {
@@ -357,8 +363,8 @@ run_used(const VdbFreeRun *run, const uint8 *used, BlockNumber npages)
 }
 
 /*
- * Keep of the listed runs what is still unreferenced; promote candidates.  A
- * candidate that is used in part is dropped: the rest becomes a new one.
+ * Keep those of the listed runs that are still unreferenced, and promote candidates.  A candidate
+ * that is partly in use is dropped: its rest becomes a new candidate.
  */
 static void
 review_listed(RunList *list, const uint8 *used, BlockNumber npages, VdbRunRemovable removable,
@@ -379,7 +385,7 @@ review_listed(RunList *list, const uint8 *used, BlockNumber npages, VdbRunRemova
 	list->n = kept;
 }
 
-/* Unreferenced pages between the listed runs become candidates. */
+/* Make unreferenced pages between the listed runs candidates. */
 static void
 add_candidates(RunList *list, const uint8 *used, BlockNumber npages, uint64 now)
 {
@@ -419,7 +425,9 @@ vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, BlockNumber 
 
 	begin(ref, &list, 0);
 	review_listed(&list, used, npages, removable, arg);
-	/* now, under the lock: a process that took pages off the list meanwhile has an older id */
+	/*
+	 * read the id now, under the lock: whoever took pages off the list meanwhile has an older one
+	 */
 	add_candidates(&list, used, npages, U64FromFullTransactionId(ReadNextFullTransactionId()));
 	list_tidy(&list, removable, arg);
 	(void) list_store(&list, ref, InvalidTransactionId);

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * map_summary.c
- *	  What is in a range, as far as its node says: read without locks.
+ *	  Summary of a range, read from its node without locks.
  *
- * A process that looks for work must look at every range of every table.  Taking
- * 256 block locks for each would cost a core on a large table.  A node is never
- * freed while its table is in use, so it may be read at any time; entries
- * that change meanwhile may be seen half old, half new.  So what is found is
- * only good for deciding where to look properly.
+ * A process that looks for work must look at every range of every table.  Taking 256 block locks
+ * for each would cost a core on a large table.  A node is never freed while its table is in use, so
+ * it may be read at any time.  Entries that change meanwhile may be read half old, half new, so the
+ * summary is only good for deciding where to look under locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +14,7 @@
 
 #include "map/map_internal.h"
 
-/* Is the block in the list?  A range has few stripes. */
+/* Return whether the block is in the list, which is short: a range has few stripes. */
 static bool
 listed(const VdbBlock *list, int n, VdbBlock block)
 {

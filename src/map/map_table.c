@@ -3,30 +3,27 @@
  * map_table.c
  *	  The directory of the tables that have rows in the pool.
  *
- * A chain of directory blocks of VDB_DIRECTORY_ENTRIES entries each, rooted in
- * the pool header.  An entry's slot is its index over the whole chain; blocks
- * and slots never move, and blocks are never given back.  A slot that was
- * dropped is taken again with another generation, so that a stale VdbTableRef
- * can be told from a good one.
+ * The directory is a chain of blocks of VDB_DIRECTORY_ENTRIES entries each, rooted in the pool
+ * header.  An entry's slot is its index over the whole chain.  Blocks and slots never move, and
+ * blocks are never given back.  A slot that was dropped is reused with another generation, so that
+ * a stale VdbTableRef can be recognized.
  *
- * An entry may be an alias: a second key of another entry.  A table that moves to
- * another tablespace has one, since whether the moving transaction commits
- * decides which of the two files stays.  When the file of the entry's own key
- * is gone, the entry takes the alias's key (vdb_map_table_drop); when the alias's
- * file is gone, the alias goes.
+ * An entry may be an alias: a second key of another entry.  A table that moves to another
+ * tablespace has one, since only the end of the moving transaction decides which of the two files
+ * stays.  When the file of the entry's own key is gone, the entry takes over the alias's key
+ * (vdb_map_table_drop).  When the alias's file is gone, the alias is dropped.
  *
- * An entry, or an alias, whose storage was made by the transaction that made the entry names it as
- * its creator.  When a crash ends that transaction its files stay, as core's do, so that only
- * the creator's status says that they belong to no table.  Once the creator is known to
- * have committed the entry forgets it.
+ * An entry, or an alias, whose storage was made by the transaction that made the entry names this
+ * transaction as its creator.  When a crash ends the transaction its files stay, as core's do.
+ * Then only the creator's status shows that they belong to no table.  Once the creator is known to
+ * have committed, it is cleared in the entry.
  *
- * Locks.  The directory lock (map lock 0) is held exclusive to create, rekey
- * or release an entry, and to extend the chain.  Finding takes no lock: the
- * flags of a new entry are published after its key, a new block is linked
- * after it was formatted, and generation and flags are read again after the
- * key matched.  The other fields of an entry belong to its table's map lock
- * (exclusive to change).  A process holds at most one map lock at a time;
- * pool allocation comes after it.
+ * Locks: the directory lock (map lock 0) is held exclusive to create, rekey or release an entry,
+ * and to extend the chain.  Finding takes no lock: the flags of a new entry are published after its
+ * key, a new block is linked after it was formatted, and generation and flags are read again after
+ * the key matched.  The other fields of an entry are guarded by its table's map lock (exclusive to
+ * change).  A process holds at most one map lock at a time; the pool allocation lock comes after
+ * it.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,6 +54,7 @@ vdb_map_directory_block(VdbPool *pool, VdbBlock block)
 	return dir;
 }
 
+/* Return whether an entry has this key. */
 static inline bool
 key_matches(const VdbTableEntry *entry, const VdbTableKey *key)
 {
@@ -65,8 +63,8 @@ key_matches(const VdbTableEntry *entry, const VdbTableKey *key)
 }
 
 /*
- * Does the entry hold the key, and did so for as long as we looked?
- * *generation is the one it has then.
+ * Return whether the entry holds the key, and held it throughout the comparison.  *generation is
+ * set to the generation that it had.
  */
 static bool
 entry_matches(const VdbTableEntry *entry, const VdbTableKey *key, uint32 *generation)
@@ -80,6 +78,7 @@ entry_matches(const VdbTableEntry *entry, const VdbTableKey *key, uint32 *genera
 		*(const volatile uint32 *) &entry->generation == *generation;
 }
 
+/* Fill a reference to the table of an entry. */
 static void
 fill_ref(VdbPool *pool, const DirectoryAddress *address, const VdbTableKey *key, uint32 flags,
 		 uint32 generation, VdbTableRef *ref)
@@ -96,7 +95,7 @@ fill_ref(VdbPool *pool, const DirectoryAddress *address, const VdbTableKey *key,
 	ref->temp = (flags & VDB_TABLE_TEMP) != 0;
 }
 
-/* The table that an alias stands for.  False: it is no more. */
+/* Find the table that an alias stands for.  Returns false if the table no longer exists. */
 static bool
 resolve_alias(VdbPool *pool, const VdbTableEntry *alias, VdbTableRef *ref)
 {
@@ -109,7 +108,7 @@ resolve_alias(VdbPool *pool, const VdbTableEntry *alias, VdbTableRef *ref)
 		ref->generation == generation;
 }
 
-/* One pass over the directory. */
+/* Search the directory once. */
 static bool
 scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 {
@@ -143,11 +142,11 @@ scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 }
 
 /*
- * Find a table.  Linear in the tables of the database; callers keep the ref.
- * No lock needed.  ERROR if the directory is damaged.
+ * Find a table; see map.h.  This is linear in the tables of the database, so callers keep the
+ * reference.  Raises an error if the directory is damaged.
  *
- * A miss is looked at twice: an entry that takes its alias's key just then
- * lies perhaps before the place where we were, and the alias after it.
+ * A search that finds nothing is repeated once.  An entry that takes over its alias's key at that
+ * moment may lie before the place that the first search had reached, and the alias after it.
  */
 bool
 vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
@@ -160,9 +159,9 @@ vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 }
 
 /*
- * A free slot, or false; *last is then the last block of the chain (none:
- * there is no directory at all) and place->slot the slot of a block to follow.
- * Directory lock held exclusive.
+ * Find a free slot.  If there is none, return false, with the last block of the chain in *last (or
+ * none if there is no directory yet) and in address->slot the first slot of a block to follow.  The
+ * directory lock is held exclusive.
  */
 static bool
 find_free_slot(VdbPool *pool, DirectoryAddress *address, VdbBlock *last)
@@ -192,8 +191,8 @@ find_free_slot(VdbPool *pool, DirectoryAddress *address, VdbBlock *last)
 }
 
 /*
- * Put a new directory block at the end of the chain, in a change of its own.
- * Directory lock held exclusive.  ERROR when the pool is full.
+ * Append a new directory block to the chain, in a change of its own.  The directory lock is held
+ * exclusive.  Raises an error when the pool is full.
  */
 static VdbBlock
 append_directory_block(VdbPool *pool, VdbBlock last)
@@ -235,7 +234,7 @@ append_directory_block(VdbPool *pool, VdbBlock last)
 	return block;
 }
 
-/* Write a whole entry, its flags published last.  Directory lock held exclusive. */
+/* Write a whole entry, publishing its flags last.  The directory lock is held exclusive. */
 static void
 store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
 {
@@ -249,7 +248,7 @@ store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
 	vdb_scm_change_end(change);
 }
 
-/* Store a new entry under the key; *entry has the rest.  Directory lock held exclusive. */
+/* Store a new entry under the key; *entry has the rest.  The directory lock is held exclusive. */
 static void
 add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableRef *ref)
 {
@@ -272,9 +271,8 @@ add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableR
 }
 
 /*
- * Find or create.  flags: VDB_TABLE_UNLOGGED, VDB_TABLE_TEMP (an existing
- * entry keeps its own).  Logged and flushed.  Takes the directory lock.
- * ERROR when the pool has no room for a directory block.
+ * Find or create a table; see map.h.  An existing entry keeps its flags.  Raises an error when the
+ * pool has no room for a directory block.
  */
 void
 vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
@@ -299,9 +297,8 @@ vdb_map_table_create(VdbPool *pool, const VdbTableKey *key, uint32 flags,
 }
 
 /*
- * Entry by slot number.  False: the slot is unused, or past the end (then
- * *past_end).  No lock needed; the table may go away any time unless its
- * relation is locked, so check vdb_map_table_valid after locking it.
+ * Find the entry with this slot number; see map.h.  Takes no lock.  The table may go away at any
+ * time unless its relation is locked, so check vdb_map_table_valid after locking it.
  */
 bool
 vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
@@ -331,7 +328,7 @@ vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 	return true;
 }
 
-/* The entry itself: for reading, under the map lock where fields must agree. */
+/* Return the entry itself for reading.  Hold the map lock where fields must agree. */
 const VdbTableEntry *
 vdb_map_table_entry(const VdbTableRef *ref)
 {
@@ -339,7 +336,7 @@ vdb_map_table_entry(const VdbTableRef *ref)
 		((const char *) vdb_pool_block(ref->pool, ref->entry_block) + ref->entry_offset);
 }
 
-/* Does the ref still name the same table?  Never an error. */
+/* Return whether the reference still names the same table.  Raises no error. */
 bool
 vdb_map_table_valid(const VdbTableRef *ref)
 {
@@ -356,7 +353,10 @@ vdb_map_table_valid(const VdbTableRef *ref)
 	return (entry->flags & VDB_TABLE_USED) != 0 && entry->generation == ref->generation;
 }
 
-/* ERROR unless the ref is good: for functions that are about to change the table. */
+/*
+ * Raise an error unless the reference is valid.  Functions that are about to change the table call
+ * this.
+ */
 void
 vdb_map_check_ref(const VdbTableRef *ref)
 {
@@ -398,9 +398,9 @@ vdb_map_table_committed(const VdbTableRef *ref)
 /* ---- aliases ---- */
 
 /*
- * Let the table be found by another key, too.  Logged and flushed.  Takes the
- * directory lock.  Caller holds the relation exclusively, and no table has the
- * other key.  ERROR when the pool has no room for a directory block.
+ * Let the table be found by another key, too.  Logged and flushed.  Takes the directory lock.  The
+ * caller holds the relation exclusively, and no table has the other key.  Raises an error when the
+ * pool has no room for a directory block.
  */
 void
 vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransactionId creator)
@@ -421,7 +421,7 @@ vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransact
 	LWLockRelease(vdb_map_directory_lock());
 }
 
-/* An alias of the table under another key than its own.  Directory lock held. */
+/* Find an alias of the table under a key other than its own.  The directory lock is held. */
 static bool
 find_alias(const VdbTableRef *ref, VdbTableRef *alias)
 {
@@ -444,10 +444,12 @@ find_alias(const VdbTableRef *ref, VdbTableRef *alias)
 }
 
 /*
- * The file of the entry's own key is gone: what now?  VDB_DROP_LEFT: nothing,
- * the entry is another's or has another key by now.  VDB_DROP_HANDED: it had an
- * alias, and has that one's key now (flushed; the alias itself is still there,
- * in *alias).  VDB_DROP_FREE: there is no alias.  Takes the directory lock.
+ * Handle the loss of the file of the entry's own key.
+ *
+ * VDB_DROP_LEFT: there is nothing to do, because the entry belongs to another table or has another
+ * key by now.  VDB_DROP_HANDED: the entry had an alias, and has taken over that one's key
+ * (flushed); the alias itself is still there, in *alias.  VDB_DROP_FREE: there is no alias.  Takes
+ * the directory lock.
  */
 VdbDropResult
 vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
@@ -463,7 +465,7 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 		Oid			key[2] = {alias->spc, alias->relnode};
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
-		/* one word, so that no process ever finds half a key */
+		/* one word, so that a search never finds half a key */
 		StaticAssertStmt(offsetof(VdbTableEntry, relnode) == offsetof(VdbTableEntry, spc) + 4 &&
 						 offsetof(VdbTableEntry, spc) % 8 == 0,
 						 "a table's key is one word");
@@ -477,7 +479,7 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 }
 
 /*
- * A stripe id that this table has never used.  Takes the map lock.  Not
+ * Return a stripe id that this table has never used.  Takes the map lock.  The change is not
  * flushed: whatever bears the id on flash is logged later.
  */
 uint32
@@ -498,7 +500,7 @@ vdb_map_new_stripe_id(const VdbTableRef *ref)
 	return id;
 }
 
-/* Counters are statistics: they stop at zero rather than wrap. */
+/* Add to a counter.  Counters are statistics: they stop at zero rather than wrap. */
 static inline void
 add_delta(uint64 *counter, int64 delta)
 {
@@ -509,8 +511,8 @@ add_delta(uint64 *counter, int64 delta)
 }
 
 /*
- * Add the delta to the table's counters, within the caller's change (at most
- * once a change: it writes sums).  Map lock held exclusive until the change ends.
+ * Add the delta to the table's counters, within the caller's change.  A change may contain this
+ * only once, because it writes sums.  The map lock is held exclusive until the change ends.
  */
 void
 vdb_map_table_count(VdbScmChange *change, const VdbTableRef *ref, const VdbTableDelta *delta)

@@ -3,8 +3,8 @@
  * map_zone.c
  *	  Reading stripe metas and their zone maps.
  *
- * Pointers into the pool: valid while the caller holds the block lock of an LB
- * whose entry refers to the meta (or knows otherwise that it can't be freed).
+ * Pointers into the pool are valid while the caller holds the block lock of an LB whose entry
+ * refers to the meta (or knows otherwise that the meta can't be freed).
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,7 @@ StaticAssertDecl(offsetof(VdbStripeMeta, max_xmin) ==
 				 offsetof(VdbStripeMeta, min_xmin) + sizeof(TransactionId),
 				 "min_xmin and max_xmin are written as one");
 
-/* The meta in a block.  ERROR unless it is one. */
+/* Return the meta in a block.  Raises an error unless the block holds one. */
 const VdbStripeMeta *
 vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
 {
@@ -38,9 +38,9 @@ vdb_map_meta(VdbPool *pool, VdbBlock meta_block)
 }
 
 /*
- * The zone of a chunk and column, or NULL if the stripe has none for it: a
- * column added later, or a meta stored without zones.  'meta' lies in the pool: a
- * copy of its head has no zones.
+ * Return the zone map of a chunk and column.  Returns NULL if the stripe has none for it: the
+ * column was added later, or the meta was stored without zone maps.  'meta' lies in the pool: a
+ * copy of its head has no zone maps.
  */
 const VdbZone *
 vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column)
@@ -63,10 +63,9 @@ vdb_map_zone(VdbPool *pool, const VdbStripeMeta *meta, int chunk, int column)
 }
 
 /*
- * Mark a stripe frozen: the caller found all its xmins committed and older than
- * any snapshot.  Flushed: a mark that outlived its lost record would keep us
- * from logging it again, and a standby would look for xmins when their
- * clog is gone.  Takes the map lock.
+ * Mark a stripe as frozen.  The caller found all its xmins committed and older than any snapshot.
+ * The change is flushed: a mark that outlived its lost record would keep us from logging it again,
+ * and a standby would look up xmins after their clog was truncated.  Takes the map lock.
  */
 void
 vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
@@ -82,7 +81,7 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 	meta = vdb_map_meta(ref->pool, meta_block);
 	flags = (meta->flags | VDB_STRIPE_FROZEN) & ~VDB_STRIPE_IN_DOUBT;
 	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
-	/* a standby's older snapshots must not come to see what is now frozen */
+	/* a standby's older snapshots must not see rows that are frozen now */
 	if (TransactionIdIsNormal(meta->max_xmin))
 		vdb_scm_change_conflict(change, meta->max_xmin);
 	vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, min_xmin),
@@ -94,10 +93,10 @@ vdb_map_freeze_stripe(const VdbTableRef *ref, VdbBlock meta_block)
 }
 
 /*
- * Take the mark 'in_doubt' away: the caller found all the stripe's xmins
- * committed, and flushed their commits.  A standby has replayed these when it
- * meets this record, and its snapshots still check each xmin by themselves: no
- * conflict.  Flushed for the reason given above.  Takes the map lock.
+ * Clear the mark VDB_STRIPE_IN_DOUBT.  The caller found all the stripe's xmins committed, and
+ * flushed their commits.  A standby has replayed these when it replays this record, and its
+ * snapshots still check each xmin by themselves, so there is no conflict.  The change is flushed
+ * for the reason given above.  Takes the map lock.
  */
 void
 vdb_map_resolve_stripe(const VdbTableRef *ref, VdbBlock meta_block)

@@ -5,8 +5,8 @@
  *
  * A block delta is left over when the change that would have pointed to it was lost, or when its
  * process failed after vdb_overlay_build.  Such a block delta names a logical block whose map entry
- * leads elsewhere.  A map entry may still be about to refer to a block delta taken in this epoch, so
- * only older ones are swept.
+ * leads elsewhere.  A map entry may still be about to refer to a block delta taken in this epoch,
+ * so only older ones are swept.
  *
  *-------------------------------------------------------------------------
  */

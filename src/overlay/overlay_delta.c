@@ -12,8 +12,8 @@
  *
  * That bit may survive the WAL record that was to set it, as any store of a delta record may.  The
  * group delta then names one more row under the xmax for which the bit was set, and that xmax never
- * committed.  This is right, because all rows of a group delta share the status of one (epoch, xid),
- * or of a multixact, whose records are flushed.
+ * committed.  This is right, because all rows of a group delta share the status of one (epoch,
+ * xid), or of a multixact, whose records are flushed.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

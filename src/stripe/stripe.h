@@ -96,8 +96,8 @@ vdb_stripe_address(const VdbStripeMeta *meta)
 /*
  * An open stripe: its checked index and a bounded number of opened vectors, in a cache of this
  * backend (vdb.stripe_cache).  The pointer stays valid until vdb_stripe_release; stripes in use are
- * not evicted.  A reference belongs to the resource owner that was current when it was taken, and is
- * released with it at the latest, also at transaction abort.
+ * not evicted.  A reference belongs to the resource owner that was current when it was taken, and
+ * is released with it at the latest, also at transaction abort.
  */
 typedef struct VdbStripe VdbStripe;
 
