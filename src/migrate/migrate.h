@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate.h
- *	  Moving rows from the pool to stripes.
+ *	  Interface of migrate/: moving rows from the pool to stripes.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,14 +10,14 @@
 
 #include "table/table.h"
 
-/* ---- what to migrate: pure (migrate_policy.c) ---- */
+/* ---- what to migrate: pure functions (migrate_policy.c) ---- */
 
 typedef struct VdbTableStatistics
 {
-	uint32		segments;			/* open ones too */
+	uint32		segments;			/* segments, open ones included */
 	uint32		eligible_ranges;	/* ranges whose segments would make a good stripe */
-	uint32		age_ms;				/* since all that could move was last moved */
-	uint32		in_doubt_stripes;	/* whose inserters may have ended by now */
+	uint32		age_ms;				/* time since all that could move was last moved */
+	uint32		in_doubt_stripes;	/* stripes in doubt whose inserters may have ended by now */
 	uint32		pool_used_percent;
 } VdbTableStatistics;
 
@@ -33,168 +33,180 @@ typedef enum VdbReason
 	VDB_REASON_FULL,
 	VDB_REASON_BACKLOG,
 	VDB_REASON_AGE,
-	VDB_REASON_IN_DOUBT				/* nothing but stripes to be resolved */
+	VDB_REASON_IN_DOUBT				/* only stripes that are to be resolved */
 } VdbReason;
 
 extern VdbReason vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy);
 
 /*
- * Would the segments of a range make a good stripe?  Of its 'segments' so many are closed;
- * complete: the range gets no more.
+ * Check whether a range's segments would make a good stripe.  'closed' of its 'segments' segments
+ * are closed.  'complete' means that the range gets no more segments.
  */
 extern bool vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete,
 									   int backlog_segments);
 
 /*
- * Should a striped block's stripe be merged with what moves now?  Keeps rewriting within a constant
- * factor.
+ * Check whether a stripe of the range should be merged with the rows that move now.  This bounds
+ * how often a row is rewritten.
  */
 extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
 
-/* Has a stripe lost so many of its rows that it should be rewritten without them? */
+/* Check whether a stripe has lost so many of its rows that it should be rewritten without them. */
 extern bool vdb_migrate_compact(uint32 written_rows, uint32 left_rows);
 
-/* Is cutting so many free pages off the end of the main fork worth its lock? */
+/*
+ * Check whether cutting off the free pages at the end of the main fork is worth the lock it needs.
+ */
 extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 
-/* ---- how (migrate_range.c) ---- */
+/* ---- moving a range (migrate_range.c) ---- */
 
-#define VDB_MIGRATE_OWN		0x01	/* also rows of transactions in progress (the pool is full) */
-#define VDB_MIGRATE_COMPACT 0x02	/* also rewrite stripes that have lost many rows */
-/* leave rows in the pool where they are; free segments without rows */
-#define VDB_MIGRATE_STRIPES 0x04
-/* only eligible ranges, and only segments that are closed by themselves */
-#define VDB_MIGRATE_ELIGIBLE	0x08
-#define VDB_MIGRATE_GUARD	0x10	/* a range whose damage raises an error is left, and the others move: needs a subtransaction, so not for
-									 * inserters that make room, whose reserved places its end would
-									 * forget */
+#define VDB_MIGRATE_OWN		0x01	/* move rows of transactions in progress, too (the pool is
+									 * full) */
+#define VDB_MIGRATE_COMPACT 0x02	/* rewrite stripes that have lost many rows, too */
+#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments
+									 * without rows */
+#define VDB_MIGRATE_ELIGIBLE	0x08	/* move only eligible ranges, and only segments that are
+										 * closed already */
+#define VDB_MIGRATE_GUARD	0x10	/* leave a range whose damage raises an error, and move the
+									 * others: this needs a subtransaction, so it is not for
+									 * inserters that make room, as its end would forget their
+									 * reserved places */
 
-/* What was done; counts are added to. */
+/* What a move has done.  Moves add to the counts. */
 typedef struct VdbMigrateResult
 {
-	int64		rows_moved;			/* moved from the pool to stripes */
+	int64		rows_moved;			/* rows moved from the pool to stripes */
 	int64		segments_freed;
-	int64		stripes_freed;		/* merged, rewritten or gone */
-	int64		rows_dropped;		/* dead to everyone, left out */
-	int64		stripes_resolved;	/* lost the mark 'in_doubt' without being rewritten */
-	bool		damaged;			/* rows that fail their checksum stay, with their segments: */
-	VdbRowDamage damage;			/* one of them */
-	struct ErrorData *error;		/* other damage, which a range was left for: what it raised
-									 * first; or NULL */
+	int64		stripes_freed;		/* stripes merged, rewritten or gone */
+	int64		rows_dropped;		/* versions dead to everyone that were left out */
+	int64		stripes_resolved;	/* stripes that lost the mark 'in_doubt' without being
+									 * rewritten */
+	bool		damaged;			/* rows that fail their checksum stay, with their segments */
+	VdbRowDamage damage;			/* one of these rows */
+	struct ErrorData *error;		/* the first error raised by other damage, for which a range
+									 * was left; or NULL */
 } VdbMigrateResult;
 
-/* Did it give space in the pool back? */
+/* Check whether the move gave back space in the pool. */
 #define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
 
 /*
- * Move the rows of one range that are resolved and whose segments are closed; resolve and rewrite
- * stripes that need it.  Caller: a lock on the relation, the migration lock, a valid vxid, no
- * lightweight locks.  True if anything was done: another call may find more.
+ * Move the resolved rows of one range whose segments are closed; resolve and rewrite stripes that
+ * need it.  The caller holds a lock on the relation, the migration lock, a valid vxid and no
+ * lightweight locks.  Returns true if anything was done; another call may then find more.
  */
 extern bool vdb_migrate_range(Relation rel, const VdbTableRef *ref, uint32 range, int flags,
 							  VdbMigrateResult *result);
 
 /*
- * A pass over the ranges of a table, from one move to the next; zero at first.  Between two moves
- * the caller may let go of the table, also end the transaction, if the ref is asked for anew and
- * has the same generation.
+ * A pass over the ranges of a table, from one move to the next; all zero at first.  Between two
+ * moves the caller may release the table, and may end the transaction, if it looks up the ref again
+ * and finds the same generation.
  */
 typedef struct VdbMigratePass
 {
-	uint32		next;				/* range to look at */
-	uint32		ranges;				/* as many as there were when it began; 0: not begun */
+	uint32		next;				/* next range to look at */
+	uint32		ranges;				/* ranges when the pass began; 0: it has not begun */
 	bool		swept;
 } VdbMigratePass;
 
 /*
- * The next move of a pass: one stripe at most, under the migration lock.  Caller: as for
- * vdb_migrate_range, without that lock. False: nothing is left to do, or the lock isn't free and
- * wait is false.  With VDB_MIGRATE_GUARD ERRCODE_DATA_CORRUPTED is raised only for damage of the
- * table as a whole: what else is damaged is left, and *result tells, in the caller's memory
- * context.
+ * Do the next move of a pass: one stripe at most, under the migration lock.  The caller holds what
+ * vdb_migrate_range requires but the migration lock.  Returns false if nothing is left to do, or if
+ * the migration lock isn't free and 'wait' is false.  With VDB_MIGRATE_GUARD,
+ * ERRCODE_DATA_CORRUPTED is raised only for damage of the table as a whole; other damaged ranges
+ * are left, and reported in *result, whose error is allocated in the caller's memory context.
  */
 extern bool vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass,
 							 int flags, bool wait,
 							 VdbMigrateResult *result);
 
-/* A whole pass; returns whether anything was done. */
+/* Do a whole pass.  Returns whether anything was done. */
 extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result);
 
-/* Say what *result has of damage, if it has any; elevel ERROR: the caller wanted all to move. */
+/*
+ * Report the damage that *result has, if any.  With elevel ERROR the caller needed everything to
+ * move.
+ */
 extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result);
 
 /* ---- what is eligible (migrate_eligible.c) ---- */
 
 /*
- * Is the table eligible?  *waiting: it has rows in the pool, or in_doubt stripes, so somebody must
- * look again later. Caller: a lock on the relation; no lightweight locks.
+ * Check whether the table is eligible, and why.  *waiting is set if it has rows in the pool or
+ * stripes in doubt, so that it must be looked at again later.  The caller holds a lock on the
+ * relation and no lightweight locks.
  */
 extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);
 
-/* May a move of this range with these flags find anything?  A hint. */
+/* Check whether a move of this range with these flags may find anything; a hint. */
 extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags);
 
 /* ---- pages of the main fork (migrate_pages.c) ---- */
 
-/* Find leaked pages.  Caller: a lock on the relation; waits for the migration lock. */
+/* Find leaked pages.  The caller holds a lock on the relation.  Waits for the migration lock. */
 extern void vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref);
 
 /*
- * Give free pages at the end back to the file system, if no session uses the table just now.
- * Returns how many.
+ * Give free pages at the end of the main fork back to the file system, if the table is not in use
+ * just now.  Returns the number of pages.
  */
 extern BlockNumber vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref);
 
 /* ---- tables that could not be moved (migrate_note.c) ---- */
 
 /*
- * A move of the table failed, or met damage: should that be reported, or was it lately?  For all
- * processes that move this pool's rows. failed: raised, so it is left alone for a while.  No
- * lightweight lock held.
+ * Note that a move of the table failed or met damage.  Returns whether to report it, which is false
+ * if that was done lately, by any process that moves rows of this pool.  'failed' means that an
+ * error was raised, so that the table is left alone for a while.  No lightweight lock is held.
  */
 extern bool vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed);
 
-/* Has a move of the table failed so lately that trying again is in vain? */
+/* Check whether a move of the table failed so lately that it should not be tried again yet. */
 extern bool vdb_migrate_failed_lately(VdbPoolShared *shared, const VdbTableRef *ref);
 
-/* ---- who (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
+/* ---- processes that move rows (migrate_room.c, migrate_launcher.c, migrate_worker.c) ---- */
 
 /*
- * Open the relation of a pool entry, temporary tables of any session included, with
- * AccessShareLock; the caller closes it with that lock.  While it is open, the entry stays that
- * table's, and its map can be walked.  NULL: its lock isn't free, or no process can see it (*busy
- * tells whether a transaction in progress may be why), or it isn't the entry's any more.
- * vdb_migrate_find: the relation that has this key now, unlocked; or InvalidOid.
+ * Open the relation of a pool entry, with AccessShareLock; temporary tables of any session are
+ * included.  The caller closes the relation and keeps the lock.  While the relation is open, the
+ * entry stays that table's, and its map can be walked.  Returns NULL if the lock isn't free, if the
+ * relation isn't visible (*busy is set if that may be due to a transaction in progress), or if the
+ * entry has become another table's.
+ *
+ * vdb_migrate_find returns the relation that has this key now, without locking it; or InvalidOid.
  */
 extern Oid	vdb_migrate_find(const VdbTableKey *key);
 extern Relation vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy);
 
 /*
- * Free what belongs to relations whose files are gone; returns segments' worth of tables dropped.
+ * Free what belongs to relations whose files are gone.  Returns the number of tables that were
+ * dropped.
  */
 extern int	vdb_migrate_collect(VdbPool *pool);
 
 /*
- * Ask for a worker (migrate_wake.c); cheap when one was asked for already.  By database: if its
- * pool is known to this epoch.
+ * Ask for a worker (migrate_wake.c).  This is cheap if one has been asked for already.  The second
+ * function finds the pools by database, among those known to this epoch.
  */
 extern void vdb_migrate_wake(VdbPool *pool);
 extern void vdb_migrate_wake_database(Oid db);
 
 /*
- * This transaction makes a vdb table's storage, or drops some: when it is over, and files are
- * unlinked, the worker has space to free. DROP and what is dropped with other objects is noticed
- * without this.
+ * Note that this transaction makes, or drops, the storage of a vdb table.  When the transaction is
+ * over and files are unlinked, the worker has space to free.  DROP, of the table or of an object
+ * that it belongs to, is noticed without this.
  */
 extern void vdb_migrate_storage_made(void);
 extern void vdb_migrate_storage_dropped(void);
 
 /*
- * A statement wants no session to be connected to this database: ask its worker to end, and start
- * none for some seconds.
+ * Ask the database's worker to end, and start none for some seconds.  This is for statements that
+ * need a database without connections.
  */
 extern void vdb_migrate_leave(Oid db);
-extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* of vdb.scm_size */
+extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* percentage of vdb.scm_size */
 extern void vdb_migrate_room_init(void);
 extern void vdb_migrate_wake_init(void);
 extern void vdb_migrate_debug_init(void);	/* executor hooks of vdb.debug_migrate */

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_private.h
- *	  The move of one range: what migrate_choose.c, migrate_build.c and
- *	  migrate_range.c hand to each other.
+ *	  Internals of migrate/: the move of one range, as migrate_choose.c, migrate_build.c and
+ *	  migrate_range.c hand it to each other.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,26 +11,29 @@
 
 #include "migrate/migrate.h"
 
-/* What a switch may touch besides, so that its change stays within VDB_CHANGE_MAX_BLOCKS. */
+/*
+ * Bounds on what a switch touches besides, so that its change stays within VDB_CHANGE_MAX_BLOCKS.
+ */
 #define VDB_SWITCH_METAS		12
 #define VDB_SWITCH_GROUPS		12
 
 /* One logical block that moves. */
 typedef struct VdbMovingBlock
 {
-	uint8		index;				/* in the range */
-	uint8		kind;				/* where it is now */
+	uint8		index;				/* index in the range */
+	uint8		kind;				/* kind of its extent now */
 	VdbBlock	ref;
 	VdbBlock	old_overlay_block;
 	uint16		old_overlay_offset;
 	VdbRowSet	present;			/* rows that went into the stripe */
-	VdbRowSet	deleted;			/* ... and were removed since */
+	VdbRowSet	deleted;			/* of these, rows that were removed since */
 	VdbDeltaRecord *drecs;
 	int			ndrecs;
-	VdbBlock	overlay_block;		/* built for it */
+	VdbBlock	overlay_block;		/* overlay built for it */
 	uint16		overlay_offset;
 	bool		stale;				/* its block delta must be built again */
-	bool		lacking;			/* a number of it may have lost its row, and indexes not know */
+	bool		lacking;			/* one of its row numbers may lack its row while indexes
+									 * still have an entry for it */
 } VdbMovingBlock;
 
 /* A stripe that is merged or rewritten. */
@@ -39,10 +42,10 @@ typedef struct VdbMovingStripe
 	VdbBlock	meta;
 	BlockNumber first_page;
 	uint32		npages;
-	uint32		nrows;				/* that it was written with */
-	uint32		average_bytes;		/* of a row before encoding */
+	uint32		nrows;				/* rows it was written with */
+	uint32		average_bytes;		/* average bytes of a row before encoding */
 	int			blocks;				/* logical blocks it has now */
-	bool		whole;				/* all of them move: it is gone afterwards */
+	bool		whole;				/* all of them move, so it is gone afterwards */
 } VdbMovingStripe;
 
 typedef struct VdbMover
@@ -53,7 +56,8 @@ typedef struct VdbMover
 	int			flags;
 	uint32		epoch;
 	TransactionId oldest_xmin;
-	TransactionId latest_removed;	/* or frozen: standbys' snapshots must have passed it */
+	TransactionId latest_removed;	/* latest removed or frozen xid: standbys' snapshots must
+									 * have passed it */
 	uint64		block_changes[VDB_BLOCK_LOCKS];	/* vdb_shared's, when all read of the rows was
 												 * true */
 	VdbMovingBlock *blocks;
@@ -65,20 +69,21 @@ typedef struct VdbMover
 	VdbMovingStripe stripes[VDB_SWITCH_METAS];
 	int			nstripes;
 	int			nresolved;			/* stripes that only lost their mark */
-	bool		in_doubt;			/* a row's inserter is in progress */
+	bool		in_doubt;			/* the inserter of some row is in progress */
 	int64		rows_from_pool;
 	int64		rows_written;
 	int64		dropped;
 	Size		raw_bytes;
-	Size		scm_bytes;			/* of these, of rows that left the pool */
+	Size		scm_bytes;			/* bytes that rows leaving the pool have there */
 	VdbFreeRun *wide_runs;			/* pages of wide rows that move */
 	int			nwide_runs;
 	int			wide_room;
-	VdbFreeRun	address;			/* free pages offered to the stripe; npages 0: none */
+	VdbFreeRun	address;			/* free pages offered to the stripe; npages is 0 if there are
+									 * none */
 	VdbStripeBuilt built;
 	VdbBlock	meta_block;
-	bool		damaged;			/* a segment stays for a row that fails its checksum: */
-	VdbRowDamage damage;			/* the first */
+	bool		damaged;			/* a segment stays because a row fails its checksum */
+	VdbRowDamage damage;			/* the first such row */
 	MemoryContext context;
 } VdbMover;
 
@@ -92,14 +97,17 @@ vdb_mover_lb(const VdbMover *mover, uint8 index)
 extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv);
 extern void vdb_mover_choose(VdbMover *mover);
 
-/* migrate_intact.c: are all rows of a segment what was stored? */
+/* migrate_intact.c: check that all rows of a segment are what was stored. */
 extern bool vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs);
 
-/* migrate_build.c: steps 2 and 3.  False: the pool is full. */
+/* migrate_build.c: steps 2 and 3.  These return false if the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);
 extern bool vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block);
 
-/* migrate_standby.c: is there a standby that doesn't tell its oldest snapshot?  No lock held. */
+/*
+ * migrate_standby.c: check whether there is a standby that doesn't report its oldest snapshot.  No
+ * lock is held.
+ */
 extern bool vdb_migrate_silent_standby(void);
 
 extern bool vdb_header_needs_delta(const HeapTupleHeaderData *hdr);

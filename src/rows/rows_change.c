@@ -36,12 +36,12 @@
 
 #include "rows/rows_private.h"
 
-/* Bytes of words 0 to 2 that are written: without the length. */
+/* Bytes of words 0 to 2 that are written; the length is not. */
 #define VDB_HEAD_OFFSET		offsetof(VdbRowPrefix, xmax_epoch)
 #define VDB_HEAD_BYTES		20
 #define VDB_FLAGS_OFFSET	24		/* word 3, from the prefix */
 #define VDB_FLAGS_BYTES		8
-#define VDB_CTID_END		6		/* infomask ends here in word 3 */
+#define VDB_CTID_END		6		/* end of infomask in word 3 */
 
 StaticAssertDecl(offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmin) == 0 &&
 				 offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmax) == 4 &&
@@ -63,7 +63,7 @@ stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 		((const char *) vdb_pool_block(ref->pool, version->block) + version->offset);
 }
 
-/* Words 0 to 3, in the order given above. */
+/* Add words 0 to 3 to the change, in the order given at the head of the file. */
 static void
 write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
 			 uint32 xmax_epoch)
@@ -90,7 +90,8 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 }
 
 /*
- * Before xmax changes from one that no longer counts: say so on media.  See the head of the file.
+ * Store HEAP_XMAX_INVALID on media before xmax changes from one that no longer counts; see the head
+ * of the file.
  */
 static void
 hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
@@ -115,9 +116,9 @@ hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
 }
 
 /*
- * See rows.h.  version->hdr has the new xmax as vdb_xmax_compute gave it; when
- * that is a multixact, the change was begun with VDB_CHANGE_FLUSH.  Not for
- * replacing a multixact by a member of it that still counts.
+ * See rows.h.  version->hdr has the new xmax as vdb_xmax_compute gave it; if that is a multixact,
+ * the change was begun with VDB_CHANGE_FLUSH.  This function must not replace a multixact by a
+ * member of it that still counts.
  */
 void
 vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
@@ -128,9 +129,9 @@ vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion
 }
 
 /*
- * See rows.h.  For rows of the running transaction, which a crash ends, and for
- * freezing, where old and new words mean the same (but see above about
- * multixacts).  The xmax keeps its epoch.
+ * See rows.h.  This is for rows of the running transaction, which a crash ends, and for freezing,
+ * where old and new words mean the same (but see above about multixacts).  The xmax keeps its
+ * epoch.
  */
 void
 vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version)
@@ -138,7 +139,7 @@ vdb_rows_set_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersi
 	write_header(change, ref, version, stored_prefix(ref, version)->xmax_epoch);
 }
 
-/* See rows.h.  The row's bytes stay, unreachable, until the segment is freed. */
+/* See rows.h.  The row's bytes stay, but can't be reached any more, until the segment is freed. */
 void
 vdb_rows_remove(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 				VdbLogicalBlock lb, uint8 index)

@@ -1,15 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * rows_checksum.c
- *	  Checking the checksums of row versions, and saying which one fails.
+ *	  Checking the checksums of row versions, and reporting the row that fails.
  *
- * What the checksum covers is told in scm_row.h: all of a version that never
- * changes.  So it is computed once, when the row is put, and a check needs no
- * more than the block lock, shared, or a copy made under it.
+ * The checksum covers all of a version that never changes (scm_row.h).  So it is computed once,
+ * when the row is put.  A check needs no more than the block lock, shared, or a copy made under it.
  *
- * Who checks: vdb.verify; migration, before rows get a stripe's checksums; the
- * copy of a table (CLUSTER, VACUUM FULL), before they get new ones.  Plain reads
- * don't: README.md has the measurements.
+ * These check: vdb.verify; migration, before rows get a stripe's checksums; the copy of a table
+ * (CLUSTER, VACUUM FULL), before rows get new ones.  Plain reads don't: README.md has the figures.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +20,7 @@
 #include "pages/pages.h"
 #include "rows/rows.h"
 
-/* Bytes of a wide row's data that are looked at at a time. */
+/* Bytes of a wide row's data that are read and checked at a time. */
 #define VDB_WIDE_CHECK_BYTES	65536
 
 /* See rows.h. */
@@ -46,6 +44,7 @@ vdb_rows_image(const VdbTableRef *ref, const VdbVersion *version)
 										 version->block) + version->offset + sizeof(VdbRowPrefix);
 }
 
+/* Fill in where the row is; the caller adds the checksums. */
 static void
 note_damage(const VdbVersion *version, VdbRowDamage *damage)
 {
@@ -69,7 +68,7 @@ vdb_rows_damaged(const VdbVersion *version, const char *image, VdbRowDamage *dam
 	return true;
 }
 
-/* See rows.h.  Reads pages: no lock is held.  ERROR: what reading a page raises. */
+/* See rows.h.  This reads pages, so no lock is held, and an error of reading a page is raised. */
 bool
 vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const char *image,
 					  VdbRowDamage *damage)

@@ -17,7 +17,7 @@
 
 #include "rows/rows_private.h"
 
-/* Byte offset of the first row in a block of a segment. */
+/* Return the byte offset of the first row in a block of a segment. */
 static inline uint16
 first_row_offset(uint16 nslots, uint8 block)
 {
@@ -26,7 +26,7 @@ first_row_offset(uint16 nslots, uint8 block)
 	return VDB_POOL_BLOCK_HEADER;
 }
 
-/* Bytes that a segment with this many slots has for row images. */
+/* Return the number of bytes that a segment with this many slots has for row images. */
 uint32
 vdb_fill_payload(uint16 nslots)
 {
@@ -35,9 +35,8 @@ vdb_fill_payload(uint16 nslots)
 }
 
 /*
- * Logical blocks (1 to 8) a new segment should span when its rows take
- * average_bytes each, prefix and alignment included: the fewest with which
- * bytes run out before slots do.
+ * Choose how many logical blocks (1 to 8) a new segment spans, if its rows take average_bytes each,
+ * prefix and alignment included: the fewest with which bytes run out before slots do.
  */
 int
 vdb_fill_choose_lbs(uint32 average_bytes)
@@ -52,9 +51,9 @@ vdb_fill_choose_lbs(uint32 average_bytes)
 }
 
 /*
- * Bytes a row takes in its segment, prefix, checksum and alignment included, given its
- * tuple's length and t_hoff.  *wide: its data goes to the main fork, and the
- * segment holds the header and a VdbWideRef.
+ * Return the bytes that a row takes in its segment, prefix, checksum and alignment included, given
+ * its tuple's length and t_hoff.  *wide is set if its data goes to the main fork, and the segment
+ * holds the header and a VdbWideRef.
  */
 uint32
 vdb_row_image_bytes(uint32 tuple_bytes, uint8 hoff, bool *wide)
@@ -69,7 +68,10 @@ vdb_row_image_bytes(uint32 tuple_bytes, uint8 hoff, bool *wide)
 	return MAXALIGN(bytes);
 }
 
-/* Where a row can begin, from this place on: its header lies in one sector. */
+/*
+ * Return the first offset, from this one on, at which a row can begin so that its header lies in
+ * one sector.
+ */
 static inline uint16
 row_offset(uint16 offset)
 {
@@ -78,7 +80,7 @@ row_offset(uint16 offset)
 	return offset;
 }
 
-/* A segment that holds nothing yet. */
+/* Initialize the fill of an empty segment. */
 void
 vdb_fill_init(VdbSegmentFill *fill, VdbBlock segment, VdbLogicalBlock first_lb, uint16 nslots)
 {
@@ -94,9 +96,9 @@ vdb_fill_init(VdbSegmentFill *fill, VdbBlock segment, VdbLogicalBlock first_lb, 
 }
 
 /*
- * Is there room for a row of image_bytes?  If so, *block (in the segment) and
- * *offset say where.  Looks at most one block ahead: every block but the first
- * can take the longest image, so nothing further on can be better.
+ * Check whether there is room for a row of image_bytes, and if so, set *block (in the segment) and
+ * *offset to its place.  This looks at most one block ahead: every block but the first can take the
+ * longest image, so no later block can be better.
  */
 bool
 vdb_fill_find(const VdbSegmentFill *fill, uint32 image_bytes, uint8 *block, uint16 *offset)
@@ -135,8 +137,8 @@ vdb_fill_add(VdbSegmentFill *fill, uint32 image_bytes, uint8 block, uint16 offse
 }
 
 /*
- * Undo the addition of the row in 'slot', which stood at (block, offset); false unless it is the
- * latest.
+ * Undo the addition of the row in 'slot', which was at (block, offset).  Returns false, and does
+ * nothing, unless it is the latest row.
  */
 bool
 vdb_fill_back(VdbSegmentFill *fill, uint16 slot, uint8 block, uint16 offset)

@@ -28,11 +28,11 @@ typedef struct VdbSegmentHeader
 {
 	uint32		magic;
 	uint16		version;
-	uint16		nslots;				/* 256 times 1 to 8 */
+	uint16		nslots;				/* a multiple of 256 */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbLogicalBlock first_lb;
-	uint32		epoch;				/* of every xmin in it */
+	uint32		epoch;				/* epoch of every xmin in the segment */
 	uint8		pad[40];
 } VdbSegmentHeader;
 
@@ -62,8 +62,8 @@ vdb_slot_offset(uint16 slot)
 
 typedef struct VdbRowPrefix
 {
-	uint32		len;				/* bytes of header and data that follow; VDB_ROW_WIDE: header
-									 * (t_hoff bytes) and a VdbWideRef */
+	uint32		len;				/* bytes of header and data that follow; with VDB_ROW_WIDE:
+									 * header (t_hoff bytes) and a VdbWideRef */
 	uint32		xmax_epoch;
 } VdbRowPrefix;
 
@@ -72,22 +72,23 @@ StaticAssertDecl(sizeof(VdbRowPrefix) == VDB_ROW_PREFIX_BYTES, "row prefix is 8 
 #define VDB_ROW_WIDE			0x80000000u
 #define VDB_ROW_LEN(p)			((p) & 0x7FFFFFFFu)
 
-/* All that a row takes besides its tuple, or what of it is in the segment. */
+/*
+ * Bytes that a row takes besides its tuple, or besides the part of the tuple that is in the
+ * segment.
+ */
 #define VDB_ROW_EXTRA_BYTES		(VDB_ROW_PREFIX_BYTES + VDB_ROW_CRC_BYTES)
 
 typedef struct VdbWideRef
 {
 	BlockNumber first_page;
 	uint32		npages;
-	uint32		data_bytes;			/* of the tuple after t_hoff */
-	uint32		crc;				/* CRC-32C of them */
+	uint32		data_bytes;			/* bytes of the tuple after t_hoff */
+	uint32		crc;				/* CRC-32C of these bytes */
 } VdbWideRef;
 
 StaticAssertDecl(sizeof(VdbWideRef) == 16, "wide reference is 16 bytes on media");
 
-/*
- * Longest row image (prefix, header, data, checksum) kept in the segment; longer rows become wide.
- */
+/* Longest row image (prefix, header, data, checksum) kept in the segment.  Longer rows are wide. */
 #define VDB_ROW_MAX_INLINE		(VDB_POOL_BLOCK_PAYLOAD - 8)
 
 #endif							/* VDB_ROWS_FORMAT_H */

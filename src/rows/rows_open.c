@@ -3,32 +3,27 @@
  * rows_open.c
  *	  The segments that are appended to, or will be: shared by all backends.
  *
- * Each open segment of this epoch has one entry.  Its owner word says
- * whether it is
+ * Each open segment of this epoch has one entry.  Its owner word gives its state:
  *
- *	- closed: on the free list, or about to be;
- *	- owned: one backend appends to the segment, and the fill is its own;
- *	- handed back: the fill says where the next owner goes on.
+ * - closed: the entry is on the free list, or about to be; - owned: one backend appends to the
+ * segment, and alone uses the fill; - handed back: the fill gives the place at which the next owner
+ * goes on.
  *
- * Open entries are in their segment's chain, and from the first time they are
- * handed back in their table's list, too.  A segment without an entry is closed for
- * good.  Entries are hints in one direction only: closing a segment too early
- * wastes a few of its bytes, but a segment that is owned must have an entry, or
- * migration would take it away.
+ * Open entries are in their segment's chain, and from the first time they are handed back in their
+ * table's list, too.  A segment without an entry is closed for good.  Entries are hints in one
+ * direction only: closing a segment too early wastes a few of its bytes, but a segment that is
+ * owned must have an entry, or migration would take it away.
  *
- * Locks.  A process that changes the owner word from 'handed back', by a compare and
- * exchange, may do as an owner does: take the segment, close it, or hand it
- * back again.  So a backend that goes on where it was needs no lock.  A table's
- * entries all belong to one partition, by a hash of the table; its open-segment
- * lock guards chains and lists.  An entry's key changes only while it is in no
- * chain, its first logical block only while it is in no list.  The free list
- * has a spinlock, taken alone or inside a partition lock.  At most one partition
- * lock is held at a time.
+ * Locks.  A process that changes the owner word from 'handed back', by a compare and exchange, may
+ * do as an owner does: take the segment, close it, or hand it back again.  So a backend that goes
+ * on where it was needs no lock.  A table's entries all belong to one partition, by a hash of the
+ * table; its open-segment lock guards chains and lists.  An entry's key changes only while it is in
+ * no chain, its first logical block only while it is in no list.  The free list has a spinlock,
+ * taken alone or inside a partition lock.  At most one partition lock is held at a time.
  *
- * Room.  A backend owns at most VDB_OPEN_PER_BACKEND segments, and there are
- * that many entries for each backend and VDB_OPEN_SPARE more.  So an entry is
- * always free or handed back, and when none is free a handed-back segment of
- * any table is closed.
+ * Room.  A backend owns at most VDB_OPEN_PER_BACKEND segments, and there are that many entries for
+ * each backend and VDB_OPEN_SPARE more.  So an entry is always free or handed back, and when none
+ * is free a handed-back segment of any table is closed.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,8 +42,8 @@
 
 #define VDB_OPEN_SPARE		4096
 #define VDB_OPEN_LISTS		64		/* table lists of a partition */
-#define VDB_OPEN_WALK		256		/* segments of a table looked at for one with room */
-#define VDB_OPEN_TRIES		1000	/* passes over the partitions for an entry to evict */
+#define VDB_OPEN_WALK		256		/* segments of a table that are searched for one with room */
+#define VDB_OPEN_TRIES		1000	/* passes over the partitions to find an entry to evict */
 #define VDB_OPEN_NONE		(-1)
 
 /* Values of the owner word other than a process id. */
@@ -61,11 +56,12 @@ typedef struct VdbOpenEntry
 	VdbOpenTable table;
 	VdbBlock	segment;
 	pg_atomic_uint32 owner;
-	VdbSegmentFill fill;			/* the owner's; segment and first_lb stay once it is listed */
-	TimestampTz given_at;			/* the owner's; when it was handed back */
+	VdbSegmentFill fill;			/* used by the owner; segment and first_lb stay once the
+									 * entry is listed */
+	TimestampTz given_at;			/* when it was handed back; set by the owner */
 	int32		chain_next;			/* segment chain, or free list */
-	int32		list_prev;			/* table list, ascending first_lb; VDB_OPEN_UNLISTED: not
-									 * there */
+	int32		list_prev;			/* table list, ascending by first_lb; VDB_OPEN_UNLISTED: in
+									 * no list */
 	int32		list_next;
 } VdbOpenEntry;
 
@@ -95,7 +91,10 @@ static VdbOpenEntry *vdb_open_entries = NULL;
 
 /* ---- shared memory ---- */
 
-/* Entries to have.  MaxBackends isn't set yet when this is asked: its terms are. */
+/*
+ * Return the number of entries to allocate.  MaxBackends isn't set yet when this is called, so its
+ * terms are added up.
+ */
 static uint32
 entries_wanted(void)
 {
@@ -118,7 +117,10 @@ entries_offset(uint32 nchains)
 						  (Size) nchains * VDB_OPEN_LOCKS * sizeof(int32));
 }
 
-/* Bytes of shared memory, from settings that can't change while the server runs. */
+/*
+ * Return the bytes of shared memory to reserve.  These depend on settings that can't change while
+ * the server runs.
+ */
 Size
 vdb_open_shmem_size(void)
 {
@@ -128,7 +130,9 @@ vdb_open_shmem_size(void)
 					mul_size(nentries, sizeof(VdbOpenEntry)));
 }
 
-/* Start-up hook: attach, and make all entries free when the memory is new. */
+/*
+ * Attach to the shared memory in the start-up hook.  If the memory is new, make all entries free.
+ */
 void
 vdb_open_shmem_init(void *address, bool found)
 {
@@ -158,7 +162,7 @@ vdb_open_shmem_init(void *address, bool found)
 	vdb_open->free_head = 0;
 }
 
-/* ---- where a table and a segment belong ---- */
+/* ---- partitions, chains and lists of a table and a segment ---- */
 
 static inline uint32
 table_hash(const VdbOpenTable *table)
@@ -178,7 +182,7 @@ partition_lock(uint32 partition)
 	return &vdb_shared->open_locks[partition].lock;
 }
 
-/* The list of the table's handed-back segments; other tables may share it. */
+/* Return the list of the table's handed-back segments, which other tables may share. */
 static inline int32 *
 table_list(const VdbOpenTable *table)
 {
@@ -195,7 +199,7 @@ segment_chain(const VdbOpenTable *table, VdbBlock segment)
 	return &vdb_open->chains[table_partition(table) * vdb_open->nchains + chain];
 }
 
-/* The same table, in whatever generation. */
+/* Check whether both name the same table slot, in any generation. */
 static inline bool
 same_slot(const VdbOpenTable *a, const VdbOpenTable *b)
 {
@@ -208,9 +212,12 @@ same_table(const VdbOpenTable *a, const VdbOpenTable *b)
 	return same_slot(a, b) && a->generation == b->generation;
 }
 
-/* ---- lists and chains; the partition's lock is held exclusive ---- */
+/* ---- lists and chains; the partition's lock is held exclusively ---- */
 
-/* Into the table's list, which ascends by first_lb: one session goes on where it was. */
+/*
+ * Insert the entry into its table's list.  The list ascends by first_lb, so that a lone session
+ * goes on in the segment it used before.
+ */
 static void
 list_insert(VdbOpenEntry *entry)
 {
@@ -285,7 +292,7 @@ chain_find(const VdbOpenTable *table, VdbBlock segment)
 
 /* ---- the owner word ---- */
 
-/* Become the owner of a handed-back entry, or not, as somebody else was faster. */
+/* Become the owner of a handed-back entry.  Returns false if another process was faster. */
 static inline bool
 owner_take(VdbOpenEntry *entry, uint32 owner)
 {
@@ -294,7 +301,7 @@ owner_take(VdbOpenEntry *entry, uint32 owner)
 	return pg_atomic_compare_exchange_u32(&entry->owner, &expected, owner);
 }
 
-/* Hand back: a process that takes the entry next sees all that its owner did. */
+/* Hand back an entry.  The next owner sees all that this one did. */
 static inline void
 owner_give(VdbOpenEntry *entry)
 {
@@ -326,7 +333,10 @@ free_pop(void)
 	return i;
 }
 
-/* Close a handed-back segment of a partition: its entry, or none.  Takes the partition's lock. */
+/*
+ * Close a handed-back segment of a partition, under the partition's lock.  Returns its entry, or
+ * VDB_OPEN_NONE.
+ */
 static int32
 evict_from(uint32 p)
 {
@@ -350,7 +360,10 @@ evict_from(uint32 p)
 	return victim;
 }
 
-/* A free entry; closes somebody's handed-back segment if need be.  No partition lock is held. */
+/*
+ * Return a free entry, after closing a handed-back segment of any table if necessary.  No partition
+ * lock is held.
+ */
 static int32
 entry_get(void)
 {
@@ -370,8 +383,8 @@ entry_get(void)
 }
 
 /*
- * Out of chain and list, and free.  The partition's lock is held exclusive, and the entry is the
- * caller's.
+ * Remove an entry from its chain and list, and put it on the free list.  The partition's lock is
+ * held exclusively, and the caller owns the entry.
  */
 static void
 entry_drop(int32 i)
@@ -385,12 +398,12 @@ entry_drop(int32 i)
 	free_push(i);
 }
 
-/* ---- what appenders do ---- */
+/* ---- functions for appenders ---- */
 
 /*
- * Register a segment as owned by this backend, before anybody can find it in
- * the map.  Returns the handle for _give or _close.  The caller owns fewer than
- * VDB_OPEN_PER_BACKEND segments; so there is room.
+ * Register a segment as owned by this backend, before the map names it.  Returns the handle for
+ * vdb_open_give or vdb_open_close.  The caller owns fewer than VDB_OPEN_PER_BACKEND segments, so
+ * there is room for an entry.
  */
 int
 vdb_open_enter(const VdbOpenTable *table, VdbBlock segment)
@@ -415,7 +428,7 @@ vdb_open_enter(const VdbOpenTable *table, VdbBlock segment)
 	return i;
 }
 
-/* Was the entry handed back no longer than idle_us ago? */
+/* Check whether the entry was handed back at most idle_us microseconds ago. */
 static bool
 given_lately(const VdbOpenEntry *entry, int idle_us)
 {
@@ -423,13 +436,13 @@ given_lately(const VdbOpenEntry *entry, int idle_us)
 }
 
 /*
- * Become the owner of the handed-back segment of this table that has room for
- * image_bytes and the lowest row numbers.  False: there is none.  idle_us:
- * pass over those that were in use in the last so many microseconds.
+ * Become the owner of the table's handed-back segment with the lowest row numbers among those that
+ * have room for image_bytes.  Segments that were in use in the last idle_us microseconds are passed
+ * over.  Returns false if there is no such segment.
  *
- * Those before it are closed: they are in their last block, and a session whose
- * row didn't fit should not return to lower row numbers with its next.  So are
- * those of an earlier generation of the table slot.
+ * The segments before it are closed: they are in their last block, and a session whose row didn't
+ * fit should not return to lower row numbers with its next row.  Segments of an earlier generation
+ * of the table slot are closed, too.
  */
 bool
 vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, int idle_us,
@@ -471,8 +484,8 @@ vdb_open_take(const VdbOpenTable *table, uint32 image_bytes, int idle_us,
 }
 
 /*
- * Become the owner, again, of a segment that this backend handed back.  Without
- * a lock, unless it has no room for image_bytes and is closed.
+ * Become the owner again of a segment that this backend handed back.  This takes a lock only if the
+ * segment has no room for image_bytes and is closed.
  */
 VdbRetake
 vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment, uint32 image_bytes,
@@ -502,8 +515,7 @@ vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock segment, uint32 
 }
 
 /*
- * Hand a segment back: a process that takes it goes on at 'fill'.  Takes a lock the first time
- * only.
+ * Hand a segment back.  The next owner goes on at 'fill'.  This takes a lock the first time only.
  */
 void
 vdb_open_give(int handle, const VdbSegmentFill *fill)
@@ -535,7 +547,7 @@ vdb_open_give(int handle, const VdbSegmentFill *fill)
 	owner_give(entry);
 }
 
-/* No session will append to this segment again.  Its owner calls. */
+/* Close a segment for good.  The caller owns it. */
 void
 vdb_open_close(int handle)
 {
@@ -549,10 +561,10 @@ vdb_open_close(int handle)
 	LWLockRelease(lock);
 }
 
-/* ---- what others ask ---- */
+/* ---- functions for other parts ---- */
 
 /*
- * Is the segment open?  With 'take' a handed-back one is closed, and true means
+ * Check whether the segment is open.  With 'take' a handed-back segment is closed, and true means
  * that an appender owns it.
  */
 bool
@@ -574,7 +586,7 @@ vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take)
 	return open;
 }
 
-/* Which of the three states the segment is in, as of now. */
+/* Return the current state of the segment. */
 VdbSegmentState
 vdb_open_state(const VdbOpenTable *table, VdbBlock segment)
 {

@@ -1,21 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * rows_owned.c
- *	  The segments this backend owns, and what it knows of its tables.
+ *	  The segments that this backend owns, and what it knows about its tables.
  *
- * A table that this backend has inserted to has an 'appender': its average row
- * length, how many segments to claim next, its current segment.  All segments
- * owned, of whatever table, stand in one small array; each is
+ * A table that this backend has inserted into has an 'appender': its average row length, how many
+ * segments to claim next, its current segment.  All segments owned, of all tables, are in one small
+ * array; each is
  *
- *	- current: rows are appended to it; one per appender;
- *	- spare: claimed, and nothing reserved in it;
- *	- retired: without room, but perhaps with places outstanding (see
- *	  rows_segment.c), which is why it is still owned.
+ * - current: rows are appended to it; one per appender; - spare: claimed, and nothing is reserved
+ * in it; - retired: without room, but perhaps with places outstanding (see
+ *   rows_segment.c), which is why it is still owned.
  *
- * Appenders outlive transactions, as their averages are worth keeping, and so is
- * where they appended last: they go on there if they can.  Owned segments don't.
- * All of this is local memory.  Open-segment locks are taken, one at a time, to
- * close, and to hand back for the first time.
+ * Appenders outlive transactions, as their averages are worth keeping.  So does the segment that
+ * they appended to last: they go on there if they can.  Ownership of segments ends with the
+ * transaction.
+ *
+ * All of this is local memory.  Open-segment locks are taken, one at a time, to close a segment,
+ * and to hand one back for the first time.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +28,7 @@
 
 #include "rows/rows_private.h"
 
-/* Tables remembered from one transaction to the next. */
+/* Tables that are remembered from one transaction to the next. */
 #define VDB_APPENDERS_KEPT		1024
 
 StaticAssertDecl(VDB_OPEN_PER_BACKEND == 32, "owned segments are tracked in a 32-bit mask");
@@ -39,14 +40,17 @@ static VdbAppender *vdb_last_appender = NULL;
 
 /* ---- owned segments ---- */
 
-/* How many more segments this backend may own. */
+/* Return how many more segments this backend may own. */
 int
 vdb_owned_room(void)
 {
 	return VDB_OPEN_PER_BACKEND - pg_popcount32(vdb_owned_mask);
 }
 
-/* Own a segment by its handle, as a spare.  There is room; the caller sets 'fill'. */
+/*
+ * Add a segment to those owned, by its handle, as a spare.  There is room for it.  The caller sets
+ * 'fill'.
+ */
 VdbOwned *
 vdb_owned_add(VdbAppender *appender, int handle)
 {
@@ -61,7 +65,7 @@ vdb_owned_add(VdbAppender *appender, int handle)
 	return owned;
 }
 
-/* No longer ours; its entry has been seen to. */
+/* Remove a segment from those owned.  The caller has closed or handed back its entry. */
 static void
 owned_remove(VdbOwned *owned)
 {
@@ -74,7 +78,7 @@ owned_remove(VdbOwned *owned)
 	vdb_owned_mask &= ~((uint32) 1 << (owned - vdb_owned));
 }
 
-/* No session appends to the segment any more. */
+/* Close an owned segment for good. */
 void
 vdb_owned_close(VdbOwned *owned)
 {
@@ -82,7 +86,7 @@ vdb_owned_close(VdbOwned *owned)
 	owned_remove(owned);
 }
 
-/* Bytes of an average row image, as vdb_row_image_bytes gives them. */
+/* Return the bytes of an average row image, as vdb_row_image_bytes counts them. */
 uint32
 vdb_appender_average(const VdbAppender *appender)
 {
@@ -91,7 +95,7 @@ vdb_appender_average(const VdbAppender *appender)
 	return Min(bytes, VDB_POOL_BLOCK_PAYLOAD);
 }
 
-/* To the hand-back list, or closed when an average row would no longer fit. */
+/* Hand a segment back, or close it if an average row would no longer fit. */
 static void
 owned_give(VdbOwned *owned)
 {
@@ -113,7 +117,7 @@ owned_give(VdbOwned *owned)
 		vdb_owned_close(owned);
 }
 
-/* Hand back what is owned for other tables than 'except', and has nothing outstanding. */
+/* Hand back what is owned for tables other than 'except' and has nothing outstanding. */
 void
 vdb_owned_give_all(const VdbAppender *except)
 {
@@ -132,7 +136,7 @@ vdb_owned_give_all(const VdbAppender *except)
 	}
 }
 
-/* Close what is full, now that all its rows are stored. */
+/* Close the retired segments, now that all their rows are stored. */
 void
 vdb_owned_close_retired(VdbAppender *appender)
 {
@@ -147,7 +151,10 @@ vdb_owned_close_retired(VdbAppender *appender)
 	Assert(appender->nretired == 0);
 }
 
-/* The current segment is full: close it as soon as all rows reserved in it are stored. */
+/*
+ * Retire the current segment, which is full.  It is closed as soon as all rows reserved in it are
+ * stored.
+ */
 void
 vdb_owned_retire(VdbAppender *appender)
 {
@@ -163,7 +170,7 @@ vdb_owned_retire(VdbAppender *appender)
 	}
 }
 
-/* Close everything owned for a table that is no more. */
+/* Close everything that is owned for a table that no longer exists. */
 static void
 drop_all_of(VdbAppender *appender)
 {
@@ -180,7 +187,7 @@ drop_all_of(VdbAppender *appender)
 
 /* ---- appenders ---- */
 
-/* How rows_open.c knows the table. */
+/* Fill in the identity by which rows_open.c knows the table. */
 void
 vdb_open_identify(const VdbTableRef *ref, VdbOpenTable *table)
 {
@@ -204,7 +211,10 @@ create_appenders(void)
 	vdb_appenders = hash_create("vdb appenders", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* The appender of a table, if there is one of this very table. */
+/*
+ * Return the appender of a table, or NULL.  An appender of an earlier user of the table slot
+ * doesn't count.
+ */
 VdbAppender *
 vdb_appender_find(const VdbTableRef *ref)
 {
@@ -225,7 +235,10 @@ vdb_appender_find(const VdbTableRef *ref)
 	return appender;
 }
 
-/* The same; makes one, in place of that of an earlier user of the table slot. */
+/*
+ * Return the appender of a table.  If there is none, make one, in place of that of an earlier user
+ * of the table slot.
+ */
 VdbAppender *
 vdb_appender_get(const VdbTableRef *ref, uint32 image_bytes)
 {
@@ -251,7 +264,7 @@ vdb_appender_get(const VdbTableRef *ref, uint32 image_bytes)
 	return appender;
 }
 
-/* The spare with the lowest row numbers, or NULL. */
+/* Return the spare with the lowest row numbers, or NULL. */
 VdbOwned *
 vdb_owned_lowest_spare(const VdbAppender *appender)
 {
@@ -268,7 +281,7 @@ vdb_owned_lowest_spare(const VdbAppender *appender)
 	return best;
 }
 
-/* Places of an aborted (sub)transaction are never put. */
+/* Forget outstanding places: those of an aborted (sub)transaction are never put. */
 void
 vdb_owned_forget_outstanding(void)
 {
@@ -276,7 +289,7 @@ vdb_owned_forget_outstanding(void)
 		vdb_owned[pg_rightmost_one_pos32(mask)].appender->outstanding = 0;
 }
 
-/* Between transactions: forget averages when there are too many of them. */
+/* Forget averages if there are too many of them.  Called between transactions. */
 void
 vdb_appenders_trim(void)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rows_private.h
- *	  Inside rows/: how a segment fills, and the shared list of open segments.
+ *	  Internals of rows/: how a segment fills, and the shared list of open segments.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,24 +10,24 @@
 
 #include "rows/rows.h"
 
-/* Segments one backend may own at a time, whatever it inserts into. */
+/* Segments that one backend may own at a time, in all tables together. */
 #define VDB_OPEN_PER_BACKEND	32
 
-/* Most segments claimed by one flushed change: it has VDB_CHANGE_MAX_BLOCKS blocks. */
+/* Most segments that one flushed change claims, as it has VDB_CHANGE_MAX_BLOCKS blocks. */
 #define VDB_CLAIM_MAX			24
 
 /* ---- how a segment fills: pure arithmetic (rows_fill.c) ---- */
 
 /*
- * Where the next row of an open segment goes.  Volatile: it is never
- * stored in the pool, and no segment of an earlier run is appended to.
+ * The place of the next row of an open segment.  This is volatile: it is never stored in the pool,
+ * and no segment of an earlier run is appended to.
  */
 typedef struct VdbSegmentFill
 {
 	VdbBlock	segment;
 	VdbLogicalBlock first_lb;
 	uint16		nslots;
-	uint16		next_slot;			/* nslots: no slot is left */
+	uint16		next_slot;			/* nslots if no slot is left */
 	uint16		next_offset;		/* MAXALIGNed byte offset in next_block */
 	uint8		next_block;			/* 0 to 7 */
 } VdbSegmentFill;
@@ -44,7 +44,7 @@ extern uint32 vdb_row_image_bytes(uint32 tuple_bytes, uint8 hoff, bool *wide);
 
 /* ---- open segments, in shared memory (rows_open.c) ---- */
 
-/* A table, named so that no other table of the server is ever taken for it. */
+/* Identity of a table that is unique in the server. */
 typedef struct VdbOpenTable
 {
 	Oid			pool_db;
@@ -53,12 +53,12 @@ typedef struct VdbOpenTable
 	uint32		generation;
 } VdbOpenTable;
 
-/* Can a backend go on in the segment that it appended to last? */
+/* Result of an attempt to go on in the segment that this backend appended to last. */
 typedef enum VdbRetake
 {
 	VDB_RETAKE_DONE,
-	VDB_RETAKE_BUSY,				/* another backend is at it */
-	VDB_RETAKE_FAILED				/* closed, or without room */
+	VDB_RETAKE_BUSY,				/* another backend owns it */
+	VDB_RETAKE_FAILED				/* it is closed, or has no room */
 } VdbRetake;
 
 extern Size vdb_open_shmem_size(void);
@@ -83,21 +83,21 @@ typedef enum VdbOwnedState
 {
 	VDB_OWNED_SPARE,				/* claimed, nothing reserved in it yet */
 	VDB_OWNED_CURRENT,
-	VDB_OWNED_RETIRED				/* full, perhaps with places outstanding */
+	VDB_OWNED_RETIRED				/* full, but places may be outstanding */
 } VdbOwnedState;
 
 typedef struct VdbAppender VdbAppender;
 
-/* A segment this backend owns. */
+/* A segment that this backend owns. */
 typedef struct VdbOwned
 {
 	VdbAppender *appender;
 	VdbOwnedState state;
-	int			handle;				/* in the open-segment hash */
+	int			handle;				/* entry in the open-segment hash */
 	VdbSegmentFill fill;
 } VdbOwned;
 
-/* What this backend knows of appending to one table.  Lives in a local hash. */
+/* What this backend knows about appending to one table; an entry of a local hash. */
 struct VdbAppender
 {
 	uint32		table_slot;			/* hash key */
@@ -107,7 +107,7 @@ struct VdbAppender
 	int			outstanding;		/* places reserved but not put */
 	int			nretired;
 	VdbOwned   *current;
-	int			last_handle;		/* where it went on last; -1: nowhere */
+	int			last_handle;		/* entry it used last, or -1 */
 	VdbBlock	last_segment;
 };
 
@@ -126,13 +126,16 @@ extern void vdb_appenders_trim(void);
 
 /* ---- places (rows_fill.c) ---- */
 
-/* What media write as a whole, and what must lie in it: prefix and header, up to the flags. */
+/*
+ * The unit that media write as a whole, and the part of a row that must lie in one: prefix and
+ * header, up to the flags.
+ */
 #define VDB_SECTOR_BYTES		512
 #define VDB_ROW_HEADER_BYTES	32
 
 /* ---- checks (rows_read.c) ---- */
 
-/* NULL, or what is wrong with this header as the segment of lb. */
+/* Return NULL, or the name of the field that is wrong in this header for the segment of lb. */
 extern const char *vdb_segment_defect(const VdbTableRef *ref, const VdbSegmentHeader *header,
 									  VdbLogicalBlock lb);
 

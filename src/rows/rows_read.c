@@ -3,20 +3,18 @@
  * rows_read.c
  *	  Reading row versions from segments: checked, and cleaned of lost ids.
  *
- * The caller holds the block lock of the logical block, in either mode, from
- * looking up the extent to the last byte copied.  So the segment can't be
- * freed and no version can change, but two things do happen meanwhile: an
- * appender publishes slots, and other readers store hint bits.  A slot is
- * therefore read once, and what it points to only after it (the appender
- * stores in the opposite order); hint bits are one aligned store of t_infomask.
+ * The caller holds the block lock of the logical block, in either mode, from looking up the extent
+ * to the last byte copied.  So the segment can't be freed and no version can change, but two things
+ * do happen meanwhile: an appender publishes slots, and other readers store hint bits.  A slot is
+ * therefore read once, and the row it points to only after it (the appender stores in the opposite
+ * order); hint bits are one aligned store of t_infomask.
  *
- * Everything read from the pool is checked before it is followed.  A mismatch
- * is damage, reported as ERRCODE_DATA_CORRUPTED with its place.
+ * Everything read from the pool is checked before it is followed.  A mismatch is damage, reported
+ * as ERRCODE_DATA_CORRUPTED with its place.
  *
- * Lost ids (see src/README.md): a row can outlive the transaction log that
- * tells of its transaction.  Whatever such an id claims is turned into
- * HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so that no caller asks clog
- * about an id that now belongs to somebody else.
+ * Lost ids (see src/README.md): a row can outlive the transaction log entries of its transaction.
+ * The state that such an id implies is turned into HEAP_XMIN_INVALID or HEAP_XMAX_INVALID here, so
+ * that no caller asks clog about an id that now belongs to another transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,8 +30,8 @@
 /* ---- checks ---- */
 
 /*
- * NULL, or the name of the field of a segment's header that is wrong for this table and logical
- * block.
+ * Return the name of the field of a segment's header that is wrong for this table and logical
+ * block, or NULL.
  */
 const char *
 vdb_segment_defect(const VdbTableRef *ref, const VdbSegmentHeader *header, VdbLogicalBlock lb)
@@ -120,7 +118,7 @@ vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment, VdbLogicalBlock lb)
 	return header;
 }
 
-/* Does this prefix, at this place, begin a row that may be read? */
+/* Check whether this prefix, at this place, begins a row that may be read. */
 static bool
 row_is_intact(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offset)
 {
@@ -139,10 +137,10 @@ row_is_intact(const VdbRowPrefix *prefix, const HeapTupleHeader hdr, uint16 offs
 }
 
 /*
- * Did a crash lose the row whose slot it kept?  Then the header, which lies in
- * one sector, is still zero, as the claim left the segment.  If the header was
- * kept and only data were lost, xmin never committed, and no process reads them.
- * In a segment of this epoch it is damage.
+ * Check whether a crash lost the row whose slot it kept.  In that case the header, which lies in
+ * one sector, is still zero, as the claim left the segment.  If the header was kept and only data
+ * was lost, xmin never committed, and the data is not read.  In a segment of this epoch a header of
+ * zeroes is damage.
  */
 static bool
 row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbRowPrefix *prefix)
@@ -163,6 +161,7 @@ row_was_lost(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbR
 
 /* ---- lost ids ---- */
 
+/* Set the invalid bit for an xmin or xmax that is a lost id. */
 static void
 clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_epoch, uint32 xmax_epoch)
 {
@@ -184,7 +183,7 @@ clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_epoch, uint32 xma
 
 /* ---- reading ---- */
 
-/* How many rows stand in one logical block's slots. */
+/* Count the rows in one logical block's slots. */
 static uint32
 count_rows(const uint16 *slots)
 {
@@ -224,7 +223,7 @@ vdb_rows_segment_use(const VdbTableRef *ref, VdbBlock segment, VdbSegmentUse *us
 	return true;
 }
 
-/* Can a row of this segment begin there? */
+/* Check whether a row of this segment can begin at this slot's place. */
 static inline bool
 slot_is_intact(const VdbSegmentHeader *segment, uint16 slot)
 {
@@ -234,7 +233,10 @@ slot_is_intact(const VdbSegmentHeader *segment, uint16 slot)
 								  VDB_POOL_BLOCK_HEADER);
 }
 
-/* Take over the row that begins with this prefix, and is intact; block and offset are set. */
+/*
+ * Fill in the version from an intact row that begins with this prefix.  The caller has set block
+ * and offset.
+ */
 static inline void
 fill_version(const VdbTableRef *ref, const VdbSegmentHeader *segment, const VdbExtent *extent,
 			 VdbRowNumber row, const VdbRowPrefix *prefix, VdbVersion *version)
@@ -376,10 +378,9 @@ vdb_rows_complete_wide(Relation rel, const char *image, uint32 len)
 }
 
 /*
- * See rows.h.  The lock must have been held since the version was read, or
- * somebody's new xmax would lose its bits.  Two readers may overwrite each
- * other's hints: a process that needs them finds them again.  A lost id's invalid bit
- * is stored too, as it stays true for ever.
+ * See rows.h.  The lock must have been held since the version was read; otherwise a new xmax stored
+ * meanwhile would lose its bits.  Two readers may overwrite each other's hints; a later reader
+ * finds them again.  A lost id's invalid bit is stored too, as it stays true for ever.
  */
 void
 vdb_rows_hint(const VdbTableRef *ref, VdbVersion *version)

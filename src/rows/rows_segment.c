@@ -1,34 +1,31 @@
 /*-------------------------------------------------------------------------
  *
  * rows_segment.c
- *	  Appending rows: finding a segment with room, places in it, putting.
+ *	  Appending rows: finding a segment with room, reserving places in it, putting.
  *
- * For each table it inserts to, a backend appends to one 'current' segment.
- * When that has no room for the next row it goes on in a spare of its own,
- * else in a segment that somebody handed back, else it claims new ones: one at
- * first, then twice as many each time within a transaction, as every claim
- * flushes WAL.  At the transaction's end everything with room is handed back,
- * and the next transaction goes on in the same one unless it was taken.
+ * For each table it inserts into, a backend appends to one 'current' segment.  When that has no
+ * room for the next row the backend goes on in a spare of its own, else in a segment that was
+ * handed back, else it claims new ones: one at first, then twice as many each time within a
+ * transaction, as every claim flushes WAL.  At the transaction's end everything with room is handed
+ * back, and the next transaction goes on in the same segment unless it was taken.
  *
- * A place is reserved by arithmetic in local memory, and no other process knows of
- * it until its slot is published.  So a segment must stay owned while any of
- * its places is outstanding, that is, reserved but not stored: migration would
- * take a segment that no process owns, seeing only empty slots.  A segment that is
- * full while places are outstanding is therefore 'retired', and closed by a
- * later reservation that finds none outstanding.  (Puts are added to a change,
- * which ends before anything else can be reserved: a claim is a change too.)
- * An aborted (sub)transaction never stores its places; they stay empty slots.
+ * A place is reserved by arithmetic in local memory, and other processes don't see it until its
+ * slot is published.  So a segment must stay owned while any of its places is outstanding, that is,
+ * reserved but not stored: migration would take a segment without an owner, seeing only empty
+ * slots.  A segment that is full while places are outstanding is therefore 'retired', and closed by
+ * a later reservation that finds none outstanding.  (Puts are added to a change, which ends before
+ * anything else can be reserved: a claim is a change too.)  An aborted (sub)transaction never
+ * stores its places; they stay empty slots.
  *
- * Segments have an entry in the open-segment hash before the map names them,
- * for the same reason.  When a claim fails by an error, the entries and the
- * reserved segments are given back when the (sub)transaction aborts: at the
- * error itself, locks that this needs may be held.
+ * Segments have an entry in the open-segment hash before the map names them, for the same reason.
+ * When a claim fails by an error, the entries and the reserved segments are given back when the
+ * (sub)transaction aborts: at the error itself, locks that this needs may be held.
  *
- * There is no exit callback: a process that exits inside a transaction aborts
- * it on the way, and outside of transactions nothing is owned.
+ * There is no exit callback: a process that exits inside a transaction aborts it on the way, and
+ * outside of transactions nothing is owned.
  *
- * Locks: none held on entry or return.  Takes open-segment locks (one at a
- * time), and whatever vdb_map_claim and vdb_scm_reserve_segments take.
+ * Locks: none held on entry or return.  Takes open-segment locks (one at a time), and all locks
+ * that vdb_map_claim and vdb_scm_reserve_segments take.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,24 +39,24 @@
 #include "pages/pages.h"
 #include "rows/rows_private.h"
 
-/* One claim takes at most this part of the segments that the pool can still give. */
+/* The share of the segments that the pool can still give which one claim takes at most. */
 #define VDB_CLAIM_SHARE			16
 
-/* A handed-back segment that no process used for so long may be taken by any session. */
+/* Any backend may take a handed-back segment that has not been used for so many microseconds. */
 #define VDB_IDLE_US				20000
 
-/* Segments reserved and entered, but perhaps not claimed: see claim_segments. */
+/* Segments that are reserved and entered, but perhaps not claimed; see claim_segments. */
 typedef struct VdbPendingClaim
 {
 	VdbPool    *pool;
 	int			nsegments;			/* reserved in the pool */
-	int			nentered;			/* of these, have an entry */
+	int			nentered;			/* of these, those that have an entry */
 	VdbBlock	segments[VDB_CLAIM_MAX];
 	int			handles[VDB_CLAIM_MAX];
 	VdbLogicalBlock first_lbs[VDB_CLAIM_MAX];
 } VdbPendingClaim;
 
-/* What the format callback needs. */
+/* Argument of format_segment. */
 typedef struct VdbFormatArg
 {
 	const VdbTableRef *ref;
@@ -91,7 +88,10 @@ flush_tally(void)
 	vdb_tally_rows = vdb_tally_bytes = 0;
 }
 
-/* vdb_map_claim's callback: the header, and a slot array of empty slots. */
+/*
+ * Add a new segment's header, and its slot array of empty slots, to the change.  Callback of
+ * vdb_map_claim.
+ */
 static void
 format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb, void *arg)
 {
@@ -112,11 +112,10 @@ format_segment(VdbScmChange *change, VdbBlock segment, VdbLogicalBlock first_lb,
 }
 
 /*
- * Zero the rows' bytes of segments that are going to be claimed.  On ordinary
- * media a crash may keep a slot and lose the row, together with the WAL of both:
- * then zeroes must stand there, not what the segment held before.  The claim
- * flushes our WAL with its own.  Persistent memory keeps the order of stores, and
- * rows that WAL does not cover don't survive a crash.
+ * Zero the rows' bytes of segments that are going to be claimed.  On ordinary media a crash may
+ * keep a slot and lose the row, together with the WAL of both: then zeroes must be there, not what
+ * the segment held before.  The claim flushes our WAL with its own.  Persistent memory keeps the
+ * order of stores, and rows that WAL does not cover don't survive a crash.
  */
 static void
 blank_segments(const VdbTableRef *ref, const VdbBlock *segments, int nsegments)
@@ -137,9 +136,9 @@ blank_segments(const VdbTableRef *ref, const VdbBlock *segments, int nsegments)
 }
 
 /*
- * Give up the pending segments from 'first' on.  No locks are held.  After an error, a segment
- * that was given a logical block may belong to the table or not; unreserving it does nothing
- * if it does.
+ * Give up the pending segments from 'first' on.  No locks are held.  After an error, it is unknown
+ * whether a segment that was given a logical block belongs to the table; unreserving it does
+ * nothing if it does.
  */
 static void
 drop_pending(int first)
@@ -154,7 +153,10 @@ drop_pending(int first)
 	vdb_pending.nentered = 0;
 }
 
-/* Segments to ask for: fewer as the pool fills, so that spares don't take it from others. */
+/*
+ * Return the number of segments to claim.  It falls as the pool fills, so that spares don't take
+ * space from other backends.
+ */
 static int
 claim_wanted(const VdbAppender *appender, VdbPool *pool)
 {
@@ -166,8 +168,8 @@ claim_wanted(const VdbAppender *appender, VdbPool *pool)
 }
 
 /*
- * Claim new segments as spares: appender->run of them, or as many as the pool
- * and the range allow.  False: the pool is full.  This backend may own one more.
+ * Claim new segments as spares: appender->run of them, or as many as the pool and the range allow.
+ * Returns false if the pool is full.  This backend may own at least one more segment.
  */
 static bool
 claim_segments(VdbAppender *appender, const VdbTableRef *ref)
@@ -181,7 +183,7 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 	Assert(vdb_owned_room() > 0);
 	Assert(want > 0 && want <= VDB_CLAIM_MAX);
 	if (pending->nsegments > 0)
-		drop_pending(0);			/* of an error that somebody swallowed */
+		drop_pending(0);			/* left by an error that was caught */
 
 	arg.ref = ref;
 	arg.epoch = vdb_epoch_current(ref->pool);
@@ -220,8 +222,8 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 /* ---- finding a segment with room ---- */
 
 /*
- * Own a handed-back segment, or close it and return NULL.  The list is memory: what the pool says
- * decides.
+ * Own a handed-back segment, or close it and return NULL.  The list is only memory, so the
+ * segment's header in the pool decides.
  */
 static VdbOwned *
 adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmentFill *fill)
@@ -240,7 +242,8 @@ adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmen
 }
 
 /*
- * The handed-back segment with room that has the lowest row numbers and was idle so long, or NULL.
+ * Return the handed-back segment with the lowest row numbers that has room and was idle for idle_us
+ * microseconds, or NULL.
  */
 static VdbOwned *
 take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, int idle_us)
@@ -254,7 +257,10 @@ take_handed_back(VdbAppender *appender, const VdbTableRef *ref, uint32 image_byt
 	return owned;
 }
 
-/* The segment that this backend appended to last, or NULL.  *busy: another backend does, now. */
+/*
+ * Return the segment that this backend appended to last, or NULL.  *busy is set if another backend
+ * owns it now.
+ */
 static VdbOwned *
 take_again(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, bool *busy)
 {
@@ -274,10 +280,10 @@ take_again(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes, bo
 }
 
 /*
- * A segment that is not new, or one that is; NULL: the pool is full.  Sessions that
- * insert by turns share a segment.  When two are found to do so at the same time
- * the later one gets its own, if need be a new one: each then keeps to few blocks, and
- * to memory that it has already mapped.
+ * Return a segment with room, an open one if possible, else a new one; or NULL if the pool is full.
+ * Sessions that insert by turns share a segment.  When two are found to do so at the same time the
+ * later one gets its own, a new one if necessary.  Each then keeps to few blocks, and to memory
+ * that it has already mapped.
  */
 static VdbOwned *
 find_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
@@ -294,7 +300,7 @@ find_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
 	return owned;
 }
 
-/* Make a segment with room for the row the current one.  False: the pool is full. */
+/* Make a segment with room for the row the current one.  Returns false if the pool is full. */
 static bool
 next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
 {
@@ -325,8 +331,8 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
 /* ---- reserving ---- */
 
 /*
- * Write a wide row's data to the main fork.  Its WAL needs no flush of its own: the commit's covers
- * it, and if the row outlives its WAL in a crash, so did its transaction id: it's lost.
+ * Write a wide row's data to the main fork.  Its WAL needs no flush of its own: the commit's flush
+ * covers it.  If the row outlives its WAL in a crash, its transaction id is lost, too.
  */
 static void
 write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, bool first, VdbWideRef *wide)
@@ -405,7 +411,7 @@ address_done(const VdbTableRef *ref)
 		appender->outstanding--;
 }
 
-/* See rows.h.  A wide row's pages are left to VACUUM. */
+/* See rows.h.  The pages of a wide row are left to VACUUM. */
 void
 vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowAddress *address)
 {
@@ -421,7 +427,7 @@ vdb_rows_unreserve(const VdbTableRef *ref, const VdbRowAddress *address)
 
 /* ---- putting ---- */
 
-/* Bytes of prefix, header, data (or VdbWideRef) and checksum. */
+/* Return the bytes of prefix, header, data (or VdbWideRef) and checksum. */
 static inline uint32
 put_bytes(const VdbRowAddress *address, HeapTuple tuple)
 {
@@ -439,9 +445,7 @@ count_put(const VdbTableRef *ref, uint32 bytes)
 	vdb_tally_bytes += bytes;
 }
 
-/*
- * See rows.h.  The publish comes after the data wherever it goes: in memory, on media and in redo.
- */
+/* See rows.h.  The publish comes after the data everywhere: in memory, on media and in redo. */
 void
 vdb_rows_put(VdbScmChange *change, const VdbTableRef *ref, const VdbRowAddress *address,
 			 HeapTuple tuple)
@@ -529,7 +533,7 @@ transaction_ended(XactEvent event, void *arg)
 	vdb_appenders_trim();
 }
 
-/* Is a subtransaction under way that has nothing to do with what was reserved before? */
+/* Set while a subtransaction runs that doesn't concern the places reserved before it. */
 static bool keep_addresses = false;
 
 /* See rows.h. */
@@ -550,7 +554,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 	vdb_owned_forget_outstanding();
 }
 
-/* ---- what others ask ---- */
+/* ---- functions for other parts ---- */
 
 /* See rows.h. */
 uint64
@@ -586,7 +590,10 @@ vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment)
 	return vdb_open_state(&table, segment);
 }
 
-/* _PG_init, while preloading: shared memory and transaction callbacks. */
+/*
+ * Reserve shared memory and register the transaction callbacks.  Called from _PG_init, while
+ * preloading.
+ */
 void
 vdb_rows_init(void)
 {

@@ -3,12 +3,11 @@
  * rows_tuple.c
  *	  From a slot to the tuple that is stored: flattened, compressed, stamped.
  *
- * There is no TOAST table.  Values that stand elsewhere (external, indirect,
- * expanded) are fetched, so that a stored row is complete in itself.  A tuple
- * longer than heap would leave alone has its longest values compressed, by the
- * column's storage and compression settings, until it is short enough or there
- * is nothing left to compress.  What is still long goes to pages, as one wide
- * row: see rows_segment.c.
+ * There is no TOAST table.  Values that are stored elsewhere (external, indirect, expanded) are
+ * fetched, so that a stored row is complete in itself.  A tuple longer than heap would leave alone
+ * has its longest values compressed, by the column's storage and compression settings, until it is
+ * short enough or there is nothing left to compress.  If it is still too long it goes to pages, as
+ * one wide row: see rows_segment.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,22 +24,22 @@
 
 #include "rows/rows_private.h"
 
-/* Longest tuple that a HeapTuple, allocated in one piece with its data, can be. */
+/* Longest tuple that a HeapTuple, allocated in one piece with its data, can have. */
 #define VDB_TUPLE_MAX_BYTES		((Size) (MaxAllocSize - HEAPTUPLESIZE))
 
-/* Varlena bytes below which a tuple's exact length doesn't matter to us. */
+/* Varlena bytes below which a tuple's exact length doesn't matter here. */
 #define VDB_SMALL_VARLENA_BYTES 256
 
-/* A tuple being formed: the slot's arrays, or copies once a value was replaced. */
+/* A tuple that is being formed: the slot's arrays, or copies of them once a value was replaced. */
 typedef struct VdbForming
 {
 	TupleDesc	desc;
 	Datum	   *values;
 	bool	   *isnull;
-	bool	   *replaced;			/* NULL: nothing was; else values is ours */
+	bool	   *replaced;			/* NULL if no value was; else 'values' is our copy */
 } VdbForming;
 
-/* Put another value, palloc'd, in place of one of the slot's. */
+/* Replace one of the slot's values by another, which is palloc'd. */
 static void
 replace_value(VdbForming *forming, int i, Datum value)
 {
@@ -74,7 +73,7 @@ free_replaced(VdbForming *forming)
 	pfree(forming->values);
 }
 
-/* Fetch what stands outside of the row.  Returns the bytes of all varlena values. */
+/* Fetch the values that are stored outside of the row.  Returns the bytes of all varlena values. */
 static Size
 flatten(VdbForming *forming)
 {
@@ -115,7 +114,7 @@ tuple_bytes(const VdbForming *forming)
 	return MAXALIGN(hoff) + heap_compute_data_size(forming->desc, forming->values, forming->isnull);
 }
 
-/* The longest value with this storage that can still be compressed, or -1. */
+/* Return the longest value with this storage that can still be compressed, or -1. */
 static int
 longest_plain_value(const VdbForming *forming, char storage, const bool *tried)
 {
@@ -158,7 +157,10 @@ compress_values(VdbForming *forming, char storage, bool *tried)
 	}
 }
 
-/* Compress where the tuple calls for it; ERROR when it can't be a tuple at all. */
+/*
+ * Compress values if the tuple calls for it.  Raises an error if the tuple is too long to be
+ * formed.
+ */
 static void
 shorten(VdbForming *forming)
 {
@@ -180,7 +182,7 @@ shorten(VdbForming *forming)
 						bytes, VDB_TUPLE_MAX_BYTES)));
 }
 
-/* See rows.h.  ERROR: PROGRAM_LIMIT_EXCEEDED, and whatever fetching a value raises. */
+/* See rows.h.  Raises PROGRAM_LIMIT_EXCEEDED, and errors of fetching a value. */
 HeapTuple
 vdb_rows_form(Relation rel, TupleTableSlot *slot)
 {
@@ -205,9 +207,9 @@ vdb_rows_form(Relation rel, TupleTableSlot *slot)
 }
 
 /*
- * Make a formed tuple the new row version 'row' of transaction xid.  options:
- * TABLE_INSERT_FROZEN counts.  t_ctid is the row itself; inserters with a
- * speculative token set that afterwards.
+ * Make a formed tuple the new row version 'row' of transaction xid.  Of the options,
+ * TABLE_INSERT_FROZEN counts.  t_ctid is set to the row itself; inserters with a speculative token
+ * set that afterwards.
  */
 void
 vdb_rows_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, int options, VdbRowNumber row)

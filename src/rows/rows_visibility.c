@@ -1,33 +1,31 @@
 /*-------------------------------------------------------------------------
  *
  * rows_visibility.c
- *	  Who sees a row version: visibility checks on a copied header.
+ *	  Visibility checks of a row version on a copied header.
  *
- *	vdb_row_visible				is it there for this snapshot (all types)?
- *	vdb_row_satisfies_update	may this command delete, update or lock it?
- *	vdb_row_satisfies_vacuum_horizon	does anybody still need it, and if so till when?
- *	vdb_row_satisfies_vacuum			same, answered for a given horizon
- *	vdb_row_is_surely_dead			cheap and pessimistic: hint bits only
- *	vdb_row_only_locked			has no transaction that counts updated it?
+ *   vdb_row_visible: the version is visible to this snapshot (all types).
+ *   vdb_row_satisfies_update: this command may delete, update or lock it.
+ *   vdb_row_satisfies_vacuum_horizon: whether it is still needed, and if so until when.
+ *   vdb_row_satisfies_vacuum: the same, for a given horizon.
+ *   vdb_row_is_surely_dead: cheap and pessimistic, by hint bits only.
+ *   vdb_row_only_locked: no transaction that counts has updated or deleted it.
  *
- * The rules are the server's own for heap tuples, stated once: a header is
- * reduced to the status of its xmin (xmin_status) and of the transaction that
- * updated or deleted it (updater_status), and each visibility check reads as a table
- * over these two.
+ * The rules are the server's own for heap tuples, stated once: a header is reduced to the status of
+ * its xmin (xmin_status) and of the transaction that updated or deleted it (updater_status), and
+ * each visibility check reads as a table over these two.
  *
- * Order of questions, for one transaction id: is it ours, is it running (for
- * MVCC snapshots: was it running when the snapshot was taken), did it commit;
- * what is none of these has aborted or died in a crash.  A transaction writes
- * its commit record before it leaves the set of running ones, so asking 'did
- * it commit' first could call a transaction aborted that ends just then.
+ * A transaction id is checked in this order: it is ours; it is running (for MVCC snapshots: it was
+ * running when the snapshot was taken); it has committed.  An id for which none of these holds has
+ * aborted or died in a crash.  A transaction writes its commit record before it leaves the set of
+ * running ones, so checking for a commit first could call a transaction aborted that ends just
+ * then.
  *
- * Nothing is stored here.  What was learned becomes hint bits in the copied
- * header; the caller stores the difference.  'Committed' is hinted only when
- * the commit record is on disk: pool memory has no LSN that would hold it back
- * until then.  'Aborted' may be hinted always.
+ * Nothing is stored here.  The results become hint bits in the copied header; the caller stores the
+ * difference.  'Committed' is hinted only when the commit record is on disk: pool memory has no LSN
+ * that would hold it back until then.  'Aborted' may be hinted always.
  *
- * No locks are taken but those of the server's transaction status look-ups;
- * callers may hold a block lock.
+ * No locks are taken but those of the server's transaction status look-ups; callers may hold a
+ * block lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,9 +44,9 @@
 typedef enum VdbXidStatus
 {
 	XID_OURS,						/* this transaction or a live child of it */
-	XID_RUNNING,					/* somebody else's; MVCC: as the snapshot has it */
+	XID_RUNNING,					/* another transaction's; MVCC: running by the snapshot */
 	XID_COMMITTED,
-	XID_ABORTED						/* also: there is no such transaction */
+	XID_ABORTED						/* also if there is no such transaction */
 } VdbXidStatus;
 
 /* mvcc: the snapshot whose time counts, or NULL for now. */
@@ -62,7 +60,7 @@ xid_status(TransactionId xid, Snapshot mvcc)
 	return TransactionIdDidCommit(xid) ? XID_COMMITTED : XID_ABORTED;
 }
 
-/* Note that xid has committed, if a crash can't take that back any more. */
+/* Set a hint bit for the commit of xid, unless a crash could still take the commit back. */
 static void
 hint_committed(HeapTupleHeader hdr, uint16 bit, TransactionId xid)
 {
@@ -71,7 +69,10 @@ hint_committed(HeapTupleHeader hdr, uint16 bit, TransactionId xid)
 		hdr->t_infomask |= bit;
 }
 
-/* Never XID_COMMITTED for what the snapshot takes as running. */
+/*
+ * Return the status of xmin.  It is never XID_COMMITTED for a transaction that the snapshot takes
+ * as running.
+ */
 static VdbXidStatus
 xmin_status(HeapTupleHeader hdr, Snapshot mvcc)
 {
@@ -98,10 +99,9 @@ xmin_status(HeapTupleHeader hdr, Snapshot mvcc)
 }
 
 /*
- * What became of the transaction that updated or deleted the version, given in
- * *updater.  XID_ABORTED also when there is none: xmax invalid, or lockers
- * only.  A multixact whose updater aborted may still have living lockers and
- * so gets no hint.
+ * Return the status of the transaction that updated or deleted the version, and its id in *updater.
+ * The status is XID_ABORTED also when there is no such transaction: xmax is invalid, or only locks.
+ * A multixact whose updater aborted may still have living lockers and so gets no hint.
  */
 static VdbXidStatus
 updater_status(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
@@ -135,8 +135,8 @@ updater_status(HeapTupleHeader hdr, Snapshot mvcc, TransactionId *updater)
 }
 
 /*
- * Is some locker of a locked-only version still there (ourselves included)?
- * If not, the header gets HEAP_XMAX_INVALID.
+ * Check whether a locker of a version that is only locked is still running (ourselves included).
+ * If not, set HEAP_XMAX_INVALID in the header.
  */
 static bool
 lockers_running(HeapTupleHeader hdr)
@@ -161,9 +161,9 @@ lockers_running(HeapTupleHeader hdr)
 /* ---- visibility to a snapshot ---- */
 
 /*
- * What was committed before the snapshot was taken, and what earlier commands
- * of this transaction did.  Transactions that have ended since then count as
- * running: no process asks what really became of them, which also spares the shared
+ * Check visibility to an MVCC snapshot: what was committed before the snapshot was taken is
+ * visible, and what earlier commands of this transaction did.  Transactions that have ended since
+ * then count as running, and their outcome is not looked up, which also spares the shared
  * transaction tables.
  */
 static bool
@@ -196,7 +196,7 @@ visible_mvcc(HeapTupleHeader hdr, Snapshot snapshot)
 	return true;
 }
 
-/* What is committed now, and everything this transaction did so far. */
+/* Check visibility of what is committed now and of everything this transaction did so far. */
 static bool
 visible_self(HeapTupleHeader hdr)
 {
@@ -210,10 +210,9 @@ visible_self(HeapTupleHeader hdr)
 }
 
 /*
- * As visible_self, but others' unfinished inserts count as done and their
- * unfinished deletes as not done.  Who they are goes into the snapshot: xmin or
- * xmax is set when it is another's running transaction, and with xmin the
- * token of a speculative insertion.
+ * Check visibility as visible_self does, but count unfinished inserts of other transactions as done
+ * and their unfinished deletes as not done.  Their ids go into the snapshot: xmin or xmax is set if
+ * it is another running transaction's, and with xmin the token of a speculative insertion.
  */
 static bool
 visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
@@ -241,7 +240,10 @@ visible_dirty(HeapTupleHeader hdr, Snapshot snapshot)
 	return status == XID_RUNNING || status == XID_ABORTED;
 }
 
-/* A process that follows a pointer to the version may see it, unless it never was. */
+/*
+ * Check visibility to a reader that followed a pointer to the version: every version is visible
+ * unless its insertion failed.
+ */
 static bool
 visible_toast(HeapTupleHeader hdr)
 {
@@ -250,7 +252,7 @@ visible_toast(HeapTupleHeader hdr)
 		 TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)));
 }
 
-/* Might anybody still want it, by the horizon the snapshot carries? */
+/* Check whether the version may still be needed, by the horizon that the snapshot carries. */
 static bool
 visible_non_vacuumable(HeapTupleHeader hdr, Snapshot snapshot)
 {
@@ -263,9 +265,8 @@ visible_non_vacuumable(HeapTupleHeader hdr, Snapshot snapshot)
 }
 
 /*
- * Does the snapshot see the version?  Hint bits may be added to hdr.  A dirty
- * snapshot's output fields are set.  ERROR for a historic snapshot, which only
- * catalogs can serve.
+ * Check whether the snapshot sees the version.  Hint bits may be added to hdr.  A dirty snapshot's
+ * output fields are set.  Raises an error for a historic snapshot, which only catalogs can serve.
  */
 bool
 vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Snapshot snapshot)
@@ -293,16 +294,19 @@ vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Sna
 	return false;					/* keep the compiler quiet */
 }
 
-/* ---- what a command may do to it ---- */
+/* ---- what a command may do to a version ---- */
 
-/* A committed change: deletes leave t_ctid at the version itself. */
+/* Return the result for a committed change.  Deletes leave t_ctid at the version itself. */
 static TM_Result
 updated_or_deleted(HeapTupleHeader hdr, const ItemPointerData *self)
 {
 	return ItemPointerEquals((ItemPointer) self, &hdr->t_ctid) ? TM_Deleted : TM_Updated;
 }
 
-/* Our own earlier change: by this command (or a later one), or by one before. */
+/*
+ * Return the result for an earlier change of our own, made by this command (or a later one), or by
+ * one before.
+ */
 static TM_Result
 own_change(HeapTupleHeader hdr, CommandId cid)
 {
@@ -310,9 +314,9 @@ own_change(HeapTupleHeader hdr, CommandId cid)
 }
 
 /*
- * Multixact with an updater.  As long as any member lives the answer is 'being
- * modified', even if the updater has committed: whether the remaining lockers
- * matter depends on what the caller wants.
+ * Return the result for a multixact with an updater.  As long as any member is alive it is 'being
+ * modified', even if the updater has committed: whether the remaining lockers matter depends on the
+ * caller's lock strength.
  */
 static TM_Result
 satisfies_update_multi(HeapTupleHeader hdr, const ItemPointerData *self, CommandId cid)
@@ -331,16 +335,15 @@ satisfies_update_multi(HeapTupleHeader hdr, const ItemPointerData *self, Command
 }
 
 /*
- * May command cid of this transaction change the version?
+ * Check whether command cid of this transaction may change the version.
  *
- *	TM_Invisible		it isn't there for this command, or an earlier command
- *						of ours has already removed it
- *	TM_Ok				yes
- *	TM_SelfModified		this command or a later one of ours has changed it
- *	TM_Updated			updated, or moved to another partition, and committed
- *	TM_Deleted			deleted and committed
- *	TM_BeingModified	someone's change or lock is alive; that may be our own
- *						lock, or a multixact we are a member of
+ *   TM_Invisible: not visible to this command, or already removed by an earlier command of ours
+ *   TM_Ok: it may be changed
+ *   TM_SelfModified: this command or a later one of ours has changed it
+ *   TM_Updated: it was updated, or moved to another partition, and that has committed
+ *   TM_Deleted: it was deleted, and that has committed
+ *   TM_BeingModified: a change or lock is alive; it may be our own lock, or a multixact of which we
+ *       are a member
  *
  * Hint bits may be added to hdr.
  */
@@ -377,11 +380,11 @@ vdb_row_satisfies_update(HeapTupleHeader hdr, const ItemPointerData *self, Comma
 	return TM_Ok;
 }
 
-/* ---- who still needs it ---- */
+/* ---- whether a version is still needed ---- */
 
 /*
- * An updater that has committed makes the version dead even while lockers of the
- * same multixact live: they hold the newer version, too.
+ * Return the version's status by its updater.  An updater that has committed makes the version dead
+ * even while lockers of the same multixact are alive: they hold the newer version, too.
  */
 static VdbHtsvResult
 htsv_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
@@ -406,10 +409,10 @@ htsv_by_updater(HeapTupleHeader hdr, TransactionId *dead_after)
 }
 
 /*
- * The version's status for everybody.  VDB_RECENTLY_DEAD: it is dead for those
- * who see *dead_after as committed; otherwise *dead_after is invalid.  A
- * version that another transaction is inserting is 'insert in progress'
- * whatever else that one has done to it.
+ * Return the version's status for all transactions.  VDB_RECENTLY_DEAD means that it is dead to
+ * those that see *dead_after as committed; otherwise *dead_after is invalid.  A version that
+ * another transaction is inserting is 'insert in progress', even if that transaction has changed it
+ * since.
  */
 VdbHtsvResult
 vdb_row_satisfies_vacuum_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
@@ -434,14 +437,17 @@ vdb_row_satisfies_vacuum_horizon(HeapTupleHeader hdr, TransactionId *dead_after)
 		return VDB_LIVE;
 	if (HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask))
 	{
-		/* asked for the hint alone: it saves later visitors the question */
+		/* called for the hint alone, which saves later readers the look-up */
 		(void) lockers_running(hdr);
 		return VDB_LIVE;
 	}
 	return htsv_by_updater(hdr, dead_after);
 }
 
-/* As vdb_row_satisfies_vacuum_horizon; dead if dead to all who have oldest_xmin or later. */
+/*
+ * Return the status as vdb_row_satisfies_vacuum_horizon does, but VDB_DEAD if the version is dead
+ * to all transactions from oldest_xmin on.
+ */
 VdbHtsvResult
 vdb_row_satisfies_vacuum(HeapTupleHeader hdr, TransactionId oldest_xmin)
 {
@@ -455,8 +461,8 @@ vdb_row_satisfies_vacuum(HeapTupleHeader hdr, TransactionId oldest_xmin)
 }
 
 /*
- * Removable for certain, checked by hint bits alone: for versions that another
- * visibility check has just found invisible, so that all hints are set which can be.
+ * Check whether the version can surely be removed, by hint bits alone.  This is for versions that
+ * another visibility check has just found invisible, so that all possible hints are set.
  */
 bool
 vdb_row_is_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)
@@ -472,9 +478,8 @@ vdb_row_is_surely_dead(HeapTupleHeader hdr, struct GlobalVisState *vistest)
 }
 
 /*
- * Is xmax nothing but locks?  A single updater counts even if it has aborted,
- * unless the header says so (callers have had the hint set); a multixact's
- * aborted updater doesn't.
+ * Check whether xmax is nothing but locks.  A single updater counts even if it has aborted, unless
+ * the header says so (callers have had the hint set); a multixact's aborted updater doesn't.
  */
 bool
 vdb_row_only_locked(HeapTupleHeader hdr)

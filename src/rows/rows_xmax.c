@@ -1,22 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * rows_xmax.c
- *	  The xmax field: who updated, deleted or locked a version.
+ *	  The xmax field: the transactions that updated, deleted or locked a version.
  *
- * One transaction is written as its id with the bits of its lock; several as a
- * multixact whose members each have a status.  A row lock strength
- * (LockTupleMode) stands for three things, tabulated below: the heavyweight
- * lock that queues for it, the member status of a locker, and that of an
- * updater.
+ * One transaction is written as its id with the bits of its lock; several as a multixact whose
+ * members each have a status.  A row lock strength (LockTupleMode) corresponds to three things,
+ * tabulated below: the heavyweight lock that queues for it, the member status of a locker, and that
+ * of an updater.
  *
- * The order in which the bits of a single id are to be read is the server's:
- * with HEAP_XMAX_LOCK_ONLY it is a lock of strength HEAP_XMAX_KEYSHR_LOCK,
- * _SHR_LOCK or _EXCL_LOCK (the strongest with HEAP_KEYS_UPDATED); without it an
- * update that left the key alone, or (HEAP_KEYS_UPDATED) a change of key or a
- * delete.
+ * The order in which the bits of a single id are to be read is the server's: with
+ * HEAP_XMAX_LOCK_ONLY it is a lock of strength HEAP_XMAX_KEYSHR_LOCK, _SHR_LOCK or _EXCL_LOCK (the
+ * strongest with HEAP_KEYS_UPDATED); without it an update that left the key alone, or
+ * (HEAP_KEYS_UPDATED) a change of key or a delete.
  *
- * Functions that look at members may read multixact pages; a block lock may be
- * held then.  Those that wait must be called without one.
+ * Functions that look at members may read multixact pages; a block lock may be held then.  Those
+ * that wait must be called without one.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,14 +48,14 @@ static const LockStrength strengths[] = {
 
 StaticAssertDecl(lengthof(strengths) == LockTupleExclusive + 1, "a strength per lock mode");
 
-/* The heavyweight lock on the TID that goes with a row lock strength. */
+/* Return the heavyweight lock on the TID that goes with a row lock strength. */
 LOCKMODE
 vdb_lock_mode_heavy(LockTupleMode mode)
 {
 	return strengths[mode].heavy;
 }
 
-/* As what a transaction that wants 'mode' joins a multixact. */
+/* Return the status with which a transaction that locks with strength 'mode' joins a multixact. */
 MultiXactStatus
 vdb_lock_mode_status(LockTupleMode mode, bool is_update)
 {
@@ -68,7 +66,7 @@ vdb_lock_mode_status(LockTupleMode mode, bool is_update)
 	return (MultiXactStatus) status;
 }
 
-/* The strength a member of that status holds. */
+/* Return the strength of the lock that a member of that status holds. */
 LockTupleMode
 vdb_status_lock_mode(MultiXactStatus status)
 {
@@ -89,7 +87,7 @@ vdb_status_lock_mode(MultiXactStatus status)
 	return LockTupleExclusive;		/* keep the compiler quiet */
 }
 
-/* The status that a single (not multixact) xmax would have as a member. */
+/* Return the status that a single xmax (not a multixact) would have as a member. */
 MultiXactStatus
 vdb_xmax_status(const HeapTupleHeaderData *hdr)
 {
@@ -120,7 +118,9 @@ modes_conflict(LockTupleMode a, LockTupleMode b)
 
 /* ---- a new xmax ---- */
 
-/* Header bits that go with a lock of this strength, held by one or several. */
+/*
+ * Return the header bits that go with a lock of this strength, held by one or several transactions.
+ */
 static uint16
 lock_bits(LockTupleMode mode)
 {
@@ -138,7 +138,7 @@ lock_bits(LockTupleMode mode)
 	return 0;						/* keep the compiler quiet */
 }
 
-/* Header bits of a transaction alone. */
+/* Set the header bits of a single transaction. */
 static void
 single_bits(LockTupleMode mode, bool is_update, uint16 *infomask, uint16 *infomask2)
 {
@@ -146,7 +146,7 @@ single_bits(LockTupleMode mode, bool is_update, uint16 *infomask, uint16 *infoma
 	*infomask2 = mode == LockTupleExclusive ? HEAP_KEYS_UPDATED : 0;
 }
 
-/* Header bits of a multixact: what its members add up to. */
+/* Set the header bits of a multixact, which follow from its members. */
 static void
 multi_bits(MultiXactId multi, uint16 *infomask, uint16 *infomask2)
 {
@@ -172,7 +172,7 @@ multi_bits(MultiXactId multi, uint16 *infomask, uint16 *infomask2)
 		pfree(members);
 }
 
-/* What of the present xmax must live on in the new one. */
+/* The parts of the present xmax that the new one must keep. */
 typedef enum KeepXmax
 {
 	KEEP_NOTHING,
@@ -180,7 +180,10 @@ typedef enum KeepXmax
 	KEEP_MULTI
 } KeepXmax;
 
-/* Live lockers, and updaters that are live or have committed. */
+/*
+ * Decide what to keep of the present xmax: live lockers, and updaters that are live or have
+ * committed.
+ */
 static KeepXmax
 xmax_to_keep(HeapTupleHeader hdr)
 {
@@ -206,6 +209,7 @@ xmax_to_keep(HeapTupleHeader hdr)
 	return !locks_only && TransactionIdDidCommit(xmax) ? KEEP_XID : KEEP_NOTHING;
 }
 
+/* See rows.h. */
 void
 vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode mode, bool is_update,
 				 TransactionId *new_xmax, uint16 *new_infomask, uint16 *new_infomask2)
@@ -217,9 +221,9 @@ vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode m
 	if (keep == KEEP_XID && TransactionIdEquals(old_xmax, add_to_xmax))
 	{
 		/*
-		 * We have locked it ourselves: the stronger of the two is all that
-		 * counts.  It can't be our own update; that version would not be
-		 * touched again, nor met on an update chain by its own updater.
+		 * We have locked it ourselves, and only the stronger of the two locks counts.  It can't be
+		 * our own update; that version would not be touched again, nor met on an update chain by
+		 * its own updater.
 		 */
 		Assert(HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask));
 		mode = Max(mode, vdb_status_lock_mode(vdb_xmax_status(hdr)));
@@ -242,10 +246,9 @@ vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode m
 }
 
 /*
- * The xmax with which the new version of an updated row starts: the lockers of
- * the old one (old_hdr: before our update went in), so that their locks hold for
- * it, too.  An update waits for everyone but key-share lockers, so a single id
- * is one of those.  lockers_gone: the caller has seen the end of them all.
+ * See rows.h.  The new version keeps the old one's lockers, so that their locks hold for it, too.
+ * An update waits for all lockers but key-share ones, so a single id is one of those.
+ * lockers_gone: the caller has seen the end of all of them.
  */
 void
 vdb_xmax_carry(HeapTupleHeader old_hdr, bool lockers_gone, TransactionId *xmax,
@@ -270,9 +273,9 @@ vdb_xmax_carry(HeapTupleHeader old_hdr, bool lockers_gone, TransactionId *xmax,
 /* ---- conflicts and waiting ---- */
 
 /*
- * Would 'mode' have to wait for a member, or find its update done?  Members of
- * this transaction don't count, but are reported in *current_is_member (may be
- * NULL).
+ * Check whether 'mode' conflicts with a member, whose lock must be waited for or whose update is
+ * done.  Members of this transaction don't count, but are reported in *current_is_member (which may
+ * be NULL).
  */
 bool
 vdb_multixact_conflicts(MultiXactId multi, uint16 infomask, LockTupleMode mode,
@@ -312,10 +315,9 @@ vdb_multixact_conflicts(MultiXactId multi, uint16 infomask, LockTupleMode mode,
 }
 
 /*
- * Wait for each member that conflicts with 'status' to end.  nowait: return
- * false at the first one that is still running.  *remaining (may be NULL) gets
- * the number of members that may still be alive: our own, and those that
- * don't conflict.
+ * Wait for each member that conflicts with 'status' to end.  With nowait, return false at the first
+ * one that is still running.  *remaining (may be NULL) gets the number of members that may still be
+ * alive: our own, and those that don't conflict.
  */
 static bool
 wait_for_members(MultiXactId multi, MultiXactStatus status, uint16 infomask, bool nowait,
@@ -353,6 +355,7 @@ wait_for_members(MultiXactId multi, MultiXactStatus status, uint16 infomask, boo
 	return all_ended;
 }
 
+/* See rows.h. */
 void
 vdb_multixact_wait(MultiXactId multi, MultiXactStatus status, uint16 infomask, Relation rel,
 				   const ItemPointerData *tid, XLTW_Oper oper, int *remaining)
@@ -361,6 +364,7 @@ vdb_multixact_wait(MultiXactId multi, MultiXactStatus status, uint16 infomask, R
 							unconstify(ItemPointerData *, tid), oper, remaining);
 }
 
+/* See rows.h. */
 bool
 vdb_multixact_wait_conditional(MultiXactId multi, MultiXactStatus status, uint16 infomask,
 							   Relation rel, int *remaining)
