@@ -3,12 +3,11 @@
  * migrate_build.c
  *	  Steps 2 and 3 of a move: the new stripe, its meta, its block deltas.
  *
- * All of it is durable and unseen when vdb_mover_build returns: the stripe's
- * pages are logged, its meta hangs on the table's list of pending ones, the
- * block deltas are not referred to.
+ * When vdb_mover_build returns, all of this is durable but not visible yet: the stripe's pages are
+ * logged, its meta is on the table's list of pending ones, and nothing refers to the block deltas.
  *
- * No locks are held but the caller's migration lock; rows are read one logical
- * block at a time, and may be changed meanwhile: step 4 finds out.
+ * No locks are held but the caller's migration lock; rows are read one logical block at a time, and
+ * may be changed meanwhile: step 4 detects that.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,10 +25,13 @@
 #include "migrate/migrate_private.h"
 #include "pages/pages.h"
 
-/* Rows of one stripe take at most about this much before encoding (one row may be more). */
+/*
+ * Bytes before encoding that the rows of one stripe take at most, about; a single row may take
+ * more.
+ */
 #define VDB_STRIPE_RAW_BYTES	(48 * 1024 * 1024)
 
-/* Pages that a stripe's own header and zone maps may take besides its data. */
+/* Pages that a stripe's header and zone maps may take besides its data. */
 #define VDB_STRIPE_HEAD_PAGES	8
 
 /* ---- 2. build ---- */
@@ -43,14 +45,14 @@ add_drec(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 	vdb_version_to_delta(version, mover->epoch, &block->drecs[block->ndrecs++]);
 }
 
-/* Does the header say anything of an xmax, which a striped row needs a delta record for? */
+/* Check whether the header has an xmax for which a striped row needs a delta record. */
 bool
 vdb_header_needs_delta(const HeapTupleHeaderData *hdr)
 {
 	return !(hdr->t_infomask & HEAP_XMAX_INVALID) || (hdr->t_infomask & HEAP_COMBOCID);
 }
 
-/* Remember the pages of a wide row: they are free once its segment is. */
+/* Note the pages of a wide row, which become free with its segment. */
 static void
 note_wide_run(VdbMover *mover, const VdbBatch *batch, int i)
 {
@@ -70,7 +72,7 @@ note_wide_run(VdbMover *mover, const VdbBatch *batch, int i)
 	mover->wide_runs[mover->nwide_runs++] = (VdbFreeRun) {wide.first_page, wide.npages, 0};
 }
 
-/* Bytes of a row before encoding: of a striped one, what is average in its stripe. */
+/* Return the bytes of a row before encoding; for a striped row, the average of its stripe. */
 static Size
 row_bytes(const VdbMover *mover, const VdbMovingBlock *block, const VdbBatch *batch, int i)
 {
@@ -145,7 +147,7 @@ keep_blocks(VdbMover *mover, int n)
 	mover->nblocks = n;
 }
 
-/* May the stripe end before block i, that is, does no segment straddle that place? */
+/* Check whether the stripe may end before block i, which holds if no segment straddles that place. */
 static bool
 may_end_before(const VdbMover *mover, int i)
 {
@@ -155,7 +157,7 @@ may_end_before(const VdbMover *mover, int i)
 		mover->blocks[i].ref != mover->blocks[i - 1].ref;
 }
 
-/* Rows of the chosen blocks into a writer; NULL when no row is left. */
+/* Add the rows of the chosen blocks to a writer.  Returns NULL when no row is left. */
 static VdbStripeWriter *
 build_stripe(VdbMover *mover)
 {
@@ -192,7 +194,7 @@ build_stripe(VdbMover *mover)
 
 /* ---- 3. block deltas ---- */
 
-/* The block delta of one block, if it needs one.  False: the pool is full. */
+/* Build the block delta of one block, if it needs one.  Returns false if the pool is full. */
 bool
 vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block)
 {
@@ -217,12 +219,12 @@ build_delta(VdbMover *mover)
 	return true;
 }
 
-/* ---- 3. where ---- */
+/* ---- 3. pages for the stripe ---- */
 
 /*
- * Offer the writer free pages.  It is not known yet how many it takes: what it
- * holds in memory is more, as one chunk of it is still to be encoded.  So if no
- * run is as large, the largest is offered, and given back if it is too small.
+ * Offer free pages to the writer.  How many it takes isn't known yet: what it holds in memory is
+ * more, as one chunk of it is still to be encoded.  So if no run is that large, the largest is
+ * offered, and given back if it is too small.
  */
 static void
 offer_pages(VdbMover *mover, VdbStripeWriter *writer)
@@ -238,7 +240,7 @@ offer_pages(VdbMover *mover, VdbStripeWriter *writer)
 	VDB_STOP_POINT("migrate-pages-taken");
 }
 
-/* What the stripe left of the pages it was offered is free as before. */
+/* Give back the pages that were offered to the stripe and that it did not use. */
 static void
 return_pages(VdbMover *mover)
 {
@@ -256,12 +258,12 @@ return_pages(VdbMover *mover)
 		vdb_map_add_free_pages(&mover->ref, &rest, 1, vdb_pages_removable, mover->rel);
 }
 
-/* ---- 3. durable, unseen ---- */
+/* ---- 3. make it durable ---- */
 
 /*
- * All rows of the stripe are committed and older than any snapshot: it is frozen from the start,
- * as VACUUM would freeze it.  The switch ends queries of standbys that don't see all of them; where
- * that would go on with every migration, it is left to VACUUM (migrate_standby.c).
+ * Freeze the stripe if all its rows are committed and older than any snapshot, as VACUUM would
+ * freeze it.  The switch ends queries of standbys that don't see all of the rows.  Where that would
+ * happen with every migration, freezing is left to VACUUM (migrate_standby.c).
  */
 static void
 freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
@@ -305,8 +307,8 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 }
 
 /*
- * Build stripe, meta and block deltas of the chosen blocks.  The mover may
- * end up with fewer blocks than were chosen.  False: the pool has no room.
+ * Build stripe, meta and block deltas of the chosen blocks.  The mover may end up with fewer blocks
+ * than were chosen.  Returns false if the pool has no room.
  */
 bool
 vdb_mover_build(VdbMover *mover)

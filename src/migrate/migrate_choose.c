@@ -1,21 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_choose.c
- *	  Step 1 of a move: which logical blocks of the range?
+ *	  Step 1 of a move: choosing logical blocks of the range.
  *
- * In this order:
+ * They are chosen in this order:
  *
- * 1. In-doubt stripes (written when the pool was full, with rows of
- *	  transactions in progress) all of whose rows turned out to be committed only lose
- *	  their mark.  Where some were aborted, the stripe must be rewritten.
- * 2. Stripes without any row left: they move alone, to nowhere ('gone'). So do segments
- *	  where those that have rows are to be left alone.
- * 3. Segments that no session appends to, whose rows are resolved and intact (migrate_intact.c);
- *	  stripes that must or should be rewritten (many of their rows are dead to everyone).
- * 4. If anything moves: stripes that are small beside it.
+ * 1. In-doubt stripes (written when the pool was full, with rows of transactions in progress) all
+ *    of whose rows turned out to be committed only lose their mark.  Where some rows were aborted,
+ *    the stripe must be rewritten.
+ * 2. Stripes without any row left move alone, and are gone afterwards.  So do segments without
+ *    rows, if segments with rows are to be left alone.
+ * 3. Closed segments whose rows are resolved and intact (migrate_intact.c), and stripes that must
+ *    or should be rewritten (many of their rows are dead to everyone).
+ * 4. If anything moves, stripes that are small beside it.
  *
- * Caller holds the migration lock, so no stripe comes or goes meanwhile.  Block
- * locks are taken shared, one at a time.
+ * The caller holds the migration lock, so no stripe comes or goes meanwhile.  Block locks are taken
+ * shared, one at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,7 @@ typedef struct BlockFacts
 {
 	VdbExtent	extent;
 	bool		resolved;
-	bool		removed;			/* a row of it was, in its segment */
+	bool		removed;			/* a row of the block was removed in its segment */
 	uint32		rows;
 	int			stripe;				/* index into Survey.stripes, or -1 */
 } BlockFacts;
@@ -48,8 +48,8 @@ typedef struct StripeFacts
 	TransactionId min_xmin;
 	TransactionId max_xmin;
 	bool		overlay;			/* one of its blocks has an overlay */
-	bool		in_progress;		/* a row's inserter is */
-	bool		aborted;			/* a row's inserter has aborted */
+	bool		in_progress;		/* the inserter of some row is in progress */
+	bool		aborted;			/* the inserter of some row has aborted */
 	bool		chosen;
 	uint32		left;				/* rows that are not dead to everyone */
 } StripeFacts;
@@ -62,11 +62,11 @@ typedef struct Survey
 	StripeFacts stripes[VDB_RANGE_LBS];
 } Survey;
 
-/* ---- looking ---- */
+/* ---- surveying ---- */
 
 /*
- * Is the inserting transaction still in progress?  A version that our own
- * transaction has both inserted and deleted counts as 'delete in progress'.
+ * Check whether the inserting transaction is still in progress.  A version that our own transaction
+ * has both inserted and deleted counts as 'delete in progress' in htsv.
  */
 bool
 vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv)
@@ -87,7 +87,7 @@ header_resolved(const VdbMover *mover, HeapTupleHeader hdr)
 	return !vdb_insert_in_progress(hdr, vdb_row_satisfies_vacuum(hdr, mover->oldest_xmin));
 }
 
-/* Are all rows of a segment's block resolved?  Block lock held shared. */
+/* Check whether all rows of a segment's block are resolved.  The block lock is held shared. */
 static void
 look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 {
@@ -112,8 +112,8 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
 }
 
 /*
- * Take down what the stripe's meta says, once a stripe; *damaged: it isn't what was stored.  Block
- * lock held shared.
+ * Note what the stripe's meta says, once for each stripe.  *damaged is set if the meta differs from
+ * what was stored.  The block lock is held shared.
  */
 static int
 note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged,
@@ -171,7 +171,7 @@ look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *f
 		vdb_map_report_damage(mover->rel, ERROR, &damage);
 }
 
-/* ---- visibility stripes ---- */
+/* ---- rows of stripes ---- */
 
 static bool
 xid_running(TransactionId xid)
@@ -179,7 +179,7 @@ xid_running(TransactionId xid)
 	return TransactionIdIsNormal(xid) && TransactionIdIsInProgress(xid);
 }
 
-/* Count what is left of one block of a stripe. */
+/* Count the rows that are left of one block of a stripe. */
 static void
 survey_batch(VdbBatch *batch, StripeFacts *stripe)
 {
@@ -204,8 +204,8 @@ survey_batch(VdbBatch *batch, StripeFacts *stripe)
 }
 
 /*
- * How many rows are left of a stripe, and what became of its inserters?  Only
- * read where that can be something new.
+ * Count the rows that are left of a stripe, and find out what became of their inserters.  The
+ * stripe's rows are read only where that can give something new.
  */
 static void
 survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
@@ -232,7 +232,7 @@ survey_stripe(VdbMover *mover, Survey *survey, int number, VdbBatch *batch)
 	}
 }
 
-/* All rows that are left were inserted by committed transactions: the mark can go. */
+/* Remove the mark of a stripe whose remaining rows were all inserted by committed transactions. */
 static void
 resolve_stripe(VdbMover *mover, StripeFacts *stripe)
 {
@@ -276,11 +276,11 @@ add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 	block->ref = facts->extent.ref;
 	block->old_overlay_block = facts->extent.overlay_block;
 	block->old_overlay_offset = facts->extent.overlay_offset;
-	/* which rows a stripe was written without, is not noted */
+	/* it isn't recorded which rows a stripe was written without */
 	block->lacking = facts->removed || facts->extent.kind == VDB_EXTENT_STRIPE;
 }
 
-/* Would freeing this segment touch one allocation map too many? */
+/* Check whether freeing this segment would touch too many allocation groups for one switch. */
 static bool
 too_many_groups(VdbMover *mover, VdbBlock segment)
 {
@@ -295,7 +295,7 @@ too_many_groups(VdbMover *mover, VdbBlock segment)
 	return false;
 }
 
-/* Has any block of the segment a row? */
+/* Check whether any block of the segment has a row. */
 static bool
 segment_has_rows(const Survey *survey, int first, int nlbs)
 {
@@ -306,7 +306,8 @@ segment_has_rows(const Survey *survey, int first, int nlbs)
 }
 
 /*
- * All blocks of the segment that begins at 'first', if it may move; returns how many blocks it has.
+ * Choose all blocks of the segment that begins at 'first', if it may move.  Returns the number of
+ * its blocks.
  */
 static int
 choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
@@ -319,13 +320,13 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 
 	header = vdb_rows_segment(&mover->ref, facts[first].extent.ref, lb);
 	nlbs = Min(header->nslots / VDB_LB_ROWS, survey->end - first);
-	/* before it is asked for: that takes it from who might go on in it */
+	/* before asking whether it is open, which takes it from a session that might go on in it */
 	if ((mover->flags & VDB_MIGRATE_STRIPES) && segment_has_rows(survey, first, nlbs))
 		return nlbs;
 	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref,
 							  !(mover->flags & VDB_MIGRATE_ELIGIBLE)))
 		return nlbs;
-	/* closed now; rows that were appended before that count too */
+	/* it is closed now; rows that were appended before that count, too */
 	for (int i = first; i < first + nlbs; i++)
 	{
 		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &facts[i]);
@@ -356,7 +357,8 @@ choose_segments(VdbMover *mover, Survey *survey, uint32 *rows)
 }
 
 /*
- * All blocks of a stripe; false if so many stripes move already that the switch could not take it.
+ * Choose all blocks of a stripe.  Returns false if so many stripes move already that the switch
+ * could not handle another.
  */
 static bool
 choose_stripe(VdbMover *mover, Survey *survey, int number)
@@ -374,7 +376,7 @@ choose_stripe(VdbMover *mover, Survey *survey, int number)
 	return true;
 }
 
-/* Must or should the stripe be rewritten, whatever else moves? */
+/* Check whether the stripe must or should be rewritten, even if nothing else moves. */
 static bool
 worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
 {
@@ -386,7 +388,10 @@ worth_rewriting(const VdbMover *mover, const StripeFacts *stripe)
 		vdb_migrate_compact(stripe->address.nrows, stripe->left);
 }
 
-/* Stripes without any row, perhaps segments too.  True if there are some. */
+/*
+ * Choose stripes without any row, and with VDB_MIGRATE_STRIPES segments, too.  Returns whether
+ * there are some.
+ */
 static bool
 choose_removed(VdbMover *mover, Survey *survey)
 {
@@ -409,7 +414,7 @@ choose_rewrites(VdbMover *mover, Survey *survey, uint32 *rows)
 			*rows += survey->stripes[s].left;
 }
 
-/* Stripes that are small beside what moves anyway. */
+/* Choose stripes that are small beside what moves anyway. */
 static void
 choose_merges(VdbMover *mover, Survey *survey, uint32 rows)
 {
@@ -430,7 +435,10 @@ compare_blocks(const void *a, const void *b)
 	return (int) ((const VdbMovingBlock *) a)->index - (int) ((const VdbMovingBlock *) b)->index;
 }
 
-/* Each block moves once, in rising order; and something that moves is freed with them. */
+/*
+ * Assert that blocks are in rising order without repetition, and that something that moves is freed
+ * with them.
+ */
 static void
 assert_choice(const VdbMover *mover)
 {
@@ -442,8 +450,8 @@ assert_choice(const VdbMover *mover)
 }
 
 /*
- * Fill the mover's blocks, segments and stripes, blocks in rising order; none
- * if nothing is to move.  Resolves stripes on the way (mover->nresolved).
+ * Fill in the mover's blocks, segments and stripes, with blocks in rising order.  There are none if
+ * nothing is to move.  Stripes are resolved on the way (mover->nresolved).
  */
 void
 vdb_mover_choose(VdbMover *mover)

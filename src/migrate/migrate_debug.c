@@ -3,15 +3,15 @@
  * migrate_debug.c
  *	  vdb.debug_migrate: for tests, migration around every statement.
  *
- * 'resolved': before each top-level statement this session moves the rows of all
- * tables of the database that may move: what earlier transactions left in the
- * pool is read from stripes then.  'all': after each statement it also moves rows of
- * transactions in progress, its own first, as an inserter does when
- * the pool is full.  Locks on tables are taken conditionally, as the worker does it,
- * and released at once; so a table that is locked by others stays as it is.
+ * 'resolved': before each top-level statement this session moves the rows of all tables of the
+ * database that may move, so that rows left in the pool by earlier transactions are read from
+ * stripes.  'all': after each statement it also moves rows of transactions in progress, its own
+ * first, as an inserter does when the pool is full.  Locks on tables are taken conditionally, as
+ * the worker takes them, and released at once; so a table that is locked by other sessions stays as
+ * it is.
  *
- * Statements inside functions count as part of the statement that called:
- * a segment handed back after each row of a trigger would waste row numbers.
+ * Statements inside functions count as part of the calling statement: a segment handed back after
+ * each row of a trigger would waste row numbers.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,19 +37,19 @@ static ExecutorFinish_hook_type previous_finish = NULL;
 static ExecutorEnd_hook_type previous_end = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
 
-/* Statements that are being executed around this point; not counted while the setting is off. */
+/* Depth of the statements being executed; not counted while the setting is off. */
 static int	nesting = 0;
 
 /*
- * What the last look saw: changes of the pool, transactions ended.  With both the same nothing more
- * can move.
+ * State at the last look: changes of the pool, transactions ended.  If both are the same as then,
+ * nothing more can move.
  */
 static uint64 changes_seen = 0;
 static uint64 ends_seen = 0;
 
 /* ---- moving ---- */
 
-/* May a move find anything?  Relation locked. */
+/* Check whether a move may find anything.  The relation is locked. */
 static bool
 may_find(const VdbTableRef *ref, int flags)
 {
@@ -65,7 +65,7 @@ may_find(const VdbTableRef *ref, int flags)
 	return false;
 }
 
-/* One table, if its lock is free. */
+/* Move the rows of one table, if its lock is free. */
 static void
 move_table(const VdbTableRef *ref, const VdbTableKey *key, int flags)
 {
@@ -83,7 +83,7 @@ move_table(const VdbTableRef *ref, const VdbTableKey *key, int flags)
 	relation_close(rel, AccessShareLock);
 }
 
-/* Has anything happened since this was last asked? */
+/* Check whether anything has happened since the last call. */
 static bool
 news(VdbPool *pool)
 {
@@ -117,7 +117,7 @@ move_tables(int flags)
 	(void) news(pool);
 }
 
-/* Move what the setting says.  Nothing is done where core could not stand it. */
+/* Move what the setting says.  Nothing is done at places where the server doesn't allow it. */
 static void
 migrate_now(int flags)
 {
@@ -237,7 +237,7 @@ debug_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	/*
-	 * between COMMIT and the end of its transaction there is nothing to be done, nor before SET
+	 * nothing is to be done between COMMIT and the end of its transaction, nor before SET
 	 * TRANSACTION
 	 */
 	bool		counts = !IsA(pstmt->utilityStmt, TransactionStmt) &&

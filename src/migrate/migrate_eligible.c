@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_eligible.c
- *	  Which tables and ranges are due: statistics for the policy.
+ *	  Eligible tables and ranges: collecting statistics for the policy.
  *
- * Ranges are looked at without locks (vdb_map_summarize); a stripe's meta only
- * under a block lock of the stripe, and a segment's state under the lock of its
- * table's open segments.  So a look costs some microseconds a range, and what
- * it finds is a hint: a move chooses under its own locks.
+ * Ranges are looked at without locks (vdb_map_summarize); a stripe's meta only under a block lock
+ * of the stripe, and a segment's state under the lock of its table's open segments.  So a look
+ * costs some microseconds for each range, and its result is a hint: a move chooses under its own
+ * locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,7 @@
 #include "base/vdb_guc.h"
 #include "migrate/migrate_private.h"
 
-/* Segments of the range that no session appends to, nor will. */
+/* Return the number of closed segments of the range. */
 static uint32
 closed_segments(const VdbTableRef *ref, const VdbRangeSummary *summary)
 {
@@ -40,7 +40,10 @@ is_eligible(const VdbTableRef *ref, const VdbRangeSummary *summary)
 								   summary->complete, vdb_migrate_backlog_segments);
 }
 
-/* A stripe of the summary: is it marked as in_doubt?  *resolves: might it be resolved now? */
+/*
+ * Check whether a stripe of the summary has the mark 'in_doubt'.  *resolves is set if it might be
+ * resolved now.
+ */
 static bool
 is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary, int i,
 			bool *resolves)
@@ -69,7 +72,10 @@ is_in_doubt(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary
 	return in_doubt;
 }
 
-/* Add up a table; *in_doubt: it has in_doubt stripes, be they to be resolved now or later. */
+/*
+ * Add up a table's statistics.  *in_doubt is set if the table has stripes in doubt, whether they
+ * can be resolved now or later.
+ */
 static void
 gather_statistics(const VdbTableRef *ref, VdbTableStatistics *statistics, bool *in_doubt)
 {
@@ -97,7 +103,7 @@ gather_statistics(const VdbTableRef *ref, VdbTableStatistics *statistics, bool *
 	}
 }
 
-/* Share of what the pool may grow to that is in use. */
+/* Return the percentage in use of what the pool may grow to. */
 uint32
 vdb_migrate_used_percent(VdbPoolShared *pool)
 {

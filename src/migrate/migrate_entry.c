@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_entry.c
- *	  From the pool's entries to relations, and what to do with those that have none.
+ *	  From the pool's entries to relations, and freeing entries without a relation.
  *
- * An entry without a relation is freed when its file is gone: core unlinks it at the end of the
- * transaction that dropped the table, or made it in vain.  It doesn't after a crash: files that a
- * transaction made which the crash ended stay for ever, as no catalog knows of them.  The pool
- * does: its entry names the transaction that made the storage (map_format.h).
+ * An entry without a relation is freed when its file is gone: the server unlinks the file at the
+ * end of the transaction that dropped the table, or of the aborted one that made it.  It doesn't do
+ * so after a crash: files made by a transaction that the crash ended stay for ever, as the server
+ * has no record of them.  The pool has one: its entry names the transaction that made the storage
+ * (map_format.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -38,8 +39,8 @@
 /* ---- relations ---- */
 
 /*
- * The relation with this key by the catalog itself.  Of temporary tables the numbers are unique for
- * their owner only.
+ * Find the relation with this key in the catalog itself.  The file numbers of temporary tables are
+ * unique for their owner only.
  */
 static Oid
 find_in_catalog(const VdbTableKey *key)
@@ -70,7 +71,8 @@ find_in_catalog(const VdbTableKey *key)
 }
 
 /*
- * See migrate.h.  By a cache where there is one: RelidByRelfilenumber leaves temporary tables out.
+ * See migrate.h.  This uses a cache where there is one: RelidByRelfilenumber leaves temporary
+ * tables out.
  */
 Oid
 vdb_migrate_find(const VdbTableKey *key)
@@ -89,7 +91,10 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 
 	if (!OidIsValid(relid))
 	{
-		/* its maker is in progress; or made in an earlier epoch, it is a crash's leftover */
+		/*
+		 * the creating transaction is in progress; or the entry was made in an earlier epoch, and
+		 * is left over from a crash
+		 */
 		*busy = vdb_map_table_entry(ref)->valid_epoch == vdb_pool_shared(ref->pool)->epoch;
 		return NULL;
 	}
@@ -101,8 +106,8 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 		now.slot == ref->slot && now.generation == ref->generation)
 		return rel;
 	/*
-	 * dropped or rewritten before we had the lock: the entry is, or will be, another table's (or it
-	 * is of a crashed run)
+	 * it was dropped or rewritten before we had the lock: the entry is, or will be, another table's
+	 * (or it is of a crashed run)
 	 */
 	if (rel != NULL)
 		relation_close(rel, NoLock);
@@ -113,8 +118,8 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 /* ---- entries without a relation ---- */
 
 /*
- * Is the file of a pool entry gone?  The main fork always has its metapage, so
- * an empty file is one that core has dropped and will unlink.
+ * Check whether the file of a pool entry is gone.  The main fork always has its metapage, so an
+ * empty file is one that the server has dropped and will unlink.
  */
 static bool
 file_gone(const VdbTableKey *key)
@@ -132,14 +137,13 @@ file_gone(const VdbTableKey *key)
 	return st.st_size == 0;
 }
 
-/* What has become of a transaction. */
+/* State of the transaction that made an entry's storage. */
 typedef enum CreatorStatus
 {
-	CREATOR_OPEN,					/* in progress, perhaps prepared */
+	CREATOR_OPEN,					/* in progress, may be prepared */
 	CREATOR_COMMITTED,
 	CREATOR_ABORTED,				/* also by a crash */
-	/* so old that it can't be known, or of another counter of ids */
-	CREATOR_UNKNOWN
+	CREATOR_UNKNOWN					/* too old to be looked up, or of another counter of ids */
 } CreatorStatus;
 
 static CreatorStatus
@@ -152,7 +156,7 @@ creator_status(FullTransactionId full)
 	if (!FullTransactionIdPrecedes(full, next) ||
 		U64FromFullTransactionId(next) - U64FromFullTransactionId(full) > PG_INT32_MAX)
 		return CREATOR_UNKNOWN;
-	/* asked first: who ends is in the log of commits before it leaves */
+	/* checked first: a transaction is in the commit log before it leaves the set of running ones */
 	if (TransactionIdIsInProgress(xid))
 		return CREATOR_OPEN;
 	LWLockAcquire(XactTruncationLock, LW_SHARED);
@@ -165,9 +169,9 @@ creator_status(FullTransactionId full)
 }
 
 /*
- * Was the entry's storage made by a transaction that a crash has ended?  In this epoch aborts
- * unlink what they made, and the transaction's own end may still be looking at its entries: so only
- * those count that began before.  A creator that has committed is noted.
+ * Check whether the entry's storage was made by a transaction that a crash has ended.  In this
+ * epoch aborts unlink what they made, and the end of such a transaction may still be reading its
+ * entries; so only transactions count that began before.  A creator that has committed is noted.
  */
 static bool
 is_orphan(const VdbTableRef *ref, const VdbTableKey *key)
@@ -182,12 +186,15 @@ is_orphan(const VdbTableRef *ref, const VdbTableKey *key)
 		vdb_map_table_committed(ref);
 	if (status != CREATOR_ABORTED || !FullTransactionIdPrecedes(creator, vdb_shared->epoch_limit))
 		return false;
-	/* it can't have one; but if it has, by whatever repair, that is what counts */
+	/* it can't have one; but if it has, after some repair, that counts */
 	InvalidateCatalogSnapshot();
 	return !OidIsValid(find_in_catalog(key));
 }
 
-/* A table that is still there and has lost its file is damage, and may be repaired. */
+/*
+ * Check whether the relation no longer exists.  A table that exists and has lost its file is
+ * damaged, and may be repaired.
+ */
 static bool
 is_dropped(const VdbTableKey *key)
 {
@@ -195,7 +202,7 @@ is_dropped(const VdbTableKey *key)
 		(key->backend != -1 || !OidIsValid(RelidByRelfilenumber(key->spc, key->relnode)));
 }
 
-/* An entry to look at, for vdb_try. */
+/* An entry to look at; the argument of vdb_try. */
 typedef struct Candidate
 {
 	VdbTableRef ref;
@@ -215,7 +222,10 @@ free_if_ownerless(void *arg)
 	candidate->freed = true;
 }
 
-/* One that can't be freed, being damaged, must not keep the space of others. */
+/*
+ * Free an entry.  An entry that can't be freed because it is damaged must not keep the space of
+ * others.
+ */
 static void
 try_to_free(VdbPoolShared *shared, Candidate *candidate)
 {
@@ -239,7 +249,10 @@ try_to_free(VdbPoolShared *shared, Candidate *candidate)
 	FreeErrorData(error);
 }
 
-/* Is there anything to be done about the entry?  Cheap, since nearly always not. */
+/*
+ * Check whether anything may have to be done about the entry.  This is cheap, as nearly always
+ * there is nothing.
+ */
 static bool
 may_be_ownerless(const Candidate *candidate)
 {
@@ -247,6 +260,7 @@ may_be_ownerless(const Candidate *candidate)
 		file_gone(&candidate->key);
 }
 
+/* See migrate.h. */
 int
 vdb_migrate_collect(VdbPool *pool)
 {

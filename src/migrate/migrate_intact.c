@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_intact.c
- *	  Are the rows of a segment what was stored?
+ *	  Checking that the rows of a segment are what was stored.
  *
- * A stripe gives its rows checksums of its own.  A damaged row must not get one:
- * from then on it would pass for intact.  So a segment with a row that fails its
- * checksum doesn't move, and all others do; what that costs is one segment and, in
- * each attempt, a look at its rows.  (Rows are checked once more when they are
- * copied for the stripe; there an error ends the attempt.)
+ * A stripe gives its rows checksums of its own.  A damaged row must not get one: from then on it
+ * would pass for intact.  So a segment with a row that fails its checksum doesn't move, and all
+ * others do.  The cost is one segment and, in each attempt, a look at its rows.  (Rows are checked
+ * once more when they are copied for the stripe; there an error ends the attempt.)
  *
  * Block locks are taken shared, one at a time; data of wide rows is read after unlocking.
  *
@@ -19,7 +18,7 @@
 
 #include "migrate/migrate_private.h"
 
-/* Wide rows of a block whose segment part is intact. */
+/* Wide rows of a block whose part in the segment is intact. */
 typedef struct WideRows
 {
 	int			n;
@@ -39,8 +38,8 @@ keep_wide(VdbMover *mover, WideRows *wide, const VdbVersion *version)
 }
 
 /*
- * Check what the segment has of a block's rows; false at the first that fails.  Block lock held
- * shared.
+ * Check the parts of a block's rows that are in the segment.  Returns false at the first one that
+ * fails.  The block lock is held shared.
  */
 static bool
 check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRows *wide,
@@ -54,7 +53,7 @@ check_block(VdbMover *mover, const VdbExtent *extent, VdbLogicalBlock lb, WideRo
 
 		if (!vdb_rows_version(&mover->ref, extent, lb, (uint8) i, &version, &removed))
 			continue;
-		/* dropped, not moved; and a crash may have taken its data */
+		/* it is dropped instead of moved, and a crash may have taken its data */
 		if (vdb_row_satisfies_vacuum(&version.hdr, mover->oldest_xmin) == VDB_DEAD)
 			continue;
 		if (vdb_rows_damaged(&version, vdb_rows_image(&mover->ref, &version), damage))
@@ -88,8 +87,8 @@ block_intact(VdbMover *mover, VdbLogicalBlock lb, WideRows *wide, VdbRowDamage *
 }
 
 /*
- * Of nlbs logical blocks from first_lb on, all of one segment.  False: mover->damage has a row that
- * isn't.
+ * Check the rows of nlbs logical blocks from first_lb on, all of one segment.  Returns false if one
+ * is not intact; mover->damage describes it.
  */
 bool
 vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs)

@@ -3,15 +3,15 @@
  * migrate_launcher.c
  *	  One process that starts a worker for each database with work.
  *
- * The launcher has no database.  It looks at the pools that this epoch
- * has used: a pool with segments in use gets a worker now and then, one whose
- * backends ask for it (full, or past the high-water mark) at once.  At its
- * start it has a worker look at each database once, one after the other, as
- * rows of an earlier epoch may wait in pools that no backend has opened yet.
+ * The launcher has no database.  It looks at the pools that this epoch has used.  A pool with
+ * segments in use gets a worker now and then; one whose backends ask for it (full, or past the
+ * high-water mark) gets a worker at once.  At its start the launcher has a worker look at each
+ * database once, one after the other, as rows of an earlier epoch may wait in pools that have not
+ * been opened yet.
  *
- * A worker ends when there is nothing left to do, so that it is not in the way;
- * and at once when a statement needs the database for itself
- * (vdb_migrate_leave: CREATE DATABASE ... TEMPLATE, DROP DATABASE).
+ * A worker ends when there is nothing left to do, so that it doesn't block other sessions; and at
+ * once when a statement needs the database for itself (vdb_migrate_leave: CREATE DATABASE ...
+ * TEMPLATE, DROP DATABASE).
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +47,8 @@
 #define VDB_LAUNCHER_NAP_MS		1000
 #define VDB_LAUNCHER_SEGMENTS	32	/* a range has at least so many */
 #define VDB_LAUNCHER_SHORT_MS	100
-#define VDB_LEAVE_MS			10000	/* how long a database that was left stays alone */
+#define VDB_LEAVE_MS			10000	/* how long no worker is started in a database that was
+										 * left */
 
 static void
 launcher_exit(int code, Datum arg)
@@ -57,7 +58,10 @@ launcher_exit(int code, Datum arg)
 	LWLockRelease(vdb_shared->pools_lock);
 }
 
-/* False: no free slot; a later round tries again. */
+/*
+ * Start a worker for a database.  Returns false if there is no free slot; a later round tries
+ * again.
+ */
 static bool
 start_worker(Oid db, BackgroundWorkerHandle **handle)
 {
@@ -79,17 +83,14 @@ start_worker(Oid db, BackgroundWorkerHandle **handle)
 /* ---- databases whose pools this epoch hasn't seen ---- */
 
 /*
- * What is left of the list made at the launcher's start, and the worker that looks at one of them
- * now.
+ * The rest of the list made at the launcher's start, and the worker that looks at one of these
+ * databases now.
  */
 static Oid *unseen = NULL;
 static int	nunseen = 0;
 static BackgroundWorkerHandle *looking = NULL;
 
-/*
- * List all databases.  The launcher is connected to none, but can read the shared
- * catalogs.
- */
+/* List all databases.  The launcher is connected to none, but can read the shared catalogs. */
 static void
 list_databases(void)
 {
@@ -130,7 +131,9 @@ database_exists(Oid db)
 	return exists;
 }
 
-/* Is the pool among those that this epoch has opened?  Then it is looked after anyhow. */
+/*
+ * Check whether the pool is among those that this epoch has opened, and so is looked after anyhow.
+ */
 static bool
 pool_known(Oid db)
 {
@@ -144,8 +147,8 @@ pool_known(Oid db)
 }
 
 /*
- * One worker for one database after the other: it opens the pool, if there is
- * one, and moves what is eligible.
+ * Start one worker for one database after the other.  The worker opens the pool, if there is one,
+ * and moves what is eligible.
  */
 static void
 look_at_unseen(void)
@@ -177,7 +180,7 @@ look_at_unseen(void)
 
 /* ---- pools ---- */
 
-/* Does this pool want a worker that it doesn't have? */
+/* Check whether this pool needs a worker and has none. */
 static bool
 pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 {
@@ -204,7 +207,10 @@ pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 		pg_atomic_read_u64(&pool->counters.changes) != pool->changes_seen;
 }
 
-/* A dropped database, or extension, leaves its slot behind; there is no database to work for. */
+/*
+ * Check whether the pool's database still exists.  A dropped database, or extension, leaves its
+ * slot behind, and needs no worker.
+ */
 static bool
 pool_exists(VdbPoolShared *pool)
 {
@@ -240,8 +246,8 @@ start_eligible_workers(TimestampTz *last)
 }
 
 /*
- * See migrate.h.  A process that starts a statement like CREATE DATABASE calls it; core then waits
- * some seconds for us.
+ * See migrate.h.  It is called by statements like CREATE DATABASE, for which the server then waits
+ * some seconds for our worker to end.
  */
 void
 vdb_migrate_leave(Oid db)
@@ -310,7 +316,7 @@ vdb_migrate_init(void)
 	vdb_migrate_wake_init();
 	vdb_migrate_debug_init();
 	if (IsBinaryUpgrade)
-		return;					/* pg_upgrade wants to be alone */
+		return;					/* no other process should run during pg_upgrade */
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 5;

@@ -3,9 +3,9 @@
  * migrate_note.c
  *	  Tables that could not be moved: reported seldom, and left alone for a while.
  *
- * A process that moves rows of a pool comes to the same table again within a second: the
- * worker, and all inserters that want room.  A damaged table, or one whose
- * file system is full, must not fill the log, nor cost a stripe's work each time.
+ * Processes that move rows of a pool (the worker, and all inserters that need room) return to the
+ * same table within a second.  A damaged table, or one whose file system is full, must not fill the
+ * log, nor cost a stripe's work each time.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,11 +15,11 @@
 
 #include "migrate/migrate.h"
 
-/* The same table is reported so often, and tried again after so long. */
+/* Intervals after which the same table is reported again, and tried again. */
 #define VDB_NOTE_REPORT_MS		3600000
 #define VDB_NOTE_RETRY_MS		10000
 
-/* The table's note; NULL: it has none.  pools_lock held. */
+/* Return the table's note, or NULL if it has none.  pools_lock is held. */
 static VdbFailureNote *
 find_note(VdbPoolShared *shared, const VdbTableRef *ref)
 {
@@ -35,7 +35,7 @@ find_note(VdbPoolShared *shared, const VdbTableRef *ref)
 	return NULL;
 }
 
-/* The note that was written first. */
+/* Return the oldest note. */
 static VdbFailureNote *
 oldest_note(VdbPoolShared *shared)
 {

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_pages.c
- *	  Pages of the main fork that nothing refers to: find them, cut them off.
+ *	  Finding pages of the main fork that nothing refers to, and cutting off free ones at its end.
  *
- * Migration itself notes the pages that it makes free (migrate_range.c).  What
- * crashes and errors leave, and what a full list forgot, VACUUM finds by mark
- * and sweep: a bitmap of all pages that stripes and wide rows refer to,
- * against the list (map_pages.c says why that takes two rounds).
+ * Migration itself notes the pages that it makes free (migrate_range.c).  Pages that were leaked by
+ * crashes and errors, or that a full list could not hold, VACUUM finds by mark and sweep: a bitmap
+ * of all pages that stripes and wide rows refer to, against the list (map_pages.c says why that
+ * takes two rounds).
  *
- * Locks: the migration lock for the whole sweep, so that no stripe moves; block
- * locks shared, one at a time.  Cutting takes AccessExclusiveLock if it is free.
+ * Locks: the migration lock for the whole sweep, so that no stripe moves; block locks shared, one
+ * at a time.  Cutting takes AccessExclusiveLock if it is free.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +42,10 @@ mark_run(PageMarks *marks, BlockNumber first, uint32 npages)
 		marks->used[page / 8] |= 1 << (page % 8);
 }
 
-/* The wide rows of a segment's block, dead ones too.  Block lock held shared. */
+/*
+ * Mark the pages of the wide rows of a segment's block, dead ones included.  The block lock is held
+ * shared.
+ */
 static void
 mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 {
@@ -107,7 +110,7 @@ freed_before(uint64 freed, void *arg)
 	return freed <= *(const uint64 *) arg;
 }
 
-/* The youngest 'freed' of a listed run that no process can read now; 0: there is none. */
+/* Return the latest 'freed' of a listed run that no snapshot can read now; 0 if there is none. */
 static uint64
 removable_until(Relation rel, const VdbTableRef *ref)
 {
@@ -138,7 +141,10 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 	marks.npages = vdb_pages_count(rel);
 	if (marks.npages > 1)
 	{
-		/* asked before the marking: a process that could still store a row there has done so */
+		/*
+		 * read before the marking: a transaction that could still store a row there has done so by
+		 * then
+		 */
 		until = removable_until(rel, ref);
 		marks.used = MemoryContextAllocExtended(CurrentMemoryContext, marks.npages / 8 + 1,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -151,9 +157,9 @@ vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 }
 
 /*
- * See migrate.h.  With the lock no process has the table open, so no process reads
- * the pages, however young; nor can a standby's queries, which the lock's own
- * record ends.  The list is shortened first: a crash between leaks pages.
+ * See migrate.h.  With the lock no other session has the table open, so the pages are not read,
+ * however young they are; queries of a standby can't read them either, as the lock's own record
+ * ends them.  The list is shortened first: a crash in between leaks pages.
  */
 BlockNumber
 vdb_migrate_cut_pages(Relation rel, const VdbTableRef *ref)

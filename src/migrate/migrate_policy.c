@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_policy.c
- *	  What to migrate, and what to merge: statistics in, choice out.
+ *	  What to migrate, and what to merge: a choice made from statistics.
  *
- * Pure functions; the block delta tests call them with numbers.
+ * These are pure functions; the unit test calls them with numbers.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,9 +16,9 @@
 #define VDB_TRUNCATE_FRACTION	16
 
 /*
- * A table is eligible when its pool fills up, when its rows have waited long enough, or
- * when a range's segments make a good stripe.  Age goes before eligibility: under
- * a steady load something is always eligible, and what never becomes eligible would wait for ever.
+ * Decide whether a table is eligible, and for what reason: its pool fills up, its rows have waited
+ * long enough, or a range's segments make a good stripe.  Age goes before backlog: under a steady
+ * load some range is always eligible, and a range that never becomes eligible would wait for ever.
  */
 VdbReason
 vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy)
@@ -36,8 +36,9 @@ vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy
 }
 
 /*
- * A range is eligible when nothing more can come and all of it is closed: then it
- * becomes one stripe and is never rewritten for its size.  Or when much waits in it.
+ * Check whether a range is eligible.  It is when no more segments can come and all are closed: then
+ * it becomes one stripe, and is never rewritten for its size.  It also is when many closed segments
+ * wait in it.
  */
 bool
 vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete, int backlog_segments)
@@ -48,8 +49,8 @@ vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete, int ba
 }
 
 /*
- * Space on flash is then at most 1.25 times what the rows need, and a row is
- * rewritten for at most every four that went.
+ * Check whether a stripe has lost enough rows to be rewritten.  Space on flash is then at most 1.25
+ * times what the rows need, and at most four rows are rewritten for each one that is gone.
  */
 bool
 vdb_migrate_compact(uint32 written_rows, uint32 left_rows)
@@ -59,7 +60,10 @@ vdb_migrate_compact(uint32 written_rows, uint32 left_rows)
 	return lost > 0 && lost * 100 >= (uint64) written_rows * VDB_COMPACT_PERCENT;
 }
 
-/* As core does for heaps: a thousand pages, or a sixteenth of the fork. */
+/*
+ * Check whether truncation is worthwhile, by the rule that the server has for heaps: a thousand
+ * pages, or a sixteenth of the fork.
+ */
 bool
 vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end)
 {
@@ -68,10 +72,10 @@ vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end)
 }
 
 /*
- * A stripe is rewritten together with new rows of its range when it is at most
- * twice their number: each row is then rewritten a logarithmic number of times
- * on its way to a full stripe.  Many stripes in a range are merged regardless,
- * as each costs a meta block in the pool.
+ * Check whether a stripe is rewritten together with new rows of its range.  It is if it has at most
+ * twice their number of rows: each row is then rewritten a logarithmic number of times on its way
+ * to a full stripe.  Many stripes in a range are merged regardless, as each costs a meta block in
+ * the pool.
  */
 bool
 vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range)

@@ -3,24 +3,23 @@
  * migrate_range.c
  *	  Move the resolved rows of one range of a table into a stripe.
  *
- * Seven steps; the map's switch is the one moment at which anything changes:
+ * There are seven steps; the map's switch is the one moment at which the move becomes visible:
  *
- * 1. Choose logical blocks (migrate_choose.c): whole segments that no session
- *	  appends to any more and whose rows are resolved, stripes to be rewritten,
- *	  and small stripes of the range worth merging.
- * 2. Build the stripe from their rows, unseen (migrate_build.c).  Versions dead
- *	  to everyone are dropped; an xmax that still matters becomes a delta record.
- * 3. Make stripe, block deltas and meta durable.  Still unseen.
- * 4. Take the block locks of the blocks, exclusive.  Where something was changed
- *	  under a lock since step 1, compare its blocks' headers with what was
- *	  built; where one changed, unlock, rebuild that block's block delta and try again
- *	  (the third time under the locks).
+ * 1. Choose logical blocks (migrate_choose.c): whole closed segments whose rows are resolved,
+ *    stripes to be rewritten, and small stripes of the range worth merging.
+ * 2. Build the stripe from their rows, not visible yet (migrate_build.c).  Versions dead to
+ *    everyone are dropped; an xmax that still matters becomes a delta record.
+ * 3. Make stripe, block deltas and meta durable.  They are still not visible.
+ * 4. Take the block locks of the blocks, exclusively.  If something was changed under a lock since
+ *    step 1, compare its blocks' headers with what was built; where one changed, unlock, rebuild
+ *    that block's block delta and try again (the third time under the locks).
  * 5. Switch the entries and free the segments, in one flushed change; unlock.
  * 6. Free what the old entries referred to besides: block deltas, metas, pages.
  * 7. Mark the blocks of a frozen stripe in the visibility map.
  *
- * A crash before 5 leaves space that sweeps find; after 5, the old metas, block deltas
- * and pages, likewise; before 7, blocks whose rows are looked up.  See README.md.
+ * A crash before step 5 leaves space that sweeps find; a crash after it does so with the old metas,
+ * block deltas and pages.  A crash before step 7 leaves blocks whose rows are looked up.  See
+ * README.md.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,7 +55,7 @@ find_drec(const VdbMovingBlock *block, uint8 index)
 	return NULL;
 }
 
-/* Does the delta record built for a version still say what its header says now? */
+/* Check whether the delta record built for a version still agrees with its header. */
 static bool
 same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 epoch)
 {
@@ -65,7 +64,8 @@ same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 epoch)
 	if (built == NULL)
 		return !vdb_header_needs_delta(&now->hdr);
 	if (!vdb_header_needs_delta(&now->hdr))
-		return true;			/* its xmax has failed since: the delta record will show that too */
+		return true;			/* its xmax has aborted since: a reader of the delta record will
+								 * find that, too */
 	vdb_version_to_delta(now, epoch, &drec);
 	return drec.xmax == built->xmax && drec.cid == built->cid &&
 		drec.flags == built->flags && drec.next_lb == built->next_lb &&
@@ -74,8 +74,8 @@ same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 epoch)
 }
 
 /*
- * Re-read one block's headers, block lock held exclusive.  If anything changed
- * since it was built, take down what its block delta must say.
+ * Re-read one block's headers, with the block lock held exclusively.  If anything changed since
+ * they were built, collect the delta records for a new block delta.
  */
 static void
 compare_block(VdbMover *mover, VdbMovingBlock *block)
@@ -121,8 +121,8 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 }
 
 /*
- * Remember how often something was changed under each block lock: before the rows
- * are read, or while the locks that matter are held.
+ * Note how often something was changed under each block lock.  Called before the rows are read, or
+ * while the locks that matter are held.
  */
 static void
 note_row_changes(VdbMover *mover)
@@ -133,9 +133,9 @@ note_row_changes(VdbMover *mover)
 }
 
 /*
- * Compare where something may have changed.  Every change of a row version lists
- * its block lock (redo needs it, too; asserted where changes are made), so a lock
- * whose count stands still guards nothing new.
+ * Compare the blocks in which something may have changed.  Every change of a row version lists its
+ * block lock (redo needs it, too; asserted where changes are made), so under a lock whose count is
+ * the same nothing has changed.
  */
 static bool
 compare_all(VdbMover *mover)
@@ -157,7 +157,7 @@ compare_all(VdbMover *mover)
 
 /* ---- 5. switch ---- */
 
-/* Give back a block delta that nothing refers to.  No row or map lock held. */
+/* Give back a block delta that nothing refers to.  No row or map lock is held. */
 static void
 free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 delta_offset)
 {
@@ -168,8 +168,8 @@ free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 
 }
 
 /*
- * The block deltas that the entries name now, under their block locks: one may have grown since it
- * was first seen.
+ * Note the block deltas that the entries name now, under their block locks: one may have grown
+ * since it was first seen.
  */
 static void
 note_old_delta(VdbMover *mover)
@@ -181,14 +181,14 @@ note_old_delta(VdbMover *mover)
 
 		Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&mover->ref, vdb_mover_lb(mover, block->index)));
 		vdb_map_lookup(&mover->ref, vdb_mover_lb(mover, block->index), &extent);
-		/* the migration lock has kept it where it was chosen; and its block delta is built */
+		/* the migration lock has kept it where it was chosen, and its block delta is built */
 		Assert(extent.kind == block->kind && extent.ref == block->ref && !block->stale);
 		block->old_overlay_block = extent.overlay_block;
 		block->old_overlay_offset = extent.overlay_offset;
 	}
 }
 
-/* Which of the stripes lose their last block? */
+/* Find the stripes that lose their last block. */
 static void
 find_whole_stripes(VdbMover *mover)
 {
@@ -254,7 +254,10 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 	LWLockRelease(vdb_map_lock(mover->ref.slot));
 }
 
-/* Steps 4 and 5.  False: the pool has no room for an block delta; nothing was switched. */
+/*
+ * Do steps 4 and 5.  Returns false if the pool has no room for a block delta; then nothing was
+ * switched.
+ */
 static bool
 switch_range(VdbMover *mover)
 {
@@ -303,11 +306,11 @@ switch_range(VdbMover *mover)
 	return true;
 }
 
-/* ---- 6. what is left over ---- */
+/* ---- 6. free what is left over ---- */
 
 /*
- * Pages that nothing refers to any more: of replaced stripes and of wide rows, or of a stripe in
- * vain.
+ * Free pages that nothing refers to any more: of replaced stripes and of wide rows, or of a new
+ * stripe if the switch failed.
  */
 static void
 free_old_pages(VdbMover *mover, bool switched)
@@ -359,7 +362,7 @@ is_new_stripe(uint32 stripe_id, void *arg)
 	return stripe_id == ((const VdbMover *) arg)->built.meta.stripe_id;
 }
 
-/* Does the stripe have a row for every number of the block? */
+/* Check whether the stripe has a row for every row number of the block. */
 static bool
 block_full(const VdbMovingBlock *block)
 {
@@ -370,7 +373,10 @@ block_full(const VdbMovingBlock *block)
 	return vdb_rowset_count(rows) == VDB_LB_ROWS;
 }
 
-/* May indexes have an entry for a number of the block that the stripe has no row for? */
+/*
+ * Check whether indexes may have an entry for a row number of the block for which the stripe has no
+ * row.
+ */
 static bool
 may_lack(const VdbMovingBlock *block)
 {
@@ -378,8 +384,8 @@ may_lack(const VdbMovingBlock *block)
 }
 
 /*
- * Have the indexes been cleaned since the table last lost a row?  Of rows of our range: we hold its
- * migration lock.
+ * Check whether the indexes have been cleaned since the table last lost a row.  The answer holds
+ * for rows of our range, as we hold its migration lock.
  */
 static bool
 indexes_clean(const VdbMover *mover)
@@ -392,7 +398,10 @@ indexes_clean(const VdbMover *mover)
 	return clean;
 }
 
-/* Each block for itself, as it is now: pages/README.md. */
+/*
+ * Mark the new stripe's blocks in the visibility map, each by its present state: see
+ * pages/README.md.
+ */
 static void
 mark_visible(VdbMover *mover)
 {
@@ -419,7 +428,7 @@ mark_visible(VdbMover *mover)
 		ReleaseBuffer(buffer);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole move ---- */
 
 static void
 count_shared(VdbMover *mover)

@@ -1,17 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_room.c
- *	  What an inserter does when the pool is full: wake, help, wait.
+ *	  What an inserter does when the pool is full: wake the worker, help, wait.
  *
- * It doesn't fail because rows fill the pool.  Helping, it also moves rows of
- * transactions in progress (its own above all): they go to flash as a stripe
- * whose xmins are checked one by one.  So a transaction larger than the pool
- * makes its own way.
+ * An inserter doesn't fail because rows fill the pool.  When it helps, it also moves rows of
+ * transactions in progress (its own above all): they go to flash as a stripe whose xmins are
+ * checked one by one.  So a transaction larger than the pool makes its own room.
  *
- * What can't move is metadata: stripe metas, zone maps, overlays, map nodes.
- * When no process has given space back for VDB_ROOM_PATIENCE_MS, and no process owns a
- * segment that may come free at the end of a transaction, waiting is in
- * vain: error.
+ * Metadata can't move: stripe metas, zone maps, overlays, map nodes.  When no space has been given
+ * back for VDB_ROOM_PATIENCE_MS, and there is no owned segment that may come free at the end of a
+ * transaction, waiting is in vain, and an error is raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,13 +33,13 @@
 
 #define VDB_ROOM_WAIT_MS		100
 #define VDB_ROOM_PATIENCE_MS	60000
-/* waiting longer is worth a warning, and again a minute later */
-#define VDB_ROOM_WARN_MS		10000
+#define VDB_ROOM_WARN_MS		10000	/* a longer wait is worth a warning, and another one a
+										 * minute later */
 #define VDB_ROOM_REPEAT_MS		60000
 
 /*
- * This wait: when it began, when room was last looked for in vain, when a warning was given (0: not
- * yet).
+ * Times of this wait: when it began, when room was last looked for in vain, and when a warning was
+ * given (0: not yet).
  */
 static TimestampTz waiting_since = 0;
 static TimestampTz last_look = 0;
@@ -50,18 +48,18 @@ static TimestampTz warned_at = 0;
 /* ---- helping ---- */
 
 /*
- * What concerns other tables may fail for reasons that are none of our statement's: their file
- * system is full, their map damaged.  So each such piece of work has a subtransaction, and its
- * error is reported in the server's log.  The places that our own batch has reserved outlive it.
+ * Work for other tables may fail for reasons that don't concern our statement: their file system is
+ * full, their map is damaged.  So each such piece of work has a subtransaction, and its error is
+ * reported in the server's log.  The places that our own batch has reserved outlive it.
  */
 typedef struct OtherWork
 {
 	VdbPool    *pool;
-	const VdbTableRef *ref;			/* the table that it is about, or NULL */
+	const VdbTableRef *ref;			/* the table that the work is about, or NULL */
 	const VdbTableKey *key;
-	Oid			except;				/* our own table */
-	bool		freed;				/* space in the pool */
-	uint64		segments;			/* counted */
+	Oid			except;				/* the statement's own table */
+	bool		freed;				/* space in the pool was freed */
+	uint64		segments;			/* segments counted */
 	uint64		owned;
 } OtherWork;
 
@@ -85,8 +83,9 @@ report_failure(const OtherWork *work, ErrorData *error)
 }
 
 /*
- * False: it failed, and that was reported.  A cancel is raised again; and any error, while a
- * parallel plan runs, since there can be no subtransaction.
+ * Do a piece of work for other tables.  Returns false if it failed, which was reported.  A cancel
+ * is raised again; so is any error while a parallel plan runs, since there can be no
+ * subtransaction.
  */
 static bool
 try_other(OtherWork *work, VdbTryWork function)
@@ -119,8 +118,8 @@ try_other(OtherWork *work, VdbTryWork function)
 }
 
 /*
- * Move of one other table of the pool, own temporary ones included, until something is freed; no
- * waiting for locks.
+ * Move rows of one other table of the pool, own temporary tables included, until something is
+ * freed.  Locks are not waited for.
  */
 static void
 help_table(void *arg)
@@ -170,7 +169,7 @@ collect(void *arg)
 }
 
 /*
- * Free what dropped tables have, or move other tables' rows.  The worker, who was woken, does so
+ * Free what dropped tables have, or move other tables' rows.  The worker, which was woken, does so
  * too.
  */
 static bool
@@ -195,7 +194,7 @@ wait_for_room(VdbPoolShared *shared)
 /* ---- giving up ---- */
 
 /*
- * Since when this backend has waited without anything getting better; and what it looked like then.
+ * Since when this backend has waited without progress in the pool, and the state of the pool then.
  */
 typedef struct Stuck
 {
@@ -206,7 +205,7 @@ typedef struct Stuck
 
 static Stuck stuck = {0};
 
-/* Changes whenever somebody in the pool gets on. */
+/* sum of counts that change whenever a process frees space in the pool */
 static uint64
 progress_mark(VdbPoolShared *shared)
 {
@@ -216,7 +215,7 @@ progress_mark(VdbPoolShared *shared)
 		pg_atomic_read_u32(&shared->used_segments);
 }
 
-/* Has nothing got better for longer than our patience? */
+/* Check whether there has been no progress for longer than VDB_ROOM_PATIENCE_MS. */
 static bool
 out_of_patience(VdbPoolShared *shared)
 {
@@ -232,8 +231,8 @@ out_of_patience(VdbPoolShared *shared)
 }
 
 /*
- * Segments of a table: all, and those that a transaction in progress appends to.  Caller: a lock on
- * the relation.
+ * Count the segments of a table: all, and those that a transaction in progress appends to.  The
+ * caller has a lock on the relation.
  */
 static void
 count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
@@ -261,8 +260,8 @@ count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 }
 
 /*
- * Count a table's segments, unless somebody has locked it, or has just made it: then
- * its map may go away while it is read, and the end of that transaction may help.
+ * Count a table's segments, unless it is locked by another session or has just been made.  In these
+ * cases its map may go away while it is read, and the end of that transaction may help.
  */
 static void
 count_table(void *arg)
@@ -281,12 +280,12 @@ count_table(void *arg)
 	count_segments(work->ref, &some, &work->owned);
 	relation_close(rel, AccessShareLock);
 	work->segments += some;
-	/* only its session can move a temporary table's rows */
+	/* only the table's session can move a temporary table's rows */
 	if (work->key->backend != -1 && work->key->backend != MyProcNumber)
 		work->owned += some;
 }
 
-/* ERROR unless somebody's end of transaction may still help. */
+/* Raise an error unless the end of another transaction may still help. */
 static void
 give_up(VdbPool *pool)
 {
@@ -316,9 +315,12 @@ give_up(VdbPool *pool)
 			 errhint("Raise vdb.scm_size, run VACUUM, or merge or drop small tables.")));
 }
 
-/* ---- the whole ---- */
+/* ---- the whole wait ---- */
 
-/* Tell who waits why, and what ends it.  Room was looked for in vain. */
+/*
+ * Warn that a statement waits for room, with the reason and the remedy.  Room was looked for in
+ * vain.
+ */
 static void
 warn_of_wait(void)
 {

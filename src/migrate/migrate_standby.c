@@ -1,16 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_standby.c
- *	  Is there a standby whose queries this server does not know of?
+ *	  Finding standbys whose queries this server has no information about.
  *
- * What a migration freezes, queries of standbys with older snapshots may not
- * go on past.  Where a standby tells its oldest snapshot (hot_standby_feedback)
- * the horizon has it, and nothing is frozen that it needs.  Where one doesn't,
- * freezing with every migration would end each longer query there: it is left
- * to VACUUM then, which comes as seldom as on heap.
+ * Queries of standbys with older snapshots can't go on past the freezing that a migration does.  If
+ * a standby reports its oldest snapshot (hot_standby_feedback) it is part of the horizon, and
+ * nothing is frozen that the standby needs.  If one doesn't, freezing with every migration would
+ * end each longer query there; then freezing is left to VACUUM, which comes as seldom as on heap.
  *
- * A standby that only reads an archive, or is away just now and has no slot,
- * is not known here.
+ * A standby that only reads an archive, or is away just now and has no slot, is not known here.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,8 +27,8 @@
 #include "migrate/migrate_private.h"
 
 /*
- * A physical slot without a horizon; of the sender 'pid', or with 0 of anybody.  *found: there is a
- * slot of it at all.
+ * Check whether there is a physical slot without a horizon, of the sender 'pid', or of any sender
+ * if pid is 0.  *found is set if there is such a slot at all, with or without a horizon.
  */
 static bool
 silent_slot(int pid, bool *found)
@@ -57,7 +55,10 @@ silent_slot(int pid, bool *found)
 	return silent;
 }
 
-/* A sender of physical WAL that has no horizon of its own, nor a slot that has one. */
+/*
+ * Check whether this is a sender of physical WAL that has no horizon of its own, nor a slot that
+ * has one.
+ */
 static bool
 silent_sender(int pid)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * migrate_table.c
- *	  Migration of whole tables, move by move; SQL function.
+ *	  Migration of whole tables, move by move; the SQL function.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,19 +22,19 @@
 
 PG_FUNCTION_INFO_V1(vdb_migrate_sql);
 
-/* Ranges whose sweeping (leftovers of earlier epochs) this backend has seen to. */
+/* Sweep leftovers of earlier epochs, once for each table in this backend. */
 static void
 sweep_once(const VdbTableRef *ref)
 {
 	const VdbTableEntry *entry = vdb_map_table_entry(ref);
 
 	if (entry->next_stripe == 0)
-		return;					/* never migrated: nothing can be left over */
+		return;					/* the table was never migrated, so nothing can be left over */
 	vdb_map_sweep(ref);
 	vdb_overlay_sweep(ref);
 }
 
-/* What to move, for vdb_try. */
+/* A range to move; the argument of vdb_try. */
 typedef struct RangeMove
 {
 	Relation	rel;
@@ -54,8 +54,8 @@ move_range(void *arg)
 }
 
 /*
- * Something of one range; in a subtransaction, if asked for: damage of one range must not keep the
- * others in the pool, which would fill up.
+ * Move something of one range, in a subtransaction if the flags ask for that: damage of one range
+ * must not keep the others in the pool, which would fill up.
  */
 static bool
 try_range(RangeMove *move)
@@ -84,7 +84,7 @@ try_range(RangeMove *move)
 void
 vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result)
 {
-	/* not lower: an error could end the report */
+	/* not lower than WARNING, as an error could end the report */
 	if (result->damaged)
 		vdb_rows_report_damage(rel, result->error != NULL ? WARNING : elevel, &result->damage);
 	if (result->error != NULL)
@@ -94,7 +94,7 @@ vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result)
 	}
 }
 
-/* The migration lock, the sweep of a pass's first move, one move. */
+/* Take the migration lock, sweep in a pass's first move, and do one move. */
 static bool
 move_locked(RangeMove *move, VdbMigratePass *pass, bool wait, bool *locked)
 {
@@ -157,7 +157,7 @@ vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 	return done;
 }
 
-/* SELECT vdb.migrate(table): all resolved rows, now. */
+/* SELECT vdb.migrate(table): move all resolved rows now. */
 Datum
 vdb_migrate_sql(PG_FUNCTION_ARGS)
 {
@@ -181,7 +181,7 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD, true, &result);
-	/* all else has moved, and that stays */
+	/* the other rows have moved, and stay moved */
 	vdb_migrate_report(rel, ERROR, &result);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(result.rows_moved);

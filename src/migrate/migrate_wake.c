@@ -3,13 +3,12 @@
  * migrate_wake.c
  *	  Waking the worker: the pool fills up, or tables were dropped.
  *
- * What a dropped table has in the pool can be freed when core has unlinked its file: at the end of
- * the transaction, after all callbacks for transactions.  So a process that drops storage, or makes
- * some that an abort takes back, hangs a callback on the transaction's memory, which goes last.
- * The drop itself need not have opened the pool.
+ * The space that a dropped table has in the pool can be freed when the server has unlinked its
+ * file: at the end of the transaction, after all transaction callbacks.  So code that drops
+ * storage, or makes storage that an abort takes back, attaches a callback to the transaction's
+ * memory, which is released last.  The drop itself need not have opened the pool.
  *
- * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED, whatever it
- * had done.
+ * A transaction that is prepared leaves this to COMMIT PREPARED or ROLLBACK PREPARED.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,8 +25,8 @@
 #include "migrate/migrate.h"
 
 /*
- * Of this transaction: is its memory's callback there, is storage being made, is some dropped at
- * the end?
+ * State of this transaction: its memory has the callback; it makes storage; storage is dropped at
+ * its end.
  */
 static bool armed = false;
 static bool made = false;
@@ -35,7 +34,7 @@ static bool dropped = false;
 
 static object_access_hook_type previous_access = NULL;
 
-/* Ask for a worker, unless one was asked for already.  pools_lock held. */
+/* Ask for a worker, unless one was asked for already.  pools_lock is held. */
 static void
 ask_for_worker(VdbPoolShared *shared)
 {
@@ -69,7 +68,10 @@ vdb_migrate_wake_database(Oid db)
 	LWLockRelease(vdb_shared->pools_lock);
 }
 
-/* The transaction's memory goes: files that it dropped are unlinked by now. */
+/*
+ * Wake the worker if storage was dropped.  Called when the transaction's memory is released: by
+ * then the files that it dropped are unlinked.
+ */
 static void
 transaction_over(void *arg)
 {
@@ -81,6 +83,7 @@ transaction_over(void *arg)
 		vdb_migrate_wake_database(MyDatabaseId);
 }
 
+/* Attach the callback to this transaction's memory, once. */
 static void
 arm(void)
 {
@@ -110,7 +113,7 @@ vdb_migrate_storage_dropped(void)
 	dropped = true;
 }
 
-/* An abort takes back what was made. */
+/* Note that an abort takes back the storage that was made. */
 static void
 transaction_ended(XactEvent event, void *arg)
 {
@@ -127,8 +130,8 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 }
 
 /*
- * DROP, by itself or by what it belongs to; and the transient table of a rewrite, which has the old
- * storage.
+ * Note a dropped table.  This hook sees DROP, of the table or of an object that it belongs to, and
+ * the transient table of a rewrite, which has the old storage.
  */
 static void
 object_accessed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
@@ -147,7 +150,7 @@ object_accessed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id
 	}
 }
 
-/* _PG_init, while preloading. */
+/* Install the hook and the callbacks.  Called from _PG_init, while preloading. */
 void
 vdb_migrate_wake_init(void)
 {

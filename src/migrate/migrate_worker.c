@@ -4,9 +4,9 @@
  *	  The worker of one database: look at each table, move what is eligible, end.
  *
  * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the
- * stripe is built.  Between two of them the worker holds nothing, so that DDL waits for one move at
- * most; then comes the pause that vdb.migrate_cost_delay asks for.  Locks on tables are taken
- * conditionally, so that no process's DDL waits behind the worker's own waiting.
+ * stripe is built.  Between two moves the worker holds nothing, so that DDL waits for one move at
+ * most; then comes the pause of vdb.migrate_cost_delay.  Locks on tables are taken conditionally,
+ * so that DDL of other sessions doesn't queue behind the worker's own waiting.
  *
  * An error must not keep the worker from other tables, be it damage or a full file system.  A row
  * that fails its checksum stays where it is, and so does a range with other damage, and the rest of
@@ -38,15 +38,15 @@
 #include "base/vdb_stop_point.h"
 #include "migrate/migrate.h"
 
-/* An idle worker looks around this often, and ends after so many looks without work. */
+/* An idle worker looks around at this interval, and ends after so many looks without work. */
 #define VDB_WORKER_NAP_MS		200
 #define VDB_WORKER_IDLE_ROUNDS	5
 
 static VdbPoolShared *worker_pool = NULL;
 
 /*
- * Did this round see rows in the pool, stripes to be resolved, or a table that it could not look
- * at?  Then there must be another worker later.
+ * Set if this round saw rows in the pool, stripes to be resolved, or a table that it could not look
+ * at.  Then there must be another worker later.
  */
 static bool work_waiting = false;
 
@@ -57,24 +57,25 @@ worker_exit(int code, Datum arg)
 		worker_pool->worker_pid = 0;
 }
 
-/* What is done to one table, from one transaction to the next. */
+/* Work on one table, from one transaction to the next. */
 typedef struct WorkerTask
 {
 	uint32		slot;
-	VdbTableRef ref;				/* as of the last look; its pool is good within a transaction */
+	VdbTableRef ref;				/* as of the last look; its pool pointer is valid within a
+									 * transaction */
 	bool		seen;				/* ref is set */
-	bool		begun;				/* it is eligible, and is being moved: */
+	bool		begun;				/* the table is eligible, and is being moved */
 	int			flags;
 	VdbMigratePass pass;
 	VdbMigrateResult result;
 	bool		past_end;			/* there is no such slot, nor a later one */
-	bool		done;				/* anything */
+	bool		done;				/* anything was moved */
 } WorkerTask;
 
-/* What a task remembers of errors. */
+/* Memory of the errors that a task keeps. */
 static MemoryContext task_context = NULL;
 
-/* Is the table eligible, and how is it to be moved? */
+/* Check whether the table is eligible, and choose how to move it. */
 static bool
 begin_task(WorkerTask *task)
 {
@@ -97,7 +98,7 @@ begin_task(WorkerTask *task)
 	return task->begun;
 }
 
-/* One move of the task's table, which is locked.  False: nothing is left to do. */
+/* Do one move of the task's table, which is locked.  Returns false if nothing is left to do. */
 static bool
 move_next(WorkerTask *task, Relation rel)
 {
@@ -119,8 +120,8 @@ move_next(WorkerTask *task, Relation rel)
 }
 
 /*
- * Find the task's table as it is now, lock it, move something.  False: it needs no more, for this
- * round.
+ * Find the task's table as it is now, lock it, and move something.  Returns false if it needs no
+ * more in this round.
  */
 static bool
 work_on_table(VdbPool *pool, WorkerTask *task)
@@ -155,7 +156,8 @@ work_on_table(VdbPool *pool, WorkerTask *task)
 }
 
 /*
- * An error of the table's: told if it is news, and the transaction is over.  Interrupts are held.
+ * Report an error of the table's, unless that was done lately, and end the transaction.  Interrupts
+ * are held.
  */
 static void
 end_failed(WorkerTask *task)
@@ -170,8 +172,8 @@ end_failed(WorkerTask *task)
 }
 
 /*
- * One transaction for the task.  False: it needs no more.  Errors that concern no table end the
- * worker.
+ * Do one transaction for the task.  Returns false if it needs no more.  Errors that concern no
+ * table end the worker.
  */
 static bool
 work_safely(WorkerTask *task)
@@ -209,7 +211,7 @@ work_safely(WorkerTask *task)
 	return more;
 }
 
-/* Take in changed settings. */
+/* Reload the configuration if that was requested. */
 static void
 reload_config(void)
 {
@@ -219,7 +221,7 @@ reload_config(void)
 	ProcessConfigFile(PGC_SIGHUP);
 }
 
-/* The pause after a stripe.  No transaction. */
+/* Pause after a stripe, outside of transactions. */
 static void
 pause_after_move(void)
 {
@@ -242,7 +244,7 @@ pause_after_move(void)
 	}
 }
 
-/* Free what dropped tables have.  False: nothing was. */
+/* Free the space of dropped tables.  Returns false if there was none. */
 static bool
 collect_dropped(void)
 {
@@ -257,7 +259,7 @@ collect_dropped(void)
 	return done;
 }
 
-/* One look at all tables; was anything done? */
+/* Look at all tables once.  Returns whether anything was done. */
 static bool
 work_round(void)
 {
@@ -278,7 +280,7 @@ work_round(void)
 	return done;
 }
 
-/* Make the pool known to this epoch.  False: the database has none. */
+/* Open the pool, so that this epoch knows it.  Returns false if the database has none. */
 static bool
 open_pool(void)
 {
@@ -291,7 +293,7 @@ open_pool(void)
 	return found;
 }
 
-/* Be the pool's worker, unless it has one, or we are not wanted there. */
+/* Become the pool's worker, unless it has one or is to be left alone for now. */
 static bool
 claim_pool(Oid db)
 {
@@ -339,7 +341,7 @@ vdb_worker_main(Datum arg)
 		reload_config();
 		if (!vdb_migrate_enabled)
 			break;
-		/* what is asked for from now on may be news to this round */
+		/* what is requested from now on may be missed by this round */
 		pg_atomic_write_u32(&worker_pool->worker_wanted, 0);
 		VDB_STOP_POINT("worker-round");
 		work_waiting = false;

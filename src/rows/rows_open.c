@@ -5,9 +5,9 @@
  *
  * Each open segment of this epoch has one entry.  Its owner word gives its state:
  *
- * - closed: the entry is on the free list, or about to be; - owned: one backend appends to the
- * segment, and alone uses the fill; - handed back: the fill gives the place at which the next owner
- * goes on.
+ * - closed: the entry is on the free list, or about to be;
+ * - owned: one backend appends to the segment, and alone uses the fill;
+ * - handed back: the fill gives the place at which the next owner goes on.
  *
  * Open entries are in their segment's chain, and from the first time they are handed back in their
  * table's list, too.  A segment without an entry is closed for good.  Entries are hints in one

@@ -7,8 +7,9 @@
  * segments to claim next, its current segment.  All segments owned, of all tables, are in one small
  * array; each is
  *
- * - current: rows are appended to it; one per appender; - spare: claimed, and nothing is reserved
- * in it; - retired: without room, but perhaps with places outstanding (see
+ * - current: rows are appended to it; one per appender;
+ * - spare: claimed, and nothing is reserved in it;
+ * - retired: without room, but perhaps with places outstanding (see
  *   rows_segment.c), which is why it is still owned.
  *
  * Appenders outlive transactions, as their averages are worth keeping.  So does the segment that
