@@ -147,7 +147,9 @@ keep_blocks(VdbMover *mover, int n)
 	mover->nblocks = n;
 }
 
-/* Check whether the stripe may end before block i, which holds if no segment straddles that place. */
+/*
+ * Check whether the stripe may end before block i, which holds if no segment straddles that place.
+ */
 static bool
 may_end_before(const VdbMover *mover, int i)
 {
