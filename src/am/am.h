@@ -219,24 +219,6 @@ extern void vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessSt
 /* Install the hook for utility statements. */
 extern void vdb_utility_init(void);
 
-/* ---- publications and logical slots (am_publish.c) ---- */
-
-/*
- * Return true if the statement may bring a vdb table and a publication together.  Must be called
- * before the statement runs: the parse tree of a statement that ends transactions is freed by
- * then.
- */
-extern bool vdb_publish_concerns(Node *stmt);
-
-/*
- * Raise a WARNING if the statement, which has run, has brought a vdb table and a publication
- * together.  The statement is one for which vdb_publish_concerns returned true.
- */
-extern void vdb_publish_check(Node *stmt);
-
-/* Install the hook that warns about logical slots. */
-extern void vdb_publish_init(void);
-
 /* ---- functions of other modules that read pages (am_tools.c) ---- */
 
 /*

@@ -32,16 +32,6 @@
 
 PG_FUNCTION_INFO_V1(vdb_monitor_verify);
 
-/* Make a logical block the current location.  See monitor_verify.h. */
-void
-vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
-{
-	if (lb == VDB_MAX_LOGICAL_BLOCK)
-		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
-	else
-		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
-}
-
 /* Check the blocks from the cursor's to the end of the range. */
 static void
 verify_blocks(void *arg)

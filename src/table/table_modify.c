@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * table_modify.c
- *	  Delete or update one row version.
+ *	  DELETE and UPDATE of one row version.
  *
- * Both are the same up to the last step: wait for conflicting transactions that
- * have changed or locked the version (make_ours), then write our xmax into it.
- * An update stores the new version and the old one's xmax in one change, so that
- * no crash can keep one without the other.
+ * Both are the same up to the last step: come to terms with everyone who has
+ * changed or locked the version (resolve), then write our xmax into it.  An update
+ * stores the new version and the old one's xmax in one change, so that no
+ * crash can keep one without the other.
  *
- * An update that leaves all key columns alone needs a weaker row lock, so that
- * foreign key checks, which hold key-share locks, don't conflict with it.
- * Comparing the columns and reserving space are done before the block lock is
- * taken.  The old version's values are read for this without the lock, which is
- * safe since the values of a version never change.
+ * An update needs a weaker row lock when it leaves all key columns alone:
+ * foreign key checks, which hold key-share locks, then don't get in its way.
+ * The comparison and everything that takes space is done before the block lock;
+ * for this the old version's values are read without it, which is safe since the
+ * values of a version never change.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,21 +34,18 @@
 #include "table/table_private.h"
 #include "table/table_version.h"
 
-/* Parameters of a delete or update. */
+/* What is wanted of a version. */
 typedef struct ModifyRequest
 {
 	const char *verb;				/* for messages */
-	XLTW_Oper	oper;				/* for the context of errors while waiting */
-	LockTupleMode mode;				/* strength of the row lock */
+	XLTW_Oper	oper;
+	LockTupleMode mode;
 	CommandId	cid;
 	Snapshot	crosscheck;			/* must see the version, too; or InvalidSnapshot */
-	bool		wait;				/* for conflicting transactions */
+	bool		wait;
 } ModifyRequest;
 
-/*
- * Raise an error in a parallel operation: combo command ids made now would be unknown to the other
- * processes.
- */
+/* Combo command ids made now would be unknown to the other workers. */
 static void
 refuse_in_parallel(const char *verb)
 {
@@ -59,9 +56,8 @@ refuse_in_parallel(const char *verb)
 }
 
 /*
- * Return true if we must wait for the transactions in xmax.  We don't wait for
- * ourselves, nor for a key-share locker if the key stays.  *own_member is set if
- * we are a member of the multixact.
+ * Must we wait for the transaction in xmax?  Not for ourselves, nor for a key-share
+ * locker if the key stays.  *own_member: we are among the members of a multixact.
  */
 static bool
 in_the_way(HeapTupleHeader hdr, LockTupleMode mode, bool *own_member)
@@ -78,13 +74,11 @@ in_the_way(HeapTupleHeader hdr, LockTupleMode mode, bool *own_member)
 }
 
 /*
- * Wait for the transactions that conflict with us, without the block lock, then
- * take it and read the version again.
- *
- * Returns false if the version must be checked afresh: the xmax has changed, or
- * it was a single transaction, whose end decides, or the version is gone (then
- * the lock isn't held).  Returns true if the xmax is the same multixact, whose
- * conflicting members have ended; *lockers_gone is set if all its members have.
+ * Wait for who is in the way, with the row unlocked meanwhile, and read the version
+ * again.  False: check afresh, as the xmax is another by now, or was a
+ * transaction by itself whose end tells all, or the version is gone (then it is
+ * unlocked).  True: the same multixact, without members in our way;
+ * *lockers_gone: and without any others.
  */
 static bool
 wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member,
@@ -98,8 +92,8 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 	vdb_target_unlock(target);
 
 	/*
-	 * We must not queue if we already hold a lock in the multixact: the first
-	 * in the queue may be waiting for that very lock.
+	 * Who already has a lock must not queue: the first in the queue may be
+	 * waiting for that very lock.
 	 */
 	if (!own_member)
 		(void) vdb_target_queue(target, request->mode, LockWaitBlock);
@@ -117,12 +111,10 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 }
 
 /*
- * Get the version ready to be changed by us, waiting as necessary.
- *
- * Returns TM_Ok if we may change it; then the block lock is held, and room for
- * the new xmax is prepared.  Otherwise returns the reason why not, with the block
- * lock held, too, unless the version is gone (TM_Deleted, unlocked).
- * *lockers_gone is set if none of the xmax's lockers is still running.
+ * Come to terms with the version.  TM_Ok: it is ours to change, block lock held, room
+ * for the new xmax prepared.  Otherwise what stands against it, block lock held,
+ * unless the version is gone (TM_Deleted, unlocked).  *lockers_gone: none of
+ * the present xmax's lockers lives.
  */
 static TM_Result
 make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
@@ -162,7 +154,7 @@ make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 	}
 }
 
-/* Fill *tmfd after make_ours has failed, and let go of the version. */
+/* resolve() said no: tell the caller why, and let go of the version. */
 static TM_Result
 give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 {
@@ -182,7 +174,7 @@ give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 	return result;
 }
 
-/* Put our xmax and command id into the copied header, without a next version so far. */
+/* Our xmax and command id into the copied header; no successor so far. */
 static void
 stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 {
@@ -197,10 +189,10 @@ stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 }
 
 /*
- * Check for conflicts with serializable transactions that have read the version.
- * The block lock is held from here until our change is stored, so that no reader
- * comes between: later readers find our xmax.  This does not cover an update's
- * new version, which is stored elsewhere; vdb_conflict_in_stored does, afterwards.
+ * Serializable transactions may have read the version.  Asked with the block lock held
+ * until our change is stored, so that no reader comes between: later ones
+ * find our xmax.  Of an update's new version this says nothing, as that lies elsewhere:
+ * vdb_conflict_in_stored is asked afterwards.
  */
 static void
 conflict_in(VdbTarget *target)
@@ -210,10 +202,38 @@ conflict_in(VdbTarget *target)
 }
 
 /*
- * Delete the version at tid as command cid.  The contract is that of
- * table_tuple_delete: returns TM_Ok, or the reason for failure with *tmfd filled.
- * With changing_part the delete is half of an update that moves the row to
- * another partition, and the version is marked accordingly for later lockers.
+ * The values of an old version, for whoever must know them.  They never change, so no lock is needed.  NULL: the version isn't there;
+ * else the caller drops the slot.
+ */
+static TupleTableSlot *
+fetch_old(const VdbTarget *target)
+{
+	TupleTableSlot *slot = table_slot_create(target->rel, NULL);
+
+	if (vdb_table_fetch(target->rel, target->row, SnapshotAny, slot, NULL))
+		return slot;
+	ExecDropSingleTupleTableSlot(slot);
+	return NULL;
+}
+
+/* Have logical decoding told of a deletion: perhaps by the old row, that must be read before the version is locked. */
+static void
+tell_delete(VdbTarget *target)
+{
+	TupleTableSlot *old;
+
+	if (!vdb_decode_wanted(target->rel))
+		return;
+	old = fetch_old(target);
+	vdb_event_delete(&target->event, target->rel, old);
+	if (old != NULL)
+		ExecDropSingleTupleTableSlot(old);
+}
+
+/*
+ * Delete the version at tid as command cid.  The contract is table_tuple_delete's:
+ * TM_Ok, or why not with *tmfd filled.  changing_part: an update moves
+ * the row to another partition, which later lockers must be told.
  */
 TM_Result
 vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crosscheck, bool wait,
@@ -249,7 +269,7 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	return TM_Ok;
 }
 
-/* Return true if the column has the same bytes in both rows, not counting compression. */
+/* Is the column the same in both?  (Equal bytes; compression doesn't matter.) */
 static bool
 same_value(TupleDesc desc, AttrNumber attnum, TupleTableSlot *old_slot, HeapTuple new_tuple)
 {
@@ -265,8 +285,7 @@ same_value(TupleDesc desc, AttrNumber attnum, TupleTableSlot *old_slot, HeapTupl
 }
 
 /*
- * Return true if the new tuple leaves alone all columns that foreign keys may
- * refer to.  Returns false if the old row doesn't exist.
+ * Does the new tuple leave alone all columns that foreign keys may refer to?  key: these.
  */
 static bool
 keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new_tuple)
@@ -307,7 +326,7 @@ compare_versions(VdbTarget *target, HeapTuple tuple)
 	return kept;
 }
 
-/* Fill in the new version's header.  Must be called before the old version's is stamped. */
+/* The new version's header; the old one's is not yet stamped. */
 static void
 stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 				  HeapTuple tuple, const VdbRowAddress *address)
@@ -326,7 +345,7 @@ stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_
 	HeapTupleHeaderSetXmax(hdr, xmax);
 }
 
-/* Store an update, with the old version locked and ready.  Releases the block lock. */
+/* Everything an update does with the version locked and resolved. */
 static void
 store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 			 HeapTuple tuple, const VdbRowAddress *address)
@@ -341,9 +360,9 @@ store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 
 /*
  * Replace the version at otid by the slot's row, as command cid.  The contract is
- * that of table_tuple_update: returns TM_Ok, or the reason for failure with *tmfd
- * filled; *lockmode is set in either case.  The slot gets the new TID on success;
- * otid may point into it.  All indexes need entries for the new version.
+ * table_tuple_update's: TM_Ok, or why not with *tmfd filled; *lockmode is set in
+ * either case.  The slot gets the new TID on success; otid may point into it.
+ * All indexes need entries for the new version.
  */
 TM_Result
 vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,

@@ -41,6 +41,7 @@ typedef struct VdbTarget
 	bool		queued;				/* heavyweight tuple lock held ... */
 	LockTupleMode queue_mode;		/* ... in this mode */
 	VdbVersion	version;			/* copied under the block lock */
+	VdbEvent	event;				/* what the change says to logical decoding */
 } VdbTarget;
 
 /* ---- table_target.c ---- */
