@@ -23,8 +23,8 @@ vdb_decode_wanted(Relation rel)
 }
 
 /*
- * What the record of a change says to logical decoding.  All zeroes: nothing.  Made before the change begins and before any lock,
- * kept until it has ended.
+ * What the record of a change says to logical decoding.  All zeroes: nothing.  Made before the
+ * change begins and before any lock, kept until it has ended.
  */
 typedef struct VdbEvent
 {
@@ -40,8 +40,8 @@ extern void vdb_event_insert(VdbEvent *event, Relation rel, bool speculative);
 extern void vdb_event_speculative(VdbEvent *event, Relation rel, bool confirmed);
 
 /*
- * A row is deleted, or updated to 'tuple'.  old: its values (of any slot of the table), or NULL if there is no such row.  Writes WAL
- * if the old row is long.  Needs a transaction id; no lock held.
+ * A row is deleted, or updated to 'tuple'.  old: its values (of any slot of the table), or NULL if
+ * there is no such row.  Writes WAL if the old row is long.  Needs a transaction id; no lock held.
  */
 extern void vdb_event_delete(VdbEvent *event, Relation rel, TupleTableSlot *old);
 extern void vdb_event_update(VdbEvent *event, Relation rel, TupleTableSlot *old, HeapTuple tuple);

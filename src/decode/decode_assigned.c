@@ -3,8 +3,9 @@
  * decode_assigned.c
  *	  Writing: which columns the running UPDATE assigns.
  *
- * A value that is assigned anew is another to heap, though it may have the same bytes, and is printed.  An access method gets a finished
- * row, so the statement is asked.  It is the one that runs innermost; what is not run by the executor (a subscription's worker) assigns nothing.
+ * A value that is assigned anew is another to heap, though it may have the same bytes, and is
+ * printed.  An access method gets a finished row, so the statement is asked.  It is the one that
+ * runs innermost; what is not run by the executor (a subscription's worker) assigns nothing.
  *
  *-------------------------------------------------------------------------
  */

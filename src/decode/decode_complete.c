@@ -3,12 +3,14 @@
  * decode_complete.c
  *	  Reading: rows put together while their transaction is replayed.
  *
- * A decoding context whose slot has come to a part of a row (decode_private.h) gets this file's functions between the reorder buffer and
- * the output plugin.  They keep parts, complete rows, and hand on all other changes as they are.  It is done here, and not when
- * the record is read, for two reasons: parts can be spilled to disk meanwhile, and the table's columns are known here.
+ * A decoding context whose slot has come to a part of a row (decode_private.h) gets this file's
+ * functions between the reorder buffer and the output plugin.  They keep parts, complete rows, and
+ * hand on all other changes as they are.  It is done here, and not when the record is read, for two
+ * reasons: parts can be spilled to disk meanwhile, and the table's columns are known here.
  *
- * Memory lives in a context of its own, below the decoding context's: runs of wide rows and the old row until their row has come, which
- * is the next change of the transaction but for other parts; what is made of them until the next change.
+ * Memory lives in a context of its own, below the decoding context's: runs of wide rows and the old
+ * row until their row has come, which is the next change of the transaction but for other parts;
+ * what is made of them until the next change.
  *
  *-------------------------------------------------------------------------
  */
@@ -183,7 +185,10 @@ keep_chunk(HeapTuple tuple)
 
 /* ---- completing ---- */
 
-/* A tuple for a change, with so many bytes, header included; the header is zero, the rest is not set. */
+/*
+ * A tuple for a change, with so many bytes, header included; the header is zero, the rest is not
+ * set.
+ */
 static VdbReorderTuple *
 make_tuple(Size bytes, HeapTuple *tuple)
 {
@@ -320,7 +325,8 @@ complete_old(void)
 	tuple->t_data->t_infomask2 = head.infomask2;
 	tuple->t_data->t_infomask = head.infomask;
 	tuple->t_data->t_hoff = head.hoff;
-	memcpy((char *) tuple->t_data + SizeofHeapTupleHeader, completion->old + VDB_EVENT_TUPLE_BYTES, bytes);
+	memcpy((char *) tuple->t_data + SizeofHeapTupleHeader,
+		   completion->old + VDB_EVENT_TUPLE_BYTES, bytes);
 	free_old();
 	return made;
 }
@@ -364,7 +370,8 @@ apply(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation, ReorderBuffer
 		case VDB_PART_NOTHING:
 			return;
 		case VDB_PART_ROW:
-			whole.data.tp.newtuple = complete_row(relation, file, vdb_reorder_heap_tuple(change->data.tp.newtuple));
+			whole.data.tp.newtuple =
+				complete_row(relation, file, vdb_reorder_heap_tuple(change->data.tp.newtuple));
 			break;
 		default:
 			break;
@@ -375,13 +382,15 @@ apply(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation, ReorderBuffer
 }
 
 static void
-apply_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation, ReorderBufferChange *change)
+apply_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
+			 ReorderBufferChange *change)
 {
 	apply(rb, txn, relation, change, completion->apply);
 }
 
 static void
-stream_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation, ReorderBufferChange *change)
+stream_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
+			  ReorderBufferChange *change)
 {
 	apply(rb, txn, relation, change, completion->stream);
 }
@@ -405,8 +414,10 @@ vdb_complete_install(LogicalDecodingContext *ctx)
 	callback = MemoryContextAllocZero(ctx->context, sizeof(MemoryContextCallback));
 	completion = MemoryContextAllocZero(ctx->context, sizeof(Completion));
 	completion->ctx = ctx;
-	completion->context = AllocSetContextCreate(ctx->context, "vdb rows being decoded", ALLOCSET_DEFAULT_SIZES);
-	completion->change_context = AllocSetContextCreate(completion->context, "vdb decoded row", ALLOCSET_DEFAULT_SIZES);
+	completion->context = AllocSetContextCreate(ctx->context, "vdb rows being decoded",
+												ALLOCSET_DEFAULT_SIZES);
+	completion->change_context = AllocSetContextCreate(completion->context, "vdb decoded row",
+													   ALLOCSET_DEFAULT_SIZES);
 	dlist_init(&completion->runs);
 	completion->apply = ctx->reorder->apply_change;
 	completion->stream = ctx->reorder->stream_change;

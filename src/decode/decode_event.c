@@ -3,7 +3,8 @@
  * decode_event.c
  *	  Writing: what the record of a change says to logical decoding.
  *
- * Layout: decode_format.h.  All is made before the change begins, since it allocates memory, reads columns and may write WAL.
+ * Layout: decode_format.h.  All is made before the change begins, since it allocates memory, reads
+ * columns and may write WAL.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,23 +3,24 @@
  * decode_format.h
  *	  What WAL has for logical decoding, byte by byte.
  *
- * An event stands at the end of the main data of a change's record, if this has VDB_RECORD_EVENT (scm_format.h, which has the
- * version, too).  It is not aligned:
+ * An event stands at the end of the main data of a change's record, if this has VDB_RECORD_EVENT
+ * (scm_format.h, which has the version, too).  It is not aligned:
  *
  *	uint8	what: kind (VDB_EVENT_KIND), flags, what there is of the old row (VDB_EVENT_OLD)
  *	uint32	the table's file number
  *	uint32	its tablespace, if VDB_EVENT_TABLESPACE; else the database's
  *	list	of attribute numbers, if VDB_EVENT_UNCHANGED
  *	old row, if there is one:
- *		VDB_OLD_KEY		number: attributes of a row; list: which of them follow, the others being null; their data, laid
+ *		VDB_OLD_KEY		number: attributes of a row; list: which follow, others being null; data, laid
  *						out as in a heap tuple
  *		VDB_OLD_ROW		VdbEventTuple, then the tuple's bytes from t_bits on
- *		VDB_OLD_CHUNKS	uint32: how many bytes the same has that went before, in records VDB_XLOG_EVENT of the transaction
+ *		VDB_OLD_CHUNKS	uint32: bytes of the same, logged before in records VDB_XLOG_EVENT
  *
  * A number is a uint8, or 255 and a uint16.  A list is a number of numbers, and these.
  *
- * The new row of an update is the first span of the record's first block.  New rows of an insertion are all spans of phase 1,
- * in the order of blocks and spans.  Each span is a row as in a segment (rows_format.h).
+ * The new row of an update is the first span of the record's first block.  New rows of an insertion
+ * are all spans of phase 1, in the order of blocks and spans.  Each span is a row as in a segment
+ * (rows_format.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -74,7 +75,7 @@ typedef struct VdbChunkRecord
 
 StaticAssertDecl(sizeof(VdbChunkRecord) == 20, "chunk record is 20 bytes in WAL");
 
-#define VDB_CHUNK_BYTES			8168	/* a chunk's but the last's: as much as a page of a run has */
+#define VDB_CHUNK_BYTES			8168	/* of a chunk; the last may have fewer */
 
 /* An old row that is longer is logged in chunks. */
 #define VDB_OLD_INLINE			8168

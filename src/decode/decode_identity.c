@@ -3,11 +3,12 @@
  * decode_identity.c
  *	  Writing: which of an old row's values the stream has, as with heap.
  *
- * Two questions, answered by heap's rules.  Which columns identify the old row (ExtractReplicaIdentity)?  And which values of an
- * updated row would heap not have logged, since they stand out of line and are not changed?
+ * Two questions, answered by heap's rules.  Which columns identify the old row
+ * (ExtractReplicaIdentity)?  And which values of an updated row would heap not have logged, since
+ * they stand out of line and are not changed?
  *
- * Heap knows the latter: its tuples have pointers.  Our rows are flat, so the old row is toasted once more, without storing
- * anything, step by step as heap_toast_insert_or_update does it.
+ * Heap knows the latter: its tuples have pointers.  Our rows are flat, so the old row is toasted
+ * once more, without storing anything, step by step as heap_toast_insert_or_update does it.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,10 +50,13 @@ static union
 static Size
 data_bytes(const Toasting *toasting)
 {
-	return heap_compute_data_size(toasting->desc, toasting->values, unconstify(bool *, toasting->isnull));
+	return heap_compute_data_size(toasting->desc, toasting->values,
+								  unconstify(bool *, toasting->isnull));
 }
 
-/* The longest value of these kinds of storage that is still in line (and may be compressed), or -1. */
+/*
+ * The longest value of these kinds of storage that is still in line (and may be compressed), or -1.
+ */
 static int
 longest_value(const Toasting *toasting, bool compressible, bool main)
 {
@@ -131,8 +135,8 @@ toast(Toasting *toasting, Size most, Size most_main)
 }
 
 /*
- * Which values would heap have out of line in this row?  NULL: none.  The values are flat, compressed ones included.  Result is
- * palloc'd, by column from 0.
+ * Which values would heap have out of line in this row?  NULL: none.  The values are flat,
+ * compressed ones included.  Result is palloc'd, by column from 0.
  */
 static bool *
 find_external(Relation rel, const Datum *values, const bool *isnull)
@@ -259,8 +263,8 @@ same_value(Form_pg_attribute attr, Datum old_value, bool old_null, Datum new_val
 }
 
 /*
- * What the stream says of the old row of an update; returns the columns, by attribute number, whose values it does not have
- * since they are not changed and heap would have them out of line.
+ * What the stream says of the old row of an update; returns the columns, by attribute number, whose
+ * values it does not have since they are not changed and heap would have them out of line.
  */
 Bitmapset *
 vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbOldRow *row)
@@ -283,7 +287,8 @@ vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbO
 
 		if (!in_key && !is_external)
 			continue;
-		if (!same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i], values[i], isnull[i]))
+		if (!same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
+						values[i], isnull[i]))
 			need_key |= in_key;
 		else if (is_external)
 		{

@@ -37,8 +37,9 @@ extern void vdb_assigned_init(void);
 /* ---- decode_complete.c ---- */
 
 /*
- * A change that is not yet what the plugin gets has one of these in its tuple's t_tableOid, where there is nothing otherwise; no
- * relation has such an OID.  The struct, then bytes, stand behind the tuple's header (SizeofHeapTupleHeader), unaligned.
+ * A change that is not yet what the plugin gets has one of these in its tuple's t_tableOid, where
+ * there is nothing otherwise; no relation has such an OID.  The struct, then bytes, stand behind
+ * the tuple's header (SizeofHeapTupleHeader), unaligned.
  */
 #define VDB_PART_PAGE		((Oid) 1)	/* VdbPartPage: a page of a wide row */
 #define VDB_PART_CHUNK		((Oid) 2)	/* VdbPartChunk: a chunk of an old row */
@@ -51,7 +52,7 @@ typedef struct VdbPartPage
 	BlockNumber block;
 	BlockNumber first_page;			/* of its run */
 	uint32		total;				/* bytes of the run */
-	bool		first;				/* first run of a batch: what is there of earlier ones has no row */
+	bool		first;				/* of a batch: earlier runs have no row */
 } VdbPartPage;
 
 typedef struct VdbPartChunk
@@ -60,7 +61,10 @@ typedef struct VdbPartChunk
 	bool		first;
 } VdbPartChunk;
 
-/* Behind it: attribute numbers (uint16) of unchanged values; the tuple, with its header, or of a wide one header and VdbWideRef. */
+/*
+ * Behind it: attribute numbers (uint16) of unchanged values; the tuple, with its header, or of a
+ * wide one header and VdbWideRef.
+ */
 typedef struct VdbPartRow
 {
 	uint32		bytes;				/* of the tuple */

@@ -3,11 +3,12 @@
  * decode_record.c
  *	  Reading: from the resource manager's records to changes in the reorder buffer.
  *
- * The counterpart of core's decode.c for heap.  Nothing but the record is looked at: no catalog, no pool, no page.  A record that is not
- * well-formed raises ERRCODE_DATA_CORRUPTED.
+ * The counterpart of core's decode.c for heap.  Nothing but the record is looked at: no catalog, no
+ * pool, no page.  A record that is not well-formed raises ERRCODE_DATA_CORRUPTED.
  *
- * A plain row becomes a plain change.  A page of a wide row, a chunk of an old row, and a row that needs either or has unchanged values
- * to be left out become changes whose tuples are marked (decode_private.h), and which decode_complete.c makes good later.
+ * A plain row becomes a plain change.  A page of a wide row, a chunk of an old row, and a row that
+ * needs either or has unchanged values to be left out become changes whose tuples are marked
+ * (decode_private.h), and which decode_complete.c makes good later.
  *
  *-------------------------------------------------------------------------
  */
@@ -137,7 +138,8 @@ set_header(HeapTupleHeader to, uint16 infomask2, uint16 infomask, uint8 hoff)
 
 /* A tuple made of a marked part: a struct, and bytes behind it. */
 static VdbReorderTuple *
-part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes, const char *bytes, Size len)
+part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
+		   const char *bytes, Size len)
 {
 	HeapTuple	tuple;
 	VdbReorderTuple *made = new_tuple(rb, part_bytes + len, &tuple);
@@ -176,7 +178,8 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	{
 		made = new_tuple(rb, image_len - SizeofHeapTupleHeader, &tuple);
 		set_header(tuple->t_data, hdr.t_infomask2, hdr.t_infomask, hdr.t_hoff);
-		memcpy(tuple_bytes(tuple), image + SizeofHeapTupleHeader, image_len - SizeofHeapTupleHeader);
+		memcpy(tuple_bytes(tuple), image + SizeofHeapTupleHeader,
+			   image_len - SizeofHeapTupleHeader);
 		return made;
 	}
 	part.bytes = image_len;
@@ -185,7 +188,8 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	tuple->t_tableOid = VDB_PART_ROW;
 	memcpy(tuple_bytes(tuple), &part, sizeof(part));
 	memcpy(tuple_bytes(tuple) + sizeof(part), event->unchanged, event->nunchanged * sizeof(uint16));
-	memcpy(tuple_bytes(tuple) + sizeof(part) + event->nunchanged * sizeof(uint16), image, image_len);
+	memcpy(tuple_bytes(tuple) + sizeof(part) + event->nunchanged * sizeof(uint16),
+		   image, image_len);
 	return made;
 }
 
@@ -204,7 +208,8 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 	if (natts > MaxHeapAttributeNumber)
 		malformed("An event's key is of too many columns.");
 	made = new_tuple(rb, hoff - SizeofHeapTupleHeader + (end - at), &tuple);
-	set_header(tuple->t_data, natts, HEAP_HASVARWIDTH | (bits > 0 ? HEAP_HASNULL : 0), (uint8) hoff);
+	set_header(tuple->t_data, natts, HEAP_HASVARWIDTH | (bits > 0 ? HEAP_HASNULL : 0),
+			   (uint8) hoff);
 	memset(tuple_bytes(tuple), 0, hoff - SizeofHeapTupleHeader);
 	for (int i = 0; i < n; i++)
 	{
@@ -301,8 +306,8 @@ visit_updated(void *arg, const char *bytes, uint16 len)
 }
 
 /*
- * An old row's chunks have kept their transaction from being streamed.  In core's view only an insertion or update ends that, so one
- * that is nothing follows the delete.
+ * An old row's chunks have kept their transaction from being streamed.  In core's view only an
+ * insertion or update ends that, so one that is nothing follows the delete.
  */
 static void
 decode_delete(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const ParsedEvent *event)
@@ -340,10 +345,14 @@ decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *byt
 			decode_delete(ctx, buf, &event);
 			break;
 		case VDB_EVENT_CONFIRM:
-			queue(ctx, buf, new_change(ctx, buf, REORDER_BUFFER_CHANGE_INTERNAL_SPEC_CONFIRM, &event.file), false);
+			queue(ctx, buf,
+				  new_change(ctx, buf, REORDER_BUFFER_CHANGE_INTERNAL_SPEC_CONFIRM, &event.file),
+				  false);
 			break;
 		case VDB_EVENT_TAKE_BACK:
-			queue(ctx, buf, new_change(ctx, buf, REORDER_BUFFER_CHANGE_INTERNAL_SPEC_ABORT, &event.file), false);
+			queue(ctx, buf,
+				  new_change(ctx, buf, REORDER_BUFFER_CHANGE_INTERNAL_SPEC_ABORT, &event.file),
+				  false);
 			break;
 		default:
 			malformed("An event is of an unknown kind.");
@@ -428,8 +437,8 @@ database_of_block(XLogReaderState *record)
 }
 
 /*
- * A record of the resource manager, whichever it is; what has no event, or comes before there is a snapshot, is passed by.  The
- * reorder buffer knows of the transaction already.
+ * A record of the resource manager, whichever it is; what has no event, or comes before there is a
+ * snapshot, is passed by.  The reorder buffer knows of the transaction already.
  */
 static void
 decode_record(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
@@ -451,7 +460,8 @@ decode_record(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 				decode_event(ctx, buf, event, len);
 			break;
 		case VDB_XLOG_PAGE:
-			if (vdb_pages_run_record(record, &run) && is_wanted(ctx, buf, database_of_block(record)))
+			if (vdb_pages_run_record(record, &run) &&
+				is_wanted(ctx, buf, database_of_block(record)))
 				decode_page(ctx, buf, &run);
 			break;
 		case VDB_XLOG_EVENT:

@@ -61,8 +61,8 @@ typedef struct VdbPageWriter VdbPageWriter;
 extern VdbPageWriter *vdb_page_writer_begin(Relation rel, uint64 total_bytes);
 extern VdbPageWriter *vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes);
 /*
- * The run is a wide row's, and its pages are logged for logical decoding, too.  first: no row of the table waits to be stored of which
- * pages were logged before.  Before the first append.
+ * The run is a wide row's, and its pages are logged for logical decoding, too.  first: no row of
+ * the table waits to be stored of which pages were logged before.  Before the first append.
  */
 extern void vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first);
 extern void vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len);

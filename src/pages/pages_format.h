@@ -75,7 +75,7 @@ typedef struct VdbRunRecord
 {
 	uint8		version;			/* 0: VDB_VISIBLE_VERSION */
 	uint8		what;				/* 1: VDB_RUN_PAGE */
-	uint8		first;				/* 2: 1: the run is the first of those whose rows are stored next */
+	uint8		first;				/* 2: 1: the first run of a batch of rows */
 	uint8		pad;				/* 3: zero */
 	BlockNumber first_page;			/* 4: of its run */
 	uint32		total;				/* 8: bytes of the run */

@@ -335,7 +335,8 @@ next_segment(VdbAppender *appender, const VdbTableRef *ref, uint32 image_bytes)
  * covers it.  If the row outlives its WAL in a crash, its transaction id is lost, too.
  */
 static void
-write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, bool first, VdbWideRef *wide)
+write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, bool first,
+		   VdbWideRef *wide)
 {
 	const char *data = (const char *) tuple->t_data + tuple->t_data->t_hoff;
 	VdbPageWriter *writer;
@@ -357,7 +358,8 @@ write_wide(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, 
 
 /* See rows.h. */
 bool
-vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, VdbRowAddress *address)
+vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded,
+				 VdbRowAddress *address)
 {
 	VdbAppender *appender;
 	VdbSegmentFill *fill;

@@ -169,8 +169,8 @@ extern int	vdb_scm_change_nblocks(const VdbScmChange *change);
 extern bool vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len);
 
 /*
- * What the record says to logical decoding besides, as its last bytes (decode/decode_format.h).  They stay the caller's, and must be
- * there until the change has ended.
+ * What the record says to logical decoding besides, as its last bytes (decode/decode_format.h).
+ * They stay the caller's, and must be there until the change has ended.
  */
 extern void vdb_scm_change_event(VdbScmChange *change, const char *data, uint32 len);
 
@@ -231,8 +231,8 @@ extern void vdb_scm_log_event(const void *head, uint32 head_len, const char *dat
 extern const char *vdb_scm_record_event(struct XLogReaderState *record, uint32 *len);
 
 /*
- * Calls 'visit' with each span of bytes that a change's record stores (phase 1), by block and in order, until it returns false.
- * The bytes are unaligned and good during the call.  ERROR: damaged.
+ * Calls 'visit' with each span of bytes that a change's record stores (phase 1), by block and in
+ * order, until it returns false. The bytes are unaligned and good during the call.  ERROR: damaged.
  */
 typedef bool (*VdbVisitStore) (void *arg, const char *bytes, uint16 len);
 extern void vdb_scm_record_stores(struct XLogReaderState *record, VdbVisitStore visit, void *arg);

@@ -3,7 +3,8 @@
  * scm_decode.c
  *	  Records for logical decoding, and what it reads of records.
  *
- * What an event means is decode/'s affair; here is where it stands in a record, and how a record's spans are read again.
+ * What an event means is decode/'s affair; here is where it stands in a record, and how a record's
+ * spans are read again.
  *
  *-------------------------------------------------------------------------
  */
@@ -89,7 +90,7 @@ visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
 
 	while (vdb_span_next(&at, spans + len, &span))
 	{
-		if (VDB_SPAN_PHASE(span.head.place) == VDB_PHASE_STORE && span.bytes != NULL &&
+		if (VDB_SPAN_PHASE(span.head.address) == VDB_PHASE_STORE && span.bytes != NULL &&
 			!visit(arg, span.bytes, span.head.length))
 			return false;
 	}

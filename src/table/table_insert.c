@@ -78,7 +78,8 @@ vdb_conflict_in_stored(Relation rel)
 
 /* Store a stamped tuple at its address. */
 static void
-put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple, const VdbEvent *event)
+put_one(const VdbTableRef *ref, const VdbRowAddress *address, HeapTuple tuple,
+		const VdbEvent *event)
 {
 	VdbScmChange *change;
 
@@ -205,7 +206,8 @@ vdb_table_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, Command
 	for (int done = 0; done < nslots; done += n)
 	{
 		CHECK_FOR_INTERRUPTS();
-		n = prepare_batch(rel, &ref, slots + done, nslots - done, xid, cid, options, event.len > 0, rows);
+		n = prepare_batch(rel, &ref, slots + done, nslots - done, xid, cid, options,
+						  event.len > 0, rows);
 		VDB_STOP_POINT("table-batch-reserved");
 		put_batch(&ref, rows, n, &event);
 		for (int i = 0; i < n; i++)

@@ -202,8 +202,8 @@ conflict_in(VdbTarget *target)
 }
 
 /*
- * The values of an old version, for whoever must know them.  They never change, so no lock is needed.  NULL: the version isn't there;
- * else the caller drops the slot.
+ * The values of an old version, for whoever must know them.  They never change, so no lock is
+ * needed.  NULL: the version isn't there; else the caller drops the slot.
  */
 static TupleTableSlot *
 fetch_old(const VdbTarget *target)
@@ -216,7 +216,10 @@ fetch_old(const VdbTarget *target)
 	return NULL;
 }
 
-/* Have logical decoding told of a deletion: perhaps by the old row, that must be read before the version is locked. */
+/*
+ * Have logical decoding told of a deletion: perhaps by the old row, that must be read before the
+ * version is locked.
+ */
 static void
 tell_delete(VdbTarget *target)
 {
@@ -304,8 +307,8 @@ keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new
 }
 
 /*
- * What an update must know of the old version before it locks it: how strong a lock it takes, and what logical decoding
- * is told.  Returns whether the key is kept; no if the version isn't there.
+ * What an update must know of the old version before it locks it: how strong a lock it takes, and
+ * what logical decoding is told.  Returns whether the key is kept; no if the version isn't there.
  */
 static bool
 compare_versions(VdbTarget *target, HeapTuple tuple)

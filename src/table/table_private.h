@@ -69,7 +69,8 @@ vdb_row_change_flags(const VdbTableRef *ref)
 }
 
 /* ---- table_insert.c ---- */
-extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded, VdbRowAddress *address);
+extern void vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple,
+								bool decoded, VdbRowAddress *address);
 extern void vdb_conflict_in_stored(Relation rel);
 
 /* ---- table_chain.c ---- */
