@@ -1,22 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * exec_filter.c
- *	  A scan's filter over slices.
+ *	  Apply a scan's filter to slices.
  *
- * The filter is a list of clauses, all of which must be true.  Those that
- * compare a column with something constant for the scan, by an operator of
- * core that orders numbers, dates and times, or text for equality, and tests
- * for null run as loops over the whole slice, before all others: they can't
- * fail and leak nothing.  What they compare with may fail, though: it
- * is evaluated when the first row reaches the clause, as core would do.  So a
- * clause with such a constant, and with clauses before it that aren't loops, is
- * evaluated row by row until a row has reached it, and is a loop from the next
- * slice on.
+ * The filter is a list of clauses, all of which must be true.  Some kinds run as
+ * loops over the whole slice, before all others: tests for null, and comparisons
+ * of a column with a constant (of the scan) by core's operators, which compare
+ * numbers, dates and times, or text for equality.  These can't fail, and are
+ * leakproof.
+ *
+ * Evaluating the constant may fail, though.  It is evaluated when the first row
+ * reaches the clause, as core would do.  So a clause with such a constant that
+ * stands behind clauses that aren't loops is evaluated row by row until a row has
+ * reached it, and is a loop from the next slice on.
  *
  * The other clauses keep their order, and are evaluated row by row.  One that
  * reads a single column and isn't volatile is evaluated once for all rows of a
- * slice with the same Datum: a dictionary gives the same pointer for the same
- * value.
+ * slice with the same Datum.  That is common because a dictionary gives the same
+ * pointer for the same value.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +42,7 @@
 #include "base/vdb_guc.h"
 #include "exec/exec_private.h"
 
+/* Kind of a loop. */
 typedef enum FilterKind
 {
 	FILTER_INT,						/* Datum and constant as int64 */
@@ -52,50 +54,53 @@ typedef enum FilterKind
 	FILTER_NOT_NULL
 } FilterKind;
 
-/* Strategies are btree's, and: */
+/* The strategy of <>, which btree has none for. */
 #define VDB_NOT_EQUAL	(BTMaxStrategyNumber + 1)
 
+/* A clause that is a loop. */
 typedef struct VectorClause
 {
 	FilterKind	kind;
-	int			column;				/* in the scan's columns */
-	int			strategy;
+	int			column;				/* index into the scan's columns */
+	int			strategy;			/* BT*StrategyNumber or VDB_NOT_EQUAL */
 	Oid			type;				/* of the constant */
-	Expr	   *arg;				/* NULL: tests for null */
+	Expr	   *arg;				/* the constant's expression; NULL: a test for null */
 	ExprState  *arg_state;
-	int			place;				/* in the filter */
-	bool		first;				/* all clauses in front of it are loops */
+	int			place;				/* of the clause in the filter */
+	bool		first;				/* all clauses before it are loops */
 	bool		reached;			/* this scan: a row has reached it */
 	bool		ready;				/* this scan: the constant is known */
-	bool		never;				/* this scan: the constant is null */
-	int64		number;
-	float8		real;
-	struct varlena *bytes;
+	bool		never;				/* this scan: the constant is null, so no row passes */
+	int64		number;				/* the constant, for FILTER_INT and FILTER_OID */
+	float8		real;				/* the constant, for floats */
+	struct varlena *bytes;			/* the constant, for FILTER_BYTES */
 } VectorClause;
 
+/* A clause that is evaluated row by row. */
 typedef struct RowClause
 {
 	ExprState  *qual;
-	VectorClause *vector;			/* the same clause as a loop; NULL: it isn't one */
-	int			place;				/* in the filter */
-	int			nclauses;			/* from there on: all of them, or one */
+	VectorClause *vector;			/* the same clause as a loop, or NULL */
+	int			place;				/* of the (first) clause in the filter */
+	int			nclauses;			/* clauses in 'qual': one, or all of the filter */
 	bool		watched;			/* this scan: constants for pruning wait for it */
-	int			ncolumns;			/* it reads */
+	int			ncolumns;			/* the columns it reads */
 	int		   *columns;
-	int			memo_column;		/* of the scan's columns, or -1: can't be remembered */
-	VdbMemo		memo;
-	bool		passes[VDB_LB_ROWS];	/* by at[] */
+	int			memo_column;		/* its only column, if results can be reused; or -1 */
+	VdbMemo		memo;				/* rows whose results are known */
+	bool		passes[VDB_LB_ROWS];	/* the results, by at[] */
 } RowClause;
 
+/* See exec_private.h. */
 struct VdbFilter
 {
 	VdbScanState *scan;
 	bool		begun;				/* this scan has had its first slice */
 	int			nvector;
-	VectorClause *vector;
+	VectorClause *vector;			/* clauses that are loops */
 	int			nrow;
-	RowClause  *row;
-	MemoryContext values;			/* constants */
+	RowClause  *row;				/* clauses that are evaluated row by row */
+	MemoryContext values;			/* holds constants */
 };
 
 /* ---- recognizing ---- */
@@ -112,14 +117,14 @@ is_float_type(Oid type)
 	return type == FLOAT4OID || type == FLOAT8OID;
 }
 
-/* Types whose values are integers, compared with their own kind only. */
+/* Return true for date and time types.  Their values are integers, compared within one type. */
 static bool
 is_time_type(Oid type)
 {
 	return type == DATEOID || type == TIMEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
-/* Can (left op right) be a loop, and of which kind? */
+/* Choose the kind of loop for (left op right).  Returns false if it can't be one. */
 static bool
 choose_kind(Oid left, Oid right, FilterKind *kind)
 {
@@ -137,6 +142,7 @@ choose_kind(Oid left, Oid right, FilterKind *kind)
 	return true;
 }
 
+/* Return the operator's strategy for the type, or 0 if it has none. */
 static int
 strategy_of(Oid operator, Oid type)
 {
@@ -152,7 +158,7 @@ strategy_of(Oid operator, Oid type)
 	return 0;
 }
 
-/* The scan's column that the node is, seen through relabeling; or -1. */
+/* Return the scan's column that the node refers to, ignoring relabeling, or -1. */
 static int
 column_of(VdbScanState *scan, Node *node)
 {
@@ -171,6 +177,7 @@ column_of(VdbScanState *scan, Node *node)
 	return -1;
 }
 
+/* Fill in a clause that compares a column with a constant.  Returns false if it doesn't. */
 static bool
 match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 {
@@ -196,8 +203,8 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 	clause->type = right;
 	clause->strategy = strategy_of(operator, left);
 	/*
-	 * without a collation (those of the two sides conflict) the operator itself complains, if a row
-	 * gets there
+	 * without a collation (those of the two sides conflict) the operator itself raises an error, if
+	 * a row gets there
 	 */
 	if (clause->kind == FILTER_BYTES)
 		return (clause->strategy == BTEqualStrategyNumber || clause->strategy == VDB_NOT_EQUAL) &&
@@ -205,6 +212,7 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 	return clause->strategy != 0;
 }
 
+/* Fill in a clause that can be a loop.  Returns false if it can't. */
 static bool
 match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
 {
@@ -223,6 +231,7 @@ match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
 
 /* ---- making ---- */
 
+/* Add clauses, whose first is at this place, that are evaluated together, row by row. */
 static RowClause *
 add_row_clause(VdbFilter *filter, List *quals, int place, ExprState *compiled)
 {
@@ -252,6 +261,7 @@ add_row_clause(VdbFilter *filter, List *quals, int place, ExprState *compiled)
 	return clause;
 }
 
+/* Add a clause of the filter: as a loop, for row-by-row evaluation, or as both. */
 static void
 add_clause(VdbFilter *filter, Node *node, int place)
 {
@@ -315,6 +325,7 @@ vdb_filter_vectorized(const VdbFilter *filter)
 
 /* ---- constants ---- */
 
+/* Store a constant's value in the form that its loop needs. */
 static void
 store_constant(VdbFilter *filter, VectorClause *clause, Datum value)
 {
@@ -353,7 +364,7 @@ store_constant(VdbFilter *filter, VectorClause *clause, Datum value)
 	}
 }
 
-/* The first slice of a scan. */
+/* Prepare for the first slice of a scan. */
 static void
 begin(VdbFilter *filter)
 {
@@ -371,8 +382,9 @@ begin(VdbFilter *filter)
 }
 
 /*
- * Make a clause a loop, if its constant is known or may be evaluated now: a row has reached it, or
- * does so as the first of this slice, or it can't fail.
+ * Make a clause a loop, if its constant is known or may be evaluated now.  It may be evaluated if a
+ * row has reached the clause, if the slice's first row reaches it now, or if it can't fail.
+ * Returns false if the clause isn't a loop yet.
  */
 static bool
 get_ready(VdbFilter *filter, VectorClause *clause)
@@ -398,7 +410,7 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 
 /*
  * Keep the rows of the slice for which 'test' is true, where 'r' is the place of the row's values.
- * Stores are made for all rows, so there is no branch to mispredict.
+ * Stores are made for all rows, so that no branch can be mispredicted.
  */
 #define KEEP_ROWS(test) \
 	do { \
@@ -437,7 +449,7 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 			break; \
 	}
 
-/* Floats have core's order: NaN is equal to itself and above all others. */
+/* Same for floats, in core's order: NaN is equal to itself and greater than all others. */
 #define KEEP_FLOATS(get, constant) \
 	switch (clause->strategy) \
 	{ \
@@ -462,7 +474,7 @@ get_ready(VdbFilter *filter, VectorClause *clause)
 			break; \
 	}
 
-/* By-value Datums of columns are sign-extended, whatever their width. */
+/* Convert Datums.  By-value Datums of columns are sign-extended, whatever their width. */
 #define AS_INT64(datum)		((int64) (datum))
 #define AS_OID(datum)		((int64) DatumGetObjectId(datum))
 #define FROM_FLOAT4(datum)	((float8) DatumGetFloat4(datum))
@@ -481,7 +493,10 @@ vdb_same_bytes(Datum value, const struct varlena *bytes)
 	return same;
 }
 
-/* Text: the same pointer as a row before it gives the same answer. */
+/*
+ * Keep the rows that match a comparison of text; returns their number.  A row with the same pointer
+ * as an earlier one has the same result.
+ */
 static int
 keep_bytes(VdbScanState *scan, const VectorClause *clause, const Datum *values, const bool *nulls)
 {
@@ -509,7 +524,7 @@ keep_bytes(VdbScanState *scan, const VectorClause *clause, const Datum *values, 
 	return kept;
 }
 
-/* Thin the slice out by one clause; returns the rows left. */
+/* Keep the rows of the slice that match a clause; returns their number. */
 static int
 keep_matching(VdbScanState *scan, const VectorClause *clause)
 {
@@ -567,7 +582,10 @@ vdb_filter_slice(VdbFilter *filter)
 
 /* ---- row by row ---- */
 
-/* The clause, or all of them, were evaluated for a row: tell who waits for that. */
+/*
+ * Note that a clause (or all of them) was evaluated for a row, for its loop and for constants of
+ * the pruner that wait for it.
+ */
 static void
 note_outcome(VdbScanState *scan, RowClause *clause, bool passes)
 {
@@ -589,6 +607,7 @@ note_outcome(VdbScanState *scan, RowClause *clause, bool passes)
 		clause->watched = more;
 }
 
+/* Return true if row i passes the clause; reuses the result of a row with the same value. */
 static bool
 clause_passes(VdbScanState *scan, RowClause *clause, int i)
 {

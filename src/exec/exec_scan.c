@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * exec_scan.c
- *	  Runs the custom scan.
+ *	  Run the custom scan.
  *
- * Rows come from the same ordered walk as every scan's; those of a stripe are
- * decoded column by column, a logical block at a time, and only the columns
+ * Rows come from the same cursor that all scans use (table_scan.c).  Striped rows
+ * are decoded column by column, a logical block at a time, and only the columns
  * that the plan uses.  Rows in the pool go through the same slot.  The slot is
- * virtual: columns the plan doesn't use read as null.
+ * virtual: columns that the plan doesn't use read as null.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,6 +70,7 @@ vdb_scan_state(PlanState *node)
 
 /* ---- begin and end ---- */
 
+/* Add a column to those that the scan reads. */
 static void
 add_column(VdbScanState *state, int attno)
 {
@@ -82,7 +83,7 @@ add_column(VdbScanState *state, int attno)
 	state->max_attno = Max(state->max_attno, attno);
 }
 
-/* The columns to decode: those named, or all when the whole row is. */
+/* Choose the columns to decode: those named, or all if a whole-row reference is among them. */
 static void
 choose_columns(VdbScanState *state, List *named)
 {
@@ -98,9 +99,10 @@ choose_columns(VdbScanState *state, List *named)
 }
 
 /*
- * EvalPlanQual hands in its own row, in a slot of the table's kind.  What was
- * compiled for a virtual slot is compiled anew for slots of any kind; parents
- * are initialized later, and will know.
+ * Compile the node's expressions anew for slots of any kind.  EvalPlanQual passes
+ * its own row in a slot of the table's kind, while they were compiled for a
+ * virtual slot.  Parent nodes are initialized later, and will see that the slot's
+ * kind is not fixed.
  */
 static void
 accept_any_slot(CustomScanState *node)
@@ -109,12 +111,15 @@ accept_any_slot(CustomScanState *node)
 	Scan	   *plan = (Scan *) ps->plan;
 
 	ps->scanopsfixed = false;
-	ps->subPlan = NIL;			/* listed once more now */
+	ps->subPlan = NIL;			/* ExecInitQual lists them again */
 	ExecAssignScanProjectionInfoWithVarno(&node->ss, plan->scanrelid);
 	ps->qual = ExecInitQual(plan->plan.qual, ps);
 }
 
-/* Before the cursor reads a block: what lies in the batch goes, and the pruner may know more. */
+/*
+ * Prepare for the cursor's reading a block: let go of what points into the batch, and let the
+ * pruner use the constants that were reached.
+ */
 static void
 before_read(void *arg)
 {
@@ -128,8 +133,8 @@ before_read(void *arg)
 }
 
 /*
- * Let the cursor prefetch the columns of the filter, which every row is asked for; all, without
- * one.
+ * Let the cursor prefetch the columns of the filter, which are read of every row.  Without a filter
+ * that is true of all columns.
  */
 static void
 begin_prefetch(VdbScanState *state)
@@ -167,6 +172,7 @@ begin_cursor(VdbScanState *state)
 	begin_prefetch(state);
 }
 
+/* Initialize the scan (BeginCustomScan). */
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
@@ -202,6 +208,7 @@ vdb_scan_by_slices(VdbScanState *state)
 	state->filter = vdb_filter_create(state);
 }
 
+/* Free the vectors that were kept between logical blocks. */
 static void
 free_vector_buffers(VdbScanState *state)
 {
@@ -210,6 +217,7 @@ free_vector_buffers(VdbScanState *state)
 	state->decoded = false;
 }
 
+/* End the scan (EndCustomScan). */
 static void
 end_scan(CustomScanState *node)
 {
@@ -221,7 +229,7 @@ end_scan(CustomScanState *node)
 	vdb_cursor_end(&state->cursor);
 }
 
-/* First call, and first call after a rescan. */
+/* See exec_private.h. */
 void
 vdb_scan_start(VdbScanState *state)
 {
@@ -246,6 +254,7 @@ vdb_scan_start(VdbScanState *state)
 	MemoryContextSwitchTo(old);
 }
 
+/* Prepare for a rescan (ReScanCustomScan); vdb_scan_start does the rest at the first row. */
 static void
 rescan(CustomScanState *node)
 {
@@ -260,8 +269,8 @@ rescan(CustomScanState *node)
 /* ---- values ---- */
 
 /*
- * Decode the columns for the rows from the current one to the end of its
- * vector or of the batch (backward: to the start of the batch as well).
+ * Decode the columns for those positions of the batch that lie in the same vector
+ * as pos, before it as well as after it.
  */
 static void
 decode_around(VdbScanState *state, uint32 pos)
@@ -288,6 +297,7 @@ decode_around(VdbScanState *state, uint32 pos)
 	state->decoded = true;
 }
 
+/* Put the current row, which is striped, into the slot. */
 static void
 fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 {
@@ -312,6 +322,7 @@ fill_from_stripe(VdbScanState *state, TupleTableSlot *slot)
 	}
 }
 
+/* Put the current row, which is in the pool, into the slot. */
 static void
 fill_from_pool(VdbScanState *state, TupleTableSlot *slot)
 {
@@ -330,8 +341,8 @@ fill_from_pool(VdbScanState *state, TupleTableSlot *slot)
 }
 
 /*
- * Row by row, core applies the filter: when it comes for the next row it has looked at the first
- * clause, at least, of the one before.
+ * Note that core has applied the filter to a row.  It does so row by row; when it asks for another
+ * row it has evaluated at least the first clause for the one before.
  */
 static void
 note_checked(VdbScanState *state)
@@ -341,6 +352,7 @@ note_checked(VdbScanState *state)
 	state->checked = VDB_ROW_CHECKED;
 }
 
+/* Return the next row of a row-by-row scan, in the direction of the scan; for core's ExecScan. */
 static TupleTableSlot *
 next_row(ScanState *node)
 {
@@ -369,14 +381,14 @@ next_row(ScanState *node)
 	return slot;
 }
 
-/* EvalPlanQual's own row: the filter is complete in the plan, so there is nothing else to check. */
+/* Recheck EvalPlanQual's row: the plan's filter is complete, so there is nothing else to check. */
 static bool
 recheck_row(ScanState *node, TupleTableSlot *slot)
 {
 	return true;
 }
 
-/* From slices; the filter has been applied. */
+/* Return the next row from slices, which has passed the filter, projected. */
 static TupleTableSlot *
 next_projected(VdbScanState *state)
 {
@@ -397,6 +409,7 @@ next_projected(VdbScanState *state)
 	return ExecProject(ps->ps_ProjInfo);
 }
 
+/* Return the next row (ExecCustomScan). */
 static TupleTableSlot *
 exec_scan(CustomScanState *node)
 {
@@ -409,12 +422,14 @@ exec_scan(CustomScanState *node)
 
 /* ---- parallel ---- */
 
+/* Return the size of the shared state (EstimateDSMCustomScan). */
 static Size
 estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
 {
 	return sizeof(VdbSharedScan);
 }
 
+/* Initialize the shared state, in the leader (InitializeDSMCustomScan). */
 static void
 initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
@@ -432,6 +447,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	state->shared = shared;
 }
 
+/* Reset the shared state for a rescan, in the leader (ReInitializeDSMCustomScan). */
 static void
 reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
@@ -441,13 +457,17 @@ reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	vdb_cursor_share_again(&shared->cursor);
 }
 
+/* Attach to the shared state, in a worker (InitializeWorkerCustomScan). */
 static void
 initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
 {
 	((VdbScanState *) node)->shared = (VdbSharedScan *) coordinate;
 }
 
-/* Add this process's counters to the shared ones; the leader keeps a copy for EXPLAIN. */
+/*
+ * Add this process's counters to the shared ones (ShutdownCustomScan).  The leader keeps a copy for
+ * EXPLAIN.
+ */
 static void
 shutdown_scan(CustomScanState *node)
 {
@@ -473,12 +493,13 @@ shutdown_scan(CustomScanState *node)
 		state->striped_rows = pg_atomic_read_u64(&shared->striped_rows);
 		state->have_counters = true;
 	}
-	state->shared = NULL;			/* the memory goes with the workers, and we may be called
+	state->shared = NULL;			/* the memory is freed with the workers, and we may be called
 									 * again */
 }
 
 /* ---- EXPLAIN ---- */
 
+/* Show the columns that the scan reads. */
 static void
 explain_columns(VdbScanState *state, ExplainState *es)
 {
@@ -492,6 +513,7 @@ explain_columns(VdbScanState *state, ExplainState *es)
 	ExplainPropertyList("Columns", names, es);
 }
 
+/* Show the scan's properties and counters (ExplainCustomScan). */
 static void
 explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
 {

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * exec_slice.c
- *	  Rows in slices: columns in arrays, for a caller that works on many rows at a time.
+ *	  Read rows in slices: columns in arrays, to work on many rows at a time.
  *
- * A column is decoded when it is first asked for: those that the filter reads
- * as it reads them, the others only if a row passes.  So a vector (2048 values)
- * of which no row passes is never decoded.
+ * A column is decoded when it is first needed.  Columns that the filter reads are
+ * decoded when it reads them, the others only if a row passes.  So the vectors
+ * (2048 values) of other columns are not decoded if none of their rows passes.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 
 /* ---- columns ---- */
 
+/* Decode a column for the slice's positions. */
 static void
 decode_column(VdbScanState *scan, VdbColumnValues *column)
 {
@@ -46,6 +47,7 @@ vdb_slice_need(VdbScanState *scan, int column)
 		decode_column(scan, &scan->columns[column]);
 }
 
+/* Decode all columns that aren't decoded yet. */
 static void
 need_all(VdbScanState *scan)
 {
@@ -53,6 +55,7 @@ need_all(VdbScanState *scan)
 		vdb_slice_need(scan, c);
 }
 
+/* Mark all columns as decoded or not. */
 static void
 set_ready(VdbScanState *scan, bool ready)
 {
@@ -73,7 +76,7 @@ vdb_slice_column(VdbScanState *scan, int attno)
 
 /* ---- rows ---- */
 
-/* Take the rows up to the end of the vector. */
+/* Take striped rows, up to the end of the vector or of the batch. */
 static void
 take_striped(VdbScanState *scan)
 {
@@ -93,8 +96,8 @@ take_striped(VdbScanState *scan)
 }
 
 /*
- * Take rows of a segment.  Values by reference point into the batch; those of a
- * wide row lie in the slot, so a wide row is the last of its slice.
+ * Take rows of a segment.  By-reference values point into the batch.  Those of a
+ * wide row point into the slot, so a wide row is the last of its slice.
  */
 static void
 take_pooled(VdbScanState *scan)
@@ -124,7 +127,7 @@ take_pooled(VdbScanState *scan)
 	set_ready(scan, true);
 }
 
-/* Put columns of row i into the scan's slot. */
+/* See exec_private.h.  columns is NULL for the first ncolumns columns. */
 TupleTableSlot *
 vdb_slice_fill(VdbScanState *scan, int i, const int *columns, int ncolumns)
 {
@@ -155,7 +158,7 @@ vdb_slice_slot(VdbScanState *scan, int i)
 
 /* ---- slices ---- */
 
-/* The next slice with rows that pass the clauses that are loops; false at the end. */
+/* Read slices until one has rows that pass the clauses that are loops.  False at the end. */
 static bool
 load_slice(VdbScanState *scan)
 {

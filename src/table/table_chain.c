@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * table_chain.c
- *	  From a row version to the newer ones: lock them all, or find the last.
+ *	  Follow the chain from a row version to the newer ones, to lock them all or
+ *	  to find the last.
  *
- * A version that was updated points (t_ctid) to its successor.  The link holds
- * only if the successor's xmin is the transaction that updated the version:
- * otherwise the update was rolled back.  Row numbers are never reused, so a
- * link never leads to another row; a successor that is gone was dead.
+ * A version that was updated points (t_ctid) to its successor.  The link is valid
+ * only if the successor's xmin is the transaction that updated the version;
+ * otherwise the update was rolled back.  Row numbers are never reused, so a link
+ * never leads to another row.  A successor that doesn't exist any more was dead.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +35,7 @@ typedef enum Obstacle
 	OBSTACLE_COMMITTED				/* conflicts for good: it was an update */
 } Obstacle;
 
+/* Determine what one holder, with this status, means for our lock. */
 static Obstacle
 check_holder(TransactionId xid, MultiXactStatus status, LockTupleMode mode)
 {
@@ -50,7 +52,7 @@ check_holder(TransactionId xid, MultiXactStatus status, LockTupleMode mode)
 	return OBSTACLE_NONE;
 }
 
-/* The first holder that is an obstacle, given in *holder. */
+/* Find the first holder that is an obstacle; *holder is set to it. */
 static Obstacle
 find_obstacle(HeapTupleHeader hdr, LockTupleMode mode, TransactionId *holder)
 {
@@ -78,7 +80,7 @@ find_obstacle(HeapTupleHeader hdr, LockTupleMode mode, TransactionId *holder)
 	return obstacle;
 }
 
-/* Is this the last version that counts? */
+/* Return true if this is the last version of the chain. */
 static bool
 is_chain_end(HeapTupleHeader hdr, const ItemPointerData *self)
 {
@@ -89,8 +91,9 @@ is_chain_end(HeapTupleHeader hdr, const ItemPointerData *self)
 }
 
 /*
- * Lock one newer version, made by transaction 'maker'; block lock held on return
- * unless the version is gone.  *last: nothing is left to be locked.
+ * Lock one newer version, made by transaction 'maker'.  The block lock is held on
+ * return unless the version is gone.  *last is set if nothing is left to be
+ * locked.
  */
 static TM_Result
 lock_newer(VdbTarget *target, TransactionId maker, LockTupleMode mode, bool *last)
@@ -136,11 +139,11 @@ lock_newer(VdbTarget *target, TransactionId maker, LockTupleMode mode, bool *las
 }
 
 /*
- * The version 'prior' (its TID: self) is to be locked in 'mode' although it has been
- * updated: then the lock must hold for all newer versions, too, or someone could
- * delete the row by its latest one.  No block lock may be held.  TM_Ok, or
- * TM_Updated / TM_Deleted when a newer version has seen a committed change that
- * our lock would have prevented.
+ * Lock all versions newer than 'prior', whose TID is 'self'.  It is to be locked in
+ * 'mode' although it has been updated, so the lock must hold for all newer
+ * versions, too; otherwise the row could be deleted by its latest version.  No
+ * block lock may be held.  Returns TM_Ok, or TM_Updated or TM_Deleted if a newer
+ * version has a committed change that our lock would have prevented.
  */
 TM_Result
 vdb_chain_lock(Relation rel, HeapTupleHeader prior, const ItemPointerData *self, LockTupleMode mode)
@@ -173,7 +176,10 @@ vdb_chain_lock(Relation rel, HeapTupleHeader prior, const ItemPointerData *self,
 
 /* ---- find the last version ---- */
 
-/* ERROR: an update never points to a version of a transaction that still runs. */
+/*
+ * Raise an error for a version whose inserter is still running: the link of a committed update
+ * can't lead to such a version.
+ */
 static void
 unexpected_inserter(Relation rel, const ItemPointerData *tid, TransactionId xmin)
 {
@@ -185,6 +191,7 @@ unexpected_inserter(Relation rel, const ItemPointerData *tid, TransactionId xmin
 							 RelationGetRelationName(rel))));
 }
 
+/* Raise an error if the TID says that the row has moved to another partition. */
 static void
 refuse_moved(const ItemPointerData *tid)
 {
@@ -194,15 +201,16 @@ refuse_moved(const ItemPointerData *tid)
 				 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
 }
 
-/* What the next version is for someone who follows the chain to lock its end. */
+/* What to do after a look at a version of the chain. */
 typedef enum ChainStep
 {
-	CHAIN_HERE,						/* the end; try to lock it */
-	CHAIN_AGAIN,					/* was being changed; look again */
-	CHAIN_NEXT,						/* was updated */
-	CHAIN_STOP						/* *result says why */
+	CHAIN_HERE,						/* it is the end; try to lock it */
+	CHAIN_AGAIN,					/* it was being changed; look again */
+	CHAIN_NEXT,						/* it was updated; go to the next version */
+	CHAIN_STOP						/* give up; *result says why */
 } ChainStep;
 
+/* Decide on a version that the dirty snapshot sees; may wait for a transaction changing it. */
 static ChainStep
 check_live(Relation rel, HeapTupleHeader hdr, const ItemPointerData *tid, Snapshot dirty,
 		   CommandId cid, LockWaitPolicy policy, TM_FailureData *tmfd, TM_Result *result)
@@ -231,6 +239,7 @@ check_live(Relation rel, HeapTupleHeader hdr, const ItemPointerData *tid, Snapsh
 	return CHAIN_HERE;
 }
 
+/* Look at the version at tid, which must be made by 'maker', and decide on the next step. */
 static ChainStep
 chain_step(Relation rel, const ItemPointerData *tid, TransactionId maker, VdbVersion *version,
 		   CommandId cid, LockWaitPolicy policy, TM_FailureData *tmfd, TM_Result *result)
@@ -254,11 +263,14 @@ chain_step(Relation rel, const ItemPointerData *tid, TransactionId maker, VdbVer
 }
 
 /*
- * A version turned out updated (*tmfd says by whom and where the next is).
- * Follow the chain, waiting by the policy for the transaction that is changing versions of it.
- * TM_Ok: *tid is a version that may now be locked.  Otherwise TM_Deleted (no
- * version is left), TM_WouldBlock, or TM_SelfModified with *tmfd telling our command.  ERROR
- * if the row has moved to another partition.  No block lock may be held.
+ * Follow the chain from a version that was found to be updated.  *tmfd has the
+ * updating transaction and the next version's TID.  Waits, by the policy, for
+ * transactions that are changing versions of the chain.
+ *
+ * Returns TM_Ok if *tid is a version that may now be locked; otherwise TM_Deleted
+ * (no version is left), TM_WouldBlock, or TM_SelfModified with our command in
+ * *tmfd.  Raises an error if the row has moved to another partition.  No block
+ * lock may be held.
  */
 TM_Result
 vdb_chain_find_last(Relation rel, ItemPointer tid, CommandId cid, LockWaitPolicy policy,

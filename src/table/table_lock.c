@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * table_lock.c
- *	  Row locks: SELECT FOR UPDATE and its weaker relatives, and a process that must
- *	  have the latest version of a row before changing it.
+ *	  Lock rows, for SELECT FOR UPDATE and its weaker forms, and for commands
+ *	  that need the latest version of a row before changing it.
  *
- * A row lock is an xmax that says 'only locked', so it survives a crash after
- * PREPARE and needs no shared table.  What stands against it depends on both
- * strengths:
+ * A row lock is an xmax marked 'only locked', so it survives a crash after
+ * PREPARE and needs no shared table.  Conflicts depend on both strengths:
  *
  *	  wanted			waits for
  *	  KeyShare			updates of the key, deletes; FOR UPDATE
@@ -14,11 +13,11 @@
  *	  NoKeyExclusive	all of these, and FOR SHARE
  *	  Exclusive			everything
  *
- * KeyShare thus may go on a version that has been updated already.  Then all
- * newer versions are locked, too (table_chain.c).
+ * So a KeyShare lock may be put on a version that has been updated already.
+ * Then all newer versions are locked, too (table_chain.c).
  *
- * The visibility check is made with the block lock held; only waiting and walking the
- * chain are done without, and after them the version is checked afresh.
+ * A version is checked with the block lock held.  Only waiting and walking the
+ * chain are done without it, and after them the version is checked afresh.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +34,7 @@
 #include "base/vdb_stop_point.h"
 #include "table/table_private.h"
 
-/* What is wanted of a version. */
+/* Parameters of a lock. */
 typedef struct LockRequest
 {
 	LockTupleMode mode;
@@ -49,8 +48,8 @@ typedef struct LockState
 {
 	VdbTarget	target;
 	const LockRequest *request;
-	bool		asked_own;			/* own locks were looked at */
-	bool		own_weaker;			/* and we have a weaker one, among others */
+	bool		asked_own;			/* own locks were looked for */
+	bool		own_weaker;			/* we have a weaker lock, as a member of a multixact */
 } LockState;
 
 /* What to do next with the version. */
@@ -63,10 +62,10 @@ typedef enum LockStep
 } LockStep;
 
 /*
- * Has this transaction (any live part of it) a lock as strong as wanted?  Then
- * there must be no queueing: a process that wants a stronger lock is waiting for us
- * at the queue's head.  A weaker one forbids queueing for the same reason when we share
- * the version with others (own_weaker).
+ * Return true if this transaction (any live part of it) has a lock as strong as
+ * wanted.  Then it must not queue: a transaction that wants a stronger lock may
+ * be waiting for us at the queue's head.  For the same reason it must not queue
+ * if it has a weaker lock that it shares with others (own_weaker).
  */
 static bool
 already_locked(LockState *state)
@@ -98,7 +97,7 @@ already_locked(LockState *state)
 	return held;
 }
 
-/* May we lock the version beside the transactions in its xmax? */
+/* Return true if our lock doesn't conflict with the version's xmax. */
 static bool
 is_compatible(const HeapTupleHeaderData *hdr, LockTupleMode mode)
 {
@@ -128,7 +127,7 @@ is_compatible(const HeapTupleHeaderData *hdr, LockTupleMode mode)
 	return !(mask & HEAP_XMAX_IS_MULTI) && TransactionIdIsCurrentTransactionId(xmax);
 }
 
-/* Has the version a successor that our lock must be put on as well? */
+/* Return true if the version has a successor that must be locked as well. */
 static bool
 must_follow(const LockState *state, const HeapTupleHeaderData *hdr)
 {
@@ -138,9 +137,10 @@ must_follow(const LockState *state, const HeapTupleHeaderData *hdr)
 }
 
 /*
- * No transaction is in the way.  If the version was updated, lock its successors first, with
- * the row unlocked, and then see that nothing has changed which matters.  (A lock
- * stronger than KeyShare is beside an update only if that was rolled back.)
+ * Take the next step when no transaction conflicts with our lock.  If the version
+ * was updated, lock its successors first, without the block lock, and then check
+ * that nothing relevant has changed.  (A lock stronger than KeyShare is compatible
+ * with an update only if that was rolled back.)
  */
 static LockStep
 lock_beside(LockState *state, TM_Result *result)
@@ -163,13 +163,13 @@ lock_beside(LockState *state, TM_Result *result)
 		return LOCK_FAILED;
 	if (!vdb_row_only_locked(hdr) && (hdr->t_infomask2 & HEAP_KEYS_UPDATED))
 		return LOCK_AGAIN;
-	/* another successor than the one we have locked? */
+	/* the successor is another one than we have locked */
 	if (must_follow(state, hdr) && !ItemPointerEquals(&before.t_ctid, &hdr->t_ctid))
 		return LOCK_AGAIN;
 	return LOCK_STORE;
 }
 
-/* Wait for who is in the way, by the policy.  False: would block. */
+/* Wait for the conflicting transactions, by the policy.  Returns false if it would block. */
 static bool
 wait_for_holder(LockState *state, const HeapTupleHeaderData *before)
 {
@@ -196,9 +196,10 @@ wait_for_holder(LockState *state, const HeapTupleHeaderData *before)
 }
 
 /*
- * Somebody is in the way: wait, lock successors as asked, and read the version
- * again.  The end of a single transaction tells all, so that the version is
- * checked afresh then; a multixact's members need not all have ended.
+ * Take the next step when a transaction conflicts with our lock: wait, lock
+ * successors if requested, and read the version again.  After a single
+ * transaction's end the version is checked afresh.  After waiting for a multixact
+ * it isn't, since members that don't conflict may still be running.
  */
 static LockStep
 lock_after_wait(LockState *state, TM_Result *result)
@@ -228,7 +229,7 @@ lock_after_wait(LockState *state, TM_Result *result)
 	return *result == TM_Ok ? LOCK_STORE : LOCK_FAILED;
 }
 
-/* Check the version, block lock held; may wait. */
+/* Check the version and decide on the next step.  The block lock is held; may unlock and wait. */
 static LockStep
 lock_step(LockState *state, TM_Result *result)
 {
@@ -257,8 +258,8 @@ lock_step(LockState *state, TM_Result *result)
 }
 
 /*
- * Lock one version, without looking for the latest.  TM_Ok, or why not, with
- * *tmfd filled unless it is invisible.
+ * Lock one version, without looking for the latest.  Returns TM_Ok, or the reason
+ * for failure, with *tmfd filled unless the version is invisible.
  */
 static TM_Result
 lock_version(Relation rel, const ItemPointerData *tid, const LockRequest *request,
@@ -307,8 +308,8 @@ lock_version(Relation rel, const ItemPointerData *tid, const LockRequest *reques
 }
 
 /*
- * Put the version into the caller's slot.  One we have locked can't have gone;
- * others may have, and then the slot is left empty.
+ * Put the version into the caller's slot.  A version that we have locked must
+ * exist; another may be gone, and then the slot is left empty.
  */
 static void
 show_version(Relation rel, const ItemPointerData *tid, TM_Result result, TupleTableSlot *slot)
@@ -325,11 +326,11 @@ show_version(Relation rel, const ItemPointerData *tid, TM_Result result, TupleTa
 }
 
 /*
- * Lock a row in the given strength.  The contract is table_tuple_lock's: *tid
- * becomes the version that was locked in the end, the slot gets it, also when
- * the answer is TM_Invisible, TM_SelfModified or (without
- * TUPLE_LOCK_FLAG_FIND_LAST_VERSION) TM_Updated.  ERROR if the policy says so and it
- * is locked, or if the row moved to another partition.
+ * Lock a row in the given strength.  The contract is that of table_tuple_lock:
+ * *tid becomes the version that was locked in the end.  The slot gets this
+ * version, also if the result is TM_Invisible, TM_SelfModified or (without
+ * TUPLE_LOCK_FLAG_FIND_LAST_VERSION) TM_Updated.  Raises an error if the row is
+ * locked and the policy demands it, or if the row moved to another partition.
  */
 TM_Result
 vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,

@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * table_target.c
- *	  One row version that is about to be changed: lock, re-read, store.
+ *	  Lock, check and change one row version.
  *
  * Two locks guard a change of a version.  The block lock (an LWLock, shared by
  * many logical blocks) is held exclusively from the moment the version is
  * checked until its new xmax is stored, so that nothing comes between.  It is
- * never held while waiting for a transaction.  Who must wait queues with a
- * heavyweight lock on the TID instead: the first in the queue is the next to
- * change the version, and keeps that place through all of its checks.
+ * never held while waiting for a transaction.  A backend that must wait queues
+ * with a heavyweight lock on the TID instead: the first in the queue is the next
+ * to change the version, and keeps that place through all of its checks.
  *
- * Whatever can flush WAL, take map or allocation locks or fail for want of
- * space happens before the change begins, some of it before the block lock.
+ * Steps that can flush WAL, take map or allocation locks or fail for lack of
+ * space are done before the change begins, some of them before the block lock is
+ * taken.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,9 +31,9 @@
 #include "table/table_private.h"
 
 /*
- * Aim at a version.  False: the table has no such row and never had.  May
- * begin this epoch (logged and flushed), so no lock may be
- * held.
+ * Initialize a target for the version at tid.  Returns false if the TID is invalid
+ * or the table is empty.  May begin this epoch, which is logged and flushed, so no
+ * LWLock may be held.
  */
 bool
 vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
@@ -47,8 +48,8 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	target->epoch = vdb_epoch_current(target->ref.pool);
 
 	/*
-	 * As soon as our id stands in a row, others may put it into a multixact.
-	 * The server must know from when on we look at such.
+	 * As soon as our id is in a row, others may put it into a multixact.  The
+	 * server must know the oldest multixact that we may be a member of.
 	 */
 	MultiXactIdSetOldestMember();
 	return true;
@@ -63,9 +64,10 @@ release_visible(VdbTarget *target)
 }
 
 /*
- * Take the block lock; of a block in a stripe with its page of the visibility map
- * pinned.  That its bit is clear must not be believed of a page that seems to be
- * missing, as VACUUM may just have made it.  Pinning may wait, hence not under the lock.
+ * Take the block lock; for a striped block, also pin its page of the visibility
+ * map.  The page must be pinned even if it seems to be missing: VACUUM may just
+ * have made it, so the bit can't be assumed to be clear.  Pinning may wait, so it
+ * isn't done under the lock.
  */
 static void
 lock_and_pin(VdbTarget *target)
@@ -87,8 +89,8 @@ lock_and_pin(VdbTarget *target)
 }
 
 /*
- * Lock the row and read its version.  False (and unlocked): there is no such
- * version, or not any more.
+ * Take the block lock and read the version.  Returns false, without the lock, if
+ * the version doesn't exist, or not any more.
  */
 bool
 vdb_target_lock(VdbTarget *target)
@@ -106,7 +108,7 @@ vdb_target_lock(VdbTarget *target)
 	return true;
 }
 
-/* Give back the block lock; what checking has learned is stored as hint bits. */
+/* Release the block lock, after storing what the checks have found as hint bits. */
 void
 vdb_target_unlock(VdbTarget *target)
 {
@@ -118,7 +120,7 @@ vdb_target_unlock(VdbTarget *target)
 	target->locked = false;
 }
 
-/* ERROR: the row is locked, and the caller said NOWAIT. */
+/* Raise the error for a row that is locked, under NOWAIT. */
 void
 vdb_row_not_available(Relation rel)
 {
@@ -130,7 +132,8 @@ vdb_row_not_available(Relation rel)
 
 /*
  * Take a place in the queue for the version, unless we have one already.  No
- * block lock may be held.  False: policy is to skip, and there is a queue.
+ * block lock may be held.  Returns false if the policy is to skip and others are
+ * in the queue; raises an error if the policy is not to wait.
  */
 bool
 vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy)
@@ -153,7 +156,7 @@ vdb_target_queue(VdbTarget *target, LockTupleMode mode, LockWaitPolicy policy)
 	return true;
 }
 
-/* Leave the queue.  After an error the server does it. */
+/* Leave the queue.  After an error, the end of the transaction does so. */
 void
 vdb_target_done(VdbTarget *target)
 {
@@ -164,8 +167,9 @@ vdb_target_done(VdbTarget *target)
 }
 
 /*
- * Wait for a transaction to end, by the policy.  False: policy is to skip, and it is
- * running.  No block lock may be held.
+ * Wait for a transaction to end, by the policy.  Returns false if the policy is to
+ * skip and the transaction is running; raises an error if the policy is not to
+ * wait.  No block lock may be held.
  */
 bool
 vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
@@ -184,8 +188,9 @@ vdb_wait_for_xid(Relation rel, TransactionId xid, const ItemPointerData *tid,
 }
 
 /*
- * See that there is room for a new xmax.  False (and unlocked): there was none, we
- * have waited for space; lock and check again.  May flush WAL.
+ * Make room for a new xmax.  May flush WAL.  Returns false, without the block
+ * lock, if there was none: then we have waited for space, and the caller must lock
+ * and check again.
  */
 bool
 vdb_target_prepare(VdbTarget *target)
@@ -199,8 +204,8 @@ vdb_target_prepare(VdbTarget *target)
 }
 
 /*
- * Work our lock, update or delete into the copied header's xmax and infomask;
- * cid and t_ctid are the caller's.  May make a multixact.
+ * Put our lock, update or delete into the copied header's xmax and infomask.  The
+ * caller sets cid and t_ctid.  May create a multixact.
  */
 void
 vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
@@ -226,16 +231,17 @@ vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
 }
 
 /*
- * Store the changed header, and with an update the new version, all in one
- * record.  The new version lies in this backend's own segment and needs no lock.
+ * Store the changed header, and for an update the new version, all in one record.
+ * The new version lies in this backend's own segment and needs no lock.
  *
- * A delete or update first clears the block's bit in the visibility map: its
- * record comes before that of the change, so no process ever finds the one without
- * the other, be it after a crash or on a standby.
+ * A delete or update first clears the block's bit in the visibility map.  That
+ * record comes before the change's own, so the change is never found with the bit
+ * still set, neither after a crash nor on a standby.
  *
- * A multixact is stored only when WAL up to this record is flushed.  Pool memory may
- * outlive the unflushed end of WAL, and the number would then be given to
- * other members; and its bits must not be read with another xmax (rows_change.c).
+ * A multixact is stored only when WAL up to this record is flushed.  Otherwise the
+ * pool could keep it while a crash loses the unflushed end of WAL, and the number
+ * would then be given to other members.  Also, its bits must not be read with
+ * another xmax (rows_change.c).
  */
 void
 vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple new_tuple)
@@ -263,7 +269,7 @@ vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple 
 	VDB_STOP_POINT("table-xmax-stored");
 }
 
-/* Is the xmax another than the one we waited for?  (Mere hint bits don't count.) */
+/* Return true if the xmax is not the one we waited for.  Changed hint bits don't count. */
 bool
 vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *before)
 {
@@ -275,8 +281,8 @@ vdb_target_xmax_changed(const VdbTarget *target, const HeapTupleHeaderData *befo
 }
 
 /*
- * The version was being modified, and those who are in our way have ended or
- * never were in our way: what is it now?
+ * Determine the state of a version that was being modified, once no transaction
+ * in its xmax conflicts with us any longer.
  */
 TM_Result
 vdb_target_satisfies_update(VdbTarget *target)
@@ -287,7 +293,7 @@ vdb_target_satisfies_update(VdbTarget *target)
 	return ItemPointerEquals(&target->tid, &target->version.hdr.t_ctid) ? TM_Deleted : TM_Updated;
 }
 
-/* Tell the caller who was faster, and where the next version is. */
+/* Fill *tmfd with the transaction that changed the version and the next version's TID. */
 void
 vdb_target_failure(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 {
