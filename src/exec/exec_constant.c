@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * exec_constant.c
- *	  What columns are compared with.
+ *	  Classify the constants that columns are compared with.
  *
- * A constant is constant during one scan.  Core evaluates it when a row reaches
- * its clause, so an error in it, or a subquery's, shows only then.  Most
- * constants can't fail, and are better known before the first block is read.
+ * A constant is an expression that is constant during one scan.  Core evaluates
+ * it when a row reaches its clause, so an error in it, or in its subquery, is
+ * raised only then.  Most constants can't fail, and are better evaluated before
+ * the first block is read.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,8 +24,8 @@
 #include "exec/exec.h"
 
 /*
- * How many steps may lead away from the present, and how far each: they stay within the range of
- * all types.
+ * The most steps that may lead away from the present, and the most years of each.  With these,
+ * results stay within the range of all types.
  */
 #define MAX_STEPS		16
 #define MAX_STEP_YEARS	100
@@ -38,6 +39,7 @@ vdb_is_constant(Node *node)
 
 /* ---- times near the present ---- */
 
+/* Return true for a Const interval of a step's size at most. */
 static bool
 is_small_interval(Node *node)
 {
@@ -53,6 +55,7 @@ is_small_interval(Node *node)
 		interval->time >= -MAX_STEP_YEARS * INT64CONST(365) * USECS_PER_DAY / 3;
 }
 
+/* Return true for a Const number of days of a step's size at most. */
 static bool
 is_small_number_of_days(Node *node)
 {
@@ -62,7 +65,7 @@ is_small_number_of_days(Node *node)
 		abs(DatumGetInt32(c->constvalue)) <= MAX_STEP_YEARS * DAYS_PER_YEAR;
 }
 
-/* A unit that date_trunc takes, written plainly. */
+/* Return true for a Const that is one of date_trunc's units, in its usual spelling. */
 static bool
 is_unit(Node *node)
 {
@@ -84,6 +87,7 @@ is_unit(Node *node)
 
 static bool is_near_present(Node *node, int steps);
 
+/* Same as is_near_present, for a call of a function. */
 static bool
 function_is_near_present(Oid function, List *args, int steps)
 {
@@ -120,8 +124,9 @@ function_is_near_present(Oid function, List *args, int steps)
 }
 
 /*
- * A date or a timestamp made of the current one by functions that fail only for want of range, in
- * few and small steps: so none is left.
+ * Return true for a date or timestamp that is computed from the current one in at most 'steps'
+ * small steps.  Each step is a function that can fail only if its result is out of range, which
+ * can't happen that near to the present.
  */
 static bool
 is_near_present(Node *node, int steps)
@@ -155,7 +160,7 @@ is_near_present(Node *node, int steps)
 
 /* ---- others ---- */
 
-/* A parameter whose value is there: no callback, and no subquery, has to be asked for it. */
+/* Return true if a parameter's value is there, so that no callback or subquery has to be run. */
 static bool
 param_is_known(const Param *param, ExprContext *econtext)
 {
@@ -170,7 +175,7 @@ param_is_known(const Param *param, ExprContext *econtext)
 		list->params[param->paramid - 1].ptype == param->paramtype;
 }
 
-/* Conversions of numbers that lose nothing but digits. */
+/* Return true for conversions of numbers that can't fail; they may lose digits. */
 static bool
 is_widening(Oid function)
 {
@@ -192,6 +197,7 @@ is_widening(Oid function)
 	}
 }
 
+/* Return true if all expressions of a list are harmless. */
 static bool
 all_harmless(List *nodes, ExprContext *econtext)
 {

@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * exec_cost.c
- *	  What scans of a vdb table cost, where core's estimates would mislead.
+ *	  Estimate costs of scans of a vdb table, where core's estimates would mislead.
  *
- * - A pruned scan reads a fraction of the chunks.  It is estimated by asking
- *	 the zone maps of a bounded sample of stripes, so planning time does not
- *	 grow with the table.
- * - A row fetched from a stripe by its number costs far more than a row of a
- *	 heap page: each column's vector has to be found and opened.  Index paths
- *	 are charged for it, else nested loops would be chosen where a scan and a
- *	 hash join are many times faster.  Index-only ones only for what the visibility map
- *	 does not vouch for.
+ * - A pruned scan reads a fraction of the chunks.  The fraction is estimated from
+ *	 the zone maps of a bounded sample of stripes, so planning time does not grow
+ *	 with the table.
+ * - A row fetched from a stripe by its number costs far more than a row of a heap
+ *	 page, since each column's vector must be found and opened.  Index paths are
+ *	 charged for that.  Otherwise nested loops would be chosen where a scan and a
+ *	 hash join are many times faster.  Index-only scans are charged only for rows
+ *	 whose blocks are not marked all-visible.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@
 #include "base/vdb_compat.h"
 #include "exec/exec.h"
 
-/* Ranges (of 65,536 row numbers) whose stripes are asked at planning time. */
+/* The number of ranges (of 65,536 row numbers) that are sampled at planning time, about. */
 #define VDB_COST_SAMPLE			64
 
 /*
@@ -38,24 +38,25 @@
  */
 #define VDB_FETCH_TUPLES		300
 
-#define VDB_COST_CHUNKS			256		/* stripes with more chunks (of wide rows) are not asked */
+#define VDB_COST_CHUNKS			256		/* stripes with more chunks (of wide rows) are left out */
 
-/* A bitmap scan begins like a walk, and looks at whole logical blocks. */
+/* Charge for beginning a bitmap scan, in pages: it begins like a walk, and reads whole LBs. */
 #define VDB_BITMAP_SETUP_PAGES	5
 
-/* Bitmap scans fetch in row-number order, so that neighbors share their vectors. */
+/* Same as VDB_FETCH_TUPLES for bitmap scans, whose rows come in order and share vectors. */
 #define VDB_BITMAP_FETCH_TUPLES	75
 
+/* State of sampling stripes. */
 typedef struct ChunkSample
 {
 	VdbPruner  *pruner;
 	VdbZoneSet	zones;
-	uint64		seen;
-	uint64		matching;
+	uint64		seen;				/* chunks sampled */
+	uint64		matching;			/* chunks of these that may match */
 	uint8		match[VDB_COST_CHUNKS];
 } ChunkSample;
 
-/* Copy the zone maps of the stripe that lb is in; false if there is nothing to ask. */
+/* Copy the zone maps of the stripe that lb is in.  Returns false if there is none to sample. */
 static bool
 copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 {
@@ -69,7 +70,7 @@ copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 	{
 		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, extent.ref);
 
-		/* damage is the scan's to report: here nothing is known */
+		/* damage is reported by the scan; here the zone maps just are unknown */
 		copied = meta->nchunks <= VDB_COST_CHUNKS;
 		if (copied)
 			(void) vdb_zone_set_read(&sample->zones, ref->pool, extent.ref, meta, &damage);
@@ -78,7 +79,7 @@ copy_zones(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 	return copied;
 }
 
-/* Ask one stripe of the range that lb begins. */
+/* Sample one stripe of the range that begins at lb. */
 static void
 sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 {
@@ -90,6 +91,7 @@ sample_range(ChunkSample *sample, const VdbTableRef *ref, VdbLogicalBlock lb)
 	sample->seen += sample->zones.nchunks;
 }
 
+/* Return the places of all clauses. */
 static List *
 all_addresses(List *clauses)
 {
@@ -101,8 +103,8 @@ all_addresses(List *clauses)
 }
 
 /*
- * The share of the table that is read when these clauses (constants only)
- * prune: 0 to 1.  Rows in the pool are always read.
+ * Estimate the fraction (0 to 1) of the chunks that are read when these clauses,
+ * of which only those with Consts count, prune.  Rows in the pool are always read.
  */
 double
 vdb_cost_fraction(Relation rel, Index varno, List *clauses)
@@ -131,7 +133,7 @@ vdb_cost_fraction(Relation rel, Index varno, List *clauses)
 	return Max((double) sample.matching, 0.5) / (double) sample.seen;
 }
 
-/* The share of rows that live in stripes. */
+/* Return the fraction of rows that are in stripes. */
 static double
 flash_share(const VdbTableRef *ref, double rows)
 {
@@ -140,14 +142,12 @@ flash_share(const VdbTableRef *ref, double rows)
 	return rows > 0 ? Min(flash / rows, 1.0) : 0;
 }
 
-/* ---- charging index paths: as they are made ---- */
+/* ---- charging index paths as they are made ---- */
 
-/*
- * The cost functions of index access methods that have been charged for, to be called for the rest
- * of it.
- */
+/* The most index access methods whose cost functions can be wrapped. */
 #define VDB_COST_METHODS		32
 
+/* An index access method's own cost function, which our wrapper calls. */
 typedef struct CostMethod
 {
 	Oid			relam;
@@ -157,6 +157,7 @@ typedef struct CostMethod
 static CostMethod cost_methods[VDB_COST_METHODS];
 static int	ncost_methods = 0;
 
+/* Return the access method's own cost function, or NULL if it isn't wrapped. */
 static amcostestimate_function
 cost_method(Oid relam)
 {
@@ -166,7 +167,7 @@ cost_method(Oid relam)
 	return NULL;
 }
 
-/* What it costs to fetch the rows that an index path names. */
+/* Return the cost of fetching the rows of an index path from stripes. */
 static Cost
 index_charge(PlannerInfo *root, const IndexPath *path, Selectivity selectivity)
 {
@@ -178,12 +179,13 @@ index_charge(PlannerInfo *root, const IndexPath *path, Selectivity selectivity)
 	if (vdb_table_open(relation, false, &ref))
 		share = flash_share(&ref, rel->tuples);
 	table_close(relation, NoLock);
-	/* what is all-visible is on flash */
+	/* all-visible rows are in stripes */
 	if (path->path.pathtype == T_IndexOnlyScan)
 		share = Max(share - rel->allvisfrac, 0);
 	return clamp_row_est(selectivity * rel->tuples) * share * VDB_FETCH_TUPLES * cpu_tuple_cost;
 }
 
+/* Estimate the cost of an index path, with the charge: wraps the method's amcostestimate. */
 static void
 vdb_charged_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 						   Cost *startup_cost, Cost *total_cost, Selectivity *selectivity,
@@ -195,8 +197,8 @@ vdb_charged_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count
 }
 
 /*
- * From now on this index's paths are charged.  (Their costs are asked once more when paths get
- * other parameters.)
+ * Have this index's paths charged from now on.  The wrapper stays in place because core estimates
+ * costs again when it reparameterizes paths.
  */
 static void
 charge_index(IndexOptInfo *index)
@@ -214,9 +216,9 @@ charge_index(IndexOptInfo *index)
 	index->amcostestimate = vdb_charged_amcostestimate;
 }
 
-/* ---- the paths anew ---- */
+/* ---- rebuilding the paths ---- */
 
-/* What an index can do: taken from it for a while. */
+/* The capabilities of an index, some of which are taken away while paths are made. */
 typedef struct IndexSkills
 {
 	bool		gettuple;
@@ -224,6 +226,7 @@ typedef struct IndexSkills
 	bool		parallel;
 } IndexSkills;
 
+/* Set an index's capabilities, and return what they were. */
 static IndexSkills
 set_skills(IndexOptInfo *index, IndexSkills skills)
 {
@@ -235,7 +238,7 @@ set_skills(IndexOptInfo *index, IndexSkills skills)
 	return before;
 }
 
-/* Make the paths of all indexes again, of one kind only, and add them to what the relation has. */
+/* Make the paths of all indexes again, only bitmap or only plain ones, and add them. */
 static void
 make_index_paths(PlannerInfo *root, RelOptInfo *rel, bool bitmap)
 {
@@ -263,7 +266,7 @@ make_index_paths(PlannerInfo *root, RelOptInfo *rel, bool bitmap)
 	pfree(all);
 }
 
-/* Charge the paths of a list that are of bitmaps: it is in no relation's list now. */
+/* Charge the bitmap paths of a list.  The paths must not be in a relation's list now. */
 static void
 charge_bitmaps(List *paths, double share)
 {
@@ -279,13 +282,14 @@ charge_bitmaps(List *paths, double share)
 	}
 }
 
+/* Return true if the path uses an index. */
 static bool
 is_of_index(const Path *path)
 {
 	return IsA(path, IndexPath) || IsA(path, BitmapHeapPath);
 }
 
-/* Paths that were taken off: those of indexes, or the others. */
+/* Add paths that were taken off the relation: those that use an index, or the others. */
 static void
 add_again(RelOptInfo *rel, List *paths, List *partial_paths, bool of_index)
 {
@@ -299,7 +303,7 @@ add_again(RelOptInfo *rel, List *paths, List *partial_paths, bool of_index)
 			add_partial_path(rel, lfirst(lc));
 }
 
-/* Must it be a TID scan? */
+/* Return true for WHERE CURRENT OF, which must be a TID scan. */
 static bool
 is_current_of(const RelOptInfo *rel)
 {
@@ -312,9 +316,10 @@ is_current_of(const RelOptInfo *rel)
 }
 
 /*
- * Take all paths off, and add them again with what fetching rows from stripes costs; with them
- * those that core dropped for cheaper looking ones.  False: there is nothing to charge, and nothing
- * was done.  True: what core made of a sequential scan may be missing.
+ * Take all paths off, and add them again with the cost of fetching rows from stripes.  This
+ * includes index paths that core had dropped for others that seemed cheaper.  Returns false if
+ * there is nothing to charge; then the paths are unchanged.  After true, core's sequential paths
+ * may be missing.
  */
 bool
 vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo *rel)

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * exec_plan.c
- *	  Offers the custom scan to the planner beside each sequential scan.
+ *	  Offer the custom scan to the planner beside each sequential scan.
  *
- * The custom path stands for the very scan that core's sequential path stands
- * for, with the same filter, so it can replace it anywhere; it is cheaper
- * because it decodes only the columns the query uses, and skips chunks.  All
- * clauses stay in the plan's filter: pruning may only ever skip rows that the
- * filter would reject.
+ * The custom path returns the same rows as core's sequential path, with the same
+ * filter, so it can replace that path anywhere.  It is cheaper because it decodes
+ * only the columns that the query uses, and skips chunks.  All clauses stay in
+ * the plan's filter: pruning may only skip rows that the filter would reject.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +30,10 @@
 #include "base/vdb_guc.h"
 #include "exec/exec.h"
 
-/* A column not decoded costs nothing; the rest is about half of a row scan's work. */
+/*
+ * The scan's cost per row, relative to a sequential scan's.  Columns that aren't decoded cost
+ * nothing; the rest is about half of a row scan's work.
+ */
 #define VDB_SCAN_CPU_FACTOR		0.5
 
 static set_rel_pathlist_hook_type previous_pathlist_hook = NULL;
@@ -49,7 +51,10 @@ const CustomScanMethods vdb_scan_methods = {
 	.CreateCustomScanState = vdb_create_scan_state
 };
 
-/* System columns other than ctid and tableoid need the row's header: left to the plain scan. */
+/*
+ * Return true if the query reads system columns other than ctid and tableoid.  They need the row's
+ * header, so such scans are left to the plain scan.
+ */
 static bool
 wants_header(RelOptInfo *rel)
 {
@@ -71,7 +76,10 @@ wants_header(RelOptInfo *rel)
 	return false;
 }
 
-/* A plain scan of a vdb table (a member of an inheritance tree counts as itself). */
+/*
+ * Return true if this is a scan of one vdb table.  That includes a member of an inheritance tree,
+ * scanned by itself.
+ */
 static bool
 is_vdb_rel(RelOptInfo *rel, RangeTblEntry *rte)
 {
@@ -88,6 +96,7 @@ is_vdb_rel(RelOptInfo *rel, RangeTblEntry *rte)
 	return ours;
 }
 
+/* Return true if the custom scan can be used for this relation. */
 static bool
 is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
 {
@@ -95,8 +104,8 @@ is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
 }
 
 /*
- * Those of the clauses that compare with constants.  All else is evaluated no sooner than the query
- * runs, and a row is there: stable functions, parameters, a domain's CHECK.
+ * Return the clauses that compare with Consts.  Other expressions (stable functions, parameters, a
+ * domain's CHECK) must not be evaluated before the query runs and a row is there.
  */
 static List *
 constant_clauses(List *clauses, Index varno)
@@ -112,7 +121,7 @@ constant_clauses(List *clauses, Index varno)
 	return constant;
 }
 
-/* Clauses of the relation that may be tried against zone maps. */
+/* Return the relation's clauses that zone maps may be compared with. */
 static List *
 prunable_clauses(RelOptInfo *rel)
 {
@@ -125,7 +134,7 @@ prunable_clauses(RelOptInfo *rel)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
-		/* never ahead of a security barrier, unless it can't tell anything */
+		/* never ahead of a security barrier, unless it is leakproof */
 		if (rinfo->pseudoconstant ||
 			(rinfo->security_level > rel->baserestrict_min_security && !rinfo->leakproof))
 			continue;
@@ -135,6 +144,7 @@ prunable_clauses(RelOptInfo *rel)
 	return clauses;
 }
 
+/* Make a custom path like core's sequential path 'seq', with its own cost. */
 static CustomPath *
 custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 {
@@ -160,14 +170,15 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	return path;
 }
 
-/* Our scan, and what of the table it is taken to read; or core's. */
+/* Which scan is offered, and how much of the table it is expected to read. */
 typedef struct ScanChoice
 {
-	bool		custom;
-	List	   *prunable;
-	double		fraction;
+	bool		custom;				/* our scan, or else core's sequential scan */
+	List	   *prunable;			/* our scan: clauses that may prune */
+	double		fraction;			/* our scan: fraction of the chunks that is read */
 } ScanChoice;
 
+/* Make the path of the chosen scan. */
 static Path *
 scan_path(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice, int workers)
 {
@@ -179,8 +190,9 @@ scan_path(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice, int work
 }
 
 /*
- * Core may have dropped its sequential path already, for an index path that
- * looked cheaper; so it is made again, as the measure for ours.
+ * Add the paths of the chosen scan, serial and parallel.  Core may have dropped
+ * its sequential path already, for an index path that looked cheaper, so that path
+ * is made again as the basis for ours.
  */
 static void
 add_scan_paths(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice)
@@ -196,9 +208,9 @@ add_scan_paths(PlannerInfo *root, RelOptInfo *rel, const ScanChoice *choice)
 }
 
 /*
- * Is there a path that costs less than it takes to begin a scan?  Then no scan can be cheaper, and
- * the zone maps need not be asked what it would read: so single rows by an index are planned
- * quickly.
+ * Return true if there is a path that costs less than beginning a scan.  Then no scan can be
+ * cheaper, and its cost need not be estimated from zone maps.  So queries of single rows by an
+ * index are planned quickly.
  */
 static bool
 is_beaten(RelOptInfo *rel)
@@ -216,6 +228,7 @@ is_beaten(RelOptInfo *rel)
 	return false;
 }
 
+/* Add our paths to a relation (set_rel_pathlist_hook). */
 static void
 vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
@@ -244,8 +257,8 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 }
 
 /*
- * Numbers of the columns that anything above the scan and the filter use.  The
- * plan's target list won't do: a projection may be put in its place later.
+ * Return the numbers of the columns that the filter or nodes above the scan use.
+ * The plan's target list is not sufficient: a projection may replace it later.
  */
 static List *
 needed_columns(RelOptInfo *rel, List *clauses)
@@ -261,7 +274,7 @@ needed_columns(RelOptInfo *rel, List *clauses)
 	return columns;
 }
 
-/* Places in the filter of those clauses that may be tried against zone maps. */
+/* Return the places in the filter of those clauses that may prune. */
 static List *
 pruning_addresses(List *clauses, List *prunable)
 {
@@ -284,8 +297,8 @@ pruning_addresses(List *clauses, List *prunable)
 }
 
 /*
- * The plan's custom_private: the columns it reads, and the places of its filter's clauses that
- * prune.
+ * Make the plan node.  Its custom_private is a list of the columns that the scan reads and of the
+ * places of the filter's clauses that prune.
  */
 static Plan *
 plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,

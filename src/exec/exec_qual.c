@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * exec_qual.c
- *	  Clauses that zone maps can refute.
+ *	  Recognize and compile clauses that zone maps can refute.
  *
- * A clause is compiled to a small tree whose leaves compare a column with
- * something that is constant for a scan.  The tree is asked about a chunk's
- * zone maps (exec_prune.c) and answers 'no row can match' or 'may match'; what
- * it doesn't understand, or what a zone map doesn't know, may match.
+ * A clause is compiled to a small tree whose leaves compare a column with a
+ * constant of the scan.  The tree is evaluated with a chunk's zone maps
+ * (exec_prune.c); the result is 'no row can match' or 'may match'.  Parts of a
+ * clause that aren't understood, and columns without a zone map, may match.
  *
- * Zone maps were found with the column type's own comparison function and
- * collation, noted in them; a leaf is used only where its comparison orders
- * the same way: an operator of the type's default btree family, the column's
- * collation, and the very function the zone map names.  A family may compare
- * different types, and need not order them as each orders its own: see
- * order_of_pair.
+ * Zone maps were made with the column type's own comparison function and
+ * collation, which are noted in them.  A leaf is used only if its comparison
+ * orders the same way: by an operator of the type's default btree family, with the
+ * column's collation and the very function that the zone map names.  A family may
+ * compare different types, and need not order them as each type orders its own
+ * values: see order_of_pair.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,11 +35,12 @@
 
 /* ---- recognizing ---- */
 
+/* A comparison of a column with a constant; see PruneNode for the fields. */
 typedef struct Comparison
 {
 	Var		   *var;
 	Expr	   *arg;
-	Oid			opno;
+	Oid			opno;				/* operator, with var on its left */
 	int			strategy;
 	Oid			cmp;				/* comparison function for (var, arg) */
 	PruneOrder	order;
@@ -47,6 +48,7 @@ typedef struct Comparison
 	Oid			collation;
 } Comparison;
 
+/* Return the column of varno that the node refers to, ignoring relabeling, or NULL. */
 static Var *
 column_of(Node *node, Index varno)
 {
@@ -81,8 +83,9 @@ is_string(Oid type)
 }
 
 /*
- * Does (column op constant) order the column's values as the column's type does?  README.md has the
- * table of all pairs and the proofs.  A pair that isn't known is not used.
+ * Determine how (column op constant) orders the column's values, compared with the column type's
+ * own order.  README.md has the table of all pairs and the proofs.  A pair that isn't known is not
+ * used.
  */
 static PruneOrder
 order_of_pair(Oid column, Oid constant)
@@ -102,8 +105,8 @@ order_of_pair(Oid column, Oid constant)
 }
 
 /*
- * ORDER_ZONE_COLUMN: the column is compared as it stands with bounds of type timestamp
- * (exec_prune.c), which include rows that do not match.
+ * Set up an ORDER_ZONE_COLUMN comparison: the column is compared, unconverted, with bounds of type
+ * timestamp (exec_prune.c).  The bounds include values that don't match.
  */
 static void
 compare_as_timestamp(Comparison *c, Oid family, Oid left)
@@ -116,8 +119,8 @@ compare_as_timestamp(Comparison *c, Oid family, Oid left)
 }
 
 /*
- * Fill in how the default btree family of the column's type sees this operator; false if it
- * doesn't.
+ * Fill in strategy, order and comparison functions of an operator in the default btree family of
+ * the column's type.  Returns false if the operator can't be used.
  */
 static bool
 find_comparison(Comparison *c)
@@ -148,6 +151,7 @@ find_comparison(Comparison *c)
 		c->collation == c->var->varcollid;
 }
 
+/* Fill in a comparison of a column with a constant.  Returns false if 'op' isn't one. */
 static bool
 match_operator(OpExpr *op, Index varno, Comparison *c)
 {
@@ -174,6 +178,7 @@ match_operator(OpExpr *op, Index varno, Comparison *c)
 	return find_comparison(c);
 }
 
+/* Same for column = ANY (array). */
 static bool
 match_array(ScalarArrayOpExpr *op, Index varno, Comparison *c)
 {
@@ -188,6 +193,7 @@ match_array(ScalarArrayOpExpr *op, Index varno, Comparison *c)
 	return find_comparison(c) && c->strategy == BTEqualStrategyNumber;
 }
 
+/* Same as vdb_prunable, for AND, OR and NOT. */
 static bool
 prunable_bool(BoolExpr *expr, Index varno, bool constants)
 {
@@ -232,7 +238,7 @@ vdb_prunable(Node *clause, Index varno, bool constants)
 
 /* ---- compiling ---- */
 
-/* What compiling knows. */
+/* Context of compiling a clause. */
 typedef struct Compilation
 {
 	VdbPruner  *pruner;
@@ -243,7 +249,7 @@ typedef struct Compilation
 
 static PruneNode *compile_clause(Compilation *to, Node *clause);
 
-/* The column's place among those whose zone maps are asked. */
+/* Return the column's index in the pruner's columns; it is added if necessary. */
 static int
 add_column(VdbPruner *pruner, int column)
 {
@@ -256,6 +262,7 @@ add_column(VdbPruner *pruner, int column)
 	return pruner->ncolumns++;
 }
 
+/* Make a node of this kind, otherwise empty. */
 static PruneNode *
 make_node(PruneKind kind)
 {
@@ -265,6 +272,7 @@ make_node(PruneKind kind)
 	return node;
 }
 
+/* Compile a comparison to a leaf. */
 static PruneNode *
 compile_comparison(Compilation *to, const Comparison *c, PruneKind kind)
 {
@@ -290,6 +298,7 @@ compile_comparison(Compilation *to, const Comparison *c, PruneKind kind)
 	return node;
 }
 
+/* Compile AND or OR; NOT may always match. */
 static PruneNode *
 compile_bool(Compilation *to, BoolExpr *expr)
 {
@@ -304,6 +313,7 @@ compile_bool(Compilation *to, BoolExpr *expr)
 	return node;
 }
 
+/* Compile a test for null. */
 static PruneNode *
 compile_null_test(Compilation *to, NullTest *test)
 {
@@ -318,6 +328,7 @@ compile_null_test(Compilation *to, NullTest *test)
 	return node;
 }
 
+/* Compile a clause, or a part of one, to a tree. */
 static PruneNode *
 compile_clause(Compilation *to, Node *clause)
 {
