@@ -22,7 +22,7 @@
 /* The nodes that the tree lacks for a range: a chain of heights top .. 0. */
 typedef struct NodeChain
 {
-	int			top;				/* height of the topmost new node; -1: the tree lacks nothing */
+	int			top;				/* height of the topmost new node; -1: nothing is lacking */
 	VdbBlock	old_root;			/* first child of the topmost node, or none */
 	VdbBlock	link_block;			/* where the pointer to the topmost node goes */
 	uint16		link_offset;

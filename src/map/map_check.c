@@ -6,6 +6,7 @@
  * The tree is walked without the map lock, since it only grows.  At each range node all block locks
  * of its logical blocks are held shared, taken in ascending order, so that nothing its entries
  * refer to can be freed meanwhile.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -14,6 +14,7 @@
  * Any process that meets a marked entry (the next drop or reset, or a claim) continues with 2.
  * Steps hold the map lock exclusive and start from the entry, so two processes may even run them at
  * the same time.  The nodes of a marked table still bear the previous generation.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -229,6 +229,7 @@ list_store(const RunList *list, const VdbTableRef *ref, TransactionId conflict)
 	return true;
 }
 
+/* Load the list for a change, with room for 'more', and take the map lock exclusive. */
 static void
 begin(const VdbTableRef *ref, RunList *list, int more)
 {
@@ -239,6 +240,7 @@ begin(const VdbTableRef *ref, RunList *list, int more)
 	list_load(list, ref);
 }
 
+/* Release the map lock and free the list. */
 static void
 end(const VdbTableRef *ref, RunList *list)
 {

@@ -14,6 +14,7 @@
  * group delta then names one more row under the xmax for which the bit was set, and that xmax never
  * committed.  This is right, because all rows of a group delta share the status of one (epoch,
  * xid), or of a multixact, whose records are flushed.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_buffer.c
- *	  Bytes that grow while a stripe is built.
+ *	  Growing arrays of bytes, used while a stripe is built.
  *
- * Memory: buffers live in the writer's context.
+ * Memory: the arrays live in the writer's context.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 
 #include "stripe/stripe_build.h"
 
-/* Make room for 'more' bytes after those used; return where they go. */
+/* Make room for 'more' bytes after those in use, and return the address where they go. */
 char *
 vdb_buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more)
 {
@@ -34,7 +34,7 @@ vdb_buffer_room(VdbStripeWriter *writer, VdbBuffer *buffer, Size more)
 	return buffer->data + buffer->used;
 }
 
-/* Append bytes. */
+/* Append bytes to a buffer. */
 void
 vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes, Size len)
 {
@@ -43,7 +43,7 @@ vdb_buffer_append(VdbStripeWriter *writer, VdbBuffer *buffer, const void *bytes,
 	buffer->used += len;
 }
 
-/* Append zeros up to a multiple of 8. */
+/* Append zeros to a buffer, up to a multiple of 8 bytes. */
 void
 vdb_buffer_pad(VdbStripeWriter *writer, VdbBuffer *buffer)
 {
@@ -54,7 +54,7 @@ vdb_buffer_pad(VdbStripeWriter *writer, VdbBuffer *buffer)
 	buffer->used += pad;
 }
 
-/* Empty a buffer; give back what one large chunk needed. */
+/* Empty a buffer, and free memory that only a large chunk needed. */
 void
 vdb_buffer_reset(VdbBuffer *buffer)
 {

@@ -3,19 +3,18 @@
  * stripe_cache.c
  *	  A backend's open stripes and pieces of vectors, within vdb.stripe_cache.
  *
- * A stripe's entry is its checked index; it hangs on one of two lists: 'used'
- * (someone holds a reference) or 'unused'.  Opened vectors hang on a list of
- * their own and in their stripe's array, so finding one costs two loads.
- * Vectors aren't pinned: a by-reference value taken from one is valid until
- * the next call into stripe/, which may evict.  When memory exceeds the limit,
- * the vector or unused stripe that was touched longest ago goes.
+ * A stripe's entry is its checked index.  It is on one of two lists: 'used' (there are references
+ * to it) or 'unused'.  Opened vectors are on a list of their own and in their stripe's array, so
+ * finding one costs two loads.  Vectors aren't pinned: a by-reference value taken from one is valid
+ * until the next call into stripe/, which may evict the vector.  When memory exceeds the limit, the
+ * vector or unused stripe that was touched longest ago is freed.
  *
- * References belong to the resource owner that was current when they were
- * taken.  When it is released, by abort or by end of transaction, so are they.
+ * References belong to the resource owner that was current when they were taken.  They are released
+ * with it, by abort or by the end of the transaction.
  *
- * Entries are keyed by place in the file and stripe id, which is unique in a
- * table for ever.  A file number may come again after a table was dropped, so
- * an entry that meets another table oid is compared with its header on flash.
+ * The key of an entry is the place in the file and the stripe id, which is never used twice in a
+ * table.  A file number may be used again after a table was dropped.  So an entry that is found
+ * under another table's oid is compared with the header on flash.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +28,7 @@
 #include "base/vdb_guc.h"
 #include "stripe/stripe_private.h"
 
+/* References that one resource owner holds to a stripe. */
 typedef struct VdbStripeRef
 {
 	dlist_node	node;
@@ -36,6 +36,7 @@ typedef struct VdbStripeRef
 	uint32		count;
 } VdbStripeRef;
 
+/* Entry of the hash table of stripes. */
 typedef struct VdbStripeHashEntry
 {
 	VdbStripeKey key;
@@ -44,6 +45,7 @@ typedef struct VdbStripeHashEntry
 
 StaticAssertDecl(sizeof(VdbStripeKey) == 24, "key has no padding");
 
+/* The cache of this backend. */
 typedef struct VdbStripeCache
 {
 	MemoryContext context;
@@ -51,14 +53,16 @@ typedef struct VdbStripeCache
 	dlist_head	used;
 	dlist_head	unused;				/* last released first */
 	dlist_head	vectors;			/* last touched first */
-	Size		bytes;
+	Size		bytes;				/* counted against vdb.stripe_cache */
 	uint64		clock;				/* counts touches */
-	uint64		serial;				/* of the stripe entry last made */
-	VdbPointVector loading;			/* so that an error while loading leaks nothing */
+	uint64		serial;				/* that of the newest stripe entry */
+	VdbPointVector loading;			/* holds a vector while it is loaded, so that an error leaks
+									 * nothing */
 } VdbStripeCache;
 
 static VdbStripeCache cache;
 
+/* Create the cache at its first use. */
 static void
 cache_create(void)
 {
@@ -78,6 +82,7 @@ cache_create(void)
 	cache.hash = hash_create("VDB stripes", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/* Return the limit of the cache in bytes. */
 static Size
 cache_limit(void)
 {
@@ -86,13 +91,14 @@ cache_limit(void)
 
 /* ---- freeing ---- */
 
-/* What a vector counts for */
+/* Return the bytes that a vector counts for. */
 static Size
 vector_size(const VdbCachedVector *vector)
 {
 	return sizeof(VdbCachedVector) + vector->point.size + vector->point.frames_size;
 }
 
+/* Take a vector out of the cache and free it. */
 static void
 vector_free(VdbCachedVector *vector)
 {
@@ -106,6 +112,7 @@ vector_free(VdbCachedVector *vector)
 	pfree(vector);
 }
 
+/* Take a stripe out of the hash table. */
 static void
 stripe_unhash(VdbStripe *stripe)
 {
@@ -144,7 +151,10 @@ stripe_free(VdbStripe *stripe)
 	pfree(stripe);
 }
 
-/* Get below the limit, but leave 'keep' alone (it is in use; may be NULL). */
+/*
+ * Free what was touched longest ago until the cache is below its limit, except for 'keep', which is
+ * in use (and may be NULL).
+ */
 static void
 cache_trim(const VdbCachedVector *keep)
 {
@@ -171,7 +181,7 @@ cache_trim(const VdbCachedVector *keep)
 
 /* ---- references ---- */
 
-/* The reference of an owner, or NULL. */
+/* Find the references of an owner, or return NULL. */
 static VdbStripeRef *
 ref_find(VdbStripe *stripe, ResourceOwner owner)
 {
@@ -187,7 +197,7 @@ ref_find(VdbStripe *stripe, ResourceOwner owner)
 	return NULL;
 }
 
-/* Give back 'count' references that 'ref' stands for. */
+/* Release 'count' of the references that 'ref' stands for. */
 static void
 ref_drop(VdbStripe *stripe, VdbStripeRef *ref, uint32 count)
 {
@@ -211,6 +221,7 @@ ref_drop(VdbStripe *stripe, VdbStripeRef *ref, uint32 count)
 		stripe_free(stripe);
 }
 
+/* See stripe.h. */
 VdbStripe *
 vdb_stripe_retain(VdbStripe *stripe)
 {
@@ -234,8 +245,8 @@ vdb_stripe_retain(VdbStripe *stripe)
 }
 
 /*
- * Usually the current owner's reference; another one's when the holder was
- * made under another owner than it is ended (a slot that outlived its portal).
+ * See stripe.h.  This usually releases a reference of the current owner.  It is another owner's if
+ * the holder ends under a different owner than it was made under (a slot that outlived its portal).
  */
 void
 vdb_stripe_release(VdbStripe *stripe)
@@ -253,7 +264,7 @@ vdb_stripe_release(VdbStripe *stripe)
 	cache_trim(NULL);			/* one large vector may exceed the limit while used */
 }
 
-/* Resource owner release: what an owner still holds goes with it. */
+/* Callback at a resource owner's release: release the references that the owner still holds. */
 static void
 stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *arg)
 {
@@ -281,6 +292,7 @@ stripe_owner_released(ResourceReleasePhase phase, bool isCommit, bool isTopLevel
 	cache_trim(NULL);
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_init(void)
 {
@@ -290,7 +302,7 @@ vdb_stripe_init(void)
 
 /* ---- stripes ---- */
 
-/* Tables for vdb_stripe_lb: LB index to its entry and bitmap. */
+/* Fill the tables for vdb_stripe_lb, which lead from an LB index to its entry and bitmap. */
 static void
 stripe_index_lbs(VdbStripe *stripe)
 {
@@ -342,7 +354,7 @@ stripe_load(Relation rel, const VdbStripeKey *key, uint32 range)
 	return stripe;
 }
 
-/* Take an entry out; it lives on while referenced. */
+/* Take an entry out of the hash table; it lives on while there are references. */
 static void
 stripe_forget(VdbStripe *stripe)
 {
@@ -352,7 +364,10 @@ stripe_forget(VdbStripe *stripe)
 		stripe_unhash(stripe);
 }
 
-/* A cached stripe under another table's oid: is it what lies in the file now? */
+/*
+ * Compare a stripe cached under another table's oid with the file.  Returns whether it is still
+ * there.
+ */
 static bool
 stripe_revalidate(VdbStripe *stripe, Relation rel)
 {
@@ -365,6 +380,7 @@ stripe_revalidate(VdbStripe *stripe, Relation rel)
 	return true;
 }
 
+/* See stripe.h. */
 VdbStripe *
 vdb_stripe_open(Relation rel, VdbStripeAddress address)
 {
@@ -400,6 +416,7 @@ vdb_stripe_open(Relation rel, VdbStripeAddress address)
 	return stripe;
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_forget(Relation rel)
 {
@@ -419,6 +436,7 @@ vdb_stripe_forget(Relation rel)
 	}
 }
 
+/* See stripe_private.h. */
 void *
 vdb_cache_alloc(VdbStripe *stripe, Size size)
 {
@@ -432,6 +450,7 @@ vdb_cache_alloc(VdbStripe *stripe, Size size)
 
 /* ---- vectors ---- */
 
+/* Note that a vector was touched. */
 static inline void
 vector_touch(VdbCachedVector *vector)
 {
@@ -439,6 +458,7 @@ vector_touch(VdbCachedVector *vector)
 	dlist_move_head(&cache.vectors, &vector->lru);
 }
 
+/* See stripe_private.h. */
 const VdbVectorReader *
 vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at)
 {
@@ -453,14 +473,14 @@ vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at)
 	return &vector->point.part.reader;
 }
 
-/* Read what a vector's values need first, and enter it. */
+/* Read the bytes of a vector that its values need first, and enter it. */
 static VdbCachedVector *
 vector_load(const VdbVectorAsk *ask, uint32 number)
 {
 	VdbStripe  *stripe = ask->stripe;
 	VdbCachedVector *vector;
 
-	/* Left over from an error. */
+	/* Free what an error has left over. */
 	vdb_point_free(&cache.loading);
 	vdb_point_load(&ask->at, cache.context, &cache.loading);
 
@@ -478,6 +498,7 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 	return vector;
 }
 
+/* Allocate a stripe's arrays by vector and by column, at their first use. */
 static void
 make_arrays(VdbStripe *stripe)
 {
@@ -490,8 +511,9 @@ make_arrays(VdbStripe *stripe)
 }
 
 /*
- * A vector that isn't here is pinned, if it can be, unless it is asked for a
- * second time in a row: then more will be asked of it, and it is worth a copy.
+ * See stripe_private.h.  A vector that isn't in the backend's cache is pinned in the shared cache,
+ * if it is there.  If it is asked for a second time in a row, it is copied instead: more of its
+ * values will probably be asked for.
  */
 const VdbVectorPart *
 vdb_cache_vector(VdbVectorAsk *ask)
@@ -522,6 +544,7 @@ vdb_cache_vector(VdbVectorAsk *ask)
 	return &ask->vector->point.part;
 }
 
+/* Release the frame that the request has pinned. */
 static void
 return_frame(VdbVectorAsk *ask)
 {
@@ -530,7 +553,7 @@ return_frame(VdbVectorAsk *ask)
 	ask->frame_pinned = false;
 }
 
-/* Give back what was pinned. */
+/* See stripe_private.h. */
 void
 vdb_cache_done(VdbVectorAsk *ask)
 {
@@ -540,7 +563,10 @@ vdb_cache_done(VdbVectorAsk *ask)
 	vdb_shared_end(&ask->part_key);
 }
 
-/* Of a pinned vector frames are pinned too; one that isn't there ends it. */
+/*
+ * Pin a frame of a pinned vector.  Fails with VDB_CODEC_CORRUPT if the frame isn't in the shared
+ * cache.
+ */
 static VdbCodecStatus
 pin_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
 {
@@ -551,6 +577,7 @@ pin_frame(VdbVectorAsk *ask, uint32 frame, const uint8 **raw)
 	return ask->frame_pinned ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
+/* See stripe_private.h. */
 VdbCodecStatus
 vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw)
 {

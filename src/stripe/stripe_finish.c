@@ -3,10 +3,10 @@
  * stripe_finish.c
  *	  Lay out a stripe whose rows were taken, and write it as one run of pages.
  *
- * Index, zones and data go to pages/, whose run is unreachable until the caller
- * publishes it.  The layout is in stripe_format.h.
+ * Index, zone maps and data are passed to pages/, whose run is unreachable until the caller
+ * publishes it.  The layout is described in stripe_format.h.
  *
- * Memory: the writer's.  No locks.
+ * Memory: the writer's.  Takes no locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 
 /* ---- finish: the index ---- */
 
+/* Append the table of LBs and their bitmaps to the index. */
 static void
 put_lbs(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 {
@@ -59,7 +60,7 @@ put_xmin_block(VdbStripeWriter *writer, const VdbXminRun *runs, VdbStripeXmins *
 
 	for (uint32 i = 0; i < block->nruns; i++)
 	{
-		/* Sign-extended, as the codec wants integers of width 4. */
+		/* Sign-extended, as the codec expects integers of width 4. */
 		values[0][i] = (int32) runs[i].xmin;
 		values[1][i] = (int32) runs[i].cmin;
 		values[2][i] = (int32) runs[i].count;
@@ -79,6 +80,7 @@ put_xmin_block(VdbStripeWriter *writer, const VdbXminRun *runs, VdbStripeXmins *
 	}
 }
 
+/* Append the xmin blocks and their vectors to the index. */
 static void
 put_xmins(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 {
@@ -106,7 +108,10 @@ put_xmins(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 	vdb_buffer_append(writer, index, vectors.data, vectors.used);
 }
 
-/* Places with offset 0 for the start of data; see put_offsets. */
+/*
+ * Append the tables of chunks, columns, places and vectors.  Offsets are relative to the start of
+ * the data, which put_offsets adds.
+ */
 static void
 put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 {
@@ -118,7 +123,7 @@ put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 
 	for (uint32 chunk = 0; chunk < header->nchunks; chunk++)
 	{
-		uint64		base = 0;		/* of the column in the data */
+		uint64		base = 0;		/* start of the column in the data */
 
 		for (int col = 0; col < writer->ncolumns; col++)
 		{
@@ -143,7 +148,7 @@ put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 	}
 }
 
-/* Now that sizes are known, make offsets count from the stripe's start. */
+/* Make offsets count from the stripe's start, which is possible once the sizes are known. */
 static void
 put_offsets(VdbBuffer *index, const VdbStripeHeader *header, uint64 data_start)
 {
@@ -177,7 +182,7 @@ writer_build_index(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *h
 	header->row_bytes = writer->row_bytes;
 	header->written_at = GetCurrentTimestamp();
 
-	vdb_buffer_append(writer, index, header, sizeof(*header));	/* keeps its place */
+	vdb_buffer_append(writer, index, header, sizeof(*header));	/* reserves its place */
 	put_lbs(writer, index, header);
 	put_xmins(writer, index, header);
 	put_columns(writer, index, header);
@@ -222,6 +227,7 @@ writer_write(VdbStripeWriter *writer, const VdbBuffer *index, uint64 total, VdbS
 	built->meta.first_page = vdb_page_writer_end(pages, &built->meta.npages, &built->lsn);
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_writer_finish(VdbStripeWriter *writer, VdbStripeBuilt *built)
 {

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_io.c
- *	  From pages to checked bytes: a stripe's index, its zones, its vectors.
+ *	  From pages to checked bytes: a stripe's index, its zone maps, its vectors.
  *
- * All that comes from flash passes here.  The index is checked once, when it
- * is read: checksum first, then every number in it against the others, so that
- * a process that uses a VdbStripeIndex may trust it.  A vector is checked when it is
- * read, so a damaged one costs its own rows only.
+ * All bytes of stripes that come from flash are checked here.  The index is checked once, when it
+ * is read: first its checksum, then every number in it against the others.  So all users of a
+ * VdbStripeIndex may trust it.  A vector is checked when it is read, so a damaged one costs only
+ * its own rows.
  *
  * Locks: none but those of pages/ on single buffers.  Stripes don't change.
  *
@@ -22,9 +22,9 @@
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
-VdbOpenVector vdb_stripe_scratch;	/* stored bytes on their way; no reader */
+VdbOpenVector vdb_stripe_scratch;	/* stored bytes to be opened; no reader */
 
-/* CRC-32C of an index, as if its own field were zero. */
+/* Return the CRC-32C of an index, computed as if its own field were zero. */
 uint32
 vdb_stripe_index_crc(const char *bytes, size_t len)
 {
@@ -41,6 +41,7 @@ vdb_stripe_index_crc(const char *bytes, size_t len)
 	return crc;
 }
 
+/* See stripe_private.h. */
 void
 vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 {
@@ -68,6 +69,7 @@ vdb_stripe_layout(const VdbStripeHeader *header, VdbStripeLayout *layout)
 
 /* ---- errors ---- */
 
+/* See stripe_private.h. */
 void
 vdb_stripe_damaged(Relation rel, VdbStripeAddress address, const char *detail)
 {
@@ -78,6 +80,7 @@ vdb_stripe_damaged(Relation rel, VdbStripeAddress address, const char *detail)
 			 errdetail_internal("%s", detail)));
 }
 
+/* See stripe_private.h. */
 void
 vdb_vector_damaged(const VdbVectorAddress *at, const char *what)
 {
@@ -91,8 +94,9 @@ vdb_vector_damaged(const VdbVectorAddress *at, const char *what)
 								at->vec, at->chunk, NameStr(att->attname), block, what));
 }
 
-/* ---- checks of an index; each returns NULL or what is wrong ---- */
+/* ---- checks of an index; each returns NULL or a description of the damage ---- */
 
+/* Check the counts and sizes in the header. */
 static const char *
 check_counts(const VdbStripeHeader *header)
 {
@@ -113,6 +117,7 @@ check_counts(const VdbStripeHeader *header)
 	return NULL;
 }
 
+/* Check the table of LBs and their bitmaps. */
 static const char *
 check_lbs(const VdbStripeIndex *index)
 {
@@ -149,6 +154,7 @@ check_lbs(const VdbStripeIndex *index)
 	return NULL;
 }
 
+/* Check the xmin blocks. */
 static const char *
 check_xmins(const VdbStripeIndex *index)
 {
@@ -173,6 +179,7 @@ check_xmins(const VdbStripeIndex *index)
 	return NULL;
 }
 
+/* Check the chunks. */
 static const char *
 check_chunks(const VdbStripeIndex *index)
 {
@@ -195,6 +202,7 @@ check_chunks(const VdbStripeIndex *index)
 	return NULL;
 }
 
+/* Check the columns. */
 static const char *
 check_columns(const VdbStripeIndex *index)
 {
@@ -228,6 +236,7 @@ check_columns(const VdbStripeIndex *index)
 	return NULL;
 }
 
+/* Check the places and sizes of all vectors. */
 static const char *
 check_addresses(const VdbStripeIndex *index)
 {
@@ -260,7 +269,7 @@ check_addresses(const VdbStripeIndex *index)
 
 /* ---- reading an index ---- */
 
-/* Is this the stripe that the map speaks of, in a version we know? */
+/* Check that the header is that of the stripe that the map refers to, in a known version. */
 static void
 header_check(Relation rel, VdbStripeAddress address, const VdbStripeHeader *header)
 {
@@ -294,12 +303,14 @@ header_check(Relation rel, VdbStripeAddress address, const VdbStripeHeader *head
 		vdb_stripe_damaged(rel, address, wrong);
 }
 
+/* See stripe_private.h. */
 void
 vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header)
 {
 	vdb_pages_read(rel, first_page, 0, sizeof(*header), (char *) header);
 }
 
+/* Set the pointers to an index's tables. */
 static void
 index_set_tables(VdbStripeIndex *index)
 {
@@ -317,7 +328,7 @@ index_set_tables(VdbStripeIndex *index)
 	index->vectors = (const VdbStripeVector *) (index->bytes + layout.vectors);
 }
 
-/* All checks past the header's own; also fills chunk_vectors. */
+/* Check everything but the header's own fields, and fill chunk_vectors. */
 static const char *
 index_check(VdbStripeIndex *index)
 {
@@ -344,6 +355,7 @@ index_check(VdbStripeIndex *index)
 	return check_addresses(index);
 }
 
+/* See stripe_private.h. */
 void
 vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 			   VdbStripeIndex *index)
@@ -357,8 +369,8 @@ vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 	header_check(rel, address, &header);
 
 	/*
-	 * Read and check in a context of our own, copy to 'context' at the end: an
-	 * error here must leave nothing in a long-lived context.
+	 * Read and check in a context of our own, and copy to 'context' at the end: an error here must
+	 * leave nothing in a long-lived context.
 	 */
 	private = AllocSetContextCreate(CurrentMemoryContext, "VDB stripe index",
 									ALLOCSET_SMALL_SIZES);
@@ -385,6 +397,7 @@ vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 	MemoryContextDelete(private);
 }
 
+/* See stripe_private.h. */
 void
 vdb_index_free(VdbStripeIndex *index)
 {
@@ -393,6 +406,7 @@ vdb_index_free(VdbStripeIndex *index)
 	memset(index, 0, sizeof(*index));
 }
 
+/* See stripe_private.h. */
 int
 vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos)
 {
@@ -402,7 +416,7 @@ vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos)
 
 	Assert(pos < index->header->nrows);
 
-	/* Chunks are all of one size, but for the last and those of large rows. */
+	/* Chunks have the same size, except for the last one and those of large rows. */
 	guess = (int) (pos / index->chunks[0].nrows);
 	if (guess <= high && pos >= index->chunks[guess].first_pos &&
 		pos - index->chunks[guess].first_pos < index->chunks[guess].nrows)
@@ -420,6 +434,7 @@ vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos)
 	return low;
 }
 
+/* See stripe_private.h. */
 VdbZone *
 vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 {
@@ -438,8 +453,8 @@ vdb_index_read_zones(const VdbStripeIndex *index, Relation rel)
 }
 
 /*
- * Not touched: first_page.  npages is what the bytes take.  magic and version
- * are those of a meta; its continuations and epoch are for the map.
+ * See stripe_private.h.  first_page is not touched.  npages is the number of pages that the bytes
+ * take.  magic and version are those of a meta.  Continuations and epoch are left to the map.
  */
 void
 vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks,
@@ -471,7 +486,7 @@ vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks
 
 /* ---- vectors ---- */
 
-/* The codec's scratch space for decoding, one in a backend. */
+/* See stripe_private.h. */
 VdbCodecWorkspace *
 vdb_stripe_workspace(void)
 {
@@ -487,7 +502,7 @@ vdb_stripe_workspace(void)
 	return workspace;
 }
 
-/* Make room for so many bytes; what was there is lost. */
+/* See stripe_private.h. */
 void
 vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context)
 {
@@ -501,6 +516,7 @@ vdb_open_vector_reserve(VdbOpenVector *open, Size need, MemoryContext context)
 	open->size = Max(need, 64);
 }
 
+/* See stripe_private.h. */
 void
 vdb_scratch_trim(void)
 {
@@ -512,7 +528,7 @@ vdb_scratch_trim(void)
 	}
 }
 
-/* Open the bytes in scratch to 'out'. */
+/* See stripe_private.h. */
 VdbCodecStatus
 vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out)
 {
@@ -538,7 +554,9 @@ vdb_vector_open(size_t len, MemoryContext context, VdbOpenVector *out)
 						  NULL, 0, &out->reader);
 }
 
-/* Does a vector in itself fit the column and rows that it is for? */
+/*
+ * Check that an opened vector fits its column and number of rows.  Returns NULL or what is wrong.
+ */
 static const char *
 vector_check(const VdbStripeColumn *column, uint32 rows, const VdbVectorReader *reader)
 {
@@ -554,7 +572,7 @@ vector_check(const VdbStripeColumn *column, uint32 rows, const VdbVectorReader *
 	return NULL;
 }
 
-/* A vector in the index, and where its bytes are. */
+/* See stripe_private.h. */
 const VdbStripeVector *
 vdb_vector_find(const VdbVectorAddress *at, uint64 *offset)
 {
@@ -572,7 +590,7 @@ vdb_vector_find(const VdbVectorAddress *at, uint64 *offset)
 	return &index->vectors[number + at->vec];
 }
 
-/* The vector whose bytes are all in scratch: is it the one that was written? */
+/* See stripe_private.h. */
 void
 vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector)
 {
@@ -583,7 +601,7 @@ vdb_vector_check_crc(const VdbVectorAddress *at, const VdbStripeVector *vector)
 						   psprintf("expected checksum %08X, found %08X.", vector->crc, crc));
 }
 
-/* What came of opening a vector: go on, or raise. */
+/* See stripe_private.h. */
 void
 vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus status,
 						const VdbVectorReader *reader)
@@ -605,6 +623,7 @@ vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus status,
 		vdb_vector_damaged(at, wrong);
 }
 
+/* See stripe_private.h. */
 void
 vdb_vector_load(const VdbVectorAddress *at, MemoryContext context, VdbOpenVector *out)
 {

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_point.c
- *	  Vectors for single values: their heads, and frames one by one.
+ *	  Vectors for single values: reading their heads, and their frames one by one.
  *
- * What was read and opened goes to the shared cache (stripe_shared.c), and
- * comes from there when another backend, or this one before, has opened it.
- * A vector opened there is its VdbPointVector and its bytes; the pointers
- * are set to the copy.
+ * What was read and opened is put into the shared cache (stripe_shared.c).  It is taken from there
+ * when another backend, or this one earlier, has opened it.  An opened vector in the shared cache
+ * is its VdbPointVector and its bytes; a copy has its pointers adjusted.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +19,7 @@
 
 /* ---- from flash ---- */
 
-/* Read bytes of a stripe, by their offset in it. */
+/* Read bytes of a stripe, given their offset in it. */
 static void
 point_read_bytes(const VdbVectorAddress *at, uint64 offset, uint32 bytes, char *to)
 {
@@ -28,8 +27,8 @@ point_read_bytes(const VdbVectorAddress *at, uint64 offset, uint32 bytes, char *
 }
 
 /*
- * A piece of a vector is damaged: look at the whole, so that the report is the
- * same, whichever process meets the damage.
+ * Report damage to a piece of a vector.  Reads the whole vector, so that the report is the same for
+ * every way in which the damage is found.
  */
 static void
 point_damaged(const VdbVectorAddress *at, VdbCodecStatus status)
@@ -42,8 +41,8 @@ point_damaged(const VdbVectorAddress *at, VdbCodecStatus status)
 }
 
 /*
- * Have the first bytes of a vector in scratch, as many as a part needs: all of
- * one that is not in frames.  At first what is left of its first page.
+ * Read the first bytes of a vector into scratch, as many as a part needs; a vector that is not in
+ * frames is read as a whole.  The first read ends with the first page.
  */
 static VdbCodecStatus
 point_read_start(const VdbVectorAddress *at, uint64 offset, uint32 bytes, VdbPartSize *size)
@@ -61,7 +60,7 @@ point_read_start(const VdbVectorAddress *at, uint64 offset, uint32 bytes, VdbPar
 		if (want > vdb_stripe_scratch.size)
 		{
 			vdb_open_vector_reserve(&vdb_stripe_scratch, bytes, TopMemoryContext);
-			have = 0;			/* what was there is lost */
+			have = 0;			/* its contents were lost */
 		}
 		point_read_bytes(at, offset + have, want - have, vdb_stripe_scratch.bytes + have);
 		have = want;
@@ -73,7 +72,7 @@ point_read_start(const VdbVectorAddress *at, uint64 offset, uint32 bytes, VdbPar
 	return VDB_CODEC_OK;
 }
 
-/* Open the part whose start is in scratch, with room for its frames. */
+/* Open the part whose first bytes are in scratch, with room for its frames. */
 static VdbCodecStatus
 point_open_part(const VdbPartSize *size, MemoryContext context, VdbPointVector *out)
 {
@@ -101,7 +100,7 @@ point_open_whole(const VdbStripeVector *vector, MemoryContext context, VdbPointV
 	memset(&out->part.frames, 0, sizeof(out->part.frames));
 }
 
-/* Read, check and open. */
+/* Read, check and open a vector, as far as a single value needs it. */
 static void
 point_read(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out)
 {
@@ -116,7 +115,7 @@ point_read(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *ou
 		point_damaged(at, status);
 	if (size.frames == 0)
 	{
-		/* measured by its own header: no more than all of it, perhaps less */
+		/* its own header gives the size: at most the whole vector, perhaps less */
 		if (size.need_bytes < vector->bytes)
 			point_read_bytes(at, offset, vector->bytes, vdb_stripe_scratch.bytes);
 		vdb_vector_check_crc(at, vector);
@@ -133,7 +132,7 @@ point_read(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *ou
 	vdb_scratch_trim();
 }
 
-/* Read, check and decompress a frame to 'raw', of place->raw_bytes. */
+/* Read, check and decompress a frame to 'raw', which has room for piece->raw_bytes. */
 static VdbCodecStatus
 point_read_frame(const VdbVectorAddress *at, uint64 offset, uint32 vector_bytes, uint32 frame,
 				 const VdbFrameAddress *piece, const VdbPointVector *point, uint8 *raw)
@@ -146,11 +145,11 @@ point_read_frame(const VdbVectorAddress *at, uint64 offset, uint32 vector_bytes,
 								 (const uint8 *) vdb_stripe_scratch.bytes, raw);
 }
 
-/* ---- shared ---- */
+/* ---- the shared cache ---- */
 
 /*
- * What a piece of a vector is called in the shared cache: frame 0 is the head.
- * The checksums are there because a file's number may come again.
+ * Make the key of a piece of a vector in the shared cache; frame 0 is the head.  The key contains
+ * the checksums, because a file's number may be used again.
  */
 static void
 point_key(const VdbVectorAddress *at, const VdbStripeVector *vector, uint32 frame,
@@ -167,7 +166,7 @@ point_key(const VdbVectorAddress *at, const VdbStripeVector *vector, uint32 fram
 	key->frame = frame;
 }
 
-/* The vector from the shared cache.  False: it isn't there. */
+/* Copy the vector from the shared cache.  Returns false if it isn't there. */
 static bool
 point_get(const VdbSharedKey *key, MemoryContext context, VdbPointVector *out)
 {
@@ -194,7 +193,9 @@ point_get(const VdbSharedKey *key, MemoryContext context, VdbPointVector *out)
 	return true;
 }
 
-/* Only files that other backends can read are shared. */
+/*
+ * Return whether the relation's pieces may be shared: other backends must be able to read its file.
+ */
 static bool
 is_shared(Relation rel)
 {
@@ -229,6 +230,7 @@ vdb_point_pin_frame(const VdbVectorAddress *at, uint32 frame, VdbSharedKey *key)
 	return (const uint8 *) vdb_shared_begin(key);
 }
 
+/* See stripe_private.h. */
 void
 vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector *out)
 {
@@ -245,6 +247,7 @@ vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector
 		vdb_shared_put(&key, out, sizeof(*out), out->bytes, out->size);
 }
 
+/* See stripe_private.h. */
 void
 vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext context,
 					 VdbPointVector *out)
@@ -285,7 +288,7 @@ vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext con
 	out->frames_size += piece.raw_bytes;
 }
 
-/* All memory of it; it may be empty, or left over from an error. */
+/* See stripe_private.h. */
 void
 vdb_point_free(VdbPointVector *point)
 {

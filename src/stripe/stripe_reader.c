@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_reader.c
- *	  Questions to an open stripe: rows, transaction ids, values.
+ *	  Reading from an open stripe: rows, transaction ids, values.
  *
- * Positions count a stripe's rows from 0 in the order of row numbers.  Point
- * lookups go through the cache of opened vectors and decode one position;
- * scans decode whole vectors into a buffer of the caller's and leave the cache
- * as it is.
+ * Positions count a stripe's rows from 0 in the order of row numbers.  Point look-ups use the cache
+ * of opened vectors and decode one position.  Scans decode whole vectors into a buffer of the
+ * caller's, and leave the cache as it is.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +17,7 @@
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
 
-/* What a buffer's 'reader' points to. */
+/* Structure that the 'reader' of a VdbVectorBuffer points to. */
 typedef struct VdbVectorBufferState
 {
 	VdbOpenVector open;
@@ -118,6 +117,7 @@ vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos)
 
 /* ---- transaction ids ---- */
 
+/* Raise ERRCODE_DATA_CORRUPTED for an xmin block. */
 static void
 xmins_damaged(const VdbStripe *stripe, int block, const char *what)
 {
@@ -151,7 +151,7 @@ xmins_decode(const VdbStripe *stripe, int block, int which, int64 *out)
 		xmins_damaged(stripe, block, vdb_codec_status_text(status));
 }
 
-/* Block of xmin runs that a position lies in. */
+/* Return the block of xmin runs that a position lies in. */
 static int
 xmins_block_of(const VdbStripe *stripe, uint32 pos)
 {
@@ -170,7 +170,7 @@ xmins_block_of(const VdbStripe *stripe, uint32 pos)
 	return low;
 }
 
-/* Make 'runs' hold the block. */
+/* Decode a block into 'runs'. */
 static void
 xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
 {
@@ -179,7 +179,7 @@ xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
 	uint64		end = xmins->first_pos;
 	uint64		expected;
 
-	runs->block = -1;			/* until all is well */
+	runs->block = -1;			/* invalid until everything is decoded */
 	runs->nruns = xmins->nruns;
 	xmins_decode(stripe, block, 0, runs->xmins);
 	xmins_decode(stripe, block, 1, runs->cmins);
@@ -220,7 +220,7 @@ vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
 	if (runs->block != block)
 		xmins_load(stripe, runs, block);
 
-	/* The first run that ends after pos. */
+	/* Find the first run that ends after pos. */
 	high = runs->nruns - 1;
 	while (low < high)
 	{
@@ -238,8 +238,8 @@ vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
 /* ---- values ---- */
 
 /*
- * The column as stored, or NULL when the stripe has nothing to say: then the
- * value is null (dropped) or what ALTER TABLE ... ADD COLUMN left as missing.
+ * Return the column as stored, or NULL if the stripe has no values for it.  Then the value is null
+ * (the column was dropped) or what ALTER TABLE ... ADD COLUMN left as missing.
  */
 static const VdbStripeColumn *
 stripe_column(const VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, Datum *missing,
@@ -270,20 +270,21 @@ stripe_column(const VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, 
 	return column;
 }
 
+/* Raise ERRCODE_DATA_CORRUPTED for a vector, after the codec failed. */
 static void
 value_damaged(const VdbVectorAddress *at, VdbCodecStatus status)
 {
 	vdb_vector_damaged(at, psprintf("%s.", vdb_codec_status_text(status)));
 }
 
-/* A C string must have its end inside of its image. */
+/* Check that a C string ends inside its image. */
 static inline VdbCodecStatus
 check_cstring(const uint8 *image, uint32 bytes)
 {
 	return bytes > 0 && image[bytes - 1] == 0 ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
-/* A value as it was found, before it is a Datum. */
+/* A value that was found, before it becomes a Datum. */
 typedef struct FoundValue
 {
 	bool		isnull;
@@ -319,9 +320,10 @@ find_value(VdbVectorAsk *ask, const VdbStripeColumn *column, uint32 in_vector, F
 	}
 }
 
-/* Pinned values up to this length are copied; they are kept until the next one. */
+/* Pinned values up to this length are copied; a copy is kept until the next value is. */
 #define KEEP_BYTES	8192
 
+/* Copy a pinned by-reference value to memory of this backend. */
 static const uint8 *
 keep_value(const uint8 *image, uint32 bytes)
 {
@@ -335,6 +337,7 @@ keep_value(const uint8 *image, uint32 bytes)
 	return memcpy(kept.bytes, image, bytes);
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uint32 pos,
 				 Datum *value, bool *isnull)
@@ -361,7 +364,10 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 	status = find_value(&ask, column, in_vector, &found);
 	if (vdb_ask_pinned(&ask))
 	{
-		/* what can't be had by borrowing, a long value too, is read the other way */
+		/*
+		 * what can't be pinned, or copied because of its length, is read into the backend's own
+		 * cache
+		 */
 		bool		again = status != VDB_CODEC_OK || ask.frame_missing;
 
 		if (!again && !found.isnull && column->kind != VDB_VEC_INT)
@@ -388,6 +394,7 @@ vdb_stripe_value(VdbStripe *stripe, Relation rel, TupleDesc desc, int attno, uin
 
 /* ---- decoding for scans ---- */
 
+/* Return the state of a buffer, allocating it at first use. */
 static VdbVectorBufferState *
 buffer_state(VdbVectorBuffer *vbuffer)
 {
@@ -399,7 +406,7 @@ buffer_state(VdbVectorBuffer *vbuffer)
 	return (VdbVectorBufferState *) vbuffer->reader;
 }
 
-/* All C strings of a decoded vector end where they should. */
+/* Check that all C strings of a decoded vector end inside their images. */
 static VdbCodecStatus
 check_cstrings(const VdbVectorBufferState *state, const uint32 *lens, uint32 count)
 {
@@ -442,7 +449,7 @@ buffer_decode(VdbVectorBufferState *state, const VdbStripeColumn *column,
 	}
 }
 
-/* Make the buffer have the vector that pos lies in. */
+/* Fill the buffer with the vector that pos lies in. */
 static void
 buffer_fill(VdbVectorBuffer *vbuffer, VdbStripe *stripe, Relation rel, int attno, uint32 pos,
 			const VdbStripeColumn *column)
@@ -455,7 +462,7 @@ buffer_fill(VdbVectorBuffer *vbuffer, VdbStripe *stripe, Relation rel, int attno
 	const VdbVectorReader *reader = NULL;
 	VdbCodecStatus status;
 
-	vbuffer->serial = 0;		/* empty, until all is well */
+	vbuffer->serial = 0;		/* empty until the vector is decoded */
 
 	/* Integers are copied out while decoding, so a cached vector will do. */
 	if (column->kind == VDB_VEC_INT)
@@ -479,7 +486,7 @@ buffer_fill(VdbVectorBuffer *vbuffer, VdbStripe *stripe, Relation rel, int attno
 	vbuffer->serial = stripe->serial;
 }
 
-/* Integers to Datums, a loop per width so that each is tight. */
+/* Convert integers to Datums.  Each width has its own loop, so that the loops are tight. */
 static void
 convert_ints(const int64 *from, uint16 width, int n, Datum *values)
 {
@@ -505,6 +512,7 @@ convert_ints(const int64 *from, uint16 width, int n, Datum *values)
 	}
 }
 
+/* Copy null flags, and clear the Datums of nulls. */
 static void
 convert_nulls(const VdbVectorBufferState *state, uint32 first, int n, Datum *values, bool *isnull)
 {
@@ -521,6 +529,7 @@ convert_nulls(const VdbVectorBufferState *state, uint32 first, int n, Datum *val
 	}
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 				  Datum *values, bool *isnull, VdbVectorBuffer *vbuffer)
@@ -563,6 +572,7 @@ vdb_stripe_decode(VdbStripe *stripe, Relation rel, int attno, uint32 pos, int n,
 	convert_nulls(state, first, n, values, isnull);
 }
 
+/* See stripe.h. */
 void
 vdb_vector_buffer_free(VdbVectorBuffer *vbuffer)
 {
@@ -577,8 +587,9 @@ vdb_vector_buffer_free(VdbVectorBuffer *vbuffer)
 	memset(vbuffer, 0, sizeof(*vbuffer));
 }
 
-/* ---- other questions ---- */
+/* ---- other functions ---- */
 
+/* See stripe.h. */
 void
 vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk)
 {
@@ -590,7 +601,7 @@ vdb_stripe_prefetch(VdbStripe *stripe, Relation rel, int attno, int chunk)
 	vdb_pages_prefetch(rel, stripe->index.address.first_page, piece->offset, piece->bytes);
 }
 
-/* Append a label to a comma-separated list, unless it is in it or doesn't fit. */
+/* Append a label to a comma-separated list, unless the list contains it or has no room. */
 static void
 add_label(char *list, size_t size, const char *label)
 {
@@ -606,6 +617,7 @@ add_label(char *list, size_t size, const char *label)
 		snprintf(list + used, size - used, "%s%s", used > 0 ? "," : "", label);
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_column_info(VdbStripe *stripe, Relation rel, int attno, int chunk, VdbColumnInfo *info)
 {

@@ -1,25 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_shared.c
- *	  Pieces of vectors, decompressed, for all backends.
+ *	  The shared cache: decompressed pieces of vectors, for all backends.
  *
- * A single value costs the head of its vector and one frame, read and
- * decompressed.  What one backend has unpacked, others (and itself, later) copy
- * from here into their own caches (stripe_cache.c).
+ * A single value costs the head of its vector and one frame, read and decompressed.  What one
+ * backend has unpacked, others (and the same one later) copy from here into their own caches
+ * (stripe_cache.c).
  *
- * There are 64 partitions, by hash of the key.  Each has a lock, an array of
- * hash chains, and an arena that is used as a ring: a new item goes behind
- * the last one and pushes out the oldest.  Positions count for ever; their
- * remainder is the place in the arena.  An item never crosses the arena's
- * end; what is left there becomes an item without key.
+ * There are 64 partitions, by hash of the key.  Each has a lock, an array of hash chains, and an
+ * arena that is used as a ring: a new item goes behind the last one and evicts the oldest.
+ * Positions rise for ever; their remainder is the place in the arena.  An item never crosses the
+ * arena's end; the rest of the arena becomes an item without key.
  *
- * Nothing is ever taken out because it is old news: stripes don't change, and
- * the key has their checksums.  Items of dropped tables get pushed out in time.
+ * No item is ever removed because it is outdated: stripes don't change, and the key has their
+ * checksums.  Items of dropped tables are evicted in time.
  *
  * Memory: vdb.shared_cache, allocated at the server's start.
  *
- * Locks: one partition's, shared to copy from it, exclusive to enter; nothing
- * is called meanwhile that could raise or wait.
+ * Locks: one partition's, shared to copy from it, exclusive to enter an item.  No function that
+ * could raise or wait is called meanwhile.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,44 +35,48 @@
 #include "stripe/stripe_private.h"
 
 #define ITEM_ALIGN			64
-#define ITEM_BYTES_A_CHAIN	4096	/* about what an item takes */
-#define ITEM_SHARE			8		/* an item takes at most this part of an arena */
+#define ITEM_BYTES_A_CHAIN	4096	/* about the size of an item */
+#define ITEM_SHARE			8		/* an item takes at most 1/ITEM_SHARE of an arena */
 #define ARENA_LEAST			(64 * 1024)
 
+/* Head of an item in an arena. */
 typedef struct SharedItem
 {
 	VdbSharedKey key;
-	uint32		next;				/* in its chain: place / ITEM_ALIGN + 1, or 0 */
+	uint32		next;				/* next of its chain: place / ITEM_ALIGN + 1, or 0 */
 	uint32		total;				/* bytes up to the next item */
-	uint32		used;				/* is it an item? */
+	uint32		used;				/* whether it is an item */
 	uint32		pad[4];
 } SharedItem;
 
 StaticAssertDecl(sizeof(SharedItem) == ITEM_ALIGN, "an item's head takes one unit");
 
+/* One partition. */
 typedef struct SharedPartition
 {
 	uint64		tail;				/* position of the oldest item */
-	uint64		head;				/* where the next one goes */
-	uint32		nitems;
+	uint64		head;				/* position of the next item */
+	uint32		nitems;				/* number of items */
 	pg_atomic_uint64 hits;
 	pg_atomic_uint64 misses;
 	pg_atomic_uint64 evictions;
 } SharedPartition;
 
+/* The cache's head in shared memory; chains and arenas follow. */
 typedef struct SharedCache
 {
-	uint32		arena_bytes;		/* of a partition; 0: no cache */
-	uint32		nchains;			/* of a partition; a power of 2 */
+	uint32		arena_bytes;		/* bytes of a partition's arena; 0: no cache */
+	uint32		nchains;			/* chains of a partition; a power of 2 */
 	SharedPartition partitions[VDB_CACHE_LOCKS];
 } SharedCache;
 
-static SharedCache *shared = NULL;	/* stays so where nothing was preloaded */
+static SharedCache *shared = NULL;	/* stays NULL if the library was not preloaded */
 static uint32 *shared_chains;		/* [partition][chain] */
 static char *shared_arenas;
 
 /* ---- shared memory ---- */
 
+/* Return the size of a partition's arena, from the setting. */
 static uint32
 arena_wanted(void)
 {
@@ -87,25 +90,28 @@ arena_wanted(void)
 	return (uint32) Max(bytes / ITEM_ALIGN * ITEM_ALIGN, ARENA_LEAST);
 }
 
+/* Return the number of chains of a partition. */
 static uint32
 chains_wanted(uint32 arena_bytes)
 {
 	return pg_nextpower2_32(Max(arena_bytes / ITEM_BYTES_A_CHAIN, 16));
 }
 
+/* Return where the chains begin in the shared memory. */
 static Size
 chains_offset(void)
 {
 	return CACHELINEALIGN(sizeof(SharedCache));
 }
 
+/* Return where the arenas begin in the shared memory. */
 static Size
 arenas_offset(uint32 nchains)
 {
 	return chains_offset() + CACHELINEALIGN((Size) VDB_CACHE_LOCKS * nchains * sizeof(uint32));
 }
 
-/* Start-up hook.  The arenas need no value: nothing leads to them. */
+/* Start-up hook.  The arenas need no initialization: nothing leads to them. */
 static void
 attach(void *address, bool found)
 {
@@ -129,7 +135,7 @@ attach(void *address, bool found)
 	}
 }
 
-/* _PG_init, while preloading. */
+/* See stripe_private.h. */
 void
 vdb_shared_cache_init(void)
 {
@@ -142,6 +148,7 @@ vdb_shared_cache_init(void)
 
 /* ---- one partition ---- */
 
+/* Where a key belongs: its partition, lock, chain and arena. */
 typedef struct EntryAddress
 {
 	SharedPartition *partition;
@@ -150,6 +157,7 @@ typedef struct EntryAddress
 	char	   *arena;
 } EntryAddress;
 
+/* Compute where a key belongs. */
 static inline void
 find_address(const VdbSharedKey *key, EntryAddress *address)
 {
@@ -163,24 +171,28 @@ find_address(const VdbSharedKey *key, EntryAddress *address)
 	address->arena = shared_arenas + (Size) number * shared->arena_bytes;
 }
 
+/* Return the item at a position. */
 static inline SharedItem *
 item_at(const EntryAddress *address, uint64 position)
 {
 	return (SharedItem *) (address->arena + position % shared->arena_bytes);
 }
 
+/* Return the number of an item, as chains hold it. */
 static inline uint32
 item_number(const EntryAddress *address, const SharedItem *item)
 {
 	return (uint32) (((const char *) item - address->arena) / ITEM_ALIGN) + 1;
 }
 
+/* Return the item of a number. */
 static inline SharedItem *
 item_numbered(const EntryAddress *address, uint32 number)
 {
 	return (SharedItem *) (address->arena + (Size) (number - 1) * ITEM_ALIGN);
 }
 
+/* Find a key's item, or return NULL.  The partition's lock is held. */
 static SharedItem *
 find_item(const EntryAddress *address, const VdbSharedKey *key)
 {
@@ -195,14 +207,14 @@ find_item(const EntryAddress *address, const VdbSharedKey *key)
 	return NULL;
 }
 
-/* Two at once may count as one, but no process waits. */
+/* Count without waiting: two processes at the same moment may count as one. */
 static inline void
 count_one(pg_atomic_uint64 *counter)
 {
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
 
-/* Push the oldest item out.  Lock held exclusive. */
+/* Evict the oldest item.  The lock is held exclusive. */
 static void
 push_out(const EntryAddress *address)
 {
@@ -228,7 +240,7 @@ push_out(const EntryAddress *address)
 	partition->tail += item->total;
 }
 
-/* Room for so many bytes, in one piece.  Lock held exclusive. */
+/* Make an item of 'total' bytes in one piece, evicting others.  The lock is held exclusive. */
 static SharedItem *
 make_item(const EntryAddress *address, uint32 total)
 {

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_stats.c
- *	  Zone maps: null count, least and greatest value of a column in a chunk.
+ *	  Zone maps: null count, minimum and maximum of a column in a chunk.
  *
- * The order is that of the type's default btree operator class, with the
- * column's collation.  Only comparison functions that come with the server are
- * called, and none that calls code of other types (arrays, rows, ranges,
- * enums): an error in a function of a user's type must not keep rows from
- * moving.  Columns of other types have null counts alone.
+ * The order is that of the type's default btree operator class, with the column's collation.  Only
+ * comparison functions that come with the server are called, and none that calls code of other
+ * types (arrays, rows, ranges, enums): an error in a function of a user's type must not keep rows
+ * from moving.  Columns of other types have null counts only.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +21,7 @@
 
 #include "stripe/stripe_private.h"
 
-/* Does this comparison order values as their sign-extended bits? */
+/* Return whether this comparison function orders values as their sign-extended bits. */
 static bool
 cmp_is_integer_order(Oid cmp)
 {
@@ -43,7 +42,9 @@ cmp_is_integer_order(Oid cmp)
 	}
 }
 
-/* Prepare for a column.  Looks into the catalogs; 'context' outlives the method. */
+/*
+ * Prepare to make zone maps of a column.  Reads the catalogs.  'context' must outlive the method.
+ */
 void
 vdb_zone_method_init(VdbZoneMethod *method, Form_pg_attribute att, MemoryContext context)
 {
@@ -72,6 +73,7 @@ vdb_zone_method_init(VdbZoneMethod *method, Form_pg_attribute att, MemoryContext
 	method->usable = true;
 }
 
+/* Count the nulls of a chunk. */
 static uint32
 zone_count_nulls(const uint8 *nulls, uint32 count)
 {
@@ -82,7 +84,7 @@ zone_count_nulls(const uint8 *nulls, uint32 count)
 	return n;
 }
 
-/* Start a zone; true if there are values to look at. */
+/* Initialize a zone map; return true if there are values to compare. */
 static bool
 zone_begin(const VdbZoneMethod *method, const uint8 *nulls, uint32 count, VdbZone *zone)
 {
@@ -97,6 +99,7 @@ zone_begin(const VdbZoneMethod *method, const uint8 *nulls, uint32 count, VdbZon
 	return method->usable && zone->null_count < count;
 }
 
+/* Store minimum and maximum of a by-value type. */
 static void
 zone_set_byval(VdbZone *zone, Datum min, Datum max)
 {
@@ -108,6 +111,7 @@ zone_set_byval(VdbZone *zone, Datum min, Datum max)
 	zone->flags |= VDB_ZONE_HAS_MINMAX;
 }
 
+/* Make the zone map of a chunk's column whose values are int64s in the vectors. */
 void
 vdb_zone_of_ints(VdbZoneMethod *method, uint16 width, const int64 *values,
 				 const uint8 *nulls, uint32 count, VdbZone *zone)
@@ -154,8 +158,8 @@ vdb_zone_of_ints(VdbZoneMethod *method, uint16 width, const int64 *values,
 }
 
 /*
- * Image of a by-reference value as a zone map holds it; its length, or 0 when
- * it is too long.
+ * Store the image of a by-reference value as a zone map holds it.  Returns its length, or 0 if it
+ * is too long.
  */
 static uint8
 zone_image(const VdbZoneMethod *method, Datum value, char *to)
@@ -189,6 +193,7 @@ zone_image(const VdbZoneMethod *method, Datum value, char *to)
 	return (uint8) len;
 }
 
+/* Make the zone map of a chunk's column of a by-reference type. */
 void
 vdb_zone_of_refs(VdbZoneMethod *method, VdbZoneFetch fetch, const void *source,
 				 const uint8 *nulls, uint32 count, VdbZone *zone)
@@ -229,7 +234,7 @@ vdb_zone_of_refs(VdbZoneMethod *method, VdbZoneFetch fetch, const void *source,
 		zone->flags |= VDB_ZONE_HAS_MINMAX;
 	else
 	{
-		/* Half an answer is none; and the unused bytes are zero on media. */
+		/* A minimum without maximum is useless; unused bytes are zero on media. */
 		zone->min_len = zone->max_len = 0;
 		memset(zone->min, 0, VDB_ZONE_BYTES);
 		memset(zone->max, 0, VDB_ZONE_BYTES);

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * stripe_verify.c
- *	  Read a stripe in full: to check it, or to build its meta anew.
+ *	  Read a whole stripe, to check it or to build its meta anew.
  *
- * Verification goes on after damage: each step runs in a subtransaction, so
- * that an error of core's (a bad page checksum, a failed read) gives back
- * buffer pins and I/O state.  Only errors that mean damage are caught.
+ * Verification continues after damage.  Each step runs in a subtransaction, so that an error of
+ * core's (a bad page checksum, a failed read) releases buffer pins and I/O state.  Only errors that
+ * mean damage are caught.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,16 +27,17 @@ typedef struct VdbVerify
 	uint32		npages;
 	VdbDamageCallback callback;
 	void	   *arg;
-	MemoryContext context;			/* of the index */
+	MemoryContext context;			/* context of the index */
 	VdbStripeIndex index;
 	VdbZone    *zones;
 	VdbOpenVector open;
-	int			attno;				/* the step at hand */
+	int			attno;				/* column and chunk of the current step */
 	int			chunk;
 } VdbVerify;
 
 typedef void (*VdbVerifyStep) (VdbVerify *verify);
 
+/* See stripe.h. */
 void
 vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *built)
 {
@@ -50,8 +51,9 @@ vdb_stripe_describe(Relation rel, VdbStripeAddress address, VdbStripeBuilt *buil
 	vdb_index_free(&index);
 }
 
-/* ---- steps; each raises ERRCODE_DATA_CORRUPTED for what it finds ---- */
+/* ---- steps; each raises ERRCODE_DATA_CORRUPTED for damage ---- */
 
+/* Check the index. */
 static void
 verify_index(VdbVerify *verify)
 {
@@ -65,6 +67,7 @@ verify_index(VdbVerify *verify)
 									needed, verify->npages));
 }
 
+/* Check the zone maps. */
 static void
 verify_zones(VdbVerify *verify)
 {
@@ -74,6 +77,7 @@ verify_zones(VdbVerify *verify)
 	MemoryContextSwitchTo(old);
 }
 
+/* Decode all values of a vector. */
 static VdbCodecStatus
 decode_all(const VdbVectorReader *reader)
 {
@@ -95,7 +99,7 @@ decode_all(const VdbVectorReader *reader)
 	}
 }
 
-/* All vectors of one column of one chunk, and its null count. */
+/* Check all vectors of one column of one chunk, and its null count. */
 static void
 verify_column(VdbVerify *verify)
 {
@@ -141,6 +145,7 @@ verify_xmins(VdbVerify *verify)
 
 /* ---- running a step ---- */
 
+/* Return whether an error means damage. */
 static bool
 error_is_damage(const ErrorData *error)
 {
@@ -151,7 +156,7 @@ error_is_damage(const ErrorData *error)
 		class == ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
 }
 
-/* What to tell of an error; those of pages don't know whose data they met. */
+/* Make the message for an error.  Errors of pages need the step's column and chunk added. */
 static char *
 verify_message(const VdbVerify *verify, VdbVerifyStep step, const ErrorData *error)
 {
@@ -171,7 +176,7 @@ verify_message(const VdbVerify *verify, VdbVerifyStep step, const ErrorData *err
 	return message.data;
 }
 
-/* A step and its object, for vdb_try. */
+/* A step and its state, for vdb_try. */
 typedef struct StepCall
 {
 	VdbVerifyStep step;
@@ -186,7 +191,7 @@ call_step(void *arg)
 	call->step(call->verify);
 }
 
-/* Run a step in a subtransaction; false: damage, reported. */
+/* Run a step in a subtransaction.  Reports damage and returns false if there is any. */
 static bool
 verify_step(VdbVerify *verify, VdbVerifyStep step)
 {
@@ -202,6 +207,7 @@ verify_step(VdbVerify *verify, VdbVerifyStep step)
 	return false;
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_verify(Relation rel, VdbStripeAddress address, uint32 npages,
 				  VdbDamageCallback callback, void *arg)

@@ -3,13 +3,13 @@
  * stripe_writer.c
  *	  Take the rows of a stripe, and encode them chunk by chunk.
  *
- * Rows are collected per column until a chunk is full (vdb.chunk_rows rows, or
- * 16 MB; a row larger than that is a chunk of its own).  Then each column of
- * the chunk gets its zone map and is encoded, vector by vector, into the
- * column's buffer of encoded bytes.  stripe_finish.c does the rest.
+ * Rows are collected per column until a chunk is full (vdb.chunk_rows rows, or 16 MB; a row larger
+ * than that is a chunk of its own).  Then each column of the chunk gets its zone map and is
+ * encoded, vector by vector, into the column's buffer of encoded bytes.  stripe_finish.c does the
+ * rest.
  *
- * Memory: one raw chunk, all encoded bytes, 12 bytes per run of xmin; all in
- * one context, so abort is one deletion.  No locks.
+ * Memory: one raw chunk, all encoded bytes, and 12 bytes per run of xmin.  All of it is in one
+ * context, so aborting means deleting that.  Takes no locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,10 +27,11 @@
 #include "pages/pages.h"
 #include "stripe/stripe_build.h"
 
-#define FIRST_ROWS			256		/* room per column at first */
+#define FIRST_ROWS			256		/* initial room of the columns' arrays, in rows */
 
 /* ---- begin ---- */
 
+/* Determine how a column's values are stored. */
 static void
 column_init(VdbStripeWriter *writer, VdbColumnBuilder *column, Form_pg_attribute att)
 {
@@ -50,7 +51,7 @@ column_init(VdbStripeWriter *writer, VdbColumnBuilder *column, Form_pg_attribute
 	}
 	else if (att->attlen > 0)
 	{
-		/* Values lie one after the other, so each must end aligned. */
+		/* Values follow each other without gaps, so each must end aligned. */
 		def->kind = VDB_VEC_FIXED;
 		def->width = (uint16) att_align_nominal(att->attlen, att->attalign);
 	}
@@ -63,6 +64,7 @@ column_init(VdbStripeWriter *writer, VdbColumnBuilder *column, Form_pg_attribute
 	vdb_zone_method_init(&column->zone, att, writer->context);
 }
 
+/* See stripe.h. */
 VdbStripeWriter *
 vdb_stripe_writer_begin(Relation rel, uint32 range, uint32 stripe_id)
 {
@@ -95,12 +97,14 @@ vdb_stripe_writer_begin(Relation rel, uint32 range, uint32 stripe_id)
 	return writer;
 }
 
+/* See stripe.h. */
 uint64
 vdb_stripe_writer_bytes(const VdbStripeWriter *writer)
 {
 	return MemoryContextMemAllocated(writer->context, true);
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npages)
 {
@@ -109,6 +113,7 @@ vdb_stripe_writer_address(VdbStripeWriter *writer, BlockNumber first, uint32 npa
 	writer->address_npages = npages;
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_writer_abort(VdbStripeWriter *writer)
 {
@@ -117,7 +122,7 @@ vdb_stripe_writer_abort(VdbStripeWriter *writer)
 
 /* ---- encoding a chunk ---- */
 
-/* Value i of the chunk, as a Datum, for zone maps. */
+/* Callback VdbZoneFetch for columns of kind FIXED. */
 static Datum
 fetch_fixed(const void *source, uint32 i)
 {
@@ -126,6 +131,7 @@ fetch_fixed(const void *source, uint32 i)
 	return PointerGetDatum(column->data.data + (Size) i * column->def.width);
 }
 
+/* Callback VdbZoneFetch for columns of kind BYTES. */
 static Datum
 fetch_bytes(const void *source, uint32 i)
 {
@@ -134,6 +140,7 @@ fetch_bytes(const void *source, uint32 i)
 	return PointerGetDatum(column->data.data + column->starts[i]);
 }
 
+/* Make the zone map of a column of the chunk being collected. */
 static void
 column_make_zone(VdbStripeWriter *writer, VdbColumnBuilder *column, VdbZone *zone)
 {
@@ -151,7 +158,7 @@ column_make_zone(VdbStripeWriter *writer, VdbColumnBuilder *column, VdbZone *zon
 	MemoryContextReset(writer->compare_context);
 }
 
-/* Encode one vector and append it to a buffer; its length and CRC to *vector. */
+/* Encode one vector and append it to a buffer; store its length and CRC in *vector. */
 void
 vdb_writer_encode(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *to,
 			  VdbStripeVector *vector)
@@ -181,7 +188,7 @@ vdb_writer_encode(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *
 	vdb_buffer_pad(writer, to);
 }
 
-/* Encode positions [first, first + count) of the chunk. */
+/* Encode positions [first, first + count) of a column of the chunk. */
 static void
 column_encode_vector(VdbStripeWriter *writer, VdbColumnBuilder *column,
 					 uint32 first, uint32 count)
@@ -216,6 +223,7 @@ column_encode_vector(VdbStripeWriter *writer, VdbColumnBuilder *column,
 	vdb_buffer_append(writer, &column->vectors, &vector, sizeof(vector));
 }
 
+/* Encode a column of the chunk. */
 static void
 column_encode(VdbStripeWriter *writer, VdbColumnBuilder *column)
 {
@@ -235,7 +243,7 @@ column_encode(VdbStripeWriter *writer, VdbColumnBuilder *column)
 	column->any_null = false;
 }
 
-/* Close the chunk being collected, if there is one. */
+/* End the chunk being collected, if there is one. */
 void
 vdb_writer_end_chunk(VdbStripeWriter *writer)
 {
@@ -264,7 +272,7 @@ vdb_writer_end_chunk(VdbStripeWriter *writer)
 
 /* ---- adding rows ---- */
 
-/* Enlarge the arrays of all columns; called when they are full. */
+/* Enlarge the arrays of all columns, when they are full. */
 static void
 writer_grow_rows(VdbStripeWriter *writer)
 {
@@ -291,8 +299,8 @@ writer_grow_rows(VdbStripeWriter *writer)
 }
 
 /*
- * Flatten a by-reference value into row_values; returns the bytes that it will
- * take in the chunk.  May allocate in the row context.
+ * Flatten a by-reference value into row_values, and return the bytes that it will take in the
+ * chunk.  May allocate in the row context.
  */
 static Size
 row_prepare_ref(VdbStripeWriter *writer, int i, Datum value)
@@ -319,7 +327,7 @@ row_prepare_ref(VdbStripeWriter *writer, int i, Datum value)
 	return VDB_STRIPE_ALIGN(writer->row_lens[i]) + sizeof(Size) + sizeof(uint32);
 }
 
-/* Flatten the row; returns the bytes that it will take in the chunk. */
+/* Flatten a row, and return the bytes that it will take in the chunk. */
 static Size
 row_prepare(VdbStripeWriter *writer, const Datum *values, const bool *isnull)
 {
@@ -382,7 +390,7 @@ column_append(VdbStripeWriter *writer, int i, Datum value, bool isnull)
 								  len);
 			else
 			{
-				/* With a full header, whatever the source had: zone maps compare it. */
+				/* Always store a full header, because zone maps compare the value. */
 				to = vdb_buffer_room(writer, &column->data, len + VARHDRSZ);
 				SET_VARSIZE(to, len + VARHDRSZ);
 				memcpy(to + VARHDRSZ, VARDATA_ANY(DatumGetPointer(writer->row_values[i])), len);
@@ -393,7 +401,7 @@ column_append(VdbStripeWriter *writer, int i, Datum value, bool isnull)
 	}
 }
 
-/* Note the row's xmin: in the runs and in minimum and maximum. */
+/* Add the row's xmin to the runs, and to minimum and maximum. */
 static void
 writer_add_xmin(VdbStripeWriter *writer, TransactionId xmin, CommandId cmin)
 {
@@ -419,12 +427,14 @@ writer_add_xmin(VdbStripeWriter *writer, TransactionId xmin, CommandId cmin)
 		writer->max_xmin = xmin;
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_writer_cover(VdbStripeWriter *writer, uint8 lb_index)
 {
 	writer->covered[lb_index] = true;
 }
 
+/* See stripe.h. */
 void
 vdb_stripe_writer_add(VdbStripeWriter *writer, VdbRowNumber row, TransactionId xmin, CommandId cmin,
 					  const Datum *values, const bool *isnull, Size row_bytes)
