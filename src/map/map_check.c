@@ -29,6 +29,7 @@ typedef struct MapCheck
 static void finding(MapCheck *check, VdbLogicalBlock lb,
 					const char *format,...) pg_attribute_printf(3, 4);
 
+/* Report and count one finding. */
 static void
 finding(MapCheck *check, VdbLogicalBlock lb, const char *format,...)
 {

@@ -128,7 +128,7 @@ extern void vdb_vector_load(const VdbVectorAddress *at, MemoryContext context, V
 
 /*
  * The steps of vdb_vector_load.  Stored bytes pass through vdb_stripe_scratch, one buffer in a
- * backend. vdb_scratch_trim frees it if it has grown beyond VDB_SCRATCH_KEEP_BYTES.
+ * backend.  vdb_scratch_trim frees it if it has grown beyond VDB_SCRATCH_KEEP_BYTES.
  */
 #define VDB_SCRATCH_KEEP_BYTES	(1024 * 1024)
 extern VdbOpenVector vdb_stripe_scratch;

@@ -32,24 +32,28 @@ typedef struct VdbVectorBufferState
 
 /* ---- rows ---- */
 
+/* See stripe.h. */
 int
 vdb_stripe_nrows(const VdbStripe *stripe)
 {
 	return (int) stripe->index.header->nrows;
 }
 
+/* See stripe.h. */
 int
 vdb_stripe_nchunks(const VdbStripe *stripe)
 {
 	return (int) stripe->index.header->nchunks;
 }
 
+/* See stripe.h. */
 int
 vdb_stripe_ncolumns(const VdbStripe *stripe)
 {
 	return stripe->index.header->ncolumns;
 }
 
+/* See stripe.h. */
 bool
 vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
 			  VdbRowSet present)
@@ -67,6 +71,7 @@ vdb_stripe_lb(const VdbStripe *stripe, uint8 lb_index, uint32 *first_pos,
 	return true;
 }
 
+/* See stripe.h. */
 int
 vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
 {
@@ -91,12 +96,14 @@ vdb_stripe_position(const VdbStripe *stripe, VdbRowNumber row)
 	return (int) lb->first_pos + vdb_rowset_rank(present, in_lb);
 }
 
+/* See stripe.h. */
 int
 vdb_stripe_chunk_of(const VdbStripe *stripe, uint32 pos)
 {
 	return vdb_index_chunk_of(&stripe->index, pos);
 }
 
+/* See stripe.h. */
 uint32
 vdb_stripe_chunk_start(const VdbStripe *stripe, int chunk)
 {
@@ -106,6 +113,7 @@ vdb_stripe_chunk_start(const VdbStripe *stripe, int chunk)
 	return stripe->index.chunks[chunk].first_pos;
 }
 
+/* See stripe.h. */
 uint32
 vdb_stripe_vector_end(const VdbStripe *stripe, uint32 pos)
 {
@@ -199,6 +207,7 @@ xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
 	runs->block = block;
 }
 
+/* See stripe.h. */
 TransactionId
 vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
 {

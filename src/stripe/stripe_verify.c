@@ -183,6 +183,7 @@ typedef struct StepCall
 	VdbVerify  *verify;
 } StepCall;
 
+/* Callback of vdb_try: run the step. */
 static void
 call_step(void *arg)
 {
