@@ -259,8 +259,8 @@ extern void vdb_map_set_overlay(VdbScmChange *change, const VdbTableRef *ref,
 								VdbBlock block, uint16 offset);
 
 /*
- * Take, or release, the block locks of these LBs in exclusive mode.  The LBs are in ascending
- * order.  At most VDB_BLOCK_LOCKS different locks are taken.
+ * Take, or release, the block locks of these LBs in exclusive mode.  They are taken in ascending
+ * order of their numbers; each lock is taken once, even if several LBs share it.
  */
 extern void vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes,
 							 int nlbs);

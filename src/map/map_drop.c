@@ -3,13 +3,13 @@
  * map_drop.c
  *	  Emptying and dropping a table: everything it has is returned to the pool.
  *
- * 1.  One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and the next generation.
+ * 1. One flushed change marks the entry: VDB_TABLE_EMPTYING, next_lb 0, and the next generation.
  *    From then on no row can be reached.
- * 2.  Steps follow, each one flushed change.  They free pending metas, overlay slabs, the list of
+ * 2. Steps follow, each one flushed change.  They free pending metas, overlay slabs, the list of
  *    free pages, then the tree from its right end, leaves first.  A step frees what it unlinks in
  *    the same change.  So a crash between two steps leaves nothing that is free and can still be
  *    found, and nothing that can't be found and isn't free.
- * 3.  One flushed change clears the mark (reset) or the whole entry (drop).
+ * 3. One flushed change clears the mark (reset) or the whole entry (drop).
  *
  * Any process that meets a marked entry (the next drop or reset, or a claim) continues with 2.
  * Steps hold the map lock exclusive and start from the entry, so two processes may even run them at
