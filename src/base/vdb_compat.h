@@ -1,17 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_compat.h
- *	  What differs between the servers 15 to 18, and nothing else.
+ *	  Differences between the servers 15 to 18.
  *
- * No other file of src/ asks for the server's version (test/lint/run checks).
- * What a newer server renamed has its newest name everywhere, and is mapped
- * back here for older ones: such lines go when the old server goes.  Where a
- * signature changed, there is an inline wrapper vdb_...() that takes what
- * every server can make use of.
+ * No other file of src/ asks for the server's version (test/lint/run checks).  Names that a newer
+ * server changed are used in their newest form everywhere, and are mapped back here for older
+ * servers; such lines can be removed with the old server.  Where a signature changed, there is an
+ * inline wrapper vdb_...() whose parameters suit every server.
  *
- * Tested on 15 (everything), 17 and 18 (17.11 and 18.6 with asserts: what
- * README.md says).  16 was never compiled: its branches were compared with
- * the declarations in its headers.
+ * Tested on 15 (everything), 17 and 18 (17.11 and 18.6 with asserts: README.md lists the tests).
+ * 16 was never compiled: its branches were compared with the declarations in its headers.
  *
  *-------------------------------------------------------------------------
  */
@@ -83,7 +81,7 @@ typedef RelFileNode RelFileLocator;
 #define rlocator				relnode	/* of ReorderBufferChange */
 #endif
 
-/* Which indexes an update must insert into: was a bool. */
+/* Which indexes an update must insert into; was a bool. */
 #if PG_VERSION_NUM < 160000
 typedef bool TU_UpdateIndexes;
 
@@ -103,12 +101,12 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 }
 #endif
 
-/* A page in memory that smgr may read or write: has to be aligned for direct I/O. */
+/* A page in memory that smgr may read or write; must be aligned for direct I/O. */
 #if PG_VERSION_NUM < 160000
 typedef PGAlignedBlock PGIOAlignedBlock;
 #endif
 
-/* VACUUM's limits: were four pointers. */
+/* VACUUM's limits; were four pointers. */
 #if PG_VERSION_NUM < 160000
 struct VacuumCutoffs
 {
@@ -129,7 +127,7 @@ vacuum_get_cutoffs(Relation rel, const VacuumParams *params, struct VacuumCutoff
 }
 #endif
 
-/* GROUP BY as the planner left it: from 16 on without columns that others determine. */
+/* Return GROUP BY as the planner left it; from 16 on without columns that others determine. */
 static inline List *
 vdb_group_clause(const PlannerInfo *root)
 {
@@ -157,7 +155,7 @@ typedef BackendId ProcNumber;
 #define TransamVariables		ShmemVariableCache
 #endif
 
-/* Local id of this backend's transaction; invalid outside one. */
+/* Return the local id of this backend's transaction; it is invalid outside one. */
 static inline LocalTransactionId
 vdb_my_lxid(void)
 {
@@ -176,8 +174,8 @@ vdb_my_lxid(void)
 #endif
 
 /*
- * A path in place of others is as disabled (enable_seqscan = off and the like) as they are; before
- * 18 its cost says so.
+ * Mark a path as disabled (enable_seqscan = off and the like) as far as the one that it replaces;
+ * before 18 its cost shows that.
  */
 static inline void
 vdb_path_disabled_like(Path *path, const Path *other)
@@ -187,7 +185,7 @@ vdb_path_disabled_like(Path *path, const Path *other)
 #endif
 }
 
-/* Has a path a node that a setting disables?  Before 18 its cost says so. */
+/* Check whether a path has a node that a setting disables; before 18 its cost shows that. */
 static inline bool
 vdb_path_is_disabled(const Path *path)
 {
@@ -198,7 +196,7 @@ vdb_path_is_disabled(const Path *path)
 #endif
 }
 
-/* ExecutorRun's last parameter, 'once', went with 18. */
+/* ExecutorRun's last parameter, 'once', was removed in 18. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_RUN_ONCE_PARAM
 #define VDB_RUN_ONCE
@@ -209,7 +207,10 @@ vdb_path_is_disabled(const Path *path)
 
 /* ---- relations' files ---- */
 
-/* Path of a fork's first file, below the data directory; 'path' has MAXPGPATH bytes. */
+/*
+ * Write the path of a fork's first file, below the data directory, to 'path', which has MAXPGPATH
+ * bytes.
+ */
 static inline void
 vdb_relation_path(const RelFileLocator *locator, ProcNumber backend, ForkNumber fork, char *path)
 {
@@ -224,7 +225,7 @@ vdb_relation_path(const RelFileLocator *locator, ProcNumber backend, ForkNumber 
 #endif
 }
 
-/* The fields' names changed with those of their types. */
+/* Return the locator of an SMgrRelation; the fields' names changed with those of their types. */
 static inline RelFileLocator *
 vdb_smgr_locator(SMgrRelation srel)
 {
@@ -236,9 +237,9 @@ vdb_smgr_locator(SMgrRelation srel)
 }
 
 /*
- * A zero page in a locked buffer, added to a main fork that no other process knows
- * and that has no relcache entry.  16 has a function of its own to extend;
- * 17 no longer takes P_NEW without an entry.
+ * Add a zero page to the end of a main fork that no other process uses and that has no relcache
+ * entry; return its buffer, locked.  16 has a function of its own to extend; 17 no longer accepts
+ * P_NEW without an entry.
  */
 static inline Buffer
 vdb_buffer_extend(const RelFileLocator *locator, bool permanent)
@@ -255,7 +256,10 @@ vdb_buffer_extend(const RelFileLocator *locator, bool permanent)
 #endif
 }
 
-/* Buffers for writing much.  16 has no I/O statistics for bulk writes of an autovacuum worker. */
+/*
+ * Return a buffer strategy for writing much.  16 has no I/O statistics for bulk writes of an
+ * autovacuum worker.
+ */
 static inline BufferAccessStrategy
 vdb_bulk_write_strategy(void)
 {
@@ -278,7 +282,10 @@ vdb_file_tag_set_locator(FileTag *tag, const RelFileLocator *locator)
 
 /* ---- locks that are not waited for ---- */
 
-/* 18 can log who has the lock: if 'log', and the setting log_lock_failures. */
+/*
+ * Wait conditionally for a transaction.  If 'log' and the setting log_lock_failures are true, 18
+ * logs the lock's holder.
+ */
 static inline bool
 vdb_try_wait_for_xid(TransactionId xid, bool log)
 {
@@ -301,7 +308,7 @@ vdb_try_lock_tuple(Relation rel, ItemPointer tid, LOCKMODE mode, bool log)
 
 /* ---- recovery ---- */
 
-/* 16 takes a const manager. */
+/* Register a resource manager; 16 takes it as const. */
 static inline void
 vdb_register_rmgr(RmgrId id, const RmgrData *manager)
 {
@@ -313,8 +320,8 @@ vdb_register_rmgr(RmgrId id, const RmgrData *manager)
 }
 
 /*
- * Cancel what may still see rows deleted by 'horizon'.  Logical slots on a
- * standby (16) only care for catalogs, which vdb tables never are.
+ * Cancel queries that may still see rows deleted by 'horizon'.  Logical slots on a standby (16) are
+ * only concerned with catalogs, which vdb tables never are.
  */
 static inline void
 vdb_recovery_conflict(TransactionId horizon, const RelFileLocator *locator)
@@ -368,7 +375,7 @@ vdb_reorder_get_change(ReorderBuffer *rb)
 
 /* ---- VACUUM and statistics ---- */
 
-/* vacuum_delay_point, for VACUUM; 18 wants to know that it is not ANALYZE. */
+/* Call vacuum_delay_point for VACUUM; 18 has a parameter for ANALYZE. */
 static inline void
 vdb_vacuum_delay_point(void)
 {
@@ -379,7 +386,7 @@ vdb_vacuum_delay_point(void)
 #endif
 }
 
-/* What an index's VACUUM is told; 16 wants the table, too. */
+/* Fill in the table and index of an IndexVacuumInfo; 16 needs the table, too. */
 static inline void
 vdb_index_vacuum_info_set(IndexVacuumInfo *info, Relation table, Relation index)
 {
@@ -389,7 +396,7 @@ vdb_index_vacuum_info_set(IndexVacuumInfo *info, Relation table, Relation index)
 #endif
 }
 
-/* vac_update_relstats of a relation without all-frozen pages, which 18 counts, too. */
+/* Call vac_update_relstats for a relation without all-frozen pages, which 18 counts, too. */
 static inline void
 vdb_update_relstats(Relation rel, BlockNumber pages, double tuples, BlockNumber all_visible,
 					bool has_index,
@@ -407,7 +414,7 @@ vdb_update_relstats(Relation rel, BlockNumber pages, double tuples, BlockNumber 
 #endif
 }
 
-/* 18 adds up the time spent. */
+/* Report a VACUUM to statistics; 18 adds up the time spent. */
 static inline void
 vdb_report_vacuum(Relation rel, PgStat_Counter live, PgStat_Counter dead, TimestampTz started)
 {
@@ -418,7 +425,7 @@ vdb_report_vacuum(Relation rel, PgStat_Counter live, PgStat_Counter dead, Timest
 #endif
 }
 
-/* An update, never HOT.  16 counts those whose new version goes to another block. */
+/* Count an update, which is never HOT.  16 counts those whose new version goes to another block. */
 static inline void
 vdb_count_update(Relation rel, bool other_block)
 {
@@ -431,7 +438,10 @@ vdb_count_update(Relation rel, bool other_block)
 
 /* ---- sorting, scanning indexes ---- */
 
-/* *value, if by reference, is the caller's to free: 15 always copies, 16 asks. */
+/*
+ * Get the next datum of a sort.  A *value by reference belongs to the caller, who frees it: 15
+ * always copies, 16 has a parameter.
+ */
 static inline bool
 vdb_sort_getdatum(Tuplesortstate *sort, Datum *value, bool *isnull)
 {
@@ -442,7 +452,7 @@ vdb_sort_getdatum(Tuplesortstate *sort, Datum *value, bool *isnull)
 #endif
 }
 
-/* 18 can count an index scan's searches, for EXPLAIN. */
+/* Begin an index scan; 18 can count its searches for EXPLAIN. */
 static inline IndexScanDesc
 vdb_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys, int norderbys)
 {
@@ -453,7 +463,7 @@ vdb_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys
 #endif
 }
 
-/* Which relation a parallel scan is of: 18 wants the file, older ones the OID. */
+/* Set the relation of a parallel scan: 18 stores the file, older servers the OID. */
 static inline void
 vdb_parallelscan_set_relation(ParallelTableScanDesc pscan, Relation rel)
 {
@@ -466,7 +476,7 @@ vdb_parallelscan_set_relation(ParallelTableScanDesc pscan, Relation rel)
 
 /* ---- slots ---- */
 
-/* A copied minimal tuple may get room before it (18): more parameters and arguments for that. */
+/* Parameter and argument for the room before a copied minimal tuple (18). */
 #if PG_VERSION_NUM >= 180000
 #define VDB_EXTRA_PARAM			, Size extra
 #define VDB_EXTRA_ARG			, extra
@@ -475,7 +485,7 @@ vdb_parallelscan_set_relation(ParallelTableScanDesc pscan, Relation rel)
 #define VDB_EXTRA_ARG
 #endif
 
-/* The slot callback that tells whether this transaction made the tuple (17). */
+/* The slot callback that returns whether this transaction made the tuple (17). */
 #if PG_VERSION_NUM >= 170000
 #define VDB_IS_CURRENT_XACT_TUPLE(callback) .is_current_xact_tuple = callback,
 #else
@@ -486,10 +496,9 @@ vdb_parallelscan_set_relation(ParallelTableScanDesc pscan, Relation rel)
 
 /*
  * Define the callback scan_analyze_next_block 'name' by means of
- *		bool next_block(TableScanDesc scan, BlockNumber block)
- * which is false for a block to skip.  17 hands over a stream of buffers
- * instead of a block number; we take numbers from it, and nothing is read.
- * There, false means the end.
+ * 	bool next_block(TableScanDesc scan, BlockNumber block)
+ * which returns false for a block to skip.  17 passes a stream of buffers instead of a block
+ * number; only numbers are taken from it, and nothing is read.  There, false means the end.
  */
 #if PG_VERSION_NUM >= 170000
 #define VDB_ANALYZE_CALLBACK(name, next_block) \
@@ -527,11 +536,11 @@ typedef struct VdbBitmapBlock
 
 /*
  * Define the callbacks of bitmap scans by means of
- *		bool next_block(TableScanDesc scan, const VdbBitmapBlock *block)
- *		bool next_tuple(TableScanDesc scan, TupleTableSlot *slot)
- * which are false for a block with nothing to see and at a block's end.
- * VDB_BITMAP_ROUTINES puts them into the TableAmRoutine.  Up to 17 the
- * executor goes from block to block; in 18 that is our affair.
+ * 	bool next_block(TableScanDesc scan, const VdbBitmapBlock *block)
+ * 	bool next_tuple(TableScanDesc scan, TupleTableSlot *slot)
+ * which return false for a block without visible rows, and at a block's end.  VDB_BITMAP_ROUTINES
+ * puts them into the TableAmRoutine.  Up to 17 the executor goes from block to block; in 18 the
+ * access method does.
  */
 #if PG_VERSION_NUM >= 180000
 static inline bool
@@ -614,10 +623,10 @@ vdb_bitmap_no_prefetch(BitmapHeapScanState *scan)
 }
 
 /*
- * Make the executor fetch every row that a bitmap names, even if it needs no
- * column of it: it would ask the visibility map, when VACUUM may long have cleaned
- * the indexes since the bitmap was made.  Later releases of 15 and 16 no
- * longer skip rows; 17 leaves that to the access method.
+ * Make the executor fetch every row that a bitmap names, even if it needs no column of it.
+ * Otherwise it would consult the visibility map, although VACUUM may have cleaned the indexes since
+ * the bitmap was made.  Later releases of 15 and 16 no longer skip rows; 17 leaves that to the
+ * access method.
  */
 static inline void
 vdb_bitmap_no_skip(BitmapHeapScanState *scan)

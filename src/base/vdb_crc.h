@@ -10,7 +10,7 @@
 
 #include "port/pg_crc32c.h"
 
-/* Return the CRC-32C of so many bytes. */
+/* Return the CRC-32C of len bytes. */
 static inline uint32
 vdb_crc32c(const void *bytes, size_t len)
 {

@@ -1,6 +1,8 @@
 /*
- * vdb_guc.h - all settings of the extension, sorted.  Those of shared memory and of stop points are
- * declared in vdb_shmem.h and vdb_stop_point.h.
+ * vdb_guc.h
+ *	  All settings of the extension, sorted.
+ *
+ * Those of shared memory and of stop points are declared in vdb_shmem.h and vdb_stop_point.h.
  */
 #ifndef VDB_GUC_H
 #define VDB_GUC_H
@@ -12,16 +14,16 @@ typedef enum VdbDebugMigrate
 	VDB_DEBUG_MIGRATE_ALL
 } VdbDebugMigrate;
 
-extern int	vdb_chunk_rows;				/* rows a chunk, for tests (256..8192) */
+extern int	vdb_chunk_rows;				/* rows in a chunk, for tests (256 to 8192) */
 extern int	vdb_codec_force;			/* encoding number or -1 */
-extern bool vdb_debug_aggregate;		/* whatever it costs, for tests */
+extern bool vdb_debug_aggregate;		/* regardless of cost, for tests */
 extern int	vdb_debug_migrate;			/* VdbDebugMigrate, for tests */
 extern bool vdb_enable_aggregate;
 extern bool vdb_enable_custom_scan;
 extern bool vdb_enable_pruning;
 extern bool vdb_ignore_lost_recoveries;	/* use pools that can't be checked, for repair */
 extern int	vdb_migrate_after_ms;		/* age after which resolved rows move */
-extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range due */
+extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range eligible */
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;		/* background migration */
 extern int	vdb_migrate_high_water;		/* percent of the pool */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_rowset.h
- *	  Sets of the rows of one logical block: a bit each.
+ *	  Sets of the rows of one logical block, with one bit for each row.
  *
- * The bits are those that the pool and stripes store: row i is bit i % 64 of
- * word i / 64.  A VdbRowSet is as it is on media.
+ * The bits are those that the pool and stripes store: row i is bit i % 64 of word i / 64.  A
+ * VdbRowSet has the same form in memory and on media.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ vdb_rowset_bit(int row)
 	return UINT64CONST(1) << (row & 63);
 }
 
-/* Is the row in the set?  row: 0 to 255. */
+/* Check whether the row (0 to 255) is in the set. */
 static inline bool
 vdb_rowset_has(const VdbRowSet set, int row)
 {
@@ -43,14 +43,14 @@ vdb_rowset_add(VdbRowSet set, int row)
 	set[row >> 6] |= vdb_rowset_bit(row);
 }
 
-/* Make the set that of all rows, or of none. */
+/* Make the set that of all rows, or the empty one. */
 static inline void
 vdb_rowset_fill(VdbRowSet set, bool all)
 {
 	memset(set, all ? 0xFF : 0, sizeof(VdbRowSet));
 }
 
-/* Does the set have no rows? */
+/* Check whether the set is empty. */
 static inline bool
 vdb_rowset_is_empty(const VdbRowSet set)
 {
@@ -73,7 +73,7 @@ vdb_rowset_subtract(VdbRowSet set, const VdbRowSet other)
 		set[w] &= ~other[w];
 }
 
-/* Is every row of the set in the other one? */
+/* Check whether every row of the set is in the other one. */
 static inline bool
 vdb_rowset_within(const VdbRowSet set, const VdbRowSet other)
 {
@@ -105,7 +105,9 @@ vdb_rowset_rank(const VdbRowSet set, int row)
 	return n;
 }
 
-/* Return the first row of the set from this one on, or VDB_LB_ROWS.  from: 0 to 256. */
+/*
+ * Return the first row of the set at or after 'from' (0 to 256), or VDB_LB_ROWS if there is none.
+ */
 static inline int
 vdb_rowset_next(const VdbRowSet set, int from)
 {

@@ -3,8 +3,8 @@
  * vdb_shmem.h
  *	  The extension's shared memory: one struct, its locks, its counters.
  *
- * Requested and initialized once, from _PG_init's hooks (vdb_shmem.c).  The
- * parts reach their piece through the accessors; no other part adds hooks.
+ * It is requested and initialized once, from _PG_init's hooks (vdb_shmem.c).  The other parts reach
+ * their piece through the accessors, and add no hooks of their own.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +26,7 @@
 #define VDB_OPEN_LOCKS		16
 #define VDB_CACHE_LOCKS		64
 
-/* Counters of one pool; plain statistics, never relied upon. */
+/* Counters of one pool; plain statistics, on which nothing relies. */
 typedef struct VdbPoolCounters
 {
 	pg_atomic_uint64 rows_appended;
@@ -45,8 +45,8 @@ typedef struct VdbPoolCounters
 } VdbPoolCounters;
 
 /*
- * Tables that could not be moved lately, or not wholly: a process that moves rows meets them again
- * in every round.
+ * A table that could not be moved lately, or not wholly.  Processes that move rows meet it again in
+ * every round.
  */
 #define VDB_FAILURE_NOTES	32
 
@@ -55,13 +55,12 @@ typedef struct VdbFailureNote
 	uint32		table_slot;
 	uint32		table_generation;
 	int64		reported_at;		/* TimestampTz; 0: none */
-	int64		failed_at;			/* TimestampTz; 0: damaged in part, the rest moves */
+	int64		failed_at;			/* TimestampTz; 0: part of it is damaged, and the rest moves */
 } VdbFailureNote;
 
 /*
- * What all processes share about the pool of one database.  'db' is set under
- * the pool's alloc lock and never cleared while the server runs, except by a
- * re-created pool of the same database.
+ * What all processes share about the pool of one database.  'db' is set under the pool's allocation
+ * lock and never cleared while the server runs, except by a re-created pool of the same database.
  */
 typedef struct VdbPoolShared
 {
@@ -94,13 +93,13 @@ typedef struct VdbShared
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */
 	LWLockPadded *block_locks;
 	LWLockPadded *map_locks;
-	pg_atomic_uint64 block_changes[VDB_BLOCK_LOCKS];	/* changes that listed the block lock; by
-														 * its holder */
+	pg_atomic_uint64 block_changes[VDB_BLOCK_LOCKS];	/* changes that listed the block lock;
+														 * updated by its holder */
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* max_pools of them */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
-	LWLock	   *ends_lock;			/* a process that writes the file vdb_am.ends; nothing else is taken
+	LWLock	   *ends_lock;			/* for writing the file vdb_am.ends; no other lock is taken
 									 * under it */
 	Latch	   *launcher_latch;
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
@@ -112,31 +111,36 @@ typedef struct VdbShared
 extern PGDLLIMPORT VdbShared *vdb_shared;	/* NULL unless preloaded */
 
 extern int	vdb_max_databases;	/* setting; as the server started: see vdb_shared->max_pools */
-extern int	vdb_scm_size_mb;	/* setting, as this process read it: ask vdb_scm_limit_mb */
+extern int	vdb_scm_size_mb;	/* setting, as read by this process: call vdb_scm_limit_mb
+								 * instead */
 
 /*
- * Return vdb.scm_size, in MB, as the postmaster read it last.  A statement that waits for
- * room reads no configuration, but must learn that there is room now.
+ * Return vdb.scm_size, in MB, as the postmaster read it last.  A statement that waits for room
+ * reads no configuration, but must notice when there is room.
  */
 extern uint32 vdb_scm_limit_mb(void);
 
-/* Take note of a new value of vdb.scm_size (for vdb_guc.c).  Only the postmaster's counts. */
+/* Note a new value of vdb.scm_size (for vdb_guc.c).  Only the postmaster's value counts. */
 extern void vdb_shmem_scm_size_assigned(int megabytes);
 
-/* _PG_init: install the shmem hooks.  Only while preloading. */
+/* Install the shared memory hooks.  Called from _PG_init, only while preloading. */
 extern void vdb_shmem_init(void);
 
 /*
- * Later parts that need own shared memory register it from _PG_init: size is reserved, and the
- * callback runs in the start-up hook with the address; zeroed, if asked for, when found is false.
+ * Register shared memory for another part.  Called from _PG_init: the size is reserved, and the
+ * callback runs in the start-up hook with the address.  'found' is false if the memory is new; it
+ * is then zeroed if that was asked for.
  */
 typedef void (*VdbShmemCallback) (void *address, bool found);
 extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb);
 
-/* ERROR with the line to add to postgresql.conf, unless preloaded. */
+/* Raise an error with the line to add to postgresql.conf, unless the library was preloaded. */
 extern void vdb_require_preload(void);
 
-/* Which block lock guards this logical block of this table (pool slot and lb). */
+/*
+ * Return the number of the block lock that guards this logical block of this table (pool slot and
+ * lb).
+ */
 static inline uint32
 vdb_block_lock_no(uint32 table_slot, VdbLogicalBlock lb)
 {

@@ -17,10 +17,10 @@
 extern char *vdb_stop_point;	/* setting: the name of a stop point */
 extern char *vdb_stop_action;	/* setting: wait | crash | error | delay */
 
-/* Act if the setting names this point.  ERROR only if the setting asks for it. */
+/* Act if the setting names this point.  Raises an error only if the setting asks for it. */
 extern void vdb_stop_point_reached(const char *name);
 
-/* Count passings anew, as the setting was assigned (for vdb_guc.c). */
+/* Reset the count of passings when the setting was assigned (for vdb_guc.c). */
 extern void vdb_stop_point_changed(void);
 
 #define VDB_STOP_POINT(name) \

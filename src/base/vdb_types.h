@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_types.h
- *	  Row numbers, logical blocks and ranges: the plain numbers all parts share.
+ *	  Row numbers, logical blocks and ranges: the plain numbers that all parts share.
  *
- * A row version has a 40-bit row number, unique in its table for ever.  256
- * consecutive numbers form a logical block (what a TID's block number
- * names), 256 logical blocks a range (what one map leaf describes).
+ * A row version has a 40-bit row number, unique in its table for ever.  256 consecutive numbers
+ * form a logical block (which a TID's block number names), 256 logical blocks a range (which one
+ * map leaf describes).
  *
  *-------------------------------------------------------------------------
  */
@@ -60,8 +60,8 @@ vdb_lb_index(VdbLogicalBlock lb)
 }
 
 /*
- * The one mapping between row numbers and TIDs.  Offsets run from 1 to 256,
- * below the 291 that tidbitmap.c takes.
+ * Convert a row number to its TID; the only mapping between them.  Offsets run from 1 to 256, below
+ * the 291 that tidbitmap.c accepts.
  */
 static inline void
 vdb_row_to_tid(VdbRowNumber row, ItemPointer tid)
@@ -69,7 +69,10 @@ vdb_row_to_tid(VdbRowNumber row, ItemPointer tid)
 	ItemPointerSet(tid, vdb_row_lb(row), (OffsetNumber) vdb_row_index(row) + 1);
 }
 
-/* VDB_ROW_NONE for anything that can't be one of our TIDs (never an error). */
+/*
+ * Convert a TID to its row number.  Returns VDB_ROW_NONE, without an error, for a TID that can't be
+ * ours.
+ */
 static inline VdbRowNumber
 vdb_tid_to_row(const ItemPointerData *tid)
 {

@@ -1,4 +1,7 @@
-/* vdb_wal.h - where WAL ends. */
+/*
+ * vdb_wal.h
+ *	  The end of WAL.
+ */
 #ifndef VDB_WAL_H
 #define VDB_WAL_H
 
@@ -6,9 +9,9 @@
 #include "access/xlog_internal.h"
 
 /*
- * End of the last WAL record anybody has inserted, for XLogFlush.  The insert position itself
- * won't do: when that record ended its page, it lies behind the next page's
- * header, which is not written yet, and flushing up to it is an error.
+ * Return the end of the last WAL record inserted by any process, for XLogFlush.  The insert
+ * position itself can't be used: when that record ended its page, it lies behind the next page's
+ * header, which has not been written, and flushing up to it is an error.
  */
 static inline XLogRecPtr
 vdb_wal_end(void)

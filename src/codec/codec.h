@@ -15,12 +15,12 @@
 #define VDB_VEC_MAX_BYTES		0xFFFF0000U /* payload bytes of one vector */
 #define VDB_VEC_NULL_BYTES		(VDB_VEC_MAX_COUNT / 8)
 
-/* Kinds of vectors; pinned, they stand in the format. */
+/* Kinds of vectors.  They are part of the format and must not change. */
 #define VDB_VEC_INT				0
 #define VDB_VEC_FIXED			1
 #define VDB_VEC_BYTES			2
 
-/* How BYTES values are stored and handed out */
+/* Forms in which BYTES values are stored and handed out */
 typedef enum VdbImageMode
 {
 	VDB_IMAGE_RAW,				/* payload bytes only */
@@ -31,12 +31,12 @@ typedef enum VdbImageMode
 typedef enum VdbCodecStatus
 {
 	VDB_CODEC_OK,
-	VDB_CODEC_TRUNCATED,		/* bytes end before what they announce */
+	VDB_CODEC_TRUNCATED,		/* bytes end earlier than they say */
 	VDB_CODEC_CORRUPT,			/* bytes contradict themselves */
 	VDB_CODEC_VERSION,			/* format version or encoding unknown */
 	VDB_CODEC_BAD_ZSTD,			/* libzstd refused the payload */
 	VDB_CODEC_BAD_CRC,			/* head or frame is not what was written */
-	VDB_CODEC_NO_MEMORY,		/* a buffer could not be had */
+	VDB_CODEC_NO_MEMORY,		/* a buffer could not be allocated */
 	VDB_CODEC_TOO_BIG,			/* input above VDB_VEC_MAX_BYTES */
 	VDB_CODEC_BAD_CALL			/* arguments do not fit each other */
 } VdbCodecStatus;
@@ -46,8 +46,8 @@ typedef struct VdbCodecWorkspace VdbCodecWorkspace;
 /* ---- encode ---- */
 
 /*
- * The logical vector.  Only the fields of its kind are looked at.  All memory
- * belongs to the caller; values at null positions are not looked at.
+ * The logical vector.  Only the fields of its kind are used.  All memory belongs to the caller;
+ * values at null positions are not used.
  */
 typedef struct VdbVectorInput
 {
@@ -62,20 +62,23 @@ typedef struct VdbVectorInput
 	const uint32 *lens;			/* BYTES: up to 1 GiB - 5 each */
 } VdbVectorInput;
 
+/* How to encode a vector. */
 typedef struct VdbEncodeOptions
 {
 	int			force_encoding; /* VDB_ENC_*, or -1 to choose */
 	int			zstd_level;		/* 0 never, n where it pays, -n always */
 } VdbEncodeOptions;
 
+/* An encoded vector. */
 typedef struct VdbEncodedVector
 {
-	const uint8 *bytes;			/* in the workspace, until its next encode */
+	const uint8 *bytes;			/* in the workspace, valid until its next encode */
 	size_t		size_bytes;
-	uint8		encoding;		/* used, VDB_ENC_* */
-	bool		zstd;			/* used */
+	uint8		encoding;		/* encoding used, VDB_ENC_* */
+	bool		zstd;			/* whether zstd was used */
 } VdbEncodedVector;
 
+/* Encode a vector.  Raises no error.  The bytes in *out belong to the workspace. */
 extern VdbCodecStatus vdb_codec_encode(VdbCodecWorkspace *ws,
 									   const VdbVectorInput *in,
 									   const VdbEncodeOptions *options,
@@ -83,7 +86,7 @@ extern VdbCodecStatus vdb_codec_encode(VdbCodecWorkspace *ws,
 
 /* ---- decode ---- */
 
-/* What the header says, checked for plausibility */
+/* Contents of the header, checked for plausibility */
 typedef struct VdbCodecInfo
 {
 	uint8		encoding;
@@ -93,8 +96,8 @@ typedef struct VdbCodecInfo
 	uint16		width;
 	uint16		count;
 	uint32		payload_offset; /* from the vector's start */
-	uint32		stored_bytes;	/* payload as stored */
-	uint32		raw_bytes;		/* payload without zstd */
+	uint32		stored_bytes;	/* bytes of the payload as stored */
+	uint32		raw_bytes;		/* bytes of the payload without zstd */
 	size_t		total_bytes;	/* the whole vector, without padding after it */
 } VdbCodecInfo;
 
@@ -104,7 +107,7 @@ typedef struct VdbPackedView
 	const uint8 *words;
 	size_t		bytes;			/* exactly what bits and count need */
 	int64		base;
-	uint64		unit;			/* of the fields; 0 and 1 mean the same */
+	uint64		unit;			/* unit of the fields; 0 and 1 mean the same */
 	uint8		bits;
 	uint16		count;
 } VdbPackedView;
@@ -125,7 +128,7 @@ typedef struct VdbVectorReader
 	VdbCodecInfo info;
 	const uint8 *payload;		/* without zstd */
 	size_t		payload_bytes;
-	uint64		tail_bytes;		/* of a part: raw bytes that are not here */
+	uint64		tail_bytes;		/* of a part: raw bytes that are not in memory */
 	VdbPackedView packed;		/* for, delta; rle: run values; dict: codes */
 	const uint8 *run_ends;		/* rle, or dict with rle codes; else NULL */
 	const uint8 *restarts;		/* delta */
@@ -137,6 +140,7 @@ typedef struct VdbVectorReader
 	uint8		nulls[VDB_VEC_NULL_BYTES];	/* bit set = null */
 } VdbVectorReader;
 
+/* Check the header and the extent of a vector; open a vector for reading.  Raise no error. */
 extern VdbCodecStatus vdb_codec_inspect(const uint8 *bytes, size_t len,
 										VdbCodecInfo *info);
 extern VdbCodecStatus vdb_codec_open(VdbCodecWorkspace *ws,
@@ -144,7 +148,7 @@ extern VdbCodecStatus vdb_codec_open(VdbCodecWorkspace *ws,
 									 uint8 *buffer, size_t buffer_bytes,
 									 VdbVectorReader *reader);
 
-/* Nulls */
+/* Nulls: check one position; copy the bitmap */
 extern bool vdb_codec_is_null(const VdbVectorReader *reader, uint32 pos);
 extern void vdb_codec_decode_nulls(const VdbVectorReader *reader,
 								   uint8 *bitmap_out);
@@ -155,16 +159,16 @@ extern VdbCodecStatus vdb_codec_decode_int(const VdbVectorReader *reader,
 extern VdbCodecStatus vdb_codec_int_at(const VdbVectorReader *reader,
 									   uint32 pos, int64 *value);
 
-/* FIXED: pointers into the opened bytes */
+/* FIXED: return pointers into the opened bytes */
 extern VdbCodecStatus vdb_codec_fixed_at(const VdbVectorReader *reader,
 										 uint32 pos, const uint8 **value);
 extern VdbCodecStatus vdb_codec_decode_fixed(const VdbVectorReader *reader,
 											 const uint8 **values);
 
 /*
- * BYTES: pointers into the opened bytes.  The _at and decode forms return what
- * is stored (the image, header included, in varlena modes: PointerGetDatum of
- * it is a Datum); vdb_codec_payload_at returns the value's own bytes.
+ * BYTES: return pointers into the opened bytes.  The _at and decode functions return a value as
+ * stored (in varlena modes the image, header included: PointerGetDatum of it is a Datum);
+ * vdb_codec_payload_at returns the value's own bytes.
  */
 extern VdbCodecStatus vdb_codec_bytes_at(const VdbVectorReader *reader,
 										 uint32 pos, const uint8 **image,
@@ -191,22 +195,21 @@ extern VdbCodecStatus vdb_codec_dict_item_at(const VdbVectorReader *reader,
 
 /* ---- single values of a vector of which only pieces are read ---- */
 
-/* The frames of a payload, sizes checked */
+/* The frames of a payload, with sizes checked */
 typedef struct VdbFramesView
 {
-	const uint8 *table;			/* VdbFrame each, any alignment */
-	uint32		count;			/* frame 0, the head, included */
+	const uint8 *table;			/* array of VdbFrame, with any alignment */
+	uint32		count;			/* number of frames, frame 0 (the head) included */
 	uint8		shift;
-	uint64		head_bytes;		/* raw */
-	uint64		tail_bytes;		/* raw; 0: there is nothing but the head */
-	uint64		stored_offset;	/* of frame 0, from the vector's start */
-	uint64		stored_bytes;	/* of all frames */
+	uint64		head_bytes;		/* raw bytes of the head */
+	uint64		tail_bytes;		/* raw bytes of the other frames; 0: there is only the head */
+	uint64		stored_offset;	/* offset of frame 0 from the vector's start */
+	uint64		stored_bytes;	/* stored bytes of all frames */
 } VdbFramesView;
 
 /*
- * A vector whose head is there: nulls, codes, offsets.  'reader' answers for
- * nulls and codes; values come through vdb_codec_part_*_at.  Where
- * frames.tail_bytes is 0 it is a reader like any other.
+ * A vector of which the head is in memory: nulls, codes, offsets.  'reader' gives nulls and codes;
+ * values are read by vdb_codec_part_*_at.  If frames.tail_bytes is 0 it is a reader like any other.
  */
 typedef struct VdbVectorPart
 {
@@ -214,15 +217,16 @@ typedef struct VdbVectorPart
 	VdbFramesView frames;
 } VdbVectorPart;
 
-/* What a part needs */
+/* Sizes that a part needs */
 typedef struct VdbPartSize
 {
-	size_t		need_bytes;		/* of the vector, from its start */
-	size_t		keep_bytes;		/* of a buffer; set when need_bytes were there */
-	uint32		frames;			/* the head included; likewise; 0: not in frames */
+	size_t		need_bytes;		/* bytes of the vector, from its start */
+	size_t		keep_bytes;		/* bytes of a buffer; set once need_bytes are given */
+	uint32		frames;			/* number of frames, head included; set likewise; 0: not in
+								 * frames */
 } VdbPartSize;
 
-/* Where a frame is */
+/* The place of a frame */
 typedef struct VdbFrameAddress
 {
 	uint64		offset;			/* from the vector's start */
@@ -230,6 +234,10 @@ typedef struct VdbFrameAddress
 	uint32		raw_bytes;
 } VdbFrameAddress;
 
+/*
+ * Measure how many bytes of a vector a part needs; open these; find a frame; check and unpack a
+ * frame.
+ */
 extern VdbCodecStatus vdb_codec_part_measure(const uint8 *bytes, size_t len,
 											 VdbPartSize *size);
 extern VdbCodecStatus vdb_codec_part_open(VdbCodecWorkspace *ws,
@@ -244,18 +252,19 @@ extern VdbCodecStatus vdb_codec_part_unpack(VdbCodecWorkspace *ws,
 											uint8 *to);
 
 /*
- * The bytes that a part was opened on (all of them: 'keep', or the whole vector)
- * have been copied: let it refer to the copy, which is 'by' bytes further on.
+ * Make a part refer to a copy of the bytes that it was opened on (all of them: 'keep', or the whole
+ * vector).  The copy is 'by' bytes further on.
  */
 extern void vdb_codec_part_moved(VdbVectorPart *part, ptrdiff_t by);
 
 /*
- * The caller's way to a frame: its raw bytes, at a multiple of 8, there until
- * the next call at least.  It may raise; then the codec has nothing to undo.
+ * Callback by which the caller provides a frame: its raw bytes, at a multiple of 8, valid until the
+ * next call at least.  It may raise an error; the codec then has nothing to undo.
  */
 typedef VdbCodecStatus (*VdbFrameGet) (void *arg, uint32 frame,
 									   const uint8 **raw);
 
+/* Read one value of a part.  'get' is called for the frames that have it. */
 extern VdbCodecStatus vdb_codec_part_int_at(const VdbVectorPart *part,
 											uint32 pos, VdbFrameGet get,
 											void *arg, int64 *value);
@@ -272,8 +281,8 @@ extern VdbCodecStatus vdb_codec_part_bytes_at(VdbCodecWorkspace *ws,
 /* ---- workspace ---- */
 
 /*
- * In the server a workspace is a child of CurrentMemoryContext and goes with
- * it at the latest; vdb_codec_workspace_free ends it sooner.
+ * Create a workspace, and free it.  In the server a workspace is a child of CurrentMemoryContext
+ * and is freed with it at the latest; vdb_codec_workspace_free frees it sooner.
  */
 extern VdbCodecWorkspace *vdb_codec_workspace_create(void);
 extern void vdb_codec_workspace_free(VdbCodecWorkspace *ws);

@@ -15,8 +15,8 @@
 #define VDB_PACK_ROWS		(VDB_PACK_BLOCK / VDB_PACK_LANES)
 
 /*
- * Reads bits * VDB_PACK_ROW_BYTES bytes, writes VDB_PACK_BLOCK values, each
- * with base added.  bits is from 1 to the bits of a word.
+ * Unpack a block: read bits * VDB_PACK_ROW_BYTES bytes, and write VDB_PACK_BLOCK values, each with
+ * base added.  bits is from 1 to the bits of a word.
  */
 static inline __attribute__((always_inline)) void
 VDB_PACK_FN(unpack) (const VDB_PACK_WORD *pg_restrict words,
@@ -41,7 +41,7 @@ VDB_PACK_FN(unpack) (const VDB_PACK_WORD *pg_restrict words,
 		}
 		else
 		{
-			/* the field goes on in the next word of its lane */
+			/* the field continues in the next word of its lane */
 			const VDB_PACK_WORD *high = low + VDB_PACK_LANES;
 			const uint32 up = VDB_PACK_WORD_BITS - shift;
 
@@ -52,9 +52,7 @@ VDB_PACK_FN(unpack) (const VDB_PACK_WORD *pg_restrict words,
 	}
 }
 
-/*
- * The reverse for 'rows' rows; writes each word that holds a bit of them.
- */
+/* Pack 'rows' rows of values; write each word that holds a bit of them. */
 static inline __attribute__((always_inline)) void
 VDB_PACK_FN(pack) (const int64 *pg_restrict values, const uint32 rows,
 				   const uint32 bits, const uint64 base,

@@ -1,9 +1,9 @@
 /*
  * codec_format.h
- *	  The bytes of an encoded vector; README.md tells the layout in words.
+ *	  The bytes of an encoded vector; README.md describes the layout.
  *
- * Nothing here may change meaning within a format version, and a number once
- * given is never given again.
+ * Nothing here may change its meaning within a format version, and a number is never used again for
+ * something else.
  */
 #ifndef VDB_CODEC_FORMAT_H
 #define VDB_CODEC_FORMAT_H
@@ -44,8 +44,8 @@ typedef struct VdbVectorHeader
 	uint8		kind;			/* VDB_VEC_* */
 	uint16		count;			/* positions, nulls included */
 	uint16		width;			/* bytes a value; 0 for BYTES */
-	uint32		stored_bytes;	/* payload as it stands */
-	uint32		raw_bytes;		/* payload without zstd */
+	uint32		stored_bytes;	/* bytes of the payload as stored */
+	uint32		raw_bytes;		/* bytes of the payload without zstd */
 } VdbVectorHeader;
 
 typedef struct VdbPackedHeader
@@ -63,7 +63,7 @@ typedef struct VdbPackedHeader
 typedef struct VdbItemsHeader
 {
 	uint64		slope;			/* 1/256 bytes per item */
-	uint64		data_bytes;		/* what follows the packed offsets */
+	uint64		data_bytes;		/* bytes after the packed offsets */
 } VdbItemsHeader;
 
 typedef struct VdbDictHeader
@@ -91,7 +91,7 @@ typedef struct VdbPlanesHeader
 typedef struct VdbFrameHeader
 {
 	uint32		head_bytes;		/* of the raw payload, in frame 0 */
-	uint8		shift;			/* the others: 1 << shift raw bytes, last one less */
+	uint8		shift;			/* the others have 1 << shift raw bytes, the last one the rest */
 	uint8		zero1;
 	uint16		zero2;
 	uint32		zero3;
@@ -106,7 +106,7 @@ typedef struct VdbFrame
 } VdbFrame;
 
 #define VDB_FRAME_SHIFT_MIN		12
-#define VDB_FRAME_SHIFT_MAX		22	/* with the next: all that a vector may have */
+#define VDB_FRAME_SHIFT_MAX		22	/* with the next: enough for the largest vector */
 #define VDB_FRAMES_MAX			1025	/* the head included */
 
 #define VDB_PACK_BLOCK			256 /* values a packed block */

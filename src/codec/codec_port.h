@@ -1,9 +1,9 @@
 /*
  * codec_port.h
- *	  What the codecs need from their surroundings: the server's headers, or
- *	  with VDB_CODEC_STANDALONE a few definitions in the server's words.
+ *	  The definitions that the codecs need: the server's headers, or with VDB_CODEC_STANDALONE
+ *	  replacements under the server's names.
  *
- * It stands in for "postgres.h" and so comes first in each .c file here.
+ * It takes the place of "postgres.h" and so comes first in each .c file here.
  */
 #ifndef VDB_CODEC_PORT_H
 #define VDB_CODEC_PORT_H
@@ -55,7 +55,7 @@ typedef uint64_t uint64;
 
 #define vdb_popcount64(word)	((uint32) __builtin_popcountll(word))
 
-/* bit by bit: a caller that needs speed has the server's */
+/* bit by bit, as speed doesn't matter outside of the server */
 static inline uint32_t
 vdb_crc32c_more(uint32_t crc, const void *bytes, size_t len)
 {

@@ -1,7 +1,7 @@
 /*
  * codec_private.h
- *	  What the codec files share among themselves: the bounded reader
- *	  and writer, the encode plan, the methods of an encoding.
+ *	  Internals of the codecs: the bounded reader and writer, the encode plan, the methods of an
+ *	  encoding.
  */
 #ifndef VDB_CODEC_PRIVATE_H
 #define VDB_CODEC_PRIVATE_H
@@ -9,9 +9,9 @@
 #include "codec.h"
 
 #define VDB_ALIGN8(n)		(((uint64) (n) + 7) & ~(uint64) 7)
-#define VDB_NOT_APPLICABLE	UINT64_MAX	/* "measure": cannot encode this */
+#define VDB_NOT_APPLICABLE	UINT64_MAX	/* measure: cannot encode this */
 
-/* ---- the one door for bytes read ---- */
+/* ---- the reader, through which all bytes are read ---- */
 
 typedef struct VdbByteReader
 {
@@ -25,7 +25,7 @@ vdb_bytes_left(const VdbByteReader *reader)
 	return (uint64) (reader->end - reader->at);
 }
 
-/* The next n bytes, or NULL when there are not so many. */
+/* Return the next n bytes, or NULL if there are fewer. */
 static inline const uint8 *
 vdb_bytes_take(VdbByteReader *reader, uint64 n)
 {
@@ -38,7 +38,7 @@ vdb_bytes_take(VdbByteReader *reader, uint64 n)
 	return taken;
 }
 
-/* Copy the next n bytes to a struct; false when there are not so many. */
+/* Copy the next n bytes to a struct; return false if there are fewer. */
 static inline bool
 vdb_bytes_copy(VdbByteReader *reader, void *to, uint64 n)
 {
@@ -50,7 +50,7 @@ vdb_bytes_copy(VdbByteReader *reader, void *to, uint64 n)
 	return true;
 }
 
-/* Take n bytes that must be zero. */
+/* Skip n bytes, which must be zero. */
 static inline bool
 vdb_bytes_take_zero(VdbByteReader *reader, uint64 n)
 {
@@ -66,7 +66,7 @@ vdb_bytes_take_zero(VdbByteReader *reader, uint64 n)
 	return true;
 }
 
-/* ---- the writer: room was measured before ---- */
+/* ---- the writer, for which room has been measured ---- */
 
 typedef struct VdbByteWriter
 {
@@ -94,7 +94,7 @@ vdb_bytes_put(VdbByteWriter *writer, const void *from, uint64 n)
 		memcpy(room, from, n);
 }
 
-/* Zero bytes up to a multiple of 8 from the start. */
+/* Write zero bytes up to a multiple of 8 from the start. */
 static inline void
 vdb_bytes_pad8(VdbByteWriter *writer)
 {
@@ -129,7 +129,7 @@ vdb_bit_is_set(const uint8 *bitmap, uint32 pos)
 	return (bitmap[pos >> 3] >> (pos & 7)) & 1;
 }
 
-/* Bits that hold every number from 0 to n. */
+/* Return the number of bits that hold every number from 0 to n. */
 static inline uint8
 vdb_bits_for(uint64 n)
 {
@@ -139,9 +139,8 @@ vdb_bits_for(uint64 n)
 /* ---- encoding ---- */
 
 /*
- * All that the encodings need to know about the input.  'values' has nulls
- * filled in with a neighbor, and so have 'codes'.  The dictionary part is
- * valid when distinct > 0.
+ * All that the encodings need to know about the input.  In 'values' and 'codes', nulls are filled
+ * in with a neighbor's value.  The dictionary part is valid when distinct > 0.
  */
 typedef struct VdbEncodePlan
 {
@@ -167,7 +166,7 @@ typedef struct VdbEncodePlan
 	uint16		entry_pos[VDB_VEC_MAX_COUNT];	/* entry -> a position of it */
 } VdbEncodePlan;
 
-/* Scratch space of one workspace; what is in it lasts for one encode. */
+/* Scratch space of one workspace; its contents last for one encode. */
 #define VDB_DICT_SLOTS	(2 * VDB_VEC_MAX_COUNT)
 
 typedef struct VdbEncodeScratch
@@ -184,10 +183,10 @@ typedef struct VdbEncodeScratch
 							 VDB_KIND_BIT(VDB_VEC_BYTES))
 
 /*
- * An encoding.  measure returns the exact payload bytes, VDB_NOT_APPLICABLE
- * when it cannot; write fills exactly these.  open takes the payload apart
- * and checks sizes; item_of tells which item a position of a FIXED or BYTES
- * vector has.  'pos' is below count in all of them.
+ * An encoding.  measure returns the exact payload bytes, or VDB_NOT_APPLICABLE if the encoding
+ * cannot be used; write fills exactly these.  open takes the payload apart and checks sizes;
+ * item_of returns the item of a position of a FIXED or BYTES vector.  'pos' is below count in all
+ * of them.
  */
 typedef struct VdbCodecMethods
 {
@@ -232,12 +231,12 @@ extern void vdb_nulls_write(const uint8 *nulls, uint32 count, bool run_length,
 extern VdbCodecStatus vdb_nulls_open(VdbVectorReader *reader,
 									 VdbByteReader *bytes);
 
-/* How a packed section has its values: base + unit * field */
+/* How a packed section represents its values: base + unit * field */
 typedef struct VdbPacking
 {
 	int64		base;
-	uint64		unit;			/* 1 = none is stored */
-	uint8		bits;			/* of a field */
+	uint64		unit;			/* 1: none is stored */
+	uint8		bits;			/* bits of a field */
 } VdbPacking;
 
 /* codec_unit.c */
@@ -296,7 +295,7 @@ extern void vdb_dict_build(VdbEncodeScratch *scratch, uint64 best_bytes,
 
 /* codec_zstd.c */
 
-/* Higher levels take windows and tables of hundreds of megabytes. */
+/* Highest level used; higher ones need windows and tables of hundreds of megabytes. */
 #define VDB_ZSTD_MAX_LEVEL	19
 
 typedef struct VdbZstd VdbZstd;
@@ -341,12 +340,12 @@ typedef enum VdbBufferName
 {
 	VDB_BUFFER_ENCODE,			/* the vector being written */
 	VDB_BUFFER_ENCODE_ZSTD,		/* the same, compressed */
-	VDB_BUFFER_RIVAL,			/* plain, to see whether zstd likes it better */
+	VDB_BUFFER_RIVAL,			/* the same vector as plain, in case zstd makes that smaller */
 	VDB_BUFFER_RIVAL_ZSTD,
-	VDB_BUFFER_PLANES,			/* planes, where the rival is the best so far */
+	VDB_BUFFER_PLANES,			/* planes, if the rival is the best so far */
 	VDB_BUFFER_PLANES_ZSTD,
 	VDB_BUFFER_DECODE,			/* payload of the last vector opened */
-	VDB_BUFFER_JOIN,			/* a value that lies in several frames */
+	VDB_BUFFER_JOIN,			/* a value that spans several frames */
 	VDB_BUFFER_COUNT
 } VdbBufferName;
 
