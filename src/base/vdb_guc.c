@@ -3,11 +3,10 @@
  * vdb_guc.c
  *	  All settings of the extension, in alphabetical order.
  *
- * The variables are plain globals that anybody may read (vdb_guc.h); only
- * the settings machinery writes them.  Units are those of the variable's
- * name: _ms, _mb, otherwise a plain number.  A variable that another file of
- * this folder needs is defined there, so that this file depends on the others
- * and none of them on it.
+ * The variables are plain globals (vdb_guc.h), which all parts may read; only the settings
+ * machinery writes them.  Units are those of the variable's name: _ms, _mb, otherwise a plain
+ * number.  A variable that another file of this folder needs is defined there, so that this file
+ * depends on the others and none of them on it.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,14 +58,14 @@ check_stop_action(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* Assign vdb.scm_size: the postmaster tells all processes, see vdb_scm_limit_mb. */
+/* Assign vdb.scm_size.  The postmaster's value counts for all processes, see vdb_scm_limit_mb. */
 static void
 assign_scm_size(int newval, void *extra)
 {
 	vdb_shmem_scm_size_assigned(newval);
 }
 
-/* Assign vdb.stop_point, also to the value that it has. */
+/* Assign vdb.stop_point, even if the value is the same as before. */
 static void
 assign_stop_point(const char *newval, void *extra)
 {
@@ -171,7 +170,7 @@ vdb_guc_init(void)
 							 "Rows of transactions that a crash undid may appear.",
 							 &vdb_ignore_lost_recoveries, false,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
-	if (process_shared_preload_libraries_in_progress)	/* later the server doesn't take it */
+	if (process_shared_preload_libraries_in_progress)	/* only then does the server accept it */
 		DefineCustomIntVariable("vdb.max_databases",
 								"Number of databases of the server that can use vdb_am.",
 								NULL, &vdb_max_databases, 64, 1, 10000,
@@ -179,7 +178,7 @@ vdb_guc_init(void)
 	define_migration();
 	define_pool();
 	define_testing();
-	if (process_shared_preload_libraries_in_progress)	/* later the server doesn't take it */
+	if (process_shared_preload_libraries_in_progress)	/* only then does the server accept it */
 		DefineCustomIntVariable("vdb.shared_cache",
 								"Shared memory for decoded pieces of stripes that single rows are read from.",
 								"-1 means a quarter of shared_buffers, 0 none.",

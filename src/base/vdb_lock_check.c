@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * vdb_lock_check.c
- *	  No message under a lightweight lock of ours: checked in servers with asserts.
+ *	  Check, in servers with asserts, that no message is logged under a lightweight lock of ours.
  *
- * A message goes to the client before its process goes on; a client that doesn't read its socket
- * keeps it waiting, and with it all who want a lock that it holds.  An error may be raised, as it
- * is sent when the locks are gone.  What the sources show is checked by test/lint/under_lock; this
- * here sees also what the server's own functions say, whatever level is logged.
+ * A message goes to the client before its process goes on.  A client that doesn't read its socket
+ * blocks the process, and all processes that wait for a lock that it holds.  An error may be
+ * raised, as it is sent when the locks are released.  The lint in test/lint/under_lock checks the
+ * sources; this check also covers messages of the server's own functions, at any level that is
+ * logged.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,17 +3,17 @@
  * vdb_shmem.c
  *	  The extension's shared memory: requested and initialized here, once.
  *
- * Both hooks are chained.  The start-up hook runs in the postmaster, again
- * after every crash restart, with memory that was zeroed: so 'start_id' is new
- * for every run of the server, which is what epochs rely on.
+ * Both hooks are chained.  The start-up hook runs in the postmaster, again after every crash
+ * restart, with memory that was zeroed.  So 'start_id' is new for every run of the server, and
+ * epochs rely on that.
  *
- * 'epoch_limit' begins as the control file's next transaction id, which is
- * right when there is nothing to recover.  If there is, the resource
- * manager's rm_cleanup sets it again, before anybody can write.
+ * 'epoch_limit' begins as the control file's next transaction id, which is right when there is
+ * nothing to recover.  If there is, the resource manager's rm_cleanup sets it again, before any
+ * process can write.
  *
- * Locks (in the order they are taken, see src/README.md): vdb_rows,
- * vdb_map, vdb_open, vdb_alloc; vdb_pools guards the array of pools and is
- * taken before vdb_alloc, never while one of the others is held.
+ * Locks (in the order they are taken, see src/README.md): vdb_blocks, vdb_map, vdb_open, vdb_alloc;
+ * vdb_pools guards the array of pools and is taken before vdb_alloc, never while one of the others
+ * is held.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,7 +46,7 @@ static bool requested = false;
 static shmem_request_hook_type prev_request_hook = NULL;
 static shmem_startup_hook_type prev_startup_hook = NULL;
 
-/* Reserve memory for a later part.  Only from _PG_init while preloading. */
+/* See vdb_shmem.h.  Called only from _PG_init, while preloading. */
 void
 vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb)
 {
@@ -61,7 +61,9 @@ vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb
 	nregistered++;
 }
 
-/* Bytes of VdbShared, from a setting that can't change while the server runs. */
+/*
+ * Return the bytes of VdbShared, which depend on a setting that can't change while the server runs.
+ */
 static Size
 shared_size(void)
 {
@@ -118,7 +120,7 @@ init_pool_slot(VdbPoolShared *slot)
 	init_counters(&slot->counters);
 }
 
-/* A number that no other run of the server has. */
+/* Return a number that no other run of the server has. */
 static uint64
 make_start_id(void)
 {
@@ -140,7 +142,7 @@ init_shared(void)
 	MemSet(vdb_shared, 0, shared_size());
 	vdb_shared->max_pools = vdb_max_databases;
 
-	/* The server made and filled it before any start-up hook runs. */
+	/* the server made and filled it before any start-up hook runs */
 	control = ShmemInitStruct("Control File", sizeof(ControlFileData), &found);
 	if (!found)
 		elog(FATAL, "the control file is not in shared memory");
@@ -195,7 +197,7 @@ vdb_scm_limit_mb(void)
 		(uint32) vdb_scm_size_mb;
 }
 
-/* See vdb_shmem.h.  The postmaster reads the configuration before any of its children does. */
+/* See vdb_shmem.h.  The postmaster reads the configuration before its children do. */
 void
 vdb_shmem_scm_size_assigned(int megabytes)
 {
@@ -203,7 +205,7 @@ vdb_shmem_scm_size_assigned(int megabytes)
 		pg_atomic_write_u32(&vdb_shared->scm_size_mb, (uint32) megabytes);
 }
 
-/* Install the hooks.  Only from _PG_init while preloading. */
+/* See vdb_shmem.h.  Called only from _PG_init, while preloading. */
 void
 vdb_shmem_init(void)
 {
@@ -215,7 +217,7 @@ vdb_shmem_init(void)
 	shmem_startup_hook = startup_hook;
 }
 
-/* ERROR unless this server loaded the library at its start. */
+/* See vdb_shmem.h. */
 void
 vdb_require_preload(void)
 {

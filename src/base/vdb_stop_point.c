@@ -33,10 +33,10 @@
 char	   *vdb_stop_action = NULL;
 char	   *vdb_stop_point = NULL;
 
-static int	passings = 0;		/* of the point named by the setting */
+static int	passings = 0;		/* passings of the point that the setting names */
 static uint32 generation = 0;	/* changes when the setting does */
 
-/* The setting was assigned (maybe to the same value): count anew. */
+/* See vdb_stop_point.h.  The value may be the same as before. */
 void
 vdb_stop_point_changed(void)
 {
@@ -44,7 +44,7 @@ vdb_stop_point_changed(void)
 	generation++;
 }
 
-/* Is this passing of 'name' the one the setting asks for? */
+/* Check whether this passing of 'name' is the one that the setting asks for. */
 static bool
 passing_is_due(const char *name)
 {
@@ -57,7 +57,7 @@ passing_is_due(const char *name)
 	return colon == NULL || atoi(colon + 1) == passings;
 }
 
-/* Can the advisory lock be had, that is, does no test hold it? */
+/* Check whether the advisory lock is free, that is, not held by a test. */
 static bool
 stop_lock_is_free(void)
 {
@@ -89,9 +89,7 @@ stop_and_wait(void)
 	}
 }
 
-/*
- * Act if the setting names this point.  ERROR by request only.
- */
+/* See vdb_stop_point.h. */
 void
 vdb_stop_point_reached(const char *name)
 {

@@ -1,24 +1,24 @@
 /*
  * codec_bitpack.c
- *	  Packed sections: up to 2048 integers in as few bits as their range needs,
- *	  and encoding "for", which is one such section.
+ *	  Packed sections: up to 2048 integers in as few bits as their range needs; and encoding "for",
+ *	  which is one such section.
  *
- * README.md draws the layout: blocks of 256 values, 8 lanes of 32-bit words up
- * to 32 bits a value, 4 lanes of 64-bit words above.  A block of b bits takes
- * 32 * b bytes, in either form; the last one is cut after its last row.
+ * README.md describes the layout: blocks of 256 values, 8 lanes of 32-bit words up to 32 bits a
+ * value, 4 lanes of 64-bit words above.  A block of b bits takes 32 * b bytes, in either form; the
+ * last one is cut after its last row.
  *
- * On x86-64 gcc makes the unpacking kernel twice, for AVX2 and for the
- * baseline, and the loader picks one; elsewhere the compiler's own target it
- * is.  A kernel per width with every shift a constant, all of them unrolled,
- * was tried: 15 % faster, for 250 kB of code; storing the values is what costs.
+ * On x86-64 gcc makes the unpacking kernel twice, for AVX2 and for the baseline, and the loader
+ * picks one; elsewhere it is compiled once, for the compiler's own target.  A kernel per width with
+ * every shift a constant, all of them unrolled, was tried: it was 15 % faster, for 250 kB of code;
+ * most of the cost is in storing the values.
  */
 #include "codec_port.h"
 
 #include "codec_private.h"
 
 /*
- * Not under sanitizers: the loader's choice runs before they are ready.  Not
- * in clang: its way to write this came later than the versions we build with.
+ * Clones are not used under sanitizers, as the loader's choice runs before they are ready; nor with
+ * clang, whose syntax for this came later than the versions we build with.
  */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -40,14 +40,14 @@ typedef uint64 VdbWord64 __attribute__((aligned(1), may_alias));
 #define VDB_PACK_FN(name)	vdb_##name##_block64
 #include "codec_bitpack_impl.h"
 
-/* Lanes of a block: values that a row of it holds */
+/* Return the number of lanes of a block, which is the number of values in a row of it. */
 static inline uint32
 vdb_lanes(uint8 bits)
 {
 	return bits <= 32 ? 8 : 4;
 }
 
-/* Bytes that n values of a block take; n is at most VDB_PACK_BLOCK. */
+/* Return the bytes that n values of a block take; n is at most VDB_PACK_BLOCK. */
 static inline uint64
 vdb_block_bytes(uint8 bits, uint32 n)
 {
@@ -77,7 +77,7 @@ vdb_unpack_block(const uint8 *words, uint32 bits, uint64 base, int64 *out)
 		vdb_unpack_block64((const VdbWord64 *) words, bits, base, out);
 }
 
-/* Fields of a full block to values */
+/* Turn the fields of a full block into values. */
 VDB_PACK_CLONES
 static void
 vdb_scale_block(int64 *fields, uint64 unit, uint64 base)
@@ -86,7 +86,7 @@ vdb_scale_block(int64 *fields, uint64 unit, uint64 base)
 		fields[i] = (int64) (base + unit * (uint64) fields[i]);
 }
 
-/* Bytes of a packed section without unit, header included; a multiple of 16 */
+/* Return the bytes of a packed section without unit, header included: a multiple of 16. */
 uint64
 vdb_packed_measure(uint8 bits, uint32 count)
 {
@@ -113,7 +113,7 @@ vdb_packed_write_words(VdbByteWriter *writer, const int64 *values,
 
 		if (n < VDB_PACK_BLOCK)
 		{
-			/* unused fields of the last row are zero: give them the base */
+			/* unused fields of the last row are zero, so their values are the base */
 			for (uint32 i = 0; i < VDB_PACK_BLOCK; i++)
 				padded[i] = i < n ? from[i] : base;
 			from = padded;
@@ -128,8 +128,8 @@ vdb_packed_write_words(VdbByteWriter *writer, const int64 *values,
 }
 
 /*
- * Write a section of 'count' values, each of which lies within 'bits' bits
- * above base (modulo 2^64).
+ * Write a section of 'count' values, each of which lies within 'bits' bits above base (modulo
+ * 2^64).
  */
 void
 vdb_packed_write(VdbByteWriter *writer, const int64 *values, uint32 count,
@@ -141,8 +141,8 @@ vdb_packed_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 }
 
 /*
- * How to pack 'count' values from min to max (modulo 2^64) whose distances
- * from min have the divisor 'unit': with it where that takes fewer bytes.
+ * Choose how to pack 'count' values from min to max (modulo 2^64) whose distances from min have the
+ * divisor 'unit'.  The unit is used if it makes the section smaller.
  */
 VdbPacking
 vdb_packing_choose(int64 min, int64 max, uint64 unit, uint32 count)
@@ -165,7 +165,7 @@ vdb_packing_measure(const VdbPacking *packing, uint32 count)
 		(packing->unit > 1 ? sizeof(packing->unit) : 0);
 }
 
-/* Write a section of 'count' values in the way that 'packing' says. */
+/* Write a section of 'count' values with the given packing. */
 void
 vdb_packing_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 				  const VdbPacking *packing)
@@ -187,7 +187,7 @@ vdb_packing_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 	vdb_packed_write_words(writer, fields, count, 0, packing->bits);
 }
 
-/* Take a section off the bytes and check that it is all there. */
+/* Take a section off the bytes, and check that it is complete. */
 VdbCodecStatus
 vdb_packed_open(VdbPackedView *view, VdbByteReader *bytes)
 {
@@ -216,8 +216,8 @@ vdb_packed_open(VdbPackedView *view, VdbByteReader *bytes)
 }
 
 /*
- * Unpack one block to 'out', which has room for VDB_PACK_BLOCK values; returns
- * how many of them belong to the section.
+ * Unpack one block to 'out', which has room for VDB_PACK_BLOCK values.  Returns how many of them
+ * belong to the section.
  */
 uint32
 vdb_packed_block(const VdbPackedView *view, uint32 block, int64 *out)
@@ -275,7 +275,7 @@ vdb_packed_decode(const VdbPackedView *view, int64 *out)
 	}
 }
 
-/* Word 'index' of a lane bit stream, as 64 bits */
+/* Return word 'index' of a lane's bit stream, as 64 bits. */
 static inline uint64
 vdb_lane_word(const uint8 *block, uint32 index, uint32 lane, uint32 lanes)
 {
@@ -285,7 +285,7 @@ vdb_lane_word(const uint8 *block, uint32 index, uint32 lane, uint32 lanes)
 		((const VdbWord64 *) row)[lane];
 }
 
-/* One value, without unpacking anything else */
+/* Return one value, without unpacking anything else. */
 int64
 vdb_packed_at(const VdbPackedView *view, uint32 pos)
 {

@@ -1,42 +1,42 @@
 /*
  * codec_choose.c
- *	  Encode a vector: look at the values once, choose an encoding by exact
- *	  size, write it, and see whether zstd pays on top.
+ *	  Encode a vector: look at the values once, choose an encoding by exact size, write it, and
+ *	  check whether zstd makes it smaller still.
  *
- * Choosing is arithmetic over the numbers in VdbEncodePlan; an encoding's
- * measure answers in bytes without writing any.
+ * The choice is computed from the figures in VdbEncodePlan; an encoding's measure returns bytes
+ * without writing any.
  */
 #include "codec_port.h"
 
 #include "codec_private.h"
 
-/* What zstd has to save before anybody decompresses for it */
+/* Savings of zstd below which it is not worth the decompression */
 #define VDB_ZSTD_MIN_SAVED_BYTES	32
 #define VDB_ZSTD_MIN_SAVED_PART		8
 
-/* Planes are tried for so many positions, and save so much */
+/* Least number of positions for planes, and the part of the size they must save */
 #define VDB_PLANES_MIN_COUNT		256
 #define VDB_PLANES_SAVE_PART		16
 
-/* No second opinion on payloads that are dear to compress twice */
+/* Largest payload that is compressed a second time for comparison */
 #define VDB_RIVAL_MAX_BYTES			(1024 * 1024)
 
-/* What the length field of a 4-byte varlena header can say, without header */
+/* Most bytes that the length field of a 4-byte varlena header can hold, without the header */
 #define VDB_IMAGE_MAX_BYTES			(0x3FFFFFFFU - 4)
 
-/* A choice and where its bytes are */
+/* A choice and its bytes */
 typedef struct VdbAttempt
 {
 	const VdbCodecMethods *methods;
 	uint64		raw_bytes;
 	uint64		stored_bytes;
-	uint8	   *bytes;			/* header first */
+	uint8	   *bytes;			/* starts with the header */
 	bool		zstd;
 } VdbAttempt;
 
 /* ---- the pass over the values ---- */
 
-/* Give each null position the value before it (leading ones the first). */
+/* Give each null position the value before it (leading nulls the first value). */
 static void
 vdb_plan_fill_nulls(VdbEncodePlan *plan, int64 *filled)
 {
@@ -71,7 +71,7 @@ vdb_plan_range(VdbEncodePlan *plan)
 	plan->runs = runs;
 }
 
-/* Differences that the delta encoding stores: none at a restart */
+/* Compute the differences that the delta encoding stores, which has none at a restart. */
 static void
 vdb_plan_deltas(VdbEncodePlan *plan)
 {
@@ -97,8 +97,8 @@ vdb_plan_deltas(VdbEncodePlan *plan)
 }
 
 /*
- * The greatest common divisor.  Differences have it too, unless some of them
- * may have wrapped.
+ * Compute the greatest common divisor.  It divides differences, too, unless some of them may have
+ * wrapped.
  */
 static void
 vdb_plan_unit(VdbEncodePlan *plan)
@@ -144,7 +144,7 @@ vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 
 /* ---- choice ---- */
 
-/* Keep an encoding if it is smaller, with 'handicap' part of its size added. */
+/* Choose an encoding if it is smaller than the best, after 1/handicap of its size is added. */
 static void
 vdb_choose_smaller(const VdbEncodePlan *plan, int encoding, uint32 handicap,
 				   uint64 *best_cost, VdbAttempt *best)
@@ -163,7 +163,7 @@ vdb_choose_smaller(const VdbEncodePlan *plan, int encoding, uint32 handicap,
 	best->raw_bytes = bytes;
 }
 
-/* Plain first, so that it wins a tie. */
+/* Choose an encoding by size.  Plain is measured first, so that it wins a tie. */
 static void
 vdb_choose_encoding(VdbEncodeScratch *scratch, VdbAttempt *best)
 {
@@ -189,7 +189,7 @@ vdb_choose_encoding(VdbEncodeScratch *scratch, VdbAttempt *best)
 	vdb_choose_smaller(plan, VDB_ENC_DICT, 16, &cost, best);
 }
 
-/* The forced encoding, or plain where it cannot be */
+/* Choose the forced encoding, or plain if that one cannot be used. */
 static void
 vdb_force_encoding(VdbEncodeScratch *scratch, int encoding, VdbAttempt *best)
 {
@@ -246,7 +246,7 @@ vdb_attempt_flags(const VdbEncodePlan *plan, const VdbAttempt *attempt,
 	return flags;
 }
 
-/* Does a null section belong to it?  *bytes is its size without padding. */
+/* Check whether the vector has a null section.  *bytes is its size without padding. */
 static bool
 vdb_attempt_has_nulls(const VdbEncodePlan *plan, const VdbAttempt *attempt,
 					  uint32 *bytes, bool *run_length)
@@ -259,7 +259,7 @@ vdb_attempt_has_nulls(const VdbEncodePlan *plan, const VdbAttempt *attempt,
 	return true;
 }
 
-/* Bytes before the payload */
+/* Return the bytes before the payload. */
 static uint64
 vdb_attempt_prefix_bytes(const VdbEncodePlan *plan, const VdbAttempt *attempt)
 {
@@ -270,7 +270,7 @@ vdb_attempt_prefix_bytes(const VdbEncodePlan *plan, const VdbAttempt *attempt)
 	return sizeof(VdbVectorHeader) + VDB_ALIGN8(null_bytes);
 }
 
-/* Write header and nulls; the payload's size must be known. */
+/* Write header and nulls.  The payload's size must be known. */
 static void
 vdb_attempt_write_prefix(const VdbEncodePlan *plan, const VdbAttempt *attempt,
 						 VdbByteWriter *writer)
@@ -295,7 +295,7 @@ vdb_attempt_write_prefix(const VdbEncodePlan *plan, const VdbAttempt *attempt,
 		vdb_nulls_write(plan->in->nulls, plan->count, run_length, writer);
 }
 
-/* Write a chosen encoding, without zstd. */
+/* Write the chosen encoding, without zstd. */
 static VdbCodecStatus
 vdb_attempt_write(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 				  VdbBufferName name, VdbAttempt *attempt)
@@ -322,8 +322,8 @@ vdb_attempt_write(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 }
 
 /*
- * Compress what was written to another buffer; the attempt becomes that one if
- * its payload fits into most_bytes, else it stays.
+ * Compress the written vector to another buffer.  If its payload fits into most_bytes, the attempt
+ * refers to the compressed vector afterwards; otherwise it is unchanged.
  */
 static VdbCodecStatus
 vdb_attempt_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
@@ -356,7 +356,7 @@ vdb_attempt_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 	return VDB_CODEC_OK;
 }
 
-/* The most that frames may take to be worth it; 0 = not worth a try */
+/* Return the most bytes that frames may take to be worthwhile; 0 if they can't be. */
 static uint64
 vdb_zstd_worthwhile(uint64 raw_bytes)
 {
@@ -367,8 +367,8 @@ vdb_zstd_worthwhile(uint64 raw_bytes)
 }
 
 /*
- * Bits packed at odd widths hide repetitions from zstd.  Where packing gained
- * little, plain + zstd may be far smaller; it must beat the best by 1/8.
+ * Try plain + zstd.  Bits packed at odd widths hide repetitions from zstd, so where packing gained
+ * little this may be far smaller.  It must beat the best by 1/8.
  */
 static VdbCodecStatus
 vdb_try_rival(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
@@ -396,7 +396,7 @@ vdb_try_rival(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
 	return status;
 }
 
-/* Planes, where a guess promises that they beat the best by 1/16 and they do */
+/* Try planes, if an estimate says that they beat the best by 1/16.  They are used if they do. */
 static VdbCodecStatus
 vdb_try_planes(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
 			   VdbAttempt *best)
@@ -410,7 +410,7 @@ vdb_try_planes(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
 	if (plan->in->kind != VDB_VEC_INT || plan->count < VDB_PLANES_MIN_COUNT ||
 		best->stored_bytes < plan->count / 2 || vdb_planes_estimate(plan) >= most)
 		return VDB_CODEC_OK;
-	/* the best may lie in either pair of buffers */
+	/* the best may be in either pair of buffers */
 	raw = best->methods == &vdb_codec_plain ? VDB_BUFFER_PLANES : VDB_BUFFER_RIVAL;
 	packed = raw == VDB_BUFFER_RIVAL ? VDB_BUFFER_RIVAL_ZSTD : VDB_BUFFER_PLANES_ZSTD;
 	rival.raw_bytes = rival.methods->measure(plan);
@@ -422,7 +422,7 @@ vdb_try_planes(VdbCodecWorkspace *ws, const VdbEncodePlan *plan, int level,
 	return status;
 }
 
-/* Apply zstd as the level asks for. */
+/* Apply zstd as the level says. */
 static VdbCodecStatus
 vdb_encode_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 				const VdbEncodeOptions *options, VdbAttempt *best)
@@ -450,9 +450,9 @@ vdb_encode_zstd(VdbCodecWorkspace *ws, const VdbEncodePlan *plan,
 	return status;
 }
 
-/* ---- the call ---- */
+/* ---- entry point ---- */
 
-/* Lengths within what an image's header can say, their sum within a vector */
+/* Check that each length fits into an image's header, and their sum into a vector. */
 static VdbCodecStatus
 vdb_check_lengths(const VdbVectorInput *in)
 {
@@ -491,8 +491,8 @@ vdb_check_input(const VdbVectorInput *in)
 }
 
 /*
- * Encode a vector.  out->bytes belong to the workspace and last until its next
- * encode; the size is not padded.  Which encoding was used is in *out.
+ * Encode a vector.  out->bytes belongs to the workspace and lasts until its next encode; the size
+ * is not padded.  *out also has the encoding that was used.
  */
 VdbCodecStatus
 vdb_codec_encode(VdbCodecWorkspace *ws, const VdbVectorInput *in,

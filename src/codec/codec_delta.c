@@ -1,12 +1,11 @@
 /*
  * codec_delta.c
- *	  Encoding "delta": differences of neighbors, bit-packed, with a restart
- *	  value every 128 positions.
+ *	  Encoding "delta": differences of neighbors, bit-packed, with a restart value every 128
+ *	  positions.
  *
- * Payload: a packed section of as many differences as there are positions
- * (base = least difference), then an int64 restart value per 128 positions.
- * Differences wrap modulo 2^64, so extremes need no special case.  At a restart
- * position the packed field is 0 and means nothing.
+ * Payload: a packed section of as many differences as there are positions (base = least
+ * difference), then an int64 restart value per 128 positions.  Differences wrap modulo 2^64, so
+ * extremes need no special case.  At a restart position the packed field is 0 and unused.
  */
 #include "codec_port.h"
 
@@ -87,8 +86,8 @@ vdb_restart(const VdbVectorReader *reader, uint32 pos)
 }
 
 /*
- * Turn a full block of differences into values.  The two halves depend on
- * nothing of each other, so the processor adds both at a time.
+ * Turn a full block of differences into values.  The two halves are independent, so the processor
+ * adds both at a time.
  */
 static void
 vdb_delta_sum_block(uint64 sum0, uint64 sum1, const int64 *pg_restrict deltas,

@@ -2,12 +2,12 @@
  * codec_dict.c
  *	  Encoding "dictionary": the distinct values once, and a code per position.
  *
- * Payload: VdbDictHeader; the codes, packed or run-length, padded to 8; the
- * entries in order of first appearance (INT a packed section, FIXED and BYTES
- * items).  A code is compared with the number of entries wherever it is used.
+ * Payload: VdbDictHeader; the codes, packed or run-length, padded to 8; the entries in order of
+ * first appearance (INT a packed section, FIXED and BYTES items).  A code is compared with the
+ * number of entries wherever it is used.
  *
- * The builder also serves the choice of encoding: it finds constants among
- * by-reference values, and gives up as soon as a dictionary cannot win.
+ * The builder also serves the choice of encoding: it finds constants among by-reference values, and
+ * gives up as soon as a dictionary cannot win.
  */
 #include "codec_port.h"
 
@@ -68,7 +68,7 @@ vdb_input_equal(const VdbEncodePlan *plan, uint32 a, uint32 b)
 }
 
 /*
- * The code of the value at 'pos', a new one if it is new.  There are twice as
+ * Return the code of the value at 'pos', adding an entry if the value is new.  There are twice as
  * many slots as there can be entries, so the search ends.
  */
 static inline uint32
@@ -94,7 +94,7 @@ vdb_dict_code(VdbEncodeScratch *scratch, uint32 pos, uint32 *entries)
 	return (*entries)++;
 }
 
-/* How codes of so many entries are packed */
+/* Return the packing of codes of so many entries. */
 static VdbPacking
 vdb_dict_code_packing(uint32 entries)
 {
@@ -102,7 +102,7 @@ vdb_dict_code_packing(uint32 entries)
 	return (VdbPacking) {.base = 0,.unit = 1,.bits = vdb_bits_for(entries - 1)};
 }
 
-/* The least that an INT dictionary of so many entries can take */
+/* Return the least number of bytes that an INT dictionary of so many entries can take. */
 static uint64
 vdb_dict_least_bytes(uint32 entries, uint32 count)
 {
@@ -113,7 +113,7 @@ vdb_dict_least_bytes(uint32 entries, uint32 count)
 		vdb_packing_measure(&packing, entries);
 }
 
-/* How the codes are best stored, once they are all known */
+/* Choose how to store the codes, once all are known. */
 static void
 vdb_dict_measure_codes(VdbEncodePlan *plan)
 {
@@ -131,8 +131,8 @@ vdb_dict_measure_codes(VdbEncodePlan *plan)
 }
 
 /*
- * Find the distinct values; plan->distinct stays 0 when there are too many for
- * a dictionary to be smaller than best_bytes, unless it is forced.
+ * Find the distinct values.  plan->distinct stays 0 if there are too many for a dictionary to be
+ * smaller than best_bytes, unless it is forced.
  */
 void
 vdb_dict_build(VdbEncodeScratch *scratch, uint64 best_bytes, bool forced)
@@ -173,7 +173,7 @@ vdb_dict_build(VdbEncodeScratch *scratch, uint64 best_bytes, bool forced)
 
 /* ---- write ---- */
 
-/* How the entries of an INT dictionary are packed */
+/* Return the packing of the entries of an INT dictionary. */
 static VdbPacking
 vdb_dict_entry_packing(const VdbEncodePlan *plan)
 {
@@ -295,7 +295,7 @@ vdb_dict_open(VdbVectorReader *reader, VdbByteReader *payload)
 	return status;
 }
 
-/* Entries of a dictionary vector, 0 for other vectors */
+/* Return the number of entries of a dictionary vector, or 0 for other vectors. */
 uint32
 vdb_codec_dict_size(const VdbVectorReader *reader)
 {
@@ -305,7 +305,7 @@ vdb_codec_dict_size(const VdbVectorReader *reader)
 		reader->items.count;
 }
 
-/* Codes as integers to 'wide', unchecked but for runs */
+/* Decode the codes as integers to 'wide'.  They are not checked, except that runs are. */
 static VdbCodecStatus
 vdb_dict_wide_codes(const VdbVectorReader *reader, int64 *wide)
 {
@@ -316,8 +316,8 @@ vdb_dict_wide_codes(const VdbVectorReader *reader, int64 *wide)
 }
 
 /*
- * Is any code not below 'entries'?  A code's high bits in one word and the
- * sign of its distance in the other: no comparison, no branch.
+ * Check whether any code is not below 'entries'.  This collects the codes' high bits in one word
+ * and the signs of their distances in the other, without comparison or branch.
  */
 static bool
 vdb_dict_codes_wrong(const int64 *wide, uint32 count, uint32 entries)
@@ -333,7 +333,7 @@ vdb_dict_codes_wrong(const int64 *wide, uint32 count, uint32 entries)
 	return high != 0 || above >> 63 != 0;
 }
 
-/* The code of each position; each is below vdb_codec_dict_size. */
+/* Decode the code of each position.  Each is below vdb_codec_dict_size. */
 VdbCodecStatus
 vdb_codec_decode_codes(const VdbVectorReader *reader, uint16 *codes)
 {
@@ -353,6 +353,7 @@ vdb_codec_decode_codes(const VdbVectorReader *reader, uint16 *codes)
 	return VDB_CODEC_OK;
 }
 
+/* Return the entry of a code in an INT dictionary. */
 VdbCodecStatus
 vdb_codec_dict_int_at(const VdbVectorReader *reader, uint32 code, int64 *value)
 {
@@ -362,6 +363,7 @@ vdb_codec_dict_int_at(const VdbVectorReader *reader, uint32 code, int64 *value)
 	return VDB_CODEC_OK;
 }
 
+/* Return the entry of a code in a FIXED or BYTES dictionary. */
 VdbCodecStatus
 vdb_codec_dict_item_at(const VdbVectorReader *reader, uint32 code,
 					   const uint8 **image, uint32 *image_bytes)
@@ -372,7 +374,7 @@ vdb_codec_dict_item_at(const VdbVectorReader *reader, uint32 code,
 	return vdb_items_at(reader, code, image, image_bytes);
 }
 
-/* Codes go to 'out' first and are replaced by their entries there. */
+/* Decode all values.  Codes are decoded to 'out' first and replaced by their entries there. */
 static VdbCodecStatus
 vdb_dict_decode(const VdbVectorReader *reader, int64 *pg_restrict out)
 {

@@ -2,24 +2,23 @@
  * codec_frames.c
  *	  A compressed payload: a head and equal parts, each compressed by itself.
  *
- * README.md draws the form.  Frame 0, the head, has whatever an encoding needs
- * to tell where a value is: offsets, codes.  The values' bytes are in the other
- * frames, so that one value costs the head and one frame.  Encodings whose
- * values lie in bit-packed sections are all head: these are small.
+ * README.md describes the format.  Frame 0, the head, has all that an encoding needs to locate a
+ * value: offsets, codes.  The values' bytes are in the other frames, so that reading one value
+ * costs the head and one frame.  Encodings whose values are in bit-packed sections consist of the
+ * head only: these are small.
  *
- * A frame that zstd does not make smaller by 1/8 is stored as it is.  Whether
- * it is can be told from its sizes.
+ * A frame that zstd does not make smaller by 1/8 is stored as it is.  Its sizes show whether it is.
  */
 #include "codec_port.h"
 
 #include "codec_private.h"
 
-/* Raw bytes of a frame: what decoding one value costs, against the ratio */
+/* Raw bytes of a frame: a compromise between the cost of decoding one value and the ratio */
 #define VDB_FRAME_SHIFT_INT		13
 #define VDB_FRAME_SHIFT_ITEMS	14
-#define VDB_FRAME_SHIFT_LARGE	18	/* where items are large: up to here */
+#define VDB_FRAME_SHIFT_LARGE	18	/* limit for large items */
 
-/* What a frame has to save, as a part of it */
+/* The part of its size that a frame must save */
 #define VDB_FRAME_SAVES_PART	8
 
 StaticAssertDecl((uint64) (VDB_FRAMES_MAX - 1) << VDB_FRAME_SHIFT_MAX > VDB_VEC_MAX_BYTES,
@@ -49,7 +48,7 @@ vdb_frame_entry(const uint8 *table, uint32 frame)
 
 /* ---- write ---- */
 
-/* Bytes of an items section before its data */
+/* Return the bytes of an items section before its data. */
 static uint64
 vdb_items_head(const uint8 *items, uint64 items_bytes)
 {
@@ -61,7 +60,7 @@ vdb_items_head(const uint8 *items, uint64 items_bytes)
 	return items_bytes - header.data_bytes;
 }
 
-/* Bytes of a payload that one needs to have to find a value in the rest */
+/* Return the bytes of a payload that are needed to find a value in the rest. */
 static uint64
 vdb_frames_head(const VdbEncodePlan *plan, int encoding, const uint8 *raw,
 				uint64 raw_bytes)
@@ -85,7 +84,10 @@ vdb_frames_head(const VdbEncodePlan *plan, int encoding, const uint8 *raw,
 	return entries + vdb_items_head(raw + entries, raw_bytes - entries);
 }
 
-/* Larger frames for large items, and for so many bytes that the table would overflow */
+/*
+ * Choose the size of frames: larger for large items, and for payloads so large that the table would
+ * overflow.
+ */
 static uint8
 vdb_frames_shift(const VdbEncodePlan *plan, uint64 tail_bytes)
 {
@@ -101,14 +103,14 @@ vdb_frames_shift(const VdbEncodePlan *plan, uint64 tail_bytes)
 	return shift;
 }
 
-/* Bytes that are always enough */
+/* Return a number of bytes that is always enough. */
 uint64
 vdb_frames_bound(uint64 raw_bytes)
 {
 	return vdb_frames_table_end(VDB_FRAMES_MAX) + raw_bytes;
 }
 
-/* Write one frame; returns its bytes, more than room_bytes when it does not fit. */
+/* Write one frame.  Returns its bytes; these are more than room_bytes if it does not fit. */
 static uint64
 vdb_frame_write(VdbZstd **zstd, uint8 *to, uint64 room_bytes, const uint8 *raw,
 				uint64 raw_bytes, int level)
@@ -127,8 +129,8 @@ vdb_frame_write(VdbZstd **zstd, uint8 *to, uint64 room_bytes, const uint8 *raw,
 }
 
 /*
- * Write a payload as frames to at most to_bytes; returns their bytes with the
- * table, 0 when they would not fit.  The vector is whole after vdb_frames_seal.
+ * Write a payload as frames to at most to_bytes.  Returns their bytes with the table, or 0 if they
+ * would not fit.  The vector is complete after vdb_frames_seal.
  */
 size_t
 vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
@@ -142,7 +144,7 @@ vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 	uint64		done = 0;
 	uint64		end = 0;
 
-	/* no use in frames that are hardly more than one */
+	/* frames are useless for a payload hardly larger than one */
 	if (raw_bytes <= (uint64) 1 << header.shift && encoding != VDB_ENC_PLANES)
 		head = raw_bytes;
 	Assert(head % 8 == 0 || head == raw_bytes);
@@ -174,7 +176,7 @@ vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 	return start + end;
 }
 
-/* CRC from the vector's start to the end of the table, but for its own field */
+/* Compute the CRC from the vector's start to the end of the table, without the CRC's own field. */
 static uint32
 vdb_frames_crc(const uint8 *vector, uint64 payload_offset, uint32 count)
 {
@@ -186,7 +188,7 @@ vdb_frames_crc(const uint8 *vector, uint64 payload_offset, uint32 count)
 	return crc ^ 0xFFFFFFFF;
 }
 
-/* Put the checksum into a vector of frames whose prefix has been written, too. */
+/* Store the checksum in a vector of frames.  Its prefix has been written, too. */
 void
 vdb_frames_seal(uint8 *vector, size_t prefix_bytes, size_t raw_bytes)
 {
@@ -235,7 +237,7 @@ vdb_frames_open(const VdbCodecInfo *info, VdbByteReader *payload,
 	return VDB_CODEC_OK;
 }
 
-/* Where a frame is; within the vector, whatever the table says. */
+/* Find a frame.  Its address is within the vector, for any contents of the table. */
 VdbCodecStatus
 vdb_frames_address(const VdbFramesView *frames, uint32 frame, VdbFrameAddress *address)
 {
@@ -258,7 +260,7 @@ vdb_frames_address(const VdbFramesView *frames, uint32 frame, VdbFrameAddress *a
 	return VDB_CODEC_OK;
 }
 
-/* Undo one frame; 'to' has room for its raw bytes. */
+/* Decompress one frame.  'to' has room for its raw bytes. */
 VdbCodecStatus
 vdb_frames_unpack(VdbZstd **zstd, const VdbFrameAddress *address,
 				  const uint8 *stored, uint8 *to)
@@ -271,7 +273,7 @@ vdb_frames_unpack(VdbZstd **zstd, const VdbFrameAddress *address,
 	return VDB_CODEC_OK;
 }
 
-/* All frames of a payload to 'to'; the caller has checked the whole vector. */
+/* Decompress all frames of a payload to 'to'.  The caller has checked the whole vector. */
 VdbCodecStatus
 vdb_frames_read(VdbZstd **zstd, const VdbCodecInfo *info, const uint8 *stored,
 				uint8 *to)

@@ -1,11 +1,11 @@
 /*
  * codec_items.c
- *	  Arrays of by-reference values: FIXED ones side by side, BYTES ones with
- *	  offsets that are found in O(1).
+ *	  Arrays of by-reference values: FIXED ones side by side, BYTES ones with offsets that are
+ *	  found in O(1).
  *
- * They are the payload of plain and constant vectors and the entries of a
- * dictionary.  README.md draws the BYTES form: the start of item i is
- * (i * slope >> 8) + r(i), and only the small r(i) is stored, bit-packed.
+ * They are the payload of plain and constant vectors and the entries of a dictionary.  README.md
+ * describes the BYTES format: the start of item i is (i * slope >> 8) + r(i), and only the small
+ * r(i) is stored, bit-packed.
  */
 #include "codec_port.h"
 
@@ -36,8 +36,8 @@ vdb_input_is_null(const VdbVectorInput *in, uint32 pos)
 }
 
 /*
- * Where the image of the value at 'pos' starts and ends when *end bytes are
- * used already; returns the start.
+ * Return the start of the image of the value at 'pos', given that *end bytes are used already, and
+ * set *end to its end.
  */
 static inline uint64
 vdb_items_address(const VdbVectorInput *in, uint32 pos, uint64 *end)
@@ -91,8 +91,8 @@ vdb_items_lay_out(const VdbVectorInput *in, const uint16 *positions,
 }
 
 /*
- * Bytes that items take: those at 'positions', or all positions of the input
- * when that is NULL.  The caller has made sure that lengths add up below 2^62.
+ * Return the bytes that items take: those at 'positions', or all positions of the input if that is
+ * NULL.  The caller has made sure that lengths add up to less than 2^62.
  */
 uint64
 vdb_items_measure(const VdbVectorInput *in, const uint16 *positions,
@@ -123,7 +123,7 @@ vdb_items_write_fixed(VdbByteWriter *writer, const VdbVectorInput *in,
 	}
 }
 
-/* Write one image; *written tells and takes the bytes of data so far. */
+/* Write one image.  *written is the number of bytes of data so far, and is advanced. */
 static void
 vdb_items_write_image(VdbByteWriter *writer, const VdbVectorInput *in,
 					  uint32 pos, uint64 *written)
@@ -205,7 +205,7 @@ vdb_items_open(VdbVectorReader *reader, uint32 count, VdbByteReader *bytes)
 	}
 	if (reader->tail_bytes > 0)
 	{
-		/* only the head is here */
+		/* only the head is in memory */
 		items->data = NULL;
 		return items->data_bytes == reader->tail_bytes ? VDB_CODEC_OK :
 			VDB_CODEC_CORRUPT;
@@ -215,9 +215,9 @@ vdb_items_open(VdbVectorReader *reader, uint32 count, VdbByteReader *bytes)
 }
 
 /*
- * Bytes of the varlena image at 'at', which is 'start' of the data and has
- * 'left' (at least 1) bytes behind it: check that it is whole and of a form
- * that we write.  Looks at 4 bytes at most.
+ * Return the bytes of the varlena image at 'at', which is at offset 'start' of the data and has
+ * 'left' (at least 1) bytes from there on.  Check that it is complete and of a form that we write.
+ * Reads 4 bytes at most.
  */
 VdbCodecStatus
 vdb_image_total(const VdbVectorReader *reader, const uint8 *at, uint64 start,
@@ -238,14 +238,14 @@ vdb_image_total(const VdbVectorReader *reader, const uint8 *at, uint64 start,
 			return VDB_CODEC_CORRUPT;
 		memcpy(&header, at, sizeof(header));
 		*total = header >> 2;
-		/* bit 1: compressed inside */
+		/* bit 1: compressed */
 		if ((header & 0x02) != 0 || *total < VDB_IMAGE_HEADER_BYTES)
 			return VDB_CODEC_CORRUPT;
 	}
 	return *total > left ? VDB_CODEC_CORRUPT : VDB_CODEC_OK;
 }
 
-/* The varlena image that starts at 'start' of the data */
+/* Return the varlena image that starts at 'start' of the data. */
 static inline VdbCodecStatus
 vdb_items_image(const VdbVectorReader *reader, uint64 start,
 				const uint8 **image, uint32 *image_bytes)
@@ -259,7 +259,7 @@ vdb_items_image(const VdbVectorReader *reader, uint64 start,
 						   image_bytes);
 }
 
-/* A raw item lies between two starts. */
+/* Return a raw item, which lies between two starts. */
 static inline VdbCodecStatus
 vdb_items_raw(const VdbItemsView *items, uint64 start, uint64 end,
 			  const uint8 **image, uint32 *image_bytes)
@@ -279,8 +279,8 @@ vdb_items_start(const VdbItemsView *items, uint32 item)
 }
 
 /*
- * Where an item of any kind lies in the data, checked against its size; *end of
- * a varlena image is the end of the data, since only the image itself knows.
+ * Find the range of an item of any kind in the data, checked against its size.  For a varlena image
+ * *end is the end of the data, since only the image itself has its length.
  */
 VdbCodecStatus
 vdb_items_range(const VdbVectorReader *reader, uint32 item, uint64 *start,
@@ -305,7 +305,7 @@ vdb_items_range(const VdbVectorReader *reader, uint32 item, uint64 *start,
 	return VDB_CODEC_OK;
 }
 
-/* Item number 'item' as stored; 'item' may be any number. */
+/* Return item number 'item' as stored; 'item' may be any number. */
 VdbCodecStatus
 vdb_items_at(const VdbVectorReader *reader, uint32 item,
 			 const uint8 **image, uint32 *image_bytes)
@@ -332,10 +332,7 @@ vdb_items_at(const VdbVectorReader *reader, uint32 item,
 	return vdb_items_raw(items, start, end, image, image_bytes);
 }
 
-/*
- * All BYTES items.  Where items are positions (plain) those that are null are
- * left alone.
- */
+/* Decode all BYTES items.  If items are positions (plain), null ones are skipped. */
 VdbCodecStatus
 vdb_items_decode(const VdbVectorReader *reader, const uint8 **images,
 				 uint32 *image_bytes)

@@ -1,10 +1,9 @@
 /*
  * codec_nulls.c
- *	  The null section of a vector: a bitmap, or run lengths where shorter;
- *	  and encoding "allnull", for vectors with nothing else.
+ *	  The null section of a vector: a bitmap, or run lengths where shorter; and encoding "allnull",
+ *	  for vectors that contain only nulls.
  *
- * A reader always ends up with a bitmap of its own, so that a null costs the
- * same to ask for in each form.
+ * A reader always has a bitmap of its own, so that checking for a null costs the same in each form.
  */
 #include "codec_port.h"
 
@@ -16,7 +15,7 @@ vdb_bitmap_bytes(uint32 count)
 	return (count + 7) / 8;
 }
 
-/* Nulls among the first 'count' positions */
+/* Count the nulls among the first 'count' positions. */
 uint32
 vdb_nulls_count(const uint8 *nulls, uint32 count)
 {
@@ -36,7 +35,7 @@ vdb_nulls_count(const uint8 *nulls, uint32 count)
 	return found;
 }
 
-/* Lengths in the run-length form, the leading not-null one included */
+/* Count the lengths in the run-length form, the leading not-null one included. */
 static uint32
 vdb_nulls_runs(const uint8 *nulls, uint32 count)
 {
@@ -54,7 +53,7 @@ vdb_nulls_runs(const uint8 *nulls, uint32 count)
 	return runs;
 }
 
-/* Bytes of the section, without padding, in the shorter of its two forms */
+/* Return the bytes of the section, without padding, in the shorter of its two forms. */
 uint32
 vdb_nulls_measure(const uint8 *nulls, uint32 count, bool *run_length)
 {
@@ -136,10 +135,7 @@ vdb_nulls_open_runs(VdbVectorReader *reader, VdbByteReader *bytes)
 	return pos == reader->info.count ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
-/*
- * Fill in the reader's bitmap and count, from the null section (with padding)
- * where there is one.
- */
+/* Fill in the reader's bitmap and count, from the null section (with padding) if there is one. */
 VdbCodecStatus
 vdb_nulls_open(VdbVectorReader *reader, VdbByteReader *bytes)
 {
@@ -225,7 +221,7 @@ vdb_allnull_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 	return VDB_CODEC_OK;
 }
 
-/* Never asked: a caller that wants an item looks for null first. */
+/* Never called, as callers check for null first. */
 static VdbCodecStatus
 vdb_allnull_item_of(const VdbVectorReader *reader, uint32 pos, uint32 *item)
 {

@@ -1,11 +1,10 @@
 /*
  * codec_open.c
- *	  Read an encoded vector: inspect its header, open it, get at its values.
+ *	  Read an encoded vector: inspect its header, open it, return its values.
  *
- * Duties: no byte past the given length is looked at; header fields are
- * checked against each other before anything is sized by them; zstd and
- * misaligned sources are put into a buffer; then the encoding's own open
- * takes the payload apart.  After that each access is the encoding's method
+ * Duties: no byte beyond the given length is read; header fields are checked against each other
+ * before any size is derived from them; zstd and misaligned sources are put into a buffer; then the
+ * encoding's own open takes the payload apart.  After that each access is the encoding's method
  * plus the check that kind and position fit.
  */
 #include "codec_port.h"
@@ -14,7 +13,7 @@
 
 #define VDB_OPEN_ALIGNMENT	8
 
-/* What a null of BYTES is handed out as, at a multiple of 8 */
+/* The values handed out for a null of BYTES, at a multiple of 8 */
 static const uint64 vdb_empty_short = VDB_IMAGE_EMPTY_SHORT;
 static const uint64 vdb_empty_full = 4 << 2;
 
@@ -87,8 +86,8 @@ vdb_info_from_header(const VdbVectorHeader *header, VdbCodecInfo *info)
 }
 
 /*
- * Check the header; of the rest no more than a number of null runs is looked at,
- * and how far the vector reaches is for the caller to compare.
+ * Check the header.  Of the rest, only the number of null runs may be read, and the caller compares
+ * the vector's extent with len.
  */
 VdbCodecStatus
 vdb_open_header(const uint8 *bytes, size_t len, VdbCodecInfo *info)
@@ -122,8 +121,8 @@ vdb_open_header(const uint8 *bytes, size_t len, VdbCodecInfo *info)
 }
 
 /*
- * Check the header and the extent of a vector at the start of 'bytes'; there
- * may be more bytes behind it (the next vector).  Costs next to nothing.
+ * Check the header and the extent of a vector at the start of 'bytes'.  There may be more bytes
+ * behind it (the next vector).  This costs next to nothing.
  */
 VdbCodecStatus
 vdb_codec_inspect(const uint8 *bytes, size_t len, VdbCodecInfo *info)
@@ -136,8 +135,8 @@ vdb_codec_inspect(const uint8 *bytes, size_t len, VdbCodecInfo *info)
 }
 
 /*
- * Where the payload can be read from: in place, or from a buffer when it is
- * compressed or its values would be handed out misaligned.
+ * Find the payload: in place, or in a buffer if it is compressed or its values would be handed out
+ * misaligned.
  */
 static VdbCodecStatus
 vdb_open_payload(VdbCodecWorkspace *ws, const uint8 *stored, uint8 *buffer,
@@ -166,7 +165,7 @@ vdb_open_payload(VdbCodecWorkspace *ws, const uint8 *stored, uint8 *buffer,
 	return VDB_CODEC_OK;
 }
 
-/* What lies between header and payload, all of which must be there */
+/* Read the part between header and payload, all of which must be in memory. */
 VdbCodecStatus
 vdb_open_nulls(const uint8 *bytes, VdbVectorReader *reader)
 {
@@ -203,9 +202,9 @@ vdb_open_encoding(VdbVectorReader *reader)
 /*
  * Open the vector at the start of 'bytes' for reading.
  *
- * A caller who keeps several vectors open gives each a buffer of at least
- * info.raw_bytes, aligned to 8; otherwise (NULL, or too small) the workspace's
- * is used where one is needed, and lasts until the next open with it.
+ * A caller that keeps several vectors open gives each a buffer of at least info.raw_bytes, aligned
+ * to 8.  Otherwise (NULL, or too small) the workspace's buffer is used if one is needed, and lasts
+ * until the next open with it.
  */
 VdbCodecStatus
 vdb_codec_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
@@ -229,7 +228,7 @@ vdb_codec_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 
 /* ---- INT ---- */
 
-/* All values, nulls included, to 'out' with room for the vector's count */
+/* Decode all values, nulls included, to 'out', which has room for the vector's count. */
 VdbCodecStatus
 vdb_codec_decode_int(const VdbVectorReader *reader, int64 *out)
 {
@@ -238,6 +237,7 @@ vdb_codec_decode_int(const VdbVectorReader *reader, int64 *out)
 	return vdb_codec_methods(reader->info.encoding)->decode_int(reader, out);
 }
 
+/* Return one value. */
 VdbCodecStatus
 vdb_codec_int_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 {
@@ -249,7 +249,7 @@ vdb_codec_int_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 
 /* ---- FIXED and BYTES ---- */
 
-/* The item of a position that is not null */
+/* Return the item of a position that is not null. */
 static VdbCodecStatus
 vdb_item_at(const VdbVectorReader *reader, uint32 pos, const uint8 **image,
 			uint32 *image_bytes)
@@ -265,7 +265,7 @@ vdb_item_at(const VdbVectorReader *reader, uint32 pos, const uint8 **image,
 	return vdb_items_at(reader, item, image, image_bytes);
 }
 
-/* A FIXED value, NULL for a null */
+/* Return a FIXED value, or NULL for a null. */
 VdbCodecStatus
 vdb_codec_fixed_at(const VdbVectorReader *reader, uint32 pos,
 				   const uint8 **value)
@@ -280,7 +280,7 @@ vdb_codec_fixed_at(const VdbVectorReader *reader, uint32 pos,
 	return vdb_item_at(reader, pos, value, &width);
 }
 
-/* All FIXED values, NULL for nulls */
+/* Decode all FIXED values, with NULL for nulls. */
 VdbCodecStatus
 vdb_codec_decode_fixed(const VdbVectorReader *reader, const uint8 **values)
 {
@@ -308,7 +308,7 @@ vdb_codec_decode_fixed(const VdbVectorReader *reader, const uint8 **values)
 	return VDB_CODEC_OK;
 }
 
-/* What a null of BYTES is handed out as */
+/* Return the value handed out for a null of BYTES. */
 void
 vdb_empty_image(const VdbVectorReader *reader, const uint8 **image,
 				uint32 *image_bytes)
@@ -325,7 +325,7 @@ vdb_empty_image(const VdbVectorReader *reader, const uint8 **image,
 	}
 }
 
-/* A BYTES value as stored; an empty one for a null */
+/* Return a BYTES value as stored; an empty one for a null. */
 VdbCodecStatus
 vdb_codec_bytes_at(const VdbVectorReader *reader, uint32 pos,
 				   const uint8 **image, uint32 *image_bytes)
@@ -338,7 +338,7 @@ vdb_codec_bytes_at(const VdbVectorReader *reader, uint32 pos,
 	return VDB_CODEC_OK;
 }
 
-/* The same without varlena header */
+/* Return a BYTES value without varlena header. */
 VdbCodecStatus
 vdb_codec_payload_at(const VdbVectorReader *reader, uint32 pos,
 					 const uint8 **payload, uint32 *payload_bytes)
@@ -357,7 +357,7 @@ vdb_codec_payload_at(const VdbVectorReader *reader, uint32 pos,
 	return status;
 }
 
-/* Give each position the image of its entry. */
+/* Set each position to the image of its entry. */
 static VdbCodecStatus
 vdb_decode_entries(const VdbVectorReader *reader, const uint8 **images,
 				   uint32 *image_bytes)
@@ -379,7 +379,7 @@ vdb_decode_entries(const VdbVectorReader *reader, const uint8 **images,
 	return VDB_CODEC_OK;
 }
 
-/* All BYTES values as stored; empty ones for nulls */
+/* Decode all BYTES values as stored, with empty ones for nulls. */
 VdbCodecStatus
 vdb_codec_decode_bytes(const VdbVectorReader *reader, const uint8 **images,
 					   uint32 *image_bytes)

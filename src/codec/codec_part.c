@@ -1,11 +1,10 @@
 /*
  * codec_part.c
- *	  Single values of a vector in frames of which only the head is at hand.
+ *	  Single values of a vector in frames of which only the head is in memory.
  *
- * The caller brings the first bytes of the vector (vdb_codec_part_measure tells
- * how many), and later the frames that values are asked from, wherever he keeps
- * them.  What is brought is compared with its checksum here, since the whole
- * vector is never seen.
+ * The caller provides the first bytes of the vector (vdb_codec_part_measure returns how many), and
+ * later the frames with the values to read, from wherever it keeps them.  These bytes are compared
+ * with their checksums here, since the vector as a whole has not been checked.
  */
 #include "codec_port.h"
 
@@ -21,8 +20,8 @@
 /* ---- open ---- */
 
 /*
- * Are header, nulls and table what was written?  Asked as soon as the table is
- * there, before anybody allocates by what they say.
+ * Check that header, nulls and table are what was written.  This is done as soon as the table is in
+ * memory, before memory is allocated by its numbers.
  */
 static bool
 vdb_part_crc_ok(const uint8 *bytes, uint64 payload_offset, const VdbFramesView *frames)
@@ -38,10 +37,10 @@ vdb_part_crc_ok(const uint8 *bytes, uint64 payload_offset, const VdbFramesView *
 }
 
 /*
- * How much of the vector a part needs, from its first len bytes.  When
- * need_bytes comes out larger than len, bring as many and ask again; it grows
- * a few times at most.  Header, nulls and table are compared with their checksum
- * when they are there.  A vector that is not in frames needs all.
+ * Measure how much of the vector a part needs, from its first len bytes.  If need_bytes is larger
+ * than len, the caller provides that many bytes and calls again; it grows a few times at most.
+ * Header, nulls and table are compared with their checksum once they are in memory.  A vector that
+ * is not in frames is needed as a whole.
  */
 VdbCodecStatus
 vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
@@ -93,7 +92,7 @@ vdb_codec_part_measure(const uint8 *bytes, size_t len, VdbPartSize *size)
 	return VDB_CODEC_OK;
 }
 
-/* Only these have values outside of the head. */
+/* Check whether the encoding may have values outside of the head. */
 static bool
 vdb_part_may_have_tail(const VdbCodecInfo *info)
 {
@@ -102,9 +101,8 @@ vdb_part_may_have_tail(const VdbCodecInfo *info)
 }
 
 /*
- * Open the first bytes of a vector in frames, as many as measured.  'keep', at
- * a multiple of 8, gets the head and the table and must outlive the part; the
- * bytes need not.
+ * Open the first bytes of a vector in frames, as many as measured.  'keep', at a multiple of 8,
+ * gets the head and the table and must outlive the part; the bytes need not.
  */
 VdbCodecStatus
 vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
@@ -152,13 +150,14 @@ vdb_codec_part_open(VdbCodecWorkspace *ws, const uint8 *bytes, size_t len,
 
 /* ---- frames ---- */
 
+/* See codec.h. */
 VdbCodecStatus
 vdb_codec_part_frame(const VdbVectorPart *part, uint32 frame, VdbFrameAddress *address)
 {
 	return vdb_frames_address(&part->frames, frame, address);
 }
 
-/* Check the stored bytes of a frame and undo it; 'to' has room for its raw ones. */
+/* Check the stored bytes of a frame and decompress it.  'to' has room for its raw bytes. */
 VdbCodecStatus
 vdb_codec_part_unpack(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 					  uint32 frame, const uint8 *stored, uint8 *to)
@@ -178,8 +177,8 @@ vdb_codec_part_unpack(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 /* ---- values ---- */
 
 /*
- * n bytes of the tail from 'start', which lie within it: in their frame, or put
- * together in the workspace when there are several.  n is at least 1.
+ * Return n bytes of the tail from 'start', which lie within it: in their frame, or joined in the
+ * workspace if there are several frames.  n is at least 1.
  */
 static VdbCodecStatus
 vdb_part_tail(VdbCodecWorkspace *ws, const VdbVectorPart *part, uint64 start,
@@ -220,6 +219,7 @@ vdb_part_tail(VdbCodecWorkspace *ws, const VdbVectorPart *part, uint64 start,
 	return VDB_CODEC_OK;
 }
 
+/* See codec.h. */
 VdbCodecStatus
 vdb_codec_part_int_at(const VdbVectorPart *part, uint32 pos, VdbFrameGet get,
 					  void *arg, int64 *value)
@@ -243,7 +243,7 @@ vdb_codec_part_int_at(const VdbVectorPart *part, uint32 pos, VdbFrameGet get,
 		return status;
 	}
 
-	/* plain; a width divides the size of a frame, so nothing is put together */
+	/* plain: a width divides the size of a frame, so nothing is joined */
 	Assert(info->encoding == VDB_ENC_PLAIN);
 	status = vdb_part_tail(NULL, part, (uint64) pos * info->width, info->width,
 						   get, arg, &at);
@@ -254,7 +254,7 @@ vdb_codec_part_int_at(const VdbVectorPart *part, uint32 pos, VdbFrameGet get,
 	return VDB_CODEC_OK;
 }
 
-/* Where the item of a position that is not null lies in the tail */
+/* Find the range in the tail of the item of a position that is not null. */
 static VdbCodecStatus
 vdb_part_range(const VdbVectorPart *part, uint32 pos, uint64 *start, uint64 *end)
 {
@@ -267,7 +267,9 @@ vdb_part_range(const VdbVectorPart *part, uint32 pos, uint64 *start, uint64 *end
 	return vdb_items_range(&part->reader, item, start, end);
 }
 
-/* As vdb_codec_fixed_at; valid until the next call with this workspace. */
+/*
+ * Return a value as vdb_codec_fixed_at does.  It is valid until the next call with this workspace.
+ */
 VdbCodecStatus
 vdb_codec_part_fixed_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 						uint32 pos, VdbFrameGet get, void *arg,
@@ -291,7 +293,9 @@ vdb_codec_part_fixed_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 	return vdb_part_tail(ws, part, start, reader->info.width, get, arg, value);
 }
 
-/* As vdb_codec_bytes_at; valid until the next call with this workspace. */
+/*
+ * Return a value as vdb_codec_bytes_at does.  It is valid until the next call with this workspace.
+ */
 VdbCodecStatus
 vdb_codec_part_bytes_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 						uint32 pos, VdbFrameGet get, void *arg,
@@ -319,7 +323,7 @@ vdb_codec_part_bytes_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 	*image_bytes = (uint32) (end - start);
 	if (reader->info.image != VDB_IMAGE_RAW)
 	{
-		/* a header of 4 bytes stands at a multiple of 8: within one frame */
+		/* a header of 4 bytes is at a multiple of 8, so it is within one frame */
 		if (start == end)
 			return VDB_CODEC_CORRUPT;
 		header = start % 8 == 0 ? (uint32) Min(end - start, sizeof(header)) : 1;
@@ -345,6 +349,7 @@ vdb_pointer_moved(const uint8 **pointer, ptrdiff_t by)
 		*pointer = (const uint8 *) ((uintptr_t) *pointer + (uintptr_t) by);
 }
 
+/* See codec.h. */
 void
 vdb_codec_part_moved(VdbVectorPart *part, ptrdiff_t by)
 {

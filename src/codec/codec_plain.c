@@ -85,7 +85,7 @@ vdb_plain_decode(const VdbVectorReader *reader, int64 *pg_restrict out)
 	return VDB_CODEC_OK;
 }
 
-/* Sign-extend the low 'width' bytes at 'from'. */
+/* Return one value: the low 'width' bytes at its place, sign-extended. */
 static VdbCodecStatus
 vdb_plain_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 {
@@ -144,7 +144,7 @@ vdb_constant_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 		vdb_items_write(writer, plan->in, plan->entry_pos, 1);
 }
 
-/* An INT constant becomes a packed section of no bits. */
+/* Open a constant.  An INT constant becomes a packed section of no bits. */
 static VdbCodecStatus
 vdb_constant_open(VdbVectorReader *reader, VdbByteReader *payload)
 {

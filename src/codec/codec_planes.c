@@ -2,12 +2,11 @@
  * codec_planes.c
  *	  Encoding "planes": the bytes of integers by significance, for zstd.
  *
- * Payload: VdbPlanesHeader; then of (value - base) / unit the highest bytes of
- * all positions, padded to 8, and so on down to the lowest, not padded.  Alone
- * that is no gain; but where the upper bytes are skewed zstd makes them small,
- * which it cannot with fields of odd bit widths.  In frames the lowest plane,
- * often as good as random, is the tail, so that it has no part in the codes of
- * the others.
+ * Payload: VdbPlanesHeader; then of (value - base) / unit the highest bytes of all positions,
+ * padded to 8, and so on down to the lowest, not padded.  This alone saves nothing; but where the
+ * upper bytes are skewed zstd makes them small, which it cannot do with fields of odd bit widths.
+ * In frames the lowest plane, often as good as random, is the tail, so that it has no part in the
+ * codes of the others.
  */
 #include "codec_port.h"
 
@@ -94,7 +93,7 @@ vdb_planes_decode(const VdbVectorReader *reader, int64 *pg_restrict out)
 	return VDB_CODEC_OK;
 }
 
-/* The value whose lowest byte is known, be it here or in the tail */
+/* Return the value at 'pos', given its lowest byte, which may be in the tail. */
 int64
 vdb_planes_value(const VdbVectorReader *reader, uint32 pos, uint8 lowest)
 {
@@ -117,7 +116,7 @@ vdb_planes_at(const VdbVectorReader *reader, uint32 pos, int64 *value)
 	return VDB_CODEC_OK;
 }
 
-/* log2 of n in 1/256, a little off */
+/* Return log2 of n in units of 1/256, approximately. */
 static uint32
 vdb_log2_256(uint32 n)
 {
@@ -128,8 +127,8 @@ vdb_log2_256(uint32 n)
 }
 
 /*
- * About how many bytes an ideal code of each plane's single bytes would take,
- * with what tables and headers cost
+ * Estimate the bytes that an ideal code of each plane's single bytes would take, with the cost of
+ * tables and headers.
  */
 uint64
 vdb_planes_estimate(const VdbEncodePlan *plan)

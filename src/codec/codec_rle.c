@@ -2,12 +2,12 @@
  * codec_rle.c
  *	  Encoding "rle": a value and an end position per run of equal values.
  *
- * Payload: a packed section with the value of each run, then a uint16 per run,
- * its end position (exclusive).  The ends rise strictly and the last one is
- * the count; decode checks the rise as it goes, a single position needs only
- * a binary search whose answer is a run whatever the ends are.
+ * Payload: a packed section with the value of each run, then a uint16 per run, its end position
+ * (exclusive).  The ends rise strictly and the last one is the count.  Decoding all positions
+ * checks that; a single position needs only a binary search, whose result is a valid run number for
+ * any contents of the ends.
  *
- * The codes of a dictionary may be stored in this form too.
+ * The codes of a dictionary may be stored in this form, too.
  */
 #include "codec_port.h"
 
@@ -61,7 +61,7 @@ vdb_runs_open(VdbVectorReader *reader, VdbByteReader *bytes)
 	return VDB_CODEC_OK;
 }
 
-/* All positions to 'out'; 'out' has room for the vector's count. */
+/* Decode all positions to 'out', which has room for the vector's count. */
 VdbCodecStatus
 vdb_runs_decode(const VdbVectorReader *reader, int64 *out)
 {
@@ -85,7 +85,7 @@ vdb_runs_decode(const VdbVectorReader *reader, int64 *out)
 	return start == reader->info.count ? VDB_CODEC_OK : VDB_CODEC_CORRUPT;
 }
 
-/* The value of the first run that ends past pos */
+/* Return the value of the first run that ends past pos. */
 int64
 vdb_runs_at(const VdbVectorReader *reader, uint32 pos)
 {

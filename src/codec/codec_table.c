@@ -1,6 +1,6 @@
 /*
  * codec_table.c
- *	  Encodings by number, and the names of things.
+ *	  Encodings by number, and their names.
  */
 #include "codec_port.h"
 
@@ -20,7 +20,7 @@ static const VdbCodecMethods *const vdb_codec_table[] = {
 StaticAssertDecl(lengthof(vdb_codec_table) == VDB_ENC_COUNT,
 				 "every encoding has an entry");
 
-/* The methods of an encoding, NULL when the number means nothing */
+/* Return the methods of an encoding, or NULL if the number is unknown. */
 const VdbCodecMethods *
 vdb_codec_methods(int encoding)
 {
@@ -33,7 +33,7 @@ vdb_codec_methods(int encoding)
 	return methods;
 }
 
-/* The name of an encoding, NULL when the number means nothing */
+/* Return the name of an encoding, or NULL if the number is unknown. */
 const char *
 vdb_codec_encoding_name(int encoding)
 {
@@ -42,7 +42,7 @@ vdb_codec_encoding_name(int encoding)
 	return methods == NULL ? NULL : methods->name;
 }
 
-/* The same with "+zstd" behind it where that was used */
+/* Return the name of an encoding, with "+zstd" appended if zstd was used. */
 const char *
 vdb_codec_label(int encoding, bool zstd)
 {
@@ -53,7 +53,7 @@ vdb_codec_label(int encoding, bool zstd)
 	return zstd ? methods->name_zstd : methods->name;
 }
 
-/* The number of a name, -1 when there is none */
+/* Return the number of an encoding by its name, or -1 if there is none. */
 int
 vdb_codec_encoding_number(const char *name)
 {
@@ -65,7 +65,7 @@ vdb_codec_encoding_number(const char *name)
 	return -1;
 }
 
-/* A clause for an error message */
+/* Return a description of a status, as a clause of an error message. */
 const char *
 vdb_codec_status_text(VdbCodecStatus status)
 {

@@ -1,12 +1,12 @@
 /*
  * codec_unit.c
- *	  The unit of integers: the greatest divisor that all their distances from
- *	  the minimum have.  Timestamps in whole minutes and scaled numbers have one.
+ *	  The unit of integers: the greatest divisor of all their distances from the minimum.
+ *	  Timestamps in whole minutes and scaled numbers have one.
  *
- * Distances are uint64, so that nothing overflows.  A divisor d = 2^k * odd is
- * kept with the inverse of its odd part modulo 2^64: multiplying by it and
- * rotating by k divides exactly, and yields at most UINT64_MAX / d if and only
- * if the number was divisible.  So a value costs a multiplication, no division.
+ * Distances are uint64, so that nothing overflows.  A divisor d = 2^k * odd is kept with the
+ * inverse of its odd part modulo 2^64: multiplying by it and rotating by k divides exactly, and
+ * yields at most UINT64_MAX / d if and only if the number was divisible.  So a value costs a
+ * multiplication, and no division.
  */
 #include "codec_port.h"
 
@@ -17,7 +17,7 @@ typedef struct VdbDivisor
 	uint64		divisor;		/* not 0 */
 	uint64		inverse;		/* of the odd part, modulo 2^64 */
 	uint64		most;			/* UINT64_MAX / divisor */
-	uint32		twos;			/* exponent of 2 in it */
+	uint32		twos;			/* exponent of 2 in the divisor */
 } VdbDivisor;
 
 static VdbDivisor
@@ -28,7 +28,7 @@ vdb_divisor(uint64 divisor)
 
 	d.twos = (uint32) __builtin_ctzll(divisor);
 	odd = divisor >> d.twos;
-	/* right in 3 bits; each of Newton's steps doubles them */
+	/* correct in 3 bits; each Newton step doubles them */
 	d.inverse = odd;
 	for (int step = 0; step < 5; step++)
 		d.inverse *= 2 - odd * d.inverse;
@@ -36,7 +36,7 @@ vdb_divisor(uint64 divisor)
 	return d;
 }
 
-/* The quotient if n is divisible, else a number above d->most */
+/* Return the quotient if n is divisible, else a number above d->most. */
 static inline uint64
 vdb_divide_exactly(uint64 n, const VdbDivisor *d)
 {
@@ -59,8 +59,8 @@ vdb_gcd(uint64 a, uint64 b)
 }
 
 /*
- * The greatest common divisor of all values[i] - min, 1 when all are equal.
- * Of values that have none it looks at a few only.
+ * Return the greatest common divisor of all values[i] - min, or 1 if all are equal.  If the values
+ * have no common divisor, only a few are read.
  */
 uint64
 vdb_unit_of(const int64 *values, uint32 count, int64 min)
@@ -82,7 +82,7 @@ vdb_unit_of(const int64 *values, uint32 count, int64 min)
 	return d.divisor == 0 ? 1 : d.divisor;
 }
 
-/* Fields of values that have the unit: (value - base) / unit */
+/* Compute the fields of values that have the unit: (value - base) / unit. */
 void
 vdb_unit_divide(const int64 *values, uint32 count, int64 base, uint64 unit,
 				int64 *fields)

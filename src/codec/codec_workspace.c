@@ -2,9 +2,9 @@
  * codec_workspace.c
  *	  Memory of the codecs: scratch space, buffers that grow, zstd's contexts.
  *
- * In the server a workspace is a memory context of its own below the creator's
- * current one; a reset callback frees what libzstd took from malloc, so an
- * error that throws the parent away leaks nothing.  Stand-alone it is malloc.
+ * In the server a workspace is a memory context of its own below the creator's current one; a reset
+ * callback frees what libzstd allocated with malloc, so an error that releases the parent leaks
+ * nothing.  Stand-alone, a workspace uses malloc.
  */
 #include "codec_port.h"
 
@@ -14,7 +14,7 @@
 
 #include "codec_private.h"
 
-/* A buffer above this is given back when a vector needs no such size. */
+/* A buffer larger than this is released when a vector doesn't need it. */
 #define VDB_BUFFER_KEEP_BYTES	((size_t) 8 * 1024 * 1024)
 #define VDB_BUFFER_MIN_BYTES	((size_t) 32 * 1024)
 
@@ -132,8 +132,8 @@ vdb_workspace_zstd(VdbCodecWorkspace *ws)
 }
 
 /*
- * A buffer of at least so many bytes, aligned to 8, whose former contents are
- * lost; NULL when there is no memory.
+ * Return a buffer of at least so many bytes, aligned to 8, whose former contents are lost; or NULL
+ * if there is no memory.
  */
 uint8 *
 vdb_workspace_buffer(VdbCodecWorkspace *ws, VdbBufferName name, size_t bytes)
@@ -149,7 +149,7 @@ vdb_workspace_buffer(VdbCodecWorkspace *ws, VdbBufferName name, size_t bytes)
 	buffer->size = 0;
 	bytes = Max(bytes, VDB_BUFFER_MIN_BYTES);
 	if (bytes < VDB_BUFFER_KEEP_BYTES)
-		bytes += bytes / 4;		/* neighbors differ a little in size */
+		bytes += bytes / 4;		/* neighboring vectors differ a little in size */
 	buffer->bytes = vdb_workspace_alloc(ws, bytes);
 	if (buffer->bytes != NULL)
 		buffer->size = bytes;

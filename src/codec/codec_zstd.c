@@ -1,9 +1,9 @@
 /*
  * codec_zstd.c
- *	  The one caller of libzstd: some bytes as one frame, and back.
+ *	  The only caller of libzstd: compress bytes to one frame, and decompress them.
  *
- * Contexts are made at first use and kept by the workspace; libzstd allocates
- * them with malloc, so the caller that ends the workspace calls vdb_zstd_free.
+ * Contexts are made at first use and kept by the workspace; libzstd allocates them with malloc, so
+ * the end of a workspace must call vdb_zstd_free.
  */
 #include "codec_port.h"
 
@@ -12,15 +12,15 @@
 #include "codec_private.h"
 
 /*
- * zstd's strongest form is a block of up to 128 KiB from 4 bytes.  A frame that
- * promises more than that is lying, and would have us allocate for it.
+ * Zstd's strongest form is a block of up to 128 KiB from 4 bytes.  A frame that claims more than
+ * that is invalid, and memory must not be allocated for it.
  */
 #define VDB_ZSTD_MAX_RATIO		(128 * 1024 / 4)
 
 struct VdbZstd
 {
 	ZSTD_CCtx  *compress;
-	int			level;			/* that 'compress' is set to; 0 = none */
+	int			level;			/* level that 'compress' is set to; 0: none */
 	ZSTD_DCtx  *decompress;
 };
 
@@ -43,10 +43,9 @@ vdb_zstd_free(VdbZstd *zstd)
 }
 
 /*
- * Set the level.  Frames are small and mostly short texts, for which libzstd's own
- * choice at low levels looks for matches of 3 or 4 bytes.  In text
- * of few different letters these are everywhere by chance: they save less than
- * the Huffman code would and take three times as long to undo.
+ * Set the level.  Frames are small and mostly short texts, for which libzstd's own choice at low
+ * levels uses matches of 3 or 4 bytes.  In text of few different letters these are everywhere by
+ * chance: they save less than the Huffman code would and take three times as long to decode.
  */
 static bool
 vdb_zstd_set_level(VdbZstd *zstd, int level)
@@ -70,8 +69,8 @@ vdb_zstd_set_level(VdbZstd *zstd, int level)
 }
 
 /*
- * Compress to at most to_bytes; returns the bytes of the frame, 0 when it
- * would not fit or zstd failed in another way.
+ * Compress to at most to_bytes.  Returns the bytes of the frame, or 0 if it would not fit or zstd
+ * failed in another way.
  */
 size_t
 vdb_zstd_compress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
@@ -91,14 +90,14 @@ vdb_zstd_compress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 	return ZSTD_isError(done) ? 0 : done;
 }
 
-/* Whether a frame may claim to hold so many bytes */
+/* Check whether a frame can hold so many bytes. */
 bool
 vdb_zstd_plausible(uint64 stored_bytes, uint64 raw_bytes)
 {
 	return raw_bytes / VDB_ZSTD_MAX_RATIO <= stored_bytes;
 }
 
-/* Undo it; the frame must fill to_bytes exactly and end with from_bytes. */
+/* Decompress a frame, which must fill to_bytes exactly and end with from_bytes. */
 VdbCodecStatus
 vdb_zstd_decompress(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 					const uint8 *from, size_t from_bytes)
