@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * exec_agg.c
- *	  Runs aggregation over slices.
+ *	  Run aggregation over slices.
  *
- * A slice of rows comes from the scan below (its filter applied).  For each row
- * its group is found, then each aggregate takes the whole slice in.  What is
- * not a plain column is evaluated row by row before, into an array of its own.
+ * The scan below returns a slice of rows that have passed its filter.  Expressions
+ * other than plain columns are evaluated row by row, each into an array of its
+ * own.  Then each row's group is found, and each aggregate adds the whole slice.
  *
- * Results are partial (exec_agg_plan.c).  When the groups take more than
- * hash_mem, they are handed up and forgotten, and the next row goes on: it may
- * be in the middle of a slice.
+ * Results are partial (exec_agg_plan.c).  When the groups take more memory than
+ * hash_mem allows, they are handed up and forgotten.  Aggregation then goes on with
+ * the next row, which may be in the middle of a slice.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,9 +26,10 @@
 #include "base/vdb_compat.h"
 #include "exec/exec_private.h"
 
-/* Results of expressions that a part of a slice may take before it is worked off. */
+/* The size of expressions' results from which a part of a slice is aggregated by itself. */
 #define VDB_AGG_RESULT_BYTES	(4 * 1024 * 1024)
 
+/* The absence of an input or a call. */
 #define VDB_NO_INPUT	(-1)
 
 /* One aggregate of the target list. */
@@ -36,51 +37,53 @@ typedef struct AggCall
 {
 	const Aggref *aggref;
 	VdbAggregate *aggregate;		/* NULL: the state is that of call 'same' */
-	int			same;
+	int			same;				/* the call whose state it shares, or VDB_NO_INPUT */
 	Size		offset;				/* of its state, in a group's states */
-	int			first_input;
-	int			filter;				/* input, or VDB_NO_INPUT */
+	int			first_input;		/* its arguments are the inputs from this one on */
+	int			filter;				/* input of its FILTER clause, or VDB_NO_INPUT */
 } AggCall;
 
-/* Where a column of the result comes from. */
+/* The source of a column of the result. */
 typedef struct AggOutput
 {
-	int			call;				/* or VDB_NO_INPUT: */
-	int			group_column;
+	int			call;				/* an aggregate; VDB_NO_INPUT: a column of the group */
+	int			group_column;		/* the column of the group */
 } AggOutput;
 
+/* State of a custom aggregation. */
 typedef struct VdbAggScanState
 {
 	CustomScanState css;
 	VdbScanState *scan;
-	AggState   *call_context;		/* for transition functions: never run */
-	ExprContext *values;			/* its memory: groups and transition values */
-	ExprContext *temp;				/* its memory: what a call leaves behind */
-	ExprContext *evaluation;		/* its memory: results of expressions over the slice */
+	AggState   *call_context;		/* passed to transition functions; is never run */
+	ExprContext *values;			/* its memory is for groups and transition values */
+	ExprContext *temp;				/* its memory is for what calls leave behind */
+	ExprContext *evaluation;		/* its memory is for results of expressions over the slice */
 	VdbGroups  *groups;
 	int			ninputs;
-	int			ngrouped;			/* the first inputs are the columns of groups */
+	int			ngrouped;			/* the first so many inputs are the columns of groups */
 	VdbInput   *inputs;
-	ExprState **exprs;				/* of inputs; NULL: a column */
-	Datum	  **results;			/* arrays behind inputs that are expressions */
-	bool	  **result_nulls;
-	bool	   *result_moves;		/* it may lie in the scan's slot: a ctid */
-	bool		any_expr;
-	bool		any_called;			/* an aggregate without a kernel */
-	bool		grouped;			/* GROUP BY, if of no column: a group needs a row */
+	ExprState **exprs;				/* by input; NULL: a column */
+	Datum	  **results;			/* by input: the array of an expression's results */
+	bool	  **result_nulls;		/* by input: which of these are null */
+	bool	   *result_moves;		/* by input: it may point into the scan's slot (a ctid) */
+	bool		any_expr;			/* some input is an expression */
+	bool		any_called;			/* some aggregate has no kernel */
+	bool		grouped;			/* there is a GROUP BY, maybe of constants only: without rows
+									 * there is no group */
 	int			ncalls;
 	AggCall    *calls;
 	int			noutputs;
 	AggOutput  *outputs;
 	bool		started;
-	bool		emitting;
-	bool		exhausted;
-	int			nslice;				/* rows of the slice; of these: */
-	int			evaluated;
-	int			taken;				/* in groups, in hand or handed up */
-	Size		limit;				/* of the groups' memory */
-	VdbGroup   *next;				/* to hand up */
-	uint64		handed_early;
+	bool		emitting;			/* groups are being handed up */
+	bool		exhausted;			/* the scan has no more rows */
+	int			nslice;				/* rows of the slice */
+	int			evaluated;			/* the first so many have their expressions evaluated */
+	int			taken;				/* the first so many were added to groups */
+	Size		limit;				/* of the groups' memory, in bytes */
+	VdbGroup   *next;				/* the next group to hand up */
+	uint64		handed_early;		/* how often groups were handed up because memory was full */
 } VdbAggScanState;
 
 static void begin_agg(CustomScanState *node, EState *estate, int eflags);
@@ -110,7 +113,7 @@ vdb_create_agg_state(CustomScan *cscan)
 
 /* ---- begin ---- */
 
-/* Add an input: a column of the scan, or an expression over its slot. */
+/* Add an input: a column of the scan, or an expression over its slot.  Returns its number. */
 static int
 add_input(VdbAggScanState *state, Expr *expr)
 {
@@ -137,6 +140,7 @@ add_input(VdbAggScanState *state, Expr *expr)
 	return i;
 }
 
+/* Make the contexts, and the AggState that transition functions get. */
 static void
 make_call_context(VdbAggScanState *state, EState *estate)
 {
@@ -149,7 +153,7 @@ make_call_context(VdbAggScanState *state, EState *estate)
 	state->call_context->tmpcontext = state->temp;
 }
 
-/* The call whose state this aggregate can use: the planner numbers transitions. */
+/* Find the call whose state this aggregate can share, by the planner's number of its transition. */
 static int
 find_same(const VdbAggScanState *state, const Aggref *aggref)
 {
@@ -162,7 +166,7 @@ find_same(const VdbAggScanState *state, const Aggref *aggref)
 	return VDB_NO_INPUT;
 }
 
-/* offset: where its state goes; moved past it. */
+/* Add an aggregate; returns its number.  *offset is where its state goes, and is moved past it. */
 static int
 add_call(VdbAggScanState *state, const Aggref *aggref, Size *offset)
 {
@@ -188,6 +192,7 @@ add_call(VdbAggScanState *state, const Aggref *aggref, Size *offset)
 	return state->ncalls++;
 }
 
+/* Return the most inputs that the target list may need. */
 static int
 count_inputs(List *tlist)
 {
@@ -203,7 +208,7 @@ count_inputs(List *tlist)
 	return n;
 }
 
-/* The columns of groups, those with an equality operator first; all become inputs. */
+/* Add the columns of groups as inputs, those with an equality operator first. */
 static VdbGroupColumn *
 add_group_columns(VdbAggScanState *state, List *tlist, List *eq_ops)
 {
@@ -231,7 +236,7 @@ add_group_columns(VdbAggScanState *state, List *tlist, List *eq_ops)
 	return columns;
 }
 
-/* VdbGroupInit */
+/* Initialize the states of a new group (a VdbGroupInit). */
 static void
 init_states(void *arg, char *states)
 {
@@ -244,6 +249,7 @@ init_states(void *arg, char *states)
 	}
 }
 
+/* Make inputs, aggregates, outputs and the set of groups from the target list. */
 static void
 make_parts(VdbAggScanState *state, List *tlist, List *eq_ops)
 {
@@ -274,6 +280,7 @@ make_parts(VdbAggScanState *state, List *tlist, List *eq_ops)
 									  state->temp->ecxt_per_tuple_memory, init_states, state);
 }
 
+/* Initialize the aggregation and its scan (BeginCustomScan). */
 static void
 begin_agg(CustomScanState *node, EState *estate, int eflags)
 {
@@ -292,12 +299,14 @@ begin_agg(CustomScanState *node, EState *estate, int eflags)
 	make_parts(state, plan->custom_scan_tlist, (List *) linitial(plan->custom_private));
 }
 
+/* End the aggregation (EndCustomScan). */
 static void
 end_agg(CustomScanState *node)
 {
 	ExecEndNode((PlanState *) linitial(node->custom_ps));
 }
 
+/* Free all groups, which have been handed up. */
 static void
 forget_groups(VdbAggScanState *state)
 {
@@ -308,6 +317,7 @@ forget_groups(VdbAggScanState *state)
 	state->emitting = false;
 }
 
+/* Prepare for a rescan (ReScanCustomScan). */
 static void
 rescan_agg(CustomScanState *node)
 {
@@ -324,9 +334,9 @@ rescan_agg(CustomScanState *node)
 		ExecReScan(child);
 }
 
-/* ---- taking rows in ---- */
+/* ---- adding rows ---- */
 
-/* The next slice, as ExecProcNode gets the next row. */
+/* Read the next slice, with what ExecProcNode does for a row.  Returns its number of rows. */
 static int
 next_slice(VdbAggScanState *state)
 {
@@ -345,6 +355,7 @@ next_slice(VdbAggScanState *state)
 	return n;
 }
 
+/* Evaluate an input for one row, if it is an expression. */
 static void
 evaluate_input(VdbAggScanState *state, int input, int at, ExprContext *econtext)
 {
@@ -373,7 +384,7 @@ input_is_true(const VdbAggScanState *state, int input, int at)
 	return !state->inputs[input].nulls[at] && DatumGetBool(state->inputs[input].values[at]);
 }
 
-/* All expressions of one row; arguments only if the aggregate's filter lets the row pass. */
+/* Evaluate all expressions for one row; arguments only if the row passes the aggregate's filter. */
 static void
 evaluate_row(VdbAggScanState *state, int at, ExprContext *econtext)
 {
@@ -397,8 +408,8 @@ evaluate_row(VdbAggScanState *state, int at, ExprContext *econtext)
 }
 
 /*
- * Evaluate the expressions of the slice's rows from 'from' on; returns where it
- * stopped: at the end, or when the results take much memory.
+ * Evaluate the expressions of the slice's rows from 'from' on.  Returns the row at
+ * which it stopped: the end, or earlier if the results take much memory.
  */
 static int
 evaluate(VdbAggScanState *state, int from)
@@ -421,7 +432,7 @@ evaluate(VdbAggScanState *state, int from)
 	return i;
 }
 
-/* Those rows that pass the aggregate's filter. */
+/* Select the rows that pass the aggregate's filter; returns their number. */
 static int
 select_rows(const VdbAggScanState *state, int filter, bool one, char **states, const uint16 *at,
 			int n, char **selected, uint16 *selected_at)
@@ -447,8 +458,9 @@ memory_is_full(const VdbAggScanState *state)
 }
 
 /*
- * The states of each row's group; with no grouping, of the only one in states[0].
- * Number of rows, fewer than n if the memory is full.
+ * Find the states of each row's group.  Without grouping, states[0] is set to those
+ * of the only group.  Returns the number of rows done, fewer than n if the memory
+ * is full.
  */
 static int
 find_states(VdbAggScanState *state, const uint16 *at, int n, char **states)
@@ -466,7 +478,7 @@ find_states(VdbAggScanState *state, const uint16 *at, int n, char **states)
 	return n;
 }
 
-/* The aggregates that are called take one row in. */
+/* Add one row to the aggregates without a kernel. */
 static void
 call_for_row(VdbAggScanState *state, char *states, int at)
 {
@@ -487,7 +499,8 @@ call_for_row(VdbAggScanState *state, char *states, int at)
 }
 
 /*
- * As find_states, but each row is taken in at once, since a transition value may grow by any row.
+ * Same as find_states, but also add each row to the aggregates without a kernel.  Memory is checked
+ * after each row, since any row may make a transition value grow.
  */
 static int
 call_by_row(VdbAggScanState *state, const uint16 *at, int n, char **states)
@@ -505,7 +518,7 @@ call_by_row(VdbAggScanState *state, const uint16 *at, int n, char **states)
 	return i;
 }
 
-/* The aggregates with a kernel take rows in. */
+/* Add rows to the aggregates with a kernel. */
 static void
 add_rows(VdbAggScanState *state, char **states, const uint16 *at, int n)
 {
@@ -533,7 +546,7 @@ add_rows(VdbAggScanState *state, char **states, const uint16 *at, int n)
 	}
 }
 
-/* Take in rows at[0..n), up to the one that fills the memory; number of those taken. */
+/* Add rows at[0..n), up to the one that fills the memory; returns the number of rows added. */
 static int
 take_rows(VdbAggScanState *state, const uint16 *at, int n)
 {
@@ -546,7 +559,10 @@ take_rows(VdbAggScanState *state, const uint16 *at, int n)
 	return n;
 }
 
-/* Are there rows to take in, their expressions evaluated?  Reads the next slice when all are. */
+/*
+ * Make sure that there are rows to add, with their expressions evaluated; reads the next slice if
+ * necessary.  Returns false at the end.
+ */
 static bool
 have_rows(VdbAggScanState *state)
 {
@@ -560,7 +576,7 @@ have_rows(VdbAggScanState *state)
 	return state->nslice > 0;
 }
 
-/* Take rows in until there are no more, or the memory is full. */
+/* Add rows until there are no more, or the memory is full. */
 static void
 fill(VdbAggScanState *state)
 {
@@ -580,6 +596,7 @@ fill(VdbAggScanState *state)
 
 /* ---- handing up ---- */
 
+/* Return a group as a row of partial results. */
 static TupleTableSlot *
 emit(VdbAggScanState *state, VdbGroup *group)
 {
@@ -617,7 +634,7 @@ emit(VdbAggScanState *state, VdbGroup *group)
 	return ExecProject(ps->ps_ProjInfo);
 }
 
-/* Without grouping there is one row, of no rows too. */
+/* Start the aggregation.  Without GROUP BY there is one result, even if there are no rows. */
 static void
 start(VdbAggScanState *state)
 {
@@ -626,6 +643,7 @@ start(VdbAggScanState *state)
 	state->started = true;
 }
 
+/* Return the next group (ExecCustomScan). */
 static TupleTableSlot *
 exec_agg(CustomScanState *node)
 {
@@ -654,6 +672,7 @@ exec_agg(CustomScanState *node)
 
 /* ---- EXPLAIN ---- */
 
+/* Show the aggregation's properties (ExplainCustomScan). */
 static void
 explain_agg(CustomScanState *node, List *ancestors, ExplainState *es)
 {

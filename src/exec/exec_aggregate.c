@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * exec_aggregate.c
- *	  One aggregate: by a kernel where there is one, else by its own transition function.
+ *	  Compute one aggregate, by a kernel if there is one, else by its own transition
+ *	  function.
  *
  * The result is partial: the transition value, serialized if it is of type
- * internal.  Core's Agg node above combines and finishes.  So whatever core
- * can aggregate in parallel can be aggregated here; of those, only core's own
- * functions are called, since others may expect of their caller what only
- * core's node has.
+ * internal.  Core's Agg node above combines and finishes.  So all aggregates that
+ * core can compute in parallel could be computed here.  But only core's own
+ * functions are called, since others may expect of their caller what only core's
+ * node provides.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,23 +34,24 @@ typedef struct CalledState
 {
 	Datum		value;
 	bool		isnull;
-	bool		none;				/* strict, and no input yet: the first becomes the value */
+	bool		none;				/* no value yet: if strict, the first input becomes the value */
 } CalledState;
 
+/* See exec_private.h. */
 struct VdbAggregate
 {
-	const VdbKernel *kernel;		/* or NULL: */
+	const VdbKernel *kernel;		/* or NULL; then the fields below are used */
 	int			nargs;
-	bool		byval;				/* transition type */
-	int16		typlen;
-	Datum		initial;
+	bool		byval;				/* of the transition type */
+	int16		typlen;				/* of the transition type */
+	Datum		initial;			/* initial transition value */
 	bool		initial_null;
 	FmgrInfo	transfn;
-	FunctionCallInfo call;
-	bool		serialized;
+	FunctionCallInfo call;			/* of the transition function */
+	bool		serialized;			/* the result is serialized */
 	FmgrInfo	serialfn;
-	FunctionCallInfo serial_call;
-	AggState   *call_context;
+	FunctionCallInfo serial_call;	/* of the serialization function */
+	AggState   *call_context;		/* the calls' context; is never run */
 };
 
 static bool
@@ -84,6 +86,7 @@ vdb_aggregate_known(const Aggref *aggref, bool *vectorized)
 
 /* ---- making ---- */
 
+/* Read the initial transition value from the aggregate's pg_aggregate row. */
 static void
 read_initial(VdbAggregate *aggregate, HeapTuple tuple, Oid transtype)
 {
@@ -101,6 +104,7 @@ read_initial(VdbAggregate *aggregate, HeapTuple tuple, Oid transtype)
 	pfree(string);
 }
 
+/* Set up the calls of the transition function. */
 static void
 prepare_transition(VdbAggregate *aggregate, const Aggref *aggref, Oid transfn)
 {
@@ -117,6 +121,7 @@ prepare_transition(VdbAggregate *aggregate, const Aggref *aggref, Oid transfn)
 							 aggref->inputcollid, (Node *) aggregate->call_context, NULL);
 }
 
+/* Set up the calls of the serialization function. */
 static void
 prepare_serialization(VdbAggregate *aggregate, const Aggref *aggref, Oid serialfn)
 {
@@ -170,13 +175,14 @@ vdb_aggregate_vectorized(const VdbAggregate *aggregate)
 
 /* ---- calling ---- */
 
+/* Return the context of transition values. */
 static MemoryContext
 value_context(const VdbAggregate *aggregate)
 {
 	return aggregate->call_context->curaggcontext->ecxt_per_tuple_memory;
 }
 
-/* A copy of a value of the transition type that lives as long as the groups. */
+/* Copy a value of the transition type into the context of transition values. */
 static Datum
 keep(const VdbAggregate *aggregate, Datum value)
 {
@@ -200,8 +206,8 @@ vdb_aggregate_init(VdbAggregate *aggregate, char *state)
 }
 
 /*
- * A function that is strict skips nulls, and takes the first value as it is.  True: there is
- * nothing to call.
+ * Do what a strict transition function needs: skip nulls, and make the first input the value.
+ * Returns true if the function must not be called for this row.
  */
 static bool
 spare_strict(VdbAggregate *aggregate, CalledState *s)
@@ -222,7 +228,7 @@ spare_strict(VdbAggregate *aggregate, CalledState *s)
 	return s->isnull;			/* it has returned null once */
 }
 
-/* Take over what the function returned; it may be the old value, changed in place. */
+/* Store the function's result in the state.  It may be the old value, changed in place. */
 static void
 take_value(VdbAggregate *aggregate, CalledState *s, Datum value, bool isnull)
 {
@@ -239,7 +245,7 @@ take_value(VdbAggregate *aggregate, CalledState *s, Datum value, bool isnull)
 	s->isnull = isnull;
 }
 
-/* One row; the arguments are in place. */
+/* Call the transition function for one row, whose arguments are in place. */
 static void
 call_transition(VdbAggregate *aggregate, CalledState *s)
 {

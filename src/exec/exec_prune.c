@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * exec_prune.c
- *	  Zone maps are asked: constants of a scan, and the answer.
+ *	  Evaluate the constants of a scan, and compare them with zone maps.
  *
- * A constant may fail, or run a subquery.  So it is evaluated no sooner than
- * core would evaluate it, when the first row reaches it in its clause; only
- * what can't fail is evaluated when the scan begins.  Until then its leaf of
- * the tree says 'may match'.  The filter tells which clauses were evaluated, and
- * how they came out for the row: from that follows which leaves were reached.
+ * Evaluating a constant may fail, or run a subquery.  So it is evaluated no sooner
+ * than core would evaluate it, when the first row reaches it in its clause.  Only
+ * constants that can't fail are evaluated when the scan begins.  Until a constant
+ * is known, its leaf of the tree may match.  The filter reports which clauses were
+ * evaluated and their results for the row, from which it follows which leaves were
+ * reached.
  *
  * No lock is held in any of this.
  *
@@ -29,18 +30,20 @@
 /* ---- local time ---- */
 
 /*
- * More than any offset from UTC: a POSIX zone string can say 168 hours, and an hour more for
+ * A bound of all offsets from UTC: a POSIX zone string can have 168 hours, and an hour more for
  * daylight saving.
  */
 #define MAX_OFFSET_SECS		(170 * SECS_PER_HOUR)
 
 /*
- * Offsets this near to an instant are those that may be used to compare with it: see offsets_near.
+ * Offsets in force within this time of an instant may be used in comparisons with it: see
+ * offsets_near.
  */
 #define OFFSET_WINDOW_SECS	(2 * MAX_OFFSET_SECS + SECS_PER_DAY)
 
-#define OFFSET_STEPS		64		/* changes of offset that are looked at */
+#define OFFSET_STEPS		64		/* the most changes of offset that are examined */
 
+/* Extend the range of offsets by one. */
 static void
 note_offset(long int offset, int64 *least, int64 *greatest)
 {
@@ -49,10 +52,10 @@ note_offset(long int offset, int64 *least, int64 *greatest)
 }
 
 /*
- * The least and the greatest offset from UTC that DetermineTimeZoneOffset may choose for a local
- * time that lies within MAX_OFFSET_SECS of this instant (taken as if it were UTC).  It chooses one
- * in force up to a day before the local time, or after a change that the local time less that
- * offset has passed.
+ * Find the least and the greatest offset from UTC that DetermineTimeZoneOffset may choose for a
+ * local time that lies within MAX_OFFSET_SECS of this instant (taken as if it were UTC).  It
+ * chooses an offset in force up to a day before the local time, or one that begins with a change
+ * which the local time less that offset has passed.
  */
 static void
 offsets_near(pg_time_t instant, int64 *least, int64 *greatest)
@@ -78,15 +81,15 @@ offsets_near(pg_time_t instant, int64 *least, int64 *greatest)
 		note_offset(after, least, greatest);
 		at = boundary;
 	}
-	/* not known: any */
+	/* too many changes: assume any offset */
 	*least = -MAX_OFFSET_SECS;
 	*greatest = MAX_OFFSET_SECS;
 }
 
 /*
- * Bounds of local time for an instant: a local time above 'high' is later than the instant in the
- * session's time zone, one below 'low' is earlier.  In between it may be either.  Away from a
- * change of offset, low and high are the same.
+ * Find bounds of local time for an instant: in the session's time zone, a local time above 'high'
+ * is later than the instant, and one below 'low' is earlier.  In between it may be either.  Away
+ * from a change of offset, low and high are the same.  Returns false if a bound is out of range.
  */
 static bool
 local_bounds(TimestampTz instant, Timestamp *low, Timestamp *high)
@@ -102,7 +105,7 @@ local_bounds(TimestampTz instant, Timestamp *low, Timestamp *high)
 		!pg_add_s64_overflow(instant, greatest * USECS_PER_SEC, high);
 }
 
-/* What zone maps of the node's column are compared with, in the session's time zone. */
+/* Set the values that zone maps of the node's column are compared with (low and high). */
 static void
 set_bounds(VdbPruner *pruner, PruneNode *node)
 {
@@ -134,6 +137,7 @@ set_bounds(VdbPruner *pruner, PruneNode *node)
 
 /* ---- constants of one scan ---- */
 
+/* Store the elements of an array that are not null as the node's constants. */
 static void
 store_array(PruneNode *node, Datum value)
 {
@@ -158,7 +162,7 @@ store_array(PruneNode *node, Datum value)
 			node->values[node->nvalues++] = elements[i];
 }
 
-/* Keep a constant for the scan: a copy, whole and uncompressed. */
+/* Store a constant for the scan: a copy, detoasted. */
 static void
 store_constant(VdbPruner *pruner, PruneNode *node, Datum value)
 {
@@ -180,6 +184,7 @@ store_constant(VdbPruner *pruner, PruneNode *node, Datum value)
 	set_bounds(pruner, node);
 }
 
+/* Evaluate a leaf's constant and store it. */
 static void
 evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 {
@@ -204,6 +209,7 @@ is_leaf(const PruneNode *node)
 	return node->kind == PRUNE_COMPARE || node->kind == PRUNE_IN;
 }
 
+/* Reset the constants of a tree, and evaluate those that can't fail. */
 static void
 prepare_node(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 {
@@ -237,8 +243,9 @@ vdb_pruner_prepare(VdbPruner *pruner, ExprContext *econtext)
 		ResetExprContext(econtext);
 }
 
-/* ---- reaching them ---- */
+/* ---- constants that are reached ---- */
 
+/* Return true if a constant of the tree is still waiting. */
 static bool
 waits(const PruneNode *node)
 {
@@ -253,9 +260,9 @@ waits(const PruneNode *node)
 }
 
 /*
- * The node was evaluated, with this outcome.  A leaf looks at its constant whatever the column's
- * value is.  Of an AND that came out true, and of an OR that didn't, all arms were evaluated, with
- * the same outcome; of others the first one at least.
+ * Mark the constants that were reached when the node was evaluated with this outcome.  A leaf's
+ * constant is evaluated whatever the column's value is.  If an AND is true, or an OR is not true,
+ * all arms were evaluated, with the same outcome; otherwise at least the first arm was.
  */
 static void
 reach(VdbPruner *pruner, PruneNode *node, VdbOutcome outcome)
@@ -288,6 +295,7 @@ vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome)
 	return waits(clause);
 }
 
+/* Evaluate the reached constants of a tree, and renew bounds that depend on the time zone. */
 static void
 refresh_node(VdbPruner *pruner, PruneNode *node, bool zone_changed, ExprContext *econtext)
 {
@@ -319,14 +327,16 @@ vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext)
 	return true;
 }
 
-/* ---- asking ---- */
+/* ---- comparing with zone maps ---- */
 
+/* Compare a zone's bound with a constant. */
 static int
 compare(PruneNode *node, Datum zone_value, Datum value)
 {
 	return DatumGetInt32(FunctionCall2Coll(&node->cmp, node->collation, zone_value, value));
 }
 
+/* Return a zone's bound as a Datum; by-reference ones point to it. */
 static Datum
 zone_datum(const PruneNode *node, const char *bytes)
 {
@@ -339,8 +349,8 @@ zone_datum(const PruneNode *node, const char *bytes)
 }
 
 /*
- * Zone maps have a checksum, but it says only that they are what was stored: a bound that does not
- * end where it says must not be followed.
+ * Return true if a bound has the length that its type and header say.  The checksum of zone maps
+ * only proves that they are what was stored; a comparison function must not read past the bound.
  */
 static bool
 bound_is_valid(const PruneNode *node, const char *bytes, uint8 len)
@@ -357,7 +367,7 @@ bound_is_valid(const PruneNode *node, const char *bytes, uint8 len)
 	return len == node->typlen;
 }
 
-/* May a value between min and max match the constant? */
+/* Return true if a value between min and max may match constant i. */
 static bool
 range_matches(PruneNode *node, Datum min, Datum max, int i)
 {
@@ -378,6 +388,7 @@ range_matches(PruneNode *node, Datum min, Datum max, int i)
 	}
 }
 
+/* Return true if a row of a chunk with this zone map may match a comparison. */
 static bool
 compare_matches(PruneNode *node, const VdbZone *zone)
 {
@@ -402,6 +413,7 @@ compare_matches(PruneNode *node, const VdbZone *zone)
 	return false;
 }
 
+/* Return true if a row of the chunk may match the tree. */
 static bool
 node_matches(PruneNode *node, const VdbZoneSet *zones, int chunk)
 {
@@ -427,13 +439,14 @@ node_matches(PruneNode *node, const VdbZoneSet *zones, int chunk)
 	}
 	zone = vdb_zone_set_get(zones, chunk, node->column);
 	if (zone == NULL)
-		return true;			/* added later (the missing value may be anything), too many for
-								 * a meta, or damaged */
+		return true;			/* no zone map: the column was added later (its missing value may
+								 * be anything), didn't fit into the meta, or damage */
 	if (node->kind == PRUNE_NULL_TEST)
 		return node->is_null ? zone->null_count > 0 : !(zone->flags & VDB_ZONE_HAS_NULLS_ONLY);
 	return compare_matches(node, zone);
 }
 
+/* Return true if a row of the chunk may match all clauses. */
 static bool
 chunk_matches(VdbPruner *pruner, const VdbZoneSet *zones, int chunk)
 {
@@ -453,7 +466,7 @@ vdb_pruner_match(void *arg, const VdbZoneSet *zones, uint8 *chunk_match)
 	bool		any = false;
 
 	/*
-	 * comparison functions are called: no lightweight lock is held (that would hold interrupts off)
+	 * comparison functions are called: no LWLock may be held (one would hold interrupts off)
 	 */
 	Assert(InterruptHoldoffCount == 0);
 	for (int chunk = 0; chunk < zones->nchunks; chunk++)
