@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * exec_agg_estimate.c
- *	  How many groups an aggregation makes, where expressions have fewer values than their columns.
+ *	  Estimate the number of groups of an aggregation, where expressions have fewer
+ *	  values than their columns.
  *
- * Core takes an expression to have as many values as the columns in it: as many
- * months as timestamps.  Here it is bounded by what the expression can give: a
- * field of a date has a range, date_trunc the span of its column divided by the
- * unit, a boolean two values, an enum its labels, CASE those of its branches.
- * The span is that of the statistics; a column without any is taken by core to have
- * 200 values, whatever is made of it.
+ * Core assumes that an expression has as many values as the columns in it: as many
+ * months as timestamps.  Here the estimate is bounded by the values that the
+ * expression can have.  A field of a date has a fixed number of values, date_trunc
+ * the span of its column divided by the unit, a boolean two, an enum as many as it
+ * has labels, CASE those of its branches.  The span is taken from the statistics.
+ * Core assumes 200 values for a column without statistics, and for expressions of
+ * it.
  *
  * A bound may only ever lower core's estimate.
  *
@@ -42,12 +44,12 @@
 #define MONTH_SECONDS	(30.436875 * SECS_PER_DAY)
 #define YEAR_SECONDS	(365.2425 * SECS_PER_DAY)
 
-/* What date_trunc and extract know. */
+/* A unit of date_trunc and extract. */
 typedef struct TimeUnit
 {
 	const char *name;
-	double		seconds;			/* between two results of date_trunc; 0: it can't */
-	double		fields;				/* values of the field; 0: it goes on with time */
+	double		seconds;			/* between two results of date_trunc; 0: not a unit of it */
+	double		fields;				/* number of values of extract; 0: unbounded */
 } TimeUnit;
 
 static const TimeUnit time_units[] = {
@@ -68,7 +70,7 @@ static const TimeUnit time_units[] = {
 	{"millennium", 1000 * YEAR_SECONDS, 0}
 };
 
-/* Between what values an expression lies: numbers, or seconds since 2000. */
+/* The range of an expression's values, as numbers or as seconds since 2000. */
 typedef struct Range
 {
 	double		low;
@@ -85,7 +87,7 @@ is_time_type(Oid type)
 	return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
-/* A value as a point of the range; false if it is none, or infinite. */
+/* Convert a value to a point of a range.  Returns false if it can't be converted or is infinite. */
 static bool
 to_point(Oid type, Datum value, double *point)
 {
@@ -121,6 +123,7 @@ to_point(Oid type, Datum value, double *point)
 	}
 }
 
+/* Extend a range by some values; *found is set once it has any. */
 static void
 stretch(Range *range, bool *found, Oid type, const Datum *values, int nvalues)
 {
@@ -136,7 +139,7 @@ stretch(Range *range, bool *found, Oid type, const Datum *values, int nvalues)
 	}
 }
 
-/* From the statistics: the histogram and the most common values. */
+/* Find a column's range from its statistics: the histogram and the most common values. */
 static bool
 range_of_variable(PlannerInfo *root, Node *node, Range *range)
 {
@@ -158,7 +161,7 @@ range_of_variable(PlannerInfo *root, Node *node, Range *range)
 	return found;
 }
 
-/* The only argument that is not constant, or NULL. */
+/* Return the only argument that is not a Const, or NULL if there isn't exactly one. */
 static Node *
 only_variable(List *args)
 {
@@ -177,8 +180,8 @@ only_variable(List *args)
 }
 
 /*
- * Core's functions from one time to another keep the span: they round, change
- * the type or the time zone, add what is constant.
+ * Find an expression's range.  Core's functions from one time type to another keep
+ * the span: they round, change the type or the time zone, or add a constant.
  */
 static bool
 range_of(PlannerInfo *root, Node *node, Range *range)
@@ -200,7 +203,7 @@ range_of(PlannerInfo *root, Node *node, Range *range)
 	return variable != NULL && is_time_type(exprType(variable)) && range_of(root, variable, range);
 }
 
-/* Steps of this size that the expression's range is cut into. */
+/* Return the number of steps of this size in the expression's range. */
 static double
 count_steps(PlannerInfo *root, Node *node, double step)
 {
@@ -213,6 +216,7 @@ count_steps(PlannerInfo *root, Node *node, double step)
 
 /* ---- functions ---- */
 
+/* Return the unit named by the first argument, or NULL if it isn't known. */
 static const TimeUnit *
 find_unit(List *args)
 {
@@ -230,6 +234,7 @@ find_unit(List *args)
 	return NULL;
 }
 
+/* Bound the values of date_trunc. */
 static double
 count_truncated(PlannerInfo *root, List *args)
 {
@@ -238,6 +243,7 @@ count_truncated(PlannerInfo *root, List *args)
 	return unit == NULL ? UNBOUNDED : count_steps(root, lsecond(args), unit->seconds);
 }
 
+/* Bound the values of extract and date_part. */
 static double
 count_fields(PlannerInfo *root, List *args)
 {
@@ -251,6 +257,7 @@ count_fields(PlannerInfo *root, List *args)
 													   unit->seconds) : UNBOUNDED;
 }
 
+/* Bound the values of date_bin. */
 static double
 count_bins(PlannerInfo *root, List *args)
 {
@@ -264,7 +271,7 @@ count_bins(PlannerInfo *root, List *args)
 					   (double) interval->time / USECS_PER_SEC + interval->day * DAY_SECONDS);
 }
 
-/* A constant integer's size, or 0. */
+/* Return the absolute value of a constant number, or 0 if it isn't one. */
 static double
 constant_size(Node *node)
 {
@@ -276,6 +283,7 @@ constant_size(Node *node)
 	return fabs(point);
 }
 
+/* Bound the values of a remainder. */
 static double
 count_remainders(PlannerInfo *root, List *args)
 {
@@ -287,6 +295,7 @@ count_remainders(PlannerInfo *root, List *args)
 	return range_of(root, linitial(args), &range) && range.low >= 0 ? size : 2 * size - 1;
 }
 
+/* Bound the values of round and trunc with a number of digits. */
 static double
 count_rounded(PlannerInfo *root, List *args)
 {
@@ -297,7 +306,7 @@ count_rounded(PlannerInfo *root, List *args)
 	return count_steps(root, linitial(args), pow(10, -DatumGetInt32(scale->constvalue)));
 }
 
-/* What core's functions bound by themselves. */
+/* Bound the values of one of core's functions, by what the function does. */
 static double
 count_by_function(PlannerInfo *root, Oid function, List *args)
 {
@@ -376,6 +385,7 @@ count_labels(Oid type)
 	return n > 0 ? n : UNBOUNDED;
 }
 
+/* Bound the values of an expression by its type. */
 static double
 count_by_type(Oid type)
 {
@@ -385,7 +395,7 @@ count_by_type(Oid type)
 	return type_is_enum(type) ? count_labels(type) : UNBOUNDED;
 }
 
-/* Of a function that is not volatile: a result for each combination of arguments. */
+/* Bound the values of a function that is not volatile by the combinations of its arguments. */
 static double
 count_combinations(PlannerInfo *root, List *args, double rows)
 {
@@ -397,7 +407,7 @@ count_combinations(PlannerInfo *root, List *args, double rows)
 	return n;
 }
 
-/* One of several expressions gives the value; equal constants are one. */
+/* Bound the values of a choice between expressions.  Equal expressions are counted once. */
 static double
 count_alternatives(PlannerInfo *root, List *exprs, double rows)
 {
@@ -425,6 +435,7 @@ count_case(PlannerInfo *root, CaseExpr *expr, double rows)
 	return count_alternatives(root, results, rows);
 }
 
+/* Bound the number of an expression's values among so many rows. */
 static double
 count_values(PlannerInfo *root, Node *node, double rows)
 {

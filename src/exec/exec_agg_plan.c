@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * exec_agg_plan.c
- *	  Offers aggregation over slices to the planner.
+ *	  Offer aggregation over slices to the planner.
  *
- * The path is the lower half of a two-stage aggregation over our scan: it
- * gives partial results, and core's Agg node combines and finishes them.  So it
- * need not spill: when its memory is full it hands its groups on and begins
- * anew, and core's node, which can spill, makes one group of the parts.  HAVING,
- * the target list and parallel plans need nothing of ours either.
+ * The path is the lower half of a two-stage aggregation over our scan: it returns
+ * partial results, and core's Agg node combines and finishes them.  So it need not
+ * spill.  When its memory is full it hands its groups up and starts over, and
+ * core's node, which can spill, combines the parts of a group.  HAVING, the target
+ * list and parallel plans are left to core, too.
  *
- * Where the planner expects more groups than fit into memory, or few rows to a
- * group, core's own aggregation is cheaper, and says so by its cost.
+ * If the planner expects more groups than fit into memory, or few rows per group,
+ * core's own aggregation has the lower cost and is chosen.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,10 +34,13 @@
 #include "exec/exec.h"
 #include "exec/exec_private.h"
 
-/* What a row costs here, of what the same work costs in core's node (which goes row by row). */
+/* The cost per row, relative to the same work in core's node, which goes row by row. */
 #define VDB_AGG_CPU_FACTOR		0.25
 
-/* Making and ending the node, in units of cpu_operator_cost: small tables are left to core. */
+/*
+ * The cost of starting and ending the node, in units of cpu_operator_cost.  Because of it, small
+ * tables are left to core.
+ */
 #define VDB_AGG_SETUP			10000
 
 static create_upper_paths_hook_type previous_upper_hook = NULL;
@@ -55,21 +58,21 @@ const CustomScanMethods vdb_agg_methods = {
 	.CreateCustomScanState = vdb_create_agg_state
 };
 
-/* What all paths of one query level have in common. */
+/* What all our paths of one query level have in common. */
 typedef struct AggChoice
 {
 	PlannerInfo *root;
 	RelOptInfo *input_rel;
 	RelOptInfo *grouped_rel;
 	RelOptInfo *partial_rel;		/* parent of the partial paths; nothing is added to it */
-	PathTarget *target;				/* partial */
+	PathTarget *target;				/* of the partial results */
 	List	   *group_exprs;
 	List	   *eq_ops;				/* of each column of the target; 0: not grouped by it */
 	Node	   *having;
-	bool		grouped;			/* there is a GROUP BY, if only of constants: no rows, no
-									 * group */
+	bool		grouped;			/* there is a GROUP BY, maybe of constants only: without rows
+									 * there is no group */
 	bool		can_sort;
-	double		called;				/* share of the aggregates that are called row by row */
+	double		called;				/* fraction of the aggregates that are called row by row */
 	Size		group_bytes;		/* estimated memory of a group */
 	AggClauseCosts partial_costs;
 	AggClauseCosts final_costs;
@@ -77,6 +80,7 @@ typedef struct AggChoice
 
 /* ---- what is aggregated ---- */
 
+/* Return the equality operator of a column of the target, if it is a grouping column. */
 static Oid
 grouping_operator(AggChoice *choice, PathTarget *target, int i)
 {
@@ -88,8 +92,9 @@ grouping_operator(AggChoice *choice, PathTarget *target, int i)
 }
 
 /*
- * The target of the lower half: the grouping columns as they are, and of all
- * else, HAVING too, the aggregates (made partial) and columns it is made of.
+ * Make the target of the lower half.  It has the grouping columns as they are.  Of
+ * the other expressions, and of HAVING, it has the aggregates (made partial) and
+ * columns that they contain.
  */
 static void
 make_target(AggChoice *choice)
@@ -129,7 +134,7 @@ make_target(AggChoice *choice)
 	choice->target = set_pathtarget_cost_width(choice->root, target);
 }
 
-/* Look at each column of the target; false if there is one that we can't make. */
+/* Check each column of the target.  Returns false if we can't compute one of them. */
 static bool
 check_columns(AggChoice *choice)
 {
@@ -163,7 +168,7 @@ check_columns(AggChoice *choice)
 	choice->called = aggregates > 0 ? (double) called / aggregates : 0;
 	choice->group_bytes = MAXALIGN(choice->target->width) + 64 + 32 * aggregates +
 		choice->partial_costs.transitionSpace;
-	/* each grouping column must be there, or groups would be too few */
+	/* each grouping column must be in the target, or there would be too few groups */
 	return grouped == list_length(vdb_group_clause(choice->root)) &&
 		!contain_subplans((Node *) choice->target->exprs);
 }
@@ -177,7 +182,7 @@ is_our_scan(Path *path, RelOptInfo *rel)
 		((CustomPath *) path)->methods == &vdb_scan_path_methods;
 }
 
-/* The scan itself: what a projection above it computes is computed here. */
+/* Find our scan, below a projection if there is one: we compute the projection's expressions. */
 static Path *
 find_scan(List *paths, RelOptInfo *rel)
 {
@@ -195,7 +200,10 @@ find_scan(List *paths, RelOptInfo *rel)
 	return NULL;
 }
 
-/* Rows handed up: as many as there are groups, or as there are rows if they don't fit. */
+/*
+ * Estimate the number of rows handed up: as many as there are groups or, if these don't fit into
+ * memory, as there are rows.
+ */
 static double
 rows_handed_up(AggChoice *choice, double rows)
 {
@@ -206,6 +214,7 @@ rows_handed_up(AggChoice *choice, double rows)
 	return groups * choice->group_bytes > get_hash_memory_limit() ? rows : groups;
 }
 
+/* Estimate rows and costs of a partial path over the scan. */
 static void
 cost_path(AggChoice *choice, Path *path, const Path *scan)
 {
@@ -229,6 +238,7 @@ cost_path(AggChoice *choice, Path *path, const Path *scan)
 	}
 }
 
+/* Make the path of the lower half over a scan. */
 static Path *
 make_partial_path(AggChoice *choice, Path *scan)
 {
@@ -249,9 +259,9 @@ make_partial_path(AggChoice *choice, Path *scan)
 }
 
 /*
- * Partial results in the order of the grouping columns.  A column that equals a
- * constant is in no pathkey; where all do, the rows are one group and in order
- * as they come (and a sort by nothing is no plan that the executor knows).
+ * Sort partial results by the grouping columns.  A column that equals a constant is
+ * in no pathkey.  If all of them do, the rows are one group and need no sort (and
+ * the executor can't sort by no column).
  */
 static Path *
 in_group_order(AggChoice *choice, Path *partial)
@@ -263,6 +273,7 @@ in_group_order(AggChoice *choice, Path *partial)
 	return (Path *) create_sort_path(choice->root, choice->partial_rel, partial, pathkeys, -1.0);
 }
 
+/* Add a path of core's Agg node, with this strategy, over the partial results. */
 static void
 add_final_path(AggChoice *choice, Path *partial, AggStrategy strategy, double groups)
 {
@@ -275,7 +286,7 @@ add_final_path(AggChoice *choice, Path *partial, AggStrategy strategy, double gr
 										   &choice->final_costs, groups));
 }
 
-/* The upper half, in all ways that core has for it. */
+/* Add paths of the upper half, with all strategies that core has for it. */
 static void
 add_final_paths(AggChoice *choice, Path *partial)
 {
@@ -292,6 +303,7 @@ add_final_paths(AggChoice *choice, Path *partial)
 		add_final_path(choice, in_group_order(choice, partial), AGG_SORTED, groups);
 }
 
+/* Add paths with a Gather node between the two halves. */
 static void
 add_parallel_path(AggChoice *choice, Path *scan)
 {
@@ -305,8 +317,8 @@ add_parallel_path(AggChoice *choice, Path *scan)
 }
 
 /*
- * Quals that are constant for the whole query are checked by a Result node
- * above the scan, but we ask the scan itself.
+ * Return true if there are quals that are constant for the whole query.  They are
+ * checked by a Result node above the scan, which we would bypass.
  */
 static bool
 has_gate(RelOptInfo *rel)
@@ -321,6 +333,7 @@ has_gate(RelOptInfo *rel)
 	return false;
 }
 
+/* Return the parent of the partial paths, set up if necessary. */
 static RelOptInfo *
 partial_rel(AggChoice *choice)
 {
@@ -336,6 +349,7 @@ partial_rel(AggChoice *choice)
 	return rel;
 }
 
+/* Add our paths for a grouped relation, if we can compute its target. */
 static void
 offer(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *grouped_rel,
 	  GroupPathExtraData *extra)
@@ -364,6 +378,7 @@ offer(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *grouped_rel,
 		add_parallel_path(&choice, parallel);
 }
 
+/* Add our paths for an aggregation (create_upper_paths_hook). */
 static void
 vdb_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
 				RelOptInfo *output_rel, void *extra)
@@ -385,6 +400,7 @@ vdb_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_re
 
 /* ---- the plan ---- */
 
+/* Make the plan node (PlanCustomPath). */
 static Plan *
 plan_agg_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 			  List *clauses, List *custom_plans)

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * exec_group.c
- *	  Groups of rows, found by the values of the grouping columns.
+ *	  Find groups of rows by the values of the grouping columns.
  *
- * Two stages.  Within a slice, rows are first compared with an earlier row of
- * the slice by the bits of their Datums: the same bits are the same value, and
- * a dictionary gives the same pointer for the same value.  What that does not
- * settle goes to a hash table, which compares by value: with the bits for types
- * whose equality is that of their bits, bytewise for text and bytea, and by the
- * type's own functions for all others (floats with their two zeroes, numeric,
- * collations that take different strings for equal).
+ * A group is found in two stages.  First, a row is compared with an earlier row of
+ * its slice by the bits of their Datums: the same bits are the same value, and a
+ * dictionary gives the same pointer for the same value.  If no such row is found,
+ * the row is looked up in a hash table, which compares by value.  It compares bits
+ * for types whose equality is that of their bits, bytes for text and bytea, and
+ * calls the type's own functions for all others (floats with their two zeroes,
+ * numeric, collations for which different strings are equal).
  *
  *-------------------------------------------------------------------------
  */
@@ -26,23 +26,25 @@
 #include "base/vdb_compat.h"
 #include "exec/exec_private.h"
 
+/* How a column's values are compared. */
 typedef enum KeyKind
 {
-	KEY_BITS,						/* by value, equal if the bits are */
+	KEY_BITS,						/* by-value type, equal if the bits are */
 	KEY_BYTES,						/* varlena, equal if the bytes are */
-	KEY_FUNCTION					/* ask the type */
+	KEY_FUNCTION					/* by the type's functions */
 } KeyKind;
 
+/* A column of a set of groups. */
 typedef struct GroupKey
 {
 	KeyKind		kind;
 	bool		byval;
 	int16		typlen;
-	uint64		mask;				/* KEY_BITS: the bits that count, whether the Datum was
-									 * sign-extended or not */
+	uint64		mask;				/* KEY_BITS: the bits that are compared; leaves out those of
+									 * sign extension */
 	Oid			collation;
-	FmgrInfo	equal;
-	FmgrInfo	hash;
+	FmgrInfo	equal;				/* KEY_FUNCTION */
+	FmgrInfo	hash;				/* KEY_FUNCTION */
 } GroupKey;
 
 /* Entry of the hash table; the key is the group itself. */
@@ -53,34 +55,35 @@ typedef struct GroupEntry
 	char		status;
 } GroupEntry;
 
+/* See exec_private.h. */
 struct VdbGroups
 {
 	int			ncolumns;
-	int			nkeys;				/* columns that make the group; the rest are carried */
+	int			nkeys;				/* grouping columns, which come first; the rest are carried */
 	GroupKey   *keys;				/* all columns */
-	Size		nulls_at;			/* in a group's memory: bool[ncolumns] */
-	Size		values_at;			/* Datum[ncolumns] */
-	Size		states_at;
-	Size		group_bytes;
-	MemoryContext context;
-	MemoryContext scratch;
+	Size		nulls_at;			/* offset in a group's memory of bool[ncolumns] */
+	Size		values_at;			/* offset of Datum[ncolumns] */
+	Size		states_at;			/* offset of the aggregates' states */
+	Size		group_bytes;		/* size of a group */
+	MemoryContext context;			/* of groups */
+	MemoryContext scratch;			/* for what types' functions leave behind */
 	VdbGroupInit init;
 	void	   *init_arg;
 	struct groups_hash *table;		/* NULL until needed */
-	VdbGroup   *first;
+	VdbGroup   *first;				/* groups in order of appearance */
 	VdbGroup   *last;
-	uint64		count;
-	const VdbInput *inputs;			/* the row looked up: column values by 'row' */
-	int			row;
+	uint64		count;				/* number of groups */
+	const VdbInput *inputs;			/* column values, by row */
+	int			row;				/* the row that is looked up */
 	uint16		memo_row[VDB_MEMO_SLOTS];	/* a row of the inputs by the hash of its bits */
-	VdbGroup   *memo_group[VDB_MEMO_SLOTS];
+	VdbGroup   *memo_group[VDB_MEMO_SLOTS]; /* and its group */
 };
 
 static bool probe_equals(VdbGroups *groups, const VdbGroup *group);
 
 /*
- * Lookups are of the row that private_data names (a null key); while the
- * table grows, nothing is compared.
+ * The hash table of groups.  A lookup has a null key, which stands for the current
+ * row of private_data (a VdbGroups).  While the table grows, nothing is compared.
  */
 #define SH_PREFIX		groups
 #define SH_ELEMENT_TYPE GroupEntry
@@ -97,7 +100,7 @@ static bool probe_equals(VdbGroups *groups, const VdbGroup *group);
 
 /* ---- making ---- */
 
-/* Equality that is that of the bits (of the type's length, so of the Datum). */
+/* Return true if a by-value type's equality function compares bits. */
 static bool
 equal_by_bits(Oid function)
 {
@@ -121,6 +124,7 @@ equal_by_bits(Oid function)
 	}
 }
 
+/* Choose how a grouping column's values are compared. */
 static KeyKind
 key_kind(const VdbGroupColumn *column, Oid function, bool byval)
 {
@@ -128,7 +132,7 @@ key_kind(const VdbGroupColumn *column, Oid function, bool byval)
 		return KEY_BITS;
 	if (function == F_BYTEAEQ)
 		return KEY_BYTES;
-	/* without a collation (those of its parts conflict) hashing complains, if there is a row */
+	/* without a collation (those of its parts conflict) hashing a row raises an error */
 	if (function == F_TEXTEQ && OidIsValid(column->collation) &&
 		get_collation_isdeterministic(column->collation))
 		return KEY_BYTES;
@@ -190,10 +194,10 @@ vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
 void
 vdb_groups_reset(VdbGroups *groups)
 {
-	groups->table = NULL;			/* its memory went with the context */
+	groups->table = NULL;			/* its memory was freed with the context */
 	groups->first = groups->last = NULL;
 	groups->count = 0;
-	groups->inputs = NULL;			/* nor are the groups there that rows had */
+	groups->inputs = NULL;			/* so were the groups of remembered rows */
 }
 
 /* ---- a group's parts ---- */
@@ -264,8 +268,8 @@ hash_value(GroupKey *key, Datum value)
 }
 
 /*
- * The same image is the same value; so a compressed key need not be decompressed where rows bring
- * it again as it is.
+ * Return true if a stored value, which may be compressed, has the same bytes as a row's value.  The
+ * same compressed image is the same value, and need not be decompressed.
  */
 static bool
 same_as_stored(const struct varlena *stored, Datum value)
@@ -284,7 +288,7 @@ same_as_stored(const struct varlena *stored, Datum value)
 	return same;
 }
 
-/* a: as stored in a group, perhaps compressed; b: as it came */
+/* Compare a value stored in a group (a), which may be compressed, with a row's value (b). */
 static bool
 values_equal(GroupKey *key, Datum a, Datum b)
 {
@@ -299,6 +303,7 @@ values_equal(GroupKey *key, Datum a, Datum b)
 	}
 }
 
+/* Return true if the current row belongs to the group. */
 static bool
 probe_equals(VdbGroups *groups, const VdbGroup *group)
 {
@@ -317,6 +322,7 @@ probe_equals(VdbGroups *groups, const VdbGroup *group)
 	return true;
 }
 
+/* Hash the current row's grouping columns. */
 static uint32
 probe_hash(VdbGroups *groups)
 {
@@ -334,7 +340,8 @@ probe_hash(VdbGroups *groups)
 }
 
 /*
- * A copy that lives in the group; what is compressed stays so, in memory and in what is handed up.
+ * Copy a value into the current context, for a group.  A compressed value stays compressed, in
+ * memory and in the partial result.
  */
 static Datum
 keep_value(const GroupKey *key, Datum value)
@@ -379,7 +386,7 @@ new_group(VdbGroups *groups, uint32 hash)
 	return group;
 }
 
-/* The group of the row that the probe names. */
+/* Find the current row's group in the hash table; it is made if it is new. */
 static VdbGroup *
 find_by_value(VdbGroups *groups)
 {
@@ -401,6 +408,7 @@ find_by_value(VdbGroups *groups)
 
 /* ---- by bits ---- */
 
+/* Hash the bits of a row's grouping columns to a slot of memo_row[]. */
 static inline uint32
 memo_slot(const VdbInput *inputs, int ncolumns, int row)
 {
@@ -411,6 +419,7 @@ memo_slot(const VdbInput *inputs, int ncolumns, int row)
 	return (uint32) (bits >> 56);
 }
 
+/* Return true if two rows have the same bits in all grouping columns. */
 static inline bool
 same_bits(const VdbInput *inputs, int ncolumns, int row, int other)
 {
@@ -439,7 +448,7 @@ vdb_groups_begin(VdbGroups *groups, const VdbInput *inputs)
 	memset(groups->memo_row, 0xFF, sizeof(groups->memo_row));
 }
 
-/* The group of the inputs' row; 'scratch' is the current memory context. */
+/* Find the group of a row of the inputs.  'scratch' must be the current memory context. */
 static VdbGroup *
 find_row(VdbGroups *groups, int row)
 {

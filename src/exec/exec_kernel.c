@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * exec_kernel.c
- *	  Transition functions of the usual aggregates as loops over slices.
+ *	  Kernels: transition functions of common aggregates as loops over slices.
  *
- * A kernel stands for one transition function of core, and gives the very
- * transition value that calling it row by row, in this order, would: sums of
- * floats are added in row order, the later of two equal values wins where
- * core's function lets it win.
+ * A kernel replaces one of core's transition functions.  Its result is exactly the
+ * transition value that calling the function row by row, in this order, would
+ * give.  So floats are added in row order, and of two equal values the later one is
+ * kept where core's function keeps it.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,7 +52,7 @@ typedef struct Float4State
 	bool		any;
 } Float4State;
 
-/* N, sum of x, sum of squared differences from the mean: as core keeps them. */
+/* N, sum of x, and sum of squared differences from the mean, as in core's transition value. */
 typedef struct MomentState
 {
 	float8		n;
@@ -108,9 +108,9 @@ add_float4(Float4State *s, float4 value)
 #include "exec/exec_kernel_impl.h"
 
 /*
- * Youngs and Cramer's update ("Some Results Relevant to Choice of Sum and Sum-of-Product
- * Algorithms", Technometrics 13, 1971), in the order of operations that core uses: the digits must
- * be the same.
+ * Add a value by Youngs and Cramer's update ("Some Results Relevant to Choice of Sum and
+ * Sum-of-Product Algorithms", Technometrics 13, 1971).  Operations are in the same order as in
+ * core, since the result must have the same digits.
  */
 static inline void
 add_moment(MomentState *s, float8 value)
@@ -149,7 +149,7 @@ add_moment(MomentState *s, float8 value)
 #define STEP(s, datum) add_moment(s, (float8) DatumGetFloat4(datum))
 #include "exec/exec_kernel_impl.h"
 
-/* Keep the old value only if it is strictly better. */
+/* Replace the value by the new one, unless the old value is strictly better. */
 #define EXTREME(s, new, better) \
 	do { \
 		if (!(s)->any || !better((s)->value, new)) \
@@ -237,7 +237,7 @@ sum_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Int64GetDatum(s->sum);
 }
 
-/* The averages of integers keep {count, sum}, also of no rows. */
+/* Return {count, sum}, the transition value of integer averages, which is never null. */
 static Datum
 average_result(const char *state, bool *isnull)
 {
@@ -318,7 +318,7 @@ oid_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : ObjectIdGetDatum((Oid) s->value);
 }
 
-/* ---- which ---- */
+/* ---- the list of kernels ---- */
 
 #define LOOPS(name)		name##_add, name##_add_one
 
@@ -356,7 +356,7 @@ static const VdbKernel kernels[] = {
 	{F_FLOAT8SMALLER, sizeof(Float8State), LOOPS(min_float8), float8_result},
 };
 
-/* count(*): there is nothing to look at. */
+/* Count rows for count(*), which has no input. */
 static void
 count_rows_add(char **states, Size offset, const VdbInput *input, const uint16 *at, int n)
 {
