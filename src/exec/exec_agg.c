@@ -378,6 +378,7 @@ evaluate_input(VdbAggScanState *state, int input, int at, ExprContext *econtext)
 	state->result_nulls[input][at] = isnull;
 }
 
+/* Return true if a boolean input is true (not null) for the row. */
 static inline bool
 input_is_true(const VdbAggScanState *state, int input, int at)
 {
@@ -450,6 +451,7 @@ select_rows(const VdbAggScanState *state, int filter, bool one, char **states, c
 	return kept;
 }
 
+/* Return true if groups and transition values take more memory than the limit. */
 static bool
 memory_is_full(const VdbAggScanState *state)
 {

@@ -81,6 +81,7 @@ static double count_values(PlannerInfo *root, Node *node, double rows);
 
 /* ---- ranges ---- */
 
+/* Return true for types whose values to_point converts to seconds. */
 static bool
 is_time_type(Oid type)
 {
@@ -375,6 +376,7 @@ count_by_function(PlannerInfo *root, Oid function, List *args)
 
 /* ---- expressions ---- */
 
+/* Return the number of labels of an enum type. */
 static double
 count_labels(Oid type)
 {
@@ -422,6 +424,7 @@ count_alternatives(PlannerInfo *root, List *exprs, double rows)
 	return n;
 }
 
+/* Bound the values of CASE by its results. */
 static double
 count_case(PlannerInfo *root, CaseExpr *expr, double rows)
 {

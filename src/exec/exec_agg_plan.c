@@ -175,6 +175,7 @@ check_columns(AggChoice *choice)
 
 /* ---- paths ---- */
 
+/* Return true if the path is our scan of the relation, without parameters. */
 static bool
 is_our_scan(Path *path, RelOptInfo *rel)
 {

@@ -54,6 +54,7 @@ struct VdbAggregate
 	AggState   *call_context;		/* the calls' context; is never run */
 };
 
+/* Return true if the function is core's own, or InvalidOid. */
 static bool
 is_core_function(Oid function)
 {

@@ -105,12 +105,14 @@ struct VdbFilter
 
 /* ---- recognizing ---- */
 
+/* Return true for types that are compared as int64. */
 static bool
 is_integer_type(Oid type)
 {
 	return type == INT2OID || type == INT4OID || type == INT8OID;
 }
 
+/* Return true for types that are compared as float8. */
 static bool
 is_float_type(Oid type)
 {

@@ -139,6 +139,7 @@ key_kind(const VdbGroupColumn *column, Oid function, bool byval)
 	return KEY_FUNCTION;
 }
 
+/* Fill in a key from the description of its column. */
 static void
 make_key(GroupKey *key, const VdbGroupColumn *column)
 {
@@ -202,12 +203,14 @@ vdb_groups_reset(VdbGroups *groups)
 
 /* ---- a group's parts ---- */
 
+/* Return the array of a group's column values. */
 static inline Datum *
 group_values(const VdbGroups *groups, const VdbGroup *group)
 {
 	return (Datum *) ((char *) group + groups->values_at);
 }
 
+/* Return the array of a group's null flags. */
 static inline bool *
 group_nulls(const VdbGroups *groups, const VdbGroup *group)
 {
@@ -236,12 +239,14 @@ vdb_groups_first(const VdbGroups *groups)
 
 /* ---- by value ---- */
 
+/* Hash the bits of a by-value key. */
 static inline uint32
 hash_bits(uint64 bits)
 {
 	return (uint32) (vdb_mix_bits(bits) >> 32);
 }
 
+/* Hash the bytes of a varlena key, detoasted if necessary. */
 static uint32
 hash_bytes_of(Datum value)
 {
@@ -253,6 +258,7 @@ hash_bytes_of(Datum value)
 	return hash;
 }
 
+/* Hash a value by its kind of key. */
 static uint32
 hash_value(GroupKey *key, Datum value)
 {
@@ -358,6 +364,7 @@ keep_value(const GroupKey *key, Datum value)
 	return datumCopy(value, false, key->typlen);
 }
 
+/* Make a group of the current row's values, and append it to the list. */
 static VdbGroup *
 new_group(VdbGroups *groups, uint32 hash)
 {

@@ -83,6 +83,7 @@ typedef struct IntState
 #define STEP(s, datum) ((s)->sum += DatumGetInt32(datum), (s)->count++)
 #include "exec/exec_kernel_impl.h"
 
+/* Add a value to a float8 sum; the first value is taken as it is. */
 static inline void
 add_float8(Float8State *s, float8 value)
 {
@@ -95,6 +96,7 @@ add_float8(Float8State *s, float8 value)
 #define STEP(s, datum) add_float8(s, DatumGetFloat8(datum))
 #include "exec/exec_kernel_impl.h"
 
+/* Add a value to a float4 sum; the first value is taken as it is. */
 static inline void
 add_float4(Float4State *s, float4 value)
 {
@@ -221,6 +223,7 @@ add_moment(MomentState *s, float8 value)
 
 /* ---- results ---- */
 
+/* Return the count. */
 static Datum
 count_result(const char *state, bool *isnull)
 {
@@ -228,6 +231,7 @@ count_result(const char *state, bool *isnull)
 	return Int64GetDatum(((const CountState *) state)->count);
 }
 
+/* Return the sum of integers, or null if there were no values. */
 static Datum
 sum_result(const char *state, bool *isnull)
 {
@@ -250,6 +254,7 @@ average_result(const char *state, bool *isnull)
 	return PointerGetDatum(construct_array(pair, 2, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
 }
 
+/* Return {N, sum, squares}, the transition value of core's float8_accum, which is never null. */
 static Datum
 moment_result(const char *state, bool *isnull)
 {
@@ -264,6 +269,7 @@ moment_result(const char *state, bool *isnull)
 										   TYPALIGN_DOUBLE));
 }
 
+/* Return the value of a Float8State, or null if there is none. */
 static Datum
 float8_result(const char *state, bool *isnull)
 {
@@ -273,6 +279,7 @@ float8_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Float8GetDatum(s->value);
 }
 
+/* Return the value of a Float4State, or null if there is none. */
 static Datum
 float4_result(const char *state, bool *isnull)
 {
@@ -282,6 +289,7 @@ float4_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Float4GetDatum(s->value);
 }
 
+/* Return the value of an IntState as an int2, or null if there is none. */
 static Datum
 int2_result(const char *state, bool *isnull)
 {
@@ -291,6 +299,7 @@ int2_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Int16GetDatum((int16) s->value);
 }
 
+/* Return the value of an IntState as an int4, or null if there is none. */
 static Datum
 int4_result(const char *state, bool *isnull)
 {
@@ -300,6 +309,7 @@ int4_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Int32GetDatum((int32) s->value);
 }
 
+/* Return the value of an IntState as an int8, or null if there is none. */
 static Datum
 int8_result(const char *state, bool *isnull)
 {
@@ -309,6 +319,7 @@ int8_result(const char *state, bool *isnull)
 	return *isnull ? (Datum) 0 : Int64GetDatum(s->value);
 }
 
+/* Return the value of an IntState as an Oid, or null if there is none. */
 static Datum
 oid_result(const char *state, bool *isnull)
 {
@@ -364,6 +375,7 @@ count_rows_add(char **states, Size offset, const VdbInput *input, const uint16 *
 		((CountState *) (states[i] + offset))->count++;
 }
 
+/* Same, for rows of one group. */
 static void
 count_rows_add_one(char *state, const VdbInput *input, const uint16 *at, int n)
 {

@@ -203,6 +203,7 @@ evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 	node->state = PRUNE_KNOWN;
 }
 
+/* Return true if the node compares a column with constants. */
 static bool
 is_leaf(const PruneNode *node)
 {

@@ -64,18 +64,21 @@ column_of(Node *node, Index varno)
 	return NULL;
 }
 
+/* Return true for integer types. */
 static bool
 is_integer(Oid type)
 {
 	return type == INT2OID || type == INT4OID || type == INT8OID;
 }
 
+/* Return true for floating-point types. */
 static bool
 is_float(Oid type)
 {
 	return type == FLOAT4OID || type == FLOAT8OID;
 }
 
+/* Return true for the string types that are compared with each other. */
 static bool
 is_string(Oid type)
 {

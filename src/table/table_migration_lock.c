@@ -22,6 +22,7 @@
 /* Sub-id of the lock's tag: an object lock on the table's pg_class row that core never takes. */
 #define VDB_MIGRATION_LOCK_SUBID	0x7664
 
+/* Set the lock tag of a table's migration lock. */
 static void
 migration_tag(Relation rel, LOCKTAG *tag)
 {

@@ -63,6 +63,7 @@ vdb_table_key(Relation rel, const RelFileLocator *rnode, VdbTableKey *key)
 		(int32) rel->rd_backend : -1;
 }
 
+/* Return the relation's rd_amcache; it is made if necessary. */
 static VdbTableCache *
 table_cache(Relation rel)
 {
@@ -72,6 +73,7 @@ table_cache(Relation rel)
 	return (VdbTableCache *) rel->rd_amcache;
 }
 
+/* Return the VDB_TABLE_* flags for the relation's persistence. */
 static uint32
 table_flags(Relation rel)
 {

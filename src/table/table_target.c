@@ -55,6 +55,7 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	return true;
 }
 
+/* Release the pin of the page of the visibility map, if there is one. */
 static void
 release_visible(VdbTarget *target)
 {

@@ -42,6 +42,7 @@ vdb_batch_create(Relation rel)
 	return batch;
 }
 
+/* Release the batch's stripe, if it has one. */
 static void
 batch_drop_stripe(VdbBatch *batch)
 {
