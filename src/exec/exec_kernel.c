@@ -254,7 +254,7 @@ average_result(const char *state, bool *isnull)
 	return PointerGetDatum(construct_array(pair, 2, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
 }
 
-/* Return {N, sum, squares}, the transition value of core's float8_accum, which is never null. */
+/* Return {N, sum, squares}, the transition value of averages of floats, which is never null. */
 static Datum
 moment_result(const char *state, bool *isnull)
 {
