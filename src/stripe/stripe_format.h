@@ -135,7 +135,7 @@ typedef struct VdbStripePiece
 
 StaticAssertDecl(sizeof(VdbStripePiece) == 16, "place is 16 bytes on media");
 
-/* A vector of a piece. */
+/* Size and checksum of a vector, whose offset follows from those before it. */
 typedef struct VdbStripeVector
 {
 	uint32		bytes;				/* without padding */
