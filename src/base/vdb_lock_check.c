@@ -26,6 +26,7 @@ any_held(LWLockPadded *locks, int nlocks)
 	return LWLockAnyHeldByMe(&locks->lock, nlocks, sizeof(LWLockPadded));
 }
 
+/* Assert that no lock of ours is held while a message below ERROR is logged. */
 static void
 emit_log(ErrorData *edata)
 {

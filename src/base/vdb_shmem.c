@@ -71,6 +71,7 @@ shared_size(void)
 					mul_size(vdb_max_databases, sizeof(VdbPoolShared)));
 }
 
+/* Request shared memory and lock tranches. */
 static void
 request_hook(void)
 {
@@ -133,6 +134,7 @@ make_start_id(void)
 	return id == 0 ? 1 : id;
 }
 
+/* Initialize VdbShared. */
 static void
 init_shared(void)
 {
@@ -165,6 +167,7 @@ init_shared(void)
 		init_pool_slot(&vdb_shared->pools[i]);
 }
 
+/* Attach to VdbShared, and to the registered parts' memory; initialize what is new. */
 static void
 startup_hook(void)
 {

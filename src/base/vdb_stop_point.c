@@ -70,6 +70,7 @@ stop_lock_is_free(void)
 	return true;
 }
 
+/* Sleep until the setting changes or the advisory lock is free. */
 static void
 stop_and_wait(void)
 {

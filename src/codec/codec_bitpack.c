@@ -59,6 +59,7 @@ vdb_block_bytes(uint8 bits, uint32 n)
 		((rows * bits + word_bits - 1) / word_bits);
 }
 
+/* Return the bytes of a section's words. */
 static uint64
 vdb_words_bytes(uint8 bits, uint32 count)
 {
@@ -158,6 +159,7 @@ vdb_packing_choose(int64 min, int64 max, uint64 unit, uint32 count)
 	return as_is;
 }
 
+/* Return the bytes of a section of 'count' values with the given packing. */
 uint64
 vdb_packing_measure(const VdbPacking *packing, uint32 count)
 {

@@ -52,6 +52,7 @@ vdb_plan_fill_nulls(VdbEncodePlan *plan, int64 *filled)
 	plan->values = filled;
 }
 
+/* Compute minimum, maximum and number of runs. */
 static void
 vdb_plan_range(VdbEncodePlan *plan)
 {
@@ -110,6 +111,7 @@ vdb_plan_unit(VdbEncodePlan *plan)
 	Assert(plan->unit > 0 && range % plan->unit == 0);
 }
 
+/* Compute the figures that the encodings' sizes depend on. */
 static void
 vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 {
@@ -206,6 +208,7 @@ vdb_force_encoding(VdbEncodeScratch *scratch, int encoding, VdbAttempt *best)
 		vdb_choose_smaller(plan, VDB_ENC_PLAIN, 0, &cost, best);
 }
 
+/* Choose an encoding, or use the forced one. */
 static void
 vdb_choose(VdbEncodeScratch *scratch, int force_encoding, VdbAttempt *best)
 {
@@ -469,6 +472,7 @@ vdb_check_lengths(const VdbVectorInput *in)
 	return sum > VDB_VEC_MAX_BYTES ? VDB_CODEC_TOO_BIG : VDB_CODEC_OK;
 }
 
+/* Check that the fields of the input fit each other. */
 static VdbCodecStatus
 vdb_check_input(const VdbVectorInput *in)
 {

@@ -25,12 +25,14 @@ StaticAssertDecl((uint64) (VDB_FRAMES_MAX - 1) << VDB_FRAME_SHIFT_MAX > VDB_VEC_
 				 "the largest payload has few enough frames");
 StaticAssertDecl(VDB_FRAME_SHIFT_MIN >= 3, "frames keep an alignment of 8");
 
+/* Return the number of frames, the head included. */
 static inline uint32
 vdb_frames_count(uint64 tail_bytes, uint8 shift)
 {
 	return 1 + (uint32) ((tail_bytes + ((uint64) 1 << shift) - 1) >> shift);
 }
 
+/* Return the bytes of header and table. */
 static inline uint64
 vdb_frames_table_end(uint32 count)
 {

@@ -61,6 +61,7 @@ vdb_items_address(const VdbVectorInput *in, uint32 pos, uint64 *end)
 	return start;
 }
 
+/* Compute the slope and the residues' range of the items to write. */
 static void
 vdb_items_lay_out(const VdbVectorInput *in, const uint16 *positions,
 				  uint32 count, VdbItemsLayout *layout)
@@ -153,6 +154,7 @@ vdb_items_write_image(VdbByteWriter *writer, const VdbVectorInput *in,
 	vdb_bytes_put(writer, in->ptrs[pos], len);
 }
 
+/* Write the items at 'positions', or all positions of the input if that is NULL. */
 void
 vdb_items_write(VdbByteWriter *writer, const VdbVectorInput *in,
 				const uint16 *positions, uint32 count)
@@ -271,6 +273,7 @@ vdb_items_raw(const VdbItemsView *items, uint64 start, uint64 end,
 	return VDB_CODEC_OK;
 }
 
+/* Return the start of an item in the data. */
 static inline uint64
 vdb_items_start(const VdbItemsView *items, uint32 item)
 {

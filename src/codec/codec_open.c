@@ -17,6 +17,7 @@
 static const uint64 vdb_empty_short = VDB_IMAGE_EMPTY_SHORT;
 static const uint64 vdb_empty_full = 4 << 2;
 
+/* Check that kind and width of the header are valid. */
 static bool
 vdb_header_shape_ok(const VdbVectorHeader *header)
 {
@@ -34,6 +35,7 @@ vdb_header_shape_ok(const VdbVectorHeader *header)
 	}
 }
 
+/* Check that the flags of the header fit its other fields. */
 static bool
 vdb_header_flags_ok(const VdbVectorHeader *header)
 {
@@ -57,6 +59,7 @@ vdb_header_flags_ok(const VdbVectorHeader *header)
 	return vdb_zstd_plausible(header->stored_bytes, header->raw_bytes);
 }
 
+/* Check the header's fields. */
 static VdbCodecStatus
 vdb_header_check(const VdbVectorHeader *header)
 {

@@ -341,6 +341,7 @@ vdb_codec_part_bytes_at(VdbCodecWorkspace *ws, const VdbVectorPart *part,
 	return vdb_part_tail(ws, part, start, *image_bytes, get, arg, image);
 }
 
+/* Move a pointer by so many bytes, unless it is NULL. */
 static void
 vdb_pointer_moved(const uint8 **pointer, ptrdiff_t by)
 {

@@ -13,6 +13,7 @@
 
 #include "codec_private.h"
 
+/* Return the bytes of so many runs. */
 uint64
 vdb_runs_measure(uint32 runs, const VdbPacking *packing)
 {
@@ -43,6 +44,7 @@ vdb_runs_write(VdbByteWriter *writer, const int64 *values, uint32 count,
 	vdb_bytes_put(writer, ends, (uint64) runs * sizeof(uint16));
 }
 
+/* Take runs off the payload and check that they are complete. */
 VdbCodecStatus
 vdb_runs_open(VdbVectorReader *reader, VdbByteReader *bytes)
 {

@@ -36,6 +36,7 @@
 
 /* ---- 2. build ---- */
 
+/* Add a delta record for the version's xmax to the block. */
 static void
 add_drec(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 {
@@ -84,6 +85,10 @@ row_bytes(const VdbMover *mover, const VdbMovingBlock *block, const VdbBatch *ba
 	return 0;
 }
 
+/*
+ * Add a row of the batch to the writer, with a delta record if it needs one; leave it out if it is
+ * dead to everyone.
+ */
 static void
 build_row(VdbMover *mover, VdbMovingBlock *block, VdbBatch *batch, int i, TupleTableSlot *slot,
 		  VdbStripeWriter *writer)
@@ -212,6 +217,7 @@ vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block)
 							 &block->overlay_block, &block->overlay_offset);
 }
 
+/* Build the block deltas of all blocks.  Returns false if the pool is full. */
 static bool
 build_delta(VdbMover *mover)
 {
@@ -263,8 +269,8 @@ return_pages(VdbMover *mover)
 /* ---- 3. make it durable ---- */
 
 /*
- * Freeze the stripe if all its rows are committed and older than any snapshot, as VACUUM would
- * freeze it.  The switch ends queries of standbys that don't see all of the rows.  Where that would
+ * Freeze the meta of a stripe whose rows are all committed and older than any snapshot, as VACUUM
+ * would do.  The switch ends queries of standbys that don't see all of the rows.  Where that would
  * happen with every migration, freezing is left to VACUUM (migrate_standby.c).
  */
 static void
@@ -278,6 +284,10 @@ freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
 	meta->flags |= VDB_STRIPE_FROZEN;
 }
 
+/*
+ * Finish the stripe, if it has rows, and store its meta on the pending list.  Returns false if the
+ * pool is full.
+ */
 static bool
 finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 {

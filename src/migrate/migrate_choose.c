@@ -151,6 +151,10 @@ note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *dama
 	return i;
 }
 
+/*
+ * Collect the facts about one block, under its block lock.  Without a survey, stripes are not
+ * looked at.
+ */
 static void
 look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *facts)
 {
@@ -245,6 +249,7 @@ resolve_stripe(VdbMover *mover, StripeFacts *stripe)
 	mover->nresolved++;
 }
 
+/* Survey all stripes of the range, and resolve those that can be resolved. */
 static void
 survey_stripes(VdbMover *mover, Survey *survey)
 {
@@ -263,6 +268,7 @@ survey_stripes(VdbMover *mover, Survey *survey)
 
 /* ---- choosing ---- */
 
+/* Add a block to those that move. */
 static void
 add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 {
@@ -343,6 +349,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	return nlbs;
 }
 
+/* Choose the segments that may move. */
 static void
 choose_segments(VdbMover *mover, Survey *survey, uint32 *rows)
 {
@@ -406,6 +413,7 @@ choose_removed(VdbMover *mover, Survey *survey)
 	return mover->nblocks > 0;
 }
 
+/* Choose the stripes that are worth rewriting. */
 static void
 choose_rewrites(VdbMover *mover, Survey *survey, uint32 *rows)
 {

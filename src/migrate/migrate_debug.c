@@ -96,6 +96,9 @@ news(VdbPool *pool)
 	return is_new;
 }
 
+/*
+ * Move rows of all tables of the database's pool, unless nothing has happened since the last time.
+ */
 static void
 move_tables(int flags)
 {

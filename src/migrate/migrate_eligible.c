@@ -32,6 +32,7 @@ closed_segments(const VdbTableRef *ref, const VdbRangeSummary *summary)
 	return closed;
 }
 
+/* Check whether the range is eligible. */
 static bool
 is_eligible(const VdbTableRef *ref, const VdbRangeSummary *summary)
 {

@@ -50,6 +50,7 @@
 #define VDB_LEAVE_MS			10000	/* how long no worker is started in a database that was
 										 * left */
 
+/* Forget the launcher's latch when the process exits. */
 static void
 launcher_exit(int code, Datum arg)
 {
@@ -221,6 +222,7 @@ pool_exists(VdbPoolShared *pool)
 	return stat(path, &st) == 0 && st.st_size > 0;
 }
 
+/* Start a worker for each pool that needs one. */
 static void
 start_eligible_workers(TimestampTz *last)
 {
@@ -268,6 +270,7 @@ vdb_migrate_leave(Oid db)
 	LWLockRelease(vdb_shared->pools_lock);
 }
 
+/* Main function of the launcher. */
 void
 vdb_launcher_main(Datum arg)
 {

@@ -72,6 +72,7 @@ mark_segment(PageMarks *marks, const VdbExtent *extent, VdbLogicalBlock lb)
 	}
 }
 
+/* Mark the pages that one logical block refers to. */
 static void
 mark_block(PageMarks *marks, VdbLogicalBlock lb)
 {
@@ -91,6 +92,7 @@ mark_block(PageMarks *marks, VdbLogicalBlock lb)
 	vdb_unlock_block(marks->ref, lb);
 }
 
+/* Mark the pages that any logical block of the table refers to. */
 static void
 mark_all(PageMarks *marks)
 {
@@ -104,6 +106,7 @@ mark_all(PageMarks *marks)
 	}
 }
 
+/* Check whether a run was freed at the given id or before. */
 static bool
 freed_before(uint64 freed, void *arg)
 {

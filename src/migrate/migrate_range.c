@@ -46,6 +46,7 @@
 
 #define VDB_XMAX_HINTS	(HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)
 
+/* Return the delta record built for a row, or NULL. */
 static const VdbDeltaRecord *
 find_drec(const VdbMovingBlock *block, uint8 index)
 {
@@ -205,6 +206,7 @@ find_whole_stripes(VdbMover *mover)
 	}
 }
 
+/* Fill in the changes of the table's counters. */
 static void
 fill_delta(const VdbMover *mover, VdbTableDelta *delta)
 {
@@ -226,6 +228,10 @@ fill_delta(const VdbMover *mover, VdbTableDelta *delta)
 	delta->moved_all = (mover->flags & (VDB_MIGRATE_ELIGIBLE | VDB_MIGRATE_STRIPES)) == 0;
 }
 
+/*
+ * Switch the entries and free the segments, in one flushed change.  The block locks are held
+ * exclusively.
+ */
 static void
 do_switch(VdbMover *mover, const uint8 *indexes)
 {
@@ -331,6 +337,7 @@ free_old_pages(VdbMover *mover, bool switched)
 	pfree(runs);
 }
 
+/* Free block deltas, metas and pages: the old ones after a switch, otherwise the new ones. */
 static void
 clean_up(VdbMover *mover, bool switched)
 {
@@ -356,6 +363,7 @@ clean_up(VdbMover *mover, bool switched)
 
 /* ---- 7. the visibility map ---- */
 
+/* Check whether a stripe is the one that this move has written. */
 static bool
 is_new_stripe(uint32 stripe_id, void *arg)
 {
@@ -430,6 +438,7 @@ mark_visible(VdbMover *mover)
 
 /* ---- the whole move ---- */
 
+/* Update the pool's counters, and wake processes that wait for space. */
 static void
 count_shared(VdbMover *mover)
 {
@@ -446,6 +455,7 @@ count_shared(VdbMover *mover)
 	ConditionVariableBroadcast(&shared->space_cv);
 }
 
+/* Add to the counts of the caller's result. */
 static void
 count_result(const VdbMover *mover, VdbMigrateResult *result)
 {
@@ -456,6 +466,7 @@ count_result(const VdbMover *mover, VdbMigrateResult *result)
 		result->stripes_freed += mover->stripes[s].whole ? 1 : 0;
 }
 
+/* Do all steps.  Returns whether anything was done. */
 static bool
 move_range(VdbMover *mover, VdbMigrateResult *result)
 {

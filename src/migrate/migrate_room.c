@@ -140,6 +140,9 @@ help_table(void *arg)
 	work->freed = VDB_MIGRATE_FREED(&result);
 }
 
+/*
+ * Move rows of other tables of the pool until something is freed.  Returns whether something was.
+ */
 static bool
 help_others(VdbPool *pool, Relation rel)
 {
@@ -160,6 +163,7 @@ help_others(VdbPool *pool, Relation rel)
 	return work.freed;
 }
 
+/* Free what dropped tables have; for try_other. */
 static void
 collect(void *arg)
 {
@@ -183,6 +187,7 @@ help(VdbPool *pool, Relation rel)
 	return work.freed || help_others(pool, rel);
 }
 
+/* Wait until a process frees space, for VDB_ROOM_WAIT_MS at most. */
 static void
 wait_for_room(VdbPoolShared *shared)
 {
@@ -345,6 +350,10 @@ warn_of_wait(void)
 			 errhint("Raise vdb.scm_size and reload the configuration; this statement then goes on.")));
 }
 
+/*
+ * Make room in the pool for an inserter into rel, once: free something, or wait for a moment, or
+ * raise an error.
+ */
 static void
 make_room(Relation rel)
 {
@@ -379,6 +388,7 @@ make_room(Relation rel)
 	}
 }
 
+/* Install make_room as the callback of inserters.  Called from _PG_init. */
 void
 vdb_migrate_room_init(void)
 {

@@ -72,6 +72,7 @@ silent_sender(int pid)
 	return silent || !has_slot;
 }
 
+/* See migrate_private.h. */
 bool
 vdb_migrate_silent_standby(void)
 {

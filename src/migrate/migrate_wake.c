@@ -122,6 +122,7 @@ transaction_ended(XactEvent event, void *arg)
 		dropped = dropped || made;
 }
 
+/* Note that the abort of a subtransaction may take back storage. */
 static void
 subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {

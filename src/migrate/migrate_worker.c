@@ -50,6 +50,7 @@ static VdbPoolShared *worker_pool = NULL;
  */
 static bool work_waiting = false;
 
+/* Leave the pool without a worker when this process exits. */
 static void
 worker_exit(int code, Datum arg)
 {
@@ -317,6 +318,7 @@ claim_pool(Oid db)
 	return mine;
 }
 
+/* Main function of a worker.  The argument is the database. */
 void
 vdb_worker_main(Datum arg)
 {

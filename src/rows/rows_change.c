@@ -3,32 +3,30 @@
  * rows_change.c
  *	  Changing row versions in the pool: new xmax, new header, removed slot.
  *
- * The caller holds the logical block's block lock exclusive from reading the
- * version until the change has ended.
+ * The caller holds the logical block's block lock exclusively from reading the version until the
+ * change has ended.
  *
- * The header changes in three aligned words that can't be stored as one:
+ * The fields that change are in aligned words that can't be stored as one:
  *
  *	word 0	prefix: length, epoch of xmax
  *	word 1	xmin, xmax
  *	word 2	cid (or cmax), block number of t_ctid
  *	word 3	offset number of t_ctid, infomask2, infomask, t_hoff, t_bits[0]
  *
- * All lie in one sector (rows_fill.c), so ordinary media, too, keep the order in which
- * they were stored.  A crash may keep some of them and lose the rest together with the WAL record,
- * which isn't flushed first.  The flags of one xmax must never be read with
- * the number of another: so words 0 to 2 are stored first, and word 3, with
- * the flags, is the publish.  Where the media say HEAP_XMAX_INVALID before,
- * the new xmax is nothing until then.  Where they don't:
+ * All words are in one sector (rows_fill.c), so ordinary media, too, keep the order in which they
+ * were stored.  A crash may keep some of them and lose the rest together with the WAL record, which
+ * isn't flushed first.  The flags of one xmax must never be read with the number of another: so
+ * words 0 to 2 are stored first, and word 3, with the flags, is the publish.  If HEAP_XMAX_INVALID
+ * is on media before, the new xmax doesn't count until then.  If not, there are these cases:
  *
- *	- The old xmax is the new one, of this epoch (a locker goes on to update): any
- *	  mixture belongs to this transaction, which a crash ends.
- *	- The new xmax is a multixact, or it is what is left of a multixact that
- *	  still counts (freezing): mixtures would be wrong.  The caller's change has
- *	  VDB_CHANGE_FLUSH (WAL has to be flushed before storing a multixact anyway),
- *	  and redo repairs whatever a crash left.
- *	- Else the old xmax no longer counts (its transactions are over, and it was
- *	  a lock, or aborted, or lost), or else a multixact had been made of the two.
- *	  HEAP_XMAX_INVALID is stored as a hint first.
+ * - The old xmax is the new one, of this epoch (a locker goes on to update).  Any mixture belongs
+ *   to this transaction, which a crash ends.
+ * - The new xmax is a multixact, or it is the rest of a multixact that still counts (freezing).
+ *   Mixtures would be wrong.  The caller's change has VDB_CHANGE_FLUSH (WAL has to be flushed
+ *   before storing a multixact anyway), and redo repairs all that a crash left.
+ * - In all other cases the old xmax no longer counts (its transactions are over, and it was a lock,
+ *   or aborted, or lost); if it did, a multixact would have been made of the two.
+ *   HEAP_XMAX_INVALID is stored as a hint first.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,6 +51,7 @@ StaticAssertDecl(offsetof(HeapTupleHeaderData, t_infomask2) == 18 &&
 				 offsetof(HeapTupleHeaderData, t_hoff) == 22,
 				 "word 3 of a row is t_ctid's offset and the flags");
 
+/* Return a version's prefix in the pool. */
 static const VdbRowPrefix *
 stored_prefix(const VdbTableRef *ref, const VdbVersion *version)
 {

@@ -9,7 +9,7 @@
  *
  * A row begins at a multiple of 8:
  *
- *	 0	8	VdbRowPrefix; n is the length it tells
+ *	 0	8	VdbRowPrefix; n is the length in it
  *	 8	n	heap tuple header of t_hoff bytes, then data, or a VdbWideRef
  *	8+n	4	CRC-32C of all that never changes (scm_row.h)
  *

@@ -110,6 +110,7 @@ chains_wanted(uint32 nentries)
 	return pg_nextpower2_32(nentries / VDB_OPEN_LOCKS);
 }
 
+/* Return the offset of the entries, which follow the chains, in shared memory. */
 static Size
 entries_offset(uint32 nchains)
 {
@@ -191,6 +192,7 @@ table_list(const VdbOpenTable *table)
 	return &vdb_open->partitions[hash % VDB_OPEN_LOCKS].lists[(hash / VDB_OPEN_LOCKS) % VDB_OPEN_LISTS];
 }
 
+/* Return the chain of a segment's entry. */
 static inline int32 *
 segment_chain(const VdbOpenTable *table, VdbBlock segment)
 {
@@ -274,6 +276,7 @@ chain_remove(VdbOpenEntry *entry)
 	*link = entry->chain_next;
 }
 
+/* Return the entry of a segment; VDB_OPEN_NONE if there is none. */
 static int32
 chain_find(const VdbOpenTable *table, VdbBlock segment)
 {
@@ -311,6 +314,7 @@ owner_give(VdbOpenEntry *entry)
 
 /* ---- free entries ---- */
 
+/* Put an entry on the free list. */
 static void
 free_push(int32 i)
 {
@@ -320,6 +324,7 @@ free_push(int32 i)
 	SpinLockRelease(&vdb_open->free_lock);
 }
 
+/* Take an entry off the free list; VDB_OPEN_NONE if there is none. */
 static int32
 free_pop(void)
 {

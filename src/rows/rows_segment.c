@@ -78,6 +78,7 @@ static uint64 vdb_changes = 0;
 
 /* ---- claiming ---- */
 
+/* Add the rows put by this backend to the pool's counters. */
 static void
 flush_tally(void)
 {
@@ -404,6 +405,7 @@ vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool dec
 	return true;
 }
 
+/* Note that a place was put or given up, so that it is no longer outstanding. */
 static void
 address_done(const VdbTableRef *ref)
 {
@@ -438,6 +440,7 @@ put_bytes(const VdbRowAddress *address, HeapTuple tuple)
 	return VDB_ROW_EXTRA_BYTES + tuple->t_len;
 }
 
+/* Count a row that was put.  The pool's counters are updated by flush_tally. */
 static void
 count_put(const VdbTableRef *ref, uint32 bytes)
 {
@@ -509,6 +512,10 @@ vdb_rows_hand_back(void)
 	flush_tally();
 }
 
+/*
+ * Give up pending segments and outstanding places, and hand back what is owned, at the end of a
+ * transaction.
+ */
 static void
 transaction_ended(XactEvent event, void *arg)
 {
@@ -545,6 +552,7 @@ vdb_rows_keep_addresses(bool keep)
 	keep_addresses = keep;
 }
 
+/* Give up pending segments and outstanding places when a subtransaction aborts. */
 static void
 subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {

@@ -97,6 +97,7 @@ flatten(VdbForming *forming)
 	return bytes;
 }
 
+/* Return the length of the tuple that the values would form. */
 static Size
 tuple_bytes(const VdbForming *forming)
 {
