@@ -85,6 +85,7 @@ typedef struct VdbPoolShared
 	VdbPoolCounters counters;
 } VdbPoolShared;
 
+/* The extension's shared memory. */
 typedef struct VdbShared
 {
 	FullTransactionId epoch_limit;	/* nextXid when this run's recovery ended */

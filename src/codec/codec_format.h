@@ -36,6 +36,7 @@
 #define VDB_VECF_VARLENA_FULL	0x20	/* ... all of them with 4-byte header */
 #define VDB_VECF_KNOWN			0x3F
 
+/* Header of a vector */
 typedef struct VdbVectorHeader
 {
 	uint8		version;		/* VDB_CODEC_FORMAT_VERSION */
@@ -48,6 +49,7 @@ typedef struct VdbVectorHeader
 	uint32		raw_bytes;		/* bytes of the payload without zstd */
 } VdbVectorHeader;
 
+/* Header of a packed section */
 typedef struct VdbPackedHeader
 {
 	int64		base;			/* added to each field, modulo 2^64 */
@@ -60,12 +62,14 @@ typedef struct VdbPackedHeader
 /* VdbPackedHeader.flags */
 #define VDB_PACKF_UNIT			0x01	/* uint64 follows: each field times this */
 
+/* Header of an items section */
 typedef struct VdbItemsHeader
 {
 	uint64		slope;			/* 1/256 bytes per item */
 	uint64		data_bytes;		/* bytes after the packed offsets */
 } VdbItemsHeader;
 
+/* Header of a dictionary's payload */
 typedef struct VdbDictHeader
 {
 	uint16		entries;
@@ -74,6 +78,7 @@ typedef struct VdbDictHeader
 	uint32		code_bytes;		/* padded to 8 */
 } VdbDictHeader;
 
+/* Header of a planes payload */
 typedef struct VdbPlanesHeader
 {
 	int64		base;

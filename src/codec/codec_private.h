@@ -13,6 +13,7 @@
 
 /* ---- the reader, through which all bytes are read ---- */
 
+/* Bytes that are still to be read. */
 typedef struct VdbByteReader
 {
 	const uint8 *at;
@@ -68,6 +69,7 @@ vdb_bytes_take_zero(VdbByteReader *reader, uint64 n)
 
 /* ---- the writer, for which room has been measured ---- */
 
+/* Room that is still to be written. */
 typedef struct VdbByteWriter
 {
 	uint8	   *start;			/* at a multiple of 8 */

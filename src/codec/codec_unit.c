@@ -12,6 +12,7 @@
 
 #include "codec_private.h"
 
+/* A divisor, prepared for exact division. */
 typedef struct VdbDivisor
 {
 	uint64		divisor;		/* not 0 */

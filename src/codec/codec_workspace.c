@@ -18,6 +18,7 @@
 #define VDB_BUFFER_KEEP_BYTES	((size_t) 8 * 1024 * 1024)
 #define VDB_BUFFER_MIN_BYTES	((size_t) 32 * 1024)
 
+/* A buffer that grows. */
 typedef struct VdbBuffer
 {
 	uint8	   *bytes;

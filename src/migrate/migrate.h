@@ -12,6 +12,7 @@
 
 /* ---- what to migrate: pure functions (migrate_policy.c) ---- */
 
+/* Statistics of a table, from which vdb_migrate_reason decides. */
 typedef struct VdbTableStatistics
 {
 	uint32		segments;			/* segments, open ones included */
@@ -21,6 +22,7 @@ typedef struct VdbTableStatistics
 	uint32		pool_used_percent;
 } VdbTableStatistics;
 
+/* Thresholds of that decision, from settings. */
 typedef struct VdbPolicy
 {
 	int			high_water_percent;

@@ -31,6 +31,7 @@
 #include "base/vdb_wal.h"
 #include "migrate/migrate_private.h"
 
+/* Facts about one logical block of the range. */
 typedef struct BlockFacts
 {
 	VdbExtent	extent;
@@ -40,6 +41,7 @@ typedef struct BlockFacts
 	int			stripe;				/* index into Survey.stripes, or -1 */
 } BlockFacts;
 
+/* Facts about one stripe of the range. */
 typedef struct StripeFacts
 {
 	VdbMovingStripe address;
@@ -54,6 +56,7 @@ typedef struct StripeFacts
 	uint32		left;				/* rows that are not dead to everyone */
 } StripeFacts;
 
+/* Facts about the whole range. */
 typedef struct Survey
 {
 	int			end;				/* logical blocks of the range that were handed out */

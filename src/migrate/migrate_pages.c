@@ -27,6 +27,7 @@
 /* Header, wide reference and checksum of a wide row, as vdb_rows_copy gives them. */
 #define WIDE_IMAGE_BYTES	(256 + sizeof(VdbWideRef) + VDB_ROW_CRC_BYTES)
 
+/* State of a sweep: a bitmap of the pages that are referred to. */
 typedef struct PageMarks
 {
 	const VdbTableRef *ref;

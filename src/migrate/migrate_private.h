@@ -48,6 +48,7 @@ typedef struct VdbMovingStripe
 	bool		whole;				/* all of them move, so it is gone afterwards */
 } VdbMovingStripe;
 
+/* State of the move of one range. */
 typedef struct VdbMover
 {
 	Relation	rel;

@@ -215,9 +215,7 @@ extern VdbSegmentState vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock s
 extern const VdbSegmentHeader *vdb_rows_segment(const VdbTableRef *ref, VdbBlock segment,
 												VdbLogicalBlock lb);
 
-/*
- * ---- reading (rows_read.c); the caller holds the logical block's block lock, in either mode ----
- */
+/* ---- reading (rows_read.c); the caller holds the block lock, in either mode ---- */
 
 /*
  * Read the header of the row at 'index' of the extent's logical block.  Returns false if the row
@@ -319,9 +317,7 @@ extern bool vdb_rows_wide_damaged(Relation rel, const VdbVersion *version, const
 /* Report the damage with the given elevel, as ERRCODE_DATA_CORRUPTED. */
 extern void vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage *damage);
 
-/*
- * ---- changing (rows_change.c); the caller holds the logical block's block lock exclusively ----
- */
+/* ---- changing (rows_change.c); the caller holds the block lock exclusively ---- */
 
 /*
  * Replace xmax, cid, infomask bits, infomask2 bits and t_ctid of a version in the pool.  The epoch

@@ -24,11 +24,12 @@
 #define VDB_SEGMENT_MAGIC		0x56534547	/* "VSEG" */
 #define VDB_SEGMENT_VERSION		2
 
+/* Header of a segment, at offset 24 of its first block. */
 typedef struct VdbSegmentHeader
 {
 	uint32		magic;
 	uint16		version;
-	uint16		nslots;				/* a multiple of 256 */
+	uint16		nslots;				/* 256 times the number of its logical blocks, 1 to 8 */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbLogicalBlock first_lb;
@@ -60,6 +61,7 @@ vdb_slot_offset(uint16 slot)
 	return (uint16) ((slot & 0x3FF) << 3);
 }
 
+/* The 8 bytes before a row's header. */
 typedef struct VdbRowPrefix
 {
 	uint32		len;				/* bytes of header and data that follow; with VDB_ROW_WIDE:
@@ -78,6 +80,7 @@ StaticAssertDecl(sizeof(VdbRowPrefix) == VDB_ROW_PREFIX_BYTES, "row prefix is 8 
  */
 #define VDB_ROW_EXTRA_BYTES		(VDB_ROW_PREFIX_BYTES + VDB_ROW_CRC_BYTES)
 
+/* Reference from a wide row's header to its data in main-fork pages. */
 typedef struct VdbWideRef
 {
 	BlockNumber first_page;

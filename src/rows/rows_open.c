@@ -70,12 +70,14 @@ typedef struct VdbOpenEntry
 
 StaticAssertDecl(sizeof(VdbOpenEntry) <= VDB_OPEN_LINE, "an entry should fit into a cache line");
 
+/* List heads of one partition of the tables. */
 typedef struct VdbOpenPartition
 {
 	int32		lists[VDB_OPEN_LISTS];
 	uint32		nlisted;
 } VdbOpenPartition;
 
+/* The shared memory of this file. */
 typedef struct VdbOpenShared
 {
 	slock_t		free_lock;

@@ -30,6 +30,7 @@
 
 #define NO_STATUS	(-1)
 
+/* The locks and statuses that correspond to a row lock strength. */
 typedef struct LockStrength
 {
 	LOCKMODE	heavy;
