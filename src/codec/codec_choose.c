@@ -3,7 +3,7 @@
  *	  Encode a vector: look at the values once, choose an encoding by exact size, write it, and
  *	  check whether zstd makes it smaller still.
  *
- * The choice is computed from the figures in VdbEncodePlan; an encoding's measure returns bytes
+ * The choice is computed from the numbers in VdbEncodePlan; an encoding's measure returns bytes
  * without writing any.
  */
 #include "codec_port.h"
@@ -111,7 +111,7 @@ vdb_plan_unit(VdbEncodePlan *plan)
 	Assert(plan->unit > 0 && range % plan->unit == 0);
 }
 
-/* Compute the figures that the encodings' sizes depend on. */
+/* Compute the numbers that the encodings' sizes depend on. */
 static void
 vdb_plan_prepare(VdbEncodeScratch *scratch, const VdbVectorInput *in)
 {

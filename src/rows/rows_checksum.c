@@ -7,7 +7,7 @@
  * when the row is put.  A check needs no more than the block lock, shared, or a copy made under it.
  *
  * These check: vdb.verify; migration, before rows get a stripe's checksums; the copy of a table
- * (CLUSTER, VACUUM FULL), before rows get new ones.  Plain reads don't: README.md has the figures.
+ * (CLUSTER, VACUUM FULL), before rows get new ones.  Plain reads don't: README.md has measurements.
  *
  *-------------------------------------------------------------------------
  */
