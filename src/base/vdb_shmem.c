@@ -87,6 +87,7 @@ request_hook(void)
 	RequestNamedLWLockTranche("vdb_open", VDB_OPEN_LOCKS);
 	RequestNamedLWLockTranche("vdb_cache", VDB_CACHE_LOCKS);
 	RequestNamedLWLockTranche("vdb_alloc", vdb_max_databases);
+	RequestNamedLWLockTranche("vdb_grow", vdb_max_databases);
 	RequestNamedLWLockTranche("vdb_pools", 1);
 	RequestNamedLWLockTranche("vdb_ends", 1);
 }
@@ -159,6 +160,7 @@ init_shared(void)
 	vdb_shared->open_locks = GetNamedLWLockTranche("vdb_open");
 	vdb_shared->cache_locks = GetNamedLWLockTranche("vdb_cache");
 	vdb_shared->alloc_locks = GetNamedLWLockTranche("vdb_alloc");
+	vdb_shared->grow_locks = GetNamedLWLockTranche("vdb_grow");
 	vdb_shared->pools_lock = &GetNamedLWLockTranche("vdb_pools")->lock;
 	vdb_shared->ends_lock = &GetNamedLWLockTranche("vdb_ends")->lock;
 	for (int i = 0; i < VDB_BLOCK_LOCKS; i++)
@@ -218,6 +220,27 @@ vdb_shmem_init(void)
 	shmem_request_hook = request_hook;
 	prev_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_hook;
+}
+
+/* See vdb_shmem.h. */
+void
+vdb_pool_wake_worker_locked(VdbPoolShared *pool)
+{
+	Assert(LWLockHeldByMe(vdb_shared->pools_lock));
+	if (pg_atomic_exchange_u32(&pool->worker_wanted, 1) == 0 &&
+		vdb_shared->launcher_latch != NULL)
+		SetLatch(vdb_shared->launcher_latch);
+}
+
+/* See vdb_shmem.h. */
+void
+vdb_pool_wake_worker(VdbPoolShared *pool)
+{
+	if (pg_atomic_read_u32(&pool->worker_wanted) == 1)
+		return;
+	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
+	vdb_pool_wake_worker_locked(pool);
+	LWLockRelease(vdb_shared->pools_lock);
 }
 
 /* See vdb_shmem.h. */

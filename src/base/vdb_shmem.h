@@ -99,6 +99,7 @@ typedef struct VdbShared
 	LWLockPadded *open_locks;
 	LWLockPadded *cache_locks;
 	LWLockPadded *alloc_locks;		/* max_pools of them */
+	LWLockPadded *grow_locks;		/* likewise; only taken if free, see scm_grow.c */
 	LWLock	   *pools_lock;			/* the array of pools, the launcher's fields */
 	LWLock	   *ends_lock;			/* for writing the file vdb_am.ends; no other lock is taken
 									 * under it */
@@ -134,6 +135,14 @@ extern void vdb_shmem_init(void);
  */
 typedef void (*VdbShmemCallback) (void *address, bool found);
 extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb);
+
+/*
+ * Have a worker started for a pool, unless one was asked for already.  The caller of the first function
+ * holds no block, map or allocation lock: the function takes pools_lock.  The caller of the second one
+ * holds pools_lock, in either mode.
+ */
+extern void vdb_pool_wake_worker(VdbPoolShared *pool);
+extern void vdb_pool_wake_worker_locked(VdbPoolShared *pool);
 
 /* Raise an error with the line to add to postgresql.conf, unless the library was preloaded. */
 extern void vdb_require_preload(void);

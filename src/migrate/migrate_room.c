@@ -364,6 +364,8 @@ make_room(Relation rel)
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	VDB_STOP_POINT("make-room");
+	if (vdb_scm_make_larger(pool))
+		return;
 	vdb_scm_report_growth(pool);
 	pg_atomic_fetch_add_u64(&shared->counters.waits, 1);
 	vdb_migrate_wake(pool);

@@ -18,7 +18,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -34,27 +33,11 @@ static bool dropped = false;
 
 static object_access_hook_type previous_access = NULL;
 
-/* Ask for a worker, unless one was asked for already.  pools_lock is held. */
-static void
-ask_for_worker(VdbPoolShared *shared)
-{
-	Assert(LWLockHeldByMe(vdb_shared->pools_lock));
-	if (pg_atomic_exchange_u32(&shared->worker_wanted, 1) == 0 &&
-		vdb_shared->launcher_latch != NULL)
-		SetLatch(vdb_shared->launcher_latch);
-}
-
 /* See migrate.h. */
 void
 vdb_migrate_wake(VdbPool *pool)
 {
-	VdbPoolShared *shared = vdb_pool_shared(pool);
-
-	if (pg_atomic_read_u32(&shared->worker_wanted) == 1)
-		return;
-	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
-	ask_for_worker(shared);
-	LWLockRelease(vdb_shared->pools_lock);
+	vdb_pool_wake_worker(vdb_pool_shared(pool));
 }
 
 /* See migrate.h. */
@@ -64,7 +47,7 @@ vdb_migrate_wake_database(Oid db)
 	LWLockAcquire(vdb_shared->pools_lock, LW_SHARED);
 	for (int i = 0; i < vdb_shared->npools; i++)
 		if (vdb_shared->pools[i].db == db)
-			ask_for_worker(&vdb_shared->pools[i]);
+			vdb_pool_wake_worker_locked(&vdb_shared->pools[i]);
 	LWLockRelease(vdb_shared->pools_lock);
 }
 

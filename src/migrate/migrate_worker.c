@@ -3,6 +3,8 @@
  * migrate_worker.c
  *	  The worker of one database: look at each table, move what is eligible, end.
  *
+ * The worker also makes the pool larger before it is full (vdb_scm_grow_ahead), before each move.
+ *
  * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the
  * stripe is built.  Between two moves the worker holds nothing, so that DDL waits for one move at
  * most; then comes the pause of vdb.migrate_cost_delay.  Locks on tables are taken conditionally,
@@ -192,6 +194,7 @@ work_safely(WorkerTask *task)
 		if (pool != NULL)
 		{
 			worker_pool = vdb_pool_shared(pool);
+			vdb_scm_grow_ahead(pool);
 			more = work_on_table(pool, task);
 		}
 		CommitTransactionCommand();
@@ -245,7 +248,10 @@ pause_after_move(void)
 	}
 }
 
-/* Free the space of dropped tables.  Returns false if there was none. */
+/*
+ * Make the pool larger if it is nearly full, and free the space of dropped tables.  Returns false if
+ * there was none to free.
+ */
 static bool
 collect_dropped(void)
 {
@@ -255,6 +261,8 @@ collect_dropped(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	pool = vdb_pool_try_open();
+	if (pool != NULL)
+		vdb_scm_grow_ahead(pool);
 	done = pool != NULL && vdb_migrate_collect(pool) > 0;
 	CommitTransactionCommand();
 	return done;

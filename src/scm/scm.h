@@ -84,10 +84,12 @@ extern void vdb_scm_tend_ends(void);
 /*
  * Reserve up to 'want' segments / one block.  Reserved space is volatile: the
  * change that publishes it makes it durable, a crash or _unreserve gives it
- * back.  Grows the file up to vdb.scm_size first.  Returns how many were
- * reserved (0: pool full; never an error for that).  'reserve' of the pool
- * (the last 1/16) is given only when 'urgent' (migration, overlay, map).
- * Takes the pool allocation lock; growth does I/O.
+ * back.  Returns how many were reserved (0: pool full; never an error for
+ * that).  'reserve' of the pool (the last 1/16) is given only when 'urgent'
+ * (migration, overlay, map).  If there is none to give, and no lightweight lock
+ * is held, grows the file up to vdb.scm_size, or waits for the process that does; then
+ * it can be interrupted.  Under a lock the pool counts as full: see vdb_scm_make_larger.
+ * Takes the pool allocation lock.
  */
 extern int	vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments);
 extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
@@ -96,6 +98,20 @@ extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
  * together.
  */
 extern uint32 vdb_scm_group_of(VdbBlock block);
+
+/*
+ * Make the pool larger by a step if all but the reserve of its present size is used, or wait for the
+ * process that does.  Returns false if the pool is not short of space, is as large as it may or can be, or
+ * a lightweight lock is held.  Does I/O.
+ */
+extern bool vdb_scm_make_larger(VdbPool *pool);
+
+/*
+ * For the worker: make the pool larger before it is full.  vdb_scm_wants_growth says cheaply whether
+ * there is something to do.  No lightweight lock is held.  Does I/O.
+ */
+extern bool vdb_scm_wants_growth(VdbPool *pool);
+extern void vdb_scm_grow_ahead(VdbPool *pool);
 
 /*
  * The warning that the file could not grow, if this process still owes it: no client gets a message

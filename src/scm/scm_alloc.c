@@ -16,12 +16,8 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "miscadmin.h"
-#include "utils/timestamp.h"
 
-#include "base/vdb_guc.h"
-#include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
@@ -35,7 +31,7 @@ typedef uint32 (*FindInWords) (const uint64 *state, const uint64 *reserved,
 static uint32
 find_segment(VdbPool *pool, uint32 from, FindInWords find)
 {
-	uint32		total = vdb_pool_total_segments(pool);
+	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
 
 	for (uint32 at = from; at < total;)
 	{
@@ -51,24 +47,16 @@ find_segment(VdbPool *pool, uint32 from, FindInWords find)
 	return NO_SEGMENT;
 }
 
-/* How many of 'want' segments may be given now; grows first.  Lock held. */
+/* Return how many of 'want' segments may be given now.  Lock held. */
 static uint32
 room_for(VdbPool *pool, uint32 want, bool urgent)
 {
-	for (;;)
-	{
-		uint32		total = vdb_pool_total_segments(pool);
-		uint32		taken = pg_atomic_read_u32(&pool->shared->used_segments);
-		uint32		room;
+	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
+	uint32		taken = pg_atomic_read_u32(&pool->shared->used_segments);
 
-		if (!urgent)
-			taken += vdb_words_kept_back(total);
-		room = taken < total ? total - taken : 0;
-		if (room >= want)
-			return want;
-		if (!vdb_pool_grow(pool))
-			return room;
-	}
+	if (!urgent)
+		taken += vdb_words_kept_back(total);
+	return taken < total ? Min(want, total - taken) : 0;
 }
 
 /* ---- reserve ---- */
@@ -89,33 +77,45 @@ take_segment(VdbPool *pool)
 {
 	uint32		no = find_segment(pool, pool->shared->alloc_hint, vdb_words_find_segment);
 
-	pool->shared->alloc_hint = no == NO_SEGMENT ? vdb_pool_total_segments(pool) : no + 1;
+	pool->shared->alloc_hint = no == NO_SEGMENT ?
+		pg_atomic_read_u32(&pool->shared->total_segments) : no + 1;
 	return no;
 }
 
-int
-vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
+/* Reserve up to 'want' of the segments that there are; returns how many. */
+static int
+reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
 {
 	uint32		room;
 	int			n = 0;
 
-	Assert(want > 0);
 	lock_for_reserving(pool, want);
 	room = room_for(pool, want, urgent);
 	while (n < room)
 	{
 		uint32		no = take_segment(pool);
-		VdbPoolSpace space;
 
 		if (no == NO_SEGMENT)
 			break;
-		space.block = vdb_segment_block(no);
-		space.segment = true;
-		vdb_alloc_reserve(pool, space);
-		segments[n++] = space.block;
+		segments[n] = vdb_segment_block(no);
+		vdb_alloc_reserve(pool, (VdbPoolSpace) {segments[n++], true});
 	}
 	vdb_marks_add_used(pool->shared, n);
 	LWLockRelease(pool->alloc_lock);
+	return n;
+}
+
+/* See scm.h. */
+int
+vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
+{
+	int			n;
+
+	Assert(want > 0);
+	while ((n = reserve_segments(pool, want, urgent, segments)) == 0 && vdb_scm_make_larger(pool))
+		;
+	if (InterruptHoldoffCount == 0 && vdb_scm_wants_growth(pool))
+		vdb_pool_wake_worker(pool->shared);
 	vdb_scm_report_growth(pool);
 	return n;
 }
@@ -135,8 +135,9 @@ take_block(VdbPool *pool, uint32 no)
 	return space.block;
 }
 
-VdbBlock
-vdb_scm_reserve_block(VdbPool *pool, bool urgent)
+/* Reserve a block of the segments that there are, or return VDB_BLOCK_NONE. */
+static VdbBlock
+reserve_block(VdbPool *pool, bool urgent)
 {
 	VdbPoolShared *shared = pool->shared;
 	VdbBlock	block = VDB_BLOCK_NONE;
@@ -156,6 +157,17 @@ vdb_scm_reserve_block(VdbPool *pool, bool urgent)
 		shared->block_hint = no;
 	}
 	LWLockRelease(pool->alloc_lock);
+	return block;
+}
+
+/* See scm.h. */
+VdbBlock
+vdb_scm_reserve_block(VdbPool *pool, bool urgent)
+{
+	VdbBlock	block;
+
+	while ((block = reserve_block(pool, urgent)) == VDB_BLOCK_NONE && vdb_scm_make_larger(pool))
+		;
 	vdb_scm_report_growth(pool);
 	return block;
 }

@@ -150,16 +150,11 @@ begin_next(VdbPool *pool)
 	return next;
 }
 
-uint32
-vdb_epoch_current(VdbPool *pool)
+/* Begin this run's epoch, unless another process has.  No lightweight lock is held. */
+static void
+begin_epoch(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
-
-	if (likely(shared->epoch_begun))
-	{
-		pg_read_barrier();
-		return shared->epoch;
-	}
 
 	if (RecoveryInProgress())
 		ereport(ERROR,
@@ -178,7 +173,18 @@ vdb_epoch_current(VdbPool *pool)
 		shared->epoch_begun = true;
 	}
 	LWLockRelease(pool->alloc_lock);
-	return shared->epoch;
+}
+
+/* See scm.h. */
+uint32
+vdb_epoch_current(VdbPool *pool)
+{
+	if (unlikely(!pool->shared->epoch_begun))
+		begin_epoch(pool);
+	else
+		pg_read_barrier();
+	vdb_grow_reserve(pool);
+	return pool->shared->epoch;
 }
 
 /* See scm.h.  Whatever is stored must be stored under this run's epoch. */

@@ -121,15 +121,18 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 	pool->is_pmem = file == 0 ? is_pmem : (pool->is_pmem && is_pmem);
 }
 
-/* Allocate [0, bytes) for real; 0 or an errno. */
+/*
+ * Allocate [from, to) for real; 0 or an errno.  Only what lies beyond the file's end: where the file system can't
+ * allocate, the C library reads and writes a byte of each block, which stores through a mapping would get in the way of.
+ */
 static int
-allocate(int fd, off_t bytes)
+allocate(int fd, off_t from, off_t to)
 {
 	int			rc;
 
 	do
 	{
-		rc = posix_fallocate(fd, 0, bytes);
+		rc = posix_fallocate(fd, from, to - from);
 	} while (rc == EINTR);
 	return rc;
 }
@@ -184,7 +187,7 @@ extend_one(const RelFileLocator *rnode, uint32 file, off_t bytes, bool in_redo)
 				 errmsg("could not open file \"%s\": %m", path)));
 	if (st.st_size < bytes)
 	{
-		rc = allocate(fd, bytes);
+		rc = allocate(fd, st.st_size, bytes);
 		if (rc == 0 && pg_fsync(fd) != 0)
 			ereport(data_sync_elevel(ERROR),
 					(errcode_for_file_access(),

@@ -3,8 +3,26 @@
  * scm_grow.c
  *	  Making the pool larger.
  *
- * Growth happens under the allocation lock: the files are extended and synced, then a
- * flushed change formats the new groups' maps and raises the header's total.
+ * Growth waits for the file system (which allocates and syncs the files) and
+ * for a flush of WAL.  So it happens under no lock that anything waits for: one
+ * process at a time grows a pool, under the pool's growth lock, which is only
+ * ever taken if it is free.  Those who need space and find it taken sleep until
+ * there is space, or until the growth has ended.
+ *
+ *	1. extend the files, allocated for real, and sync them
+ *	2. a flushed change formats the maps of new groups and raises the header's total
+ *	3. under the allocation lock, raise the shared slot's total, from which on
+ *	   the new space is given away
+ *
+ * A crash after 1 leaves longer files than the header says, which the next growth
+ * finds; a crash after 2 loses nothing, as the slot is made from the header.
+ *
+ * The worker grows the pool ahead of the need.  A backend does it when there is no space, unless it
+ * holds a lightweight lock: then the pool counts as full for it, and its caller comes back without
+ * locks.  For such callers there is the reserve of the pool, which
+ * vdb_epoch_current makes up again before the first lock.
+ *
+ * Locks: the growth lock; under it, for a moment, the allocation lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,6 +31,7 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
@@ -20,6 +39,7 @@
 
 #define GROW_RETRY_MS		1000	/* after a failure for lack of space */
 #define GROW_WARN_MS		60000
+#define GROW_WAIT_MS		100		/* for another process's growth, at a time */
 
 /* Gather the maps of the groups that begin in segments [from, to). */
 void
@@ -31,7 +51,9 @@ vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to)
 		vdb_change_format_map(change, vdb_group_map_block(no));
 }
 
-/* A failure of growth that this process has yet to tell of. */
+/* ---- failures ---- */
+
+/* A failure of growth of which this process has yet to warn. */
 static struct
 {
 	int			error;				/* errno; 0: none */
@@ -39,7 +61,7 @@ static struct
 } unreported_failure;
 
 /*
- * Extension failed for lack of space (errno says).  It is worth a warning now and then, which must
+ * Note that extension failed for lack of space (errno says).  It is worth a warning now and then, which must
  * wait until no lock is held: a client that doesn't read would hold up all who want it.
  */
 static void
@@ -74,6 +96,8 @@ vdb_scm_report_growth(VdbPool *pool)
 			 errhint("Free space on its file system, or lower vdb.scm_size.")));
 }
 
+/* ---- one step ---- */
+
 /* Publish that the pool has 'to' segments; its files are that long. */
 static void
 log_growth(VdbPool *pool, uint32 from, uint32 to)
@@ -87,38 +111,149 @@ log_growth(VdbPool *pool, uint32 from, uint32 to)
 	(void) vdb_scm_change_end(change);
 }
 
-/* Grow by one step; false if the pool is as large as it may or can be. */
-bool
-vdb_pool_grow(VdbPool *pool)
+/* Largest size of the pool, in segments. */
+static uint32
+size_limit(void)
+{
+	return vdb_scm_limit_mb() * VDB_SEGMENTS_PER_MB;
+}
+
+/* Check whether growth is allowed, and did not fail for lack of space a moment ago. */
+static bool
+may_grow(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
-	uint32		max = vdb_scm_limit_mb() * VDB_SEGMENTS_PER_MB;
-	uint32		from = vdb_pool_total_segments(pool);
-	uint32		to = vdb_words_next_total(from, max);
+
+	if (pg_atomic_read_u32(&shared->total_segments) >= size_limit())
+		return false;
+	return shared->grow_failed_at == 0 ||
+		TimestampDifferenceExceeds(shared->grow_failed_at, GetCurrentTimestamp(), GROW_RETRY_MS);
+}
+
+/* Make the files long enough for as much as 'to' segments; returns for how many, or 0. */
+static uint32
+extend_files(VdbPool *pool, uint32 from, uint32 to)
+{
+	if (vdb_file_extend(&pool->rnode, vdb_segment_block(to), false))
+		return to;
+	to = Min(to, from + VDB_POOL_INITIAL_SEGMENTS);
+	if (vdb_file_extend(&pool->rnode, vdb_segment_block(to), false))
+		return to;
+	growth_failed(pool->shared, from);
+	return 0;
+}
+
+/* Grow by one step.  Growth lock held, and nothing else. */
+static void
+grow(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+	uint32		from = pg_atomic_read_u32(&shared->total_segments);
+	uint32		to = extend_files(pool, from, vdb_words_next_total(from, size_limit()));
 	uint32		metadata;
 
-	if (to <= from)
-		return false;
-	if (shared->grow_failed_at != 0 &&
-		!TimestampDifferenceExceeds(shared->grow_failed_at, GetCurrentTimestamp(),
-									GROW_RETRY_MS))
-		return false;
-	if (!vdb_file_extend(&pool->rnode, vdb_segment_block(to), false))
-	{
-		to = Min(to, from + VDB_POOL_INITIAL_SEGMENTS);
-		if (!vdb_file_extend(&pool->rnode, vdb_segment_block(to), false))
-		{
-			growth_failed(shared, from);
-			return false;
-		}
-	}
+	if (to == 0)
+		return;
 	shared->grow_failed_at = 0;
 	VDB_STOP_POINT("grow-extended");
 	log_growth(pool, from, to);
 	VDB_STOP_POINT("grow-logged");
-	pg_atomic_write_u32(&shared->total_segments, to);
 	metadata = (to + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS -
 		(from + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS;
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	pg_atomic_write_u32(&shared->total_segments, to);
 	vdb_marks_add_used(shared, metadata);
+	LWLockRelease(pool->alloc_lock);
+}
+
+/* Check whether the pool's segments, but for 'spare', are used. */
+static bool
+is_short(VdbPoolShared *shared, uint32 spare)
+{
+	return pg_atomic_read_u32(&shared->used_segments) + spare >=
+		pg_atomic_read_u32(&shared->total_segments);
+}
+
+/* Grow by one step if no other process does, and if it is still needed.  False: another process is at it. */
+static bool
+try_to_grow(VdbPool *pool, uint32 spare)
+{
+	LWLock	   *lock = &vdb_shared->grow_locks[pool->shared - vdb_shared->pools].lock;
+
+	if (!LWLockConditionalAcquire(lock, LW_EXCLUSIVE))
+		return false;
+	if (is_short(pool->shared, spare) && may_grow(pool))
+		grow(pool);
+	LWLockRelease(lock);
+	ConditionVariableBroadcast(&pool->shared->space_cv);
 	return true;
+}
+
+/* ---- when to grow ---- */
+
+/* Segments that only urgent callers get. */
+static uint32
+kept_back(VdbPoolShared *shared)
+{
+	return vdb_words_kept_back(pg_atomic_read_u32(&shared->total_segments));
+}
+
+/* Free segments below which the worker grows the pool: those kept back, and an eighth, at most 8 MB. */
+static uint32
+low_water(VdbPoolShared *shared)
+{
+	uint32		total = pg_atomic_read_u32(&shared->total_segments);
+
+	return kept_back(shared) + Min(total / 8, 8 * VDB_SEGMENTS_PER_MB);
+}
+
+/* See scm.h. */
+bool
+vdb_scm_make_larger(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+
+	if (InterruptHoldoffCount > 0 || !is_short(shared, kept_back(shared)) || !may_grow(pool))
+		return false;
+	if (!try_to_grow(pool, kept_back(shared)))
+	{
+		ConditionVariablePrepareToSleep(&shared->space_cv);
+		ConditionVariableTimedSleep(&shared->space_cv, GROW_WAIT_MS, PG_WAIT_EXTENSION);
+		ConditionVariableCancelSleep();
+	}
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/*
+ * See scm_internal.h.  While somebody loads rows all but the reserve is often used; so this is about the reserve
+ * alone, half of which is left to those who come while the pool grows.
+ */
+void
+vdb_grow_reserve(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+	uint32		spare = kept_back(shared) / 2;
+
+	if (unlikely(is_short(shared, spare)) && InterruptHoldoffCount == 0 && may_grow(pool))
+		(void) try_to_grow(pool, spare);
+}
+
+/* See scm.h. */
+bool
+vdb_scm_wants_growth(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+
+	return shared->epoch_begun && is_short(shared, low_water(shared)) && may_grow(pool);
+}
+
+/* See scm.h. */
+void
+vdb_scm_grow_ahead(VdbPool *pool)
+{
+	Assert(InterruptHoldoffCount == 0);
+	if (vdb_scm_wants_growth(pool))
+		(void) try_to_grow(pool, low_water(pool->shared));
+	vdb_scm_report_growth(pool);
 }

@@ -126,7 +126,11 @@ extern void vdb_alloc_recount(VdbPool *pool, bool clear_reservations);
 
 /* ---- scm_grow.c ---- */
 
-extern bool vdb_pool_grow(VdbPool *pool);
+/*
+ * Grow the pool if half of its reserve for urgent callers is used, and no lightweight lock is
+ * held.  Waits for no other process.
+ */
+extern void vdb_grow_reserve(VdbPool *pool);
 extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to);
 
 /* ---- scm_change.c ---- */

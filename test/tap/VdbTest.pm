@@ -17,7 +17,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(am has_vdb new_node prepare_db digest migrate verify_ok error_of start_session
-  session_query end_session same_by_index flush_wal kill_all slowness patience);
+  session_query end_session same_by_index flush_wal kill_all slowness patience
+  slow_disk_start slow_disk);
 
 # Limits stretch with the load of the machine, at the moment they are asked: see test/lib/patience.py.
 sub slowness
@@ -177,6 +178,30 @@ sub end_session
 	kill 'KILL', $s->{pid} unless IO::Select->new($s->{from})->can_read(patience(10));
 	close $s->{from};
 	waitpid($s->{pid}, 0);
+	return;
+}
+
+# Restarts a server on a disk that can be made slow or full (test/lib/slow_disk.c); needs a C compiler.
+sub slow_disk_start
+{
+	my ($node) = @_;
+	my $dir = $node->basedir;
+	system_or_bail('cc', '-shared', '-fPIC', '-O', '-o', "$dir/slow_disk.so", "$FindBin::RealBin/../lib/slow_disk.c", '-ldl');
+	$node->stop;
+	local %ENV = (%ENV, LD_PRELOAD => "$dir/slow_disk.so", SLOW_DISK => "$dir/slow_disk.conf", SLOW_DISK_LOG => "$dir/slow_disk.log");
+	$node->start;
+	return;
+}
+
+# Makes the disk so ('allocate * 1000', 'sync pg_wal 300', ...); without lines as it is.
+sub slow_disk
+{
+	my ($node, @lines) = @_;
+	my $conf = $node->basedir . '/slow_disk.conf';
+	open(my $f, '>', "$conf.new") or die "$conf.new: $!";
+	print $f map { "$_\n" } @lines;
+	close $f;
+	rename("$conf.new", $conf) or die "$conf: $!";
 	return;
 }
 
