@@ -211,7 +211,8 @@ rewrite_form(RewriteState *rs, int i)
 	for (int a = 0; a < desc->natts; a++)
 		if (TupleDescAttr(desc, a)->attisdropped)
 			rs->slot->tts_isnull[a] = true;
-	tuple = heap_form_tuple(desc, rs->slot->tts_values, rs->slot->tts_isnull);
+	/* values from stripes are plain: compress them as an insertion would */
+	tuple = vdb_rows_form(rs->new_rel, rs->slot);
 	carry_header(rs, tuple, &version.hdr);
 	return tuple;
 }

@@ -315,7 +315,7 @@ check_free_pages(MapCheck *check)
 		return;
 	}
 	for (int i = 0; i < pages->nruns; i++)
-		if (pages->runs[i].first == 0 || pages->runs[i].npages == 0 ||
+		if (pages->runs[i].first == 0 ||
 			(i > 0 && pages->runs[i].first < pages->runs[i - 1].first + pages->runs[i - 1].npages))
 			finding(check, VDB_MAX_LOGICAL_BLOCK,
 					_("the list of free pages is damaged at page %u"), pages->runs[i].first);

@@ -277,7 +277,7 @@ StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta f
 /* ---- free pages of a table's main fork ---- */
 
 #define VDB_FREE_PAGES_MAGIC	0x56465047	/* "VFPG" */
-#define VDB_FREE_PAGES_VERSION	1
+#define VDB_FREE_PAGES_VERSION	2
 #define VDB_FREE_RUNS			500
 
 /*
@@ -298,7 +298,7 @@ typedef struct VdbFreeRun
 
 StaticAssertDecl(sizeof(VdbFreeRun) == 16, "free run is 16 bytes on media");
 
-/* List of free runs, sorted by first page.  No two runs overlap. */
+/* List of free runs, sorted by first page.  No two runs overlap.  A run of 0 pages is none. */
 typedef struct VdbFreePages
 {
 	uint32		magic;

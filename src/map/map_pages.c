@@ -4,15 +4,19 @@
  *	  The free pages of a table's main fork: noting them, and taking them.
  *
  * One block (VdbFreePages) hangs on the table's entry once there is a free run.  It holds a
- * bounded, sorted list.  Every change logs the whole list in one flushed change, so the list is
- * always one of its versions.
+ * bounded, sorted list.  Adding and tidying log the whole list in one flushed change, so the list is
+ * always one of its versions.  Taking pages from a run that is long enough stores 8 bytes, the run's
+ * new begin and length, and waits for no flush: wide rows take pages one by one.  A run all of whose
+ * pages were taken stays, with length 0, until the list is written anew.
  *
  * A run may be on the list only while nothing refers to it.  So it is added after the change that
- * took the last reference away, and taken off before it is written to.  A crash between the two
- * leaks pages, which VACUUM finds: pages that are neither referred to nor listed become a
- * candidate.  The next VACUUM frees a candidate that it finds unreferenced again, if it began when
- * all transactions of the first one's time had ended.  (Rows may get their pages before they are
- * stored; only stripes are kept away by the migration lock.)
+ * took the last reference away, and taken off before it is written to.  The record that takes it off
+ * comes before those of its pages, and of what refers to them: if it is lost, so are they; if its 8
+ * bytes outlive it, pages leak.  A crash between the two leaks pages, which VACUUM finds: pages that
+ * are neither referred to nor listed become a candidate.  The next VACUUM frees a candidate that it
+ * finds unreferenced again, if it began when all transactions of the first one's time had ended.
+ * (Rows may get their pages before they are stored; only stripes are kept away by the migration
+ * lock.)
  *
  * Readers of stripes and wide rows copy the address under a block lock and read later, with a
  * snapshot that is older than the run's 'freed' id.  The caller's callback says whether such
@@ -93,15 +97,18 @@ list_init(RunList *list, int more)
 	list->runs = palloc((Size) list->room * sizeof(VdbFreeRun));
 }
 
-/* Copy the stored list to memory. */
+/* Copy the runs that have pages to memory. */
 static void
 list_load(RunList *list, const VdbTableRef *ref)
 {
 	const VdbFreePages *pages = free_pages(ref);
 
-	list->n = pages ? pages->nruns : 0;
-	if (list->n > 0)
-		memcpy(list->runs, pages->runs, list->n * sizeof(VdbFreeRun));
+	list->n = 0;
+	for (int i = 0; pages != NULL && i < pages->nruns; i++)
+	{
+		if (pages->runs[i].npages > 0)
+			list->runs[list->n++] = pages->runs[i];
+	}
 }
 
 static int
@@ -267,23 +274,35 @@ vdb_map_add_free_pages(const VdbTableRef *ref, const VdbFreeRun *runs, int nruns
 
 /* Return the index of the run to take from, or -1. */
 static int
-choose_run(const RunList *list, uint32 want, bool exact, VdbRunRemovable removable, void *arg)
+choose_run(const VdbFreeRun *runs, int nruns, uint32 want, bool exact, VdbRunRemovable removable,
+		   void *arg)
 {
 	int			fit = -1;
 	int			largest = -1;
 
-	for (int i = 0; i < list->n; i++)
+	for (int i = 0; i < nruns; i++)
 	{
-		const VdbFreeRun *run = &list->runs[i];
+		const VdbFreeRun *run = &runs[i];
 
 		if (is_candidate(run) || !removable(VDB_FREE_RUN_XID(run), arg))
 			continue;
-		if (run->npages >= want && (fit < 0 || run->npages < list->runs[fit].npages))
+		if (run->npages >= want && (fit < 0 || run->npages < runs[fit].npages))
 			fit = i;
-		if (largest < 0 || run->npages > list->runs[largest].npages)
+		if (largest < 0 || run->npages > runs[largest].npages)
 			largest = i;
 	}
 	return fit >= 0 || exact ? fit : largest;
+}
+
+/* Return the index, in the stored list, of the run to take 'want' pages from, or -1. */
+static int
+stored_run(const VdbTableRef *ref, uint32 want, VdbRunRemovable removable, void *arg)
+{
+	const VdbFreePages *pages = free_pages(ref);
+
+	if (pages == NULL)
+		return -1;
+	return choose_run(pages->runs, pages->nruns, want, true, removable, arg);
 }
 
 /*
@@ -300,6 +319,42 @@ conflict_xid(uint64 freed)
 	return XidFromFullTransactionId(FullTransactionIdFromU64(freed));
 }
 
+/* Take 'want' pages off run i of the stored list, which has so many: one store of 8 bytes, not flushed. */
+static void
+take_in_address(const VdbTableRef *ref, int i, uint32 want, VdbFreeRun *taken)
+{
+	const VdbFreeRun *run = &free_pages(ref)->runs[i];
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
+	uint32		rest[2] = {run->first + want, run->npages - want};
+
+	Assert(want <= run->npages);
+	*taken = *run;
+	taken->npages = want;
+	vdb_scm_change_conflict(change, conflict_xid(taken->freed));
+	vdb_scm_change_publish(change, vdb_map_table_entry(ref)->free_pages,
+						   VDB_MAP_OFFSET(VdbFreePages, runs) + i * sizeof(VdbFreeRun),
+						   rest, sizeof(rest));
+	vdb_scm_change_end(change);
+}
+
+/* Take 'want' pages off run i of the list, or as many as it has, and store the list. */
+static void
+take_and_store(const VdbTableRef *ref, RunList *list, int i, uint32 want, VdbFreeRun *taken)
+{
+	VdbFreeRun *run = &list->runs[i];
+
+	*taken = *run;
+	taken->npages = Min(run->npages, want);
+	run->first += taken->npages;
+	run->npages -= taken->npages;
+	if (run->npages == 0)
+	{
+		memmove(run, run + 1, (list->n - i - 1) * sizeof(VdbFreeRun));
+		list->n--;
+	}
+	(void) list_store(list, ref, conflict_xid(taken->freed));
+}
+
 /* See map.h. */
 bool
 vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
@@ -312,22 +367,16 @@ vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
 	if (*(const volatile VdbBlock *) &vdb_map_table_entry(ref)->free_pages == VDB_BLOCK_NONE)
 		return false;
 	begin(ref, &list, 0);
-	list_tidy(&list, removable, arg);
-	i = choose_run(&list, want, exact, removable, arg);
+	i = stored_run(ref, want, removable, arg);
 	if (i >= 0)
+		take_in_address(ref, i, want, taken);
+	else
 	{
-		VdbFreeRun *run = &list.runs[i];
-
-		*taken = *run;
-		taken->npages = Min(run->npages, want);
-		run->first += taken->npages;
-		run->npages -= taken->npages;
-		if (run->npages == 0)
-		{
-			memmove(run, run + 1, (list.n - i - 1) * sizeof(VdbFreeRun));
-			list.n--;
-		}
-		(void) list_store(&list, ref, conflict_xid(taken->freed));
+		/* neighbors may have become one run, that is long enough */
+		list_tidy(&list, removable, arg);
+		i = choose_run(list.runs, list.n, want, exact, removable, arg);
+		if (i >= 0)
+			take_and_store(ref, &list, i, want, taken);
 	}
 	end(ref, &list);
 	return i >= 0;
