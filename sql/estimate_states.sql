@@ -1,4 +1,4 @@
--- The planner is told of about as many rows as there are, whatever the table's size and whatever happened to it.
+-- The planner gets about as many rows as there are, whatever the table's size and whatever happened to it.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set setup :abs_srcdir '/test/lib/regress.sql'
 \i :setup

@@ -1,4 +1,4 @@
--- How many rows the planner is told of, without ANALYZE and long after it.
+-- How many rows the planner gets, without ANALYZE and long after it.
 CREATE FUNCTION estimated(query text) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
@@ -8,7 +8,7 @@ END $$;
 CREATE FUNCTION within(query text, low numeric, high numeric) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN e BETWEEN low AND high THEN 'within' ELSE e::text END FROM estimated(query) e $$;
 
--- a small table that nobody has analyzed is taken to grow, as heap takes it
+-- a small table that was not analyzed is taken to grow, as heap takes it
 CREATE TABLE new_heap (id int, v text) USING heap WITH (autovacuum_enabled = off);
 CREATE TABLE new_vdb (id int, v text) USING vdb WITH (autovacuum_enabled = off);
 SELECT estimated('SELECT * FROM new_heap') = estimated('SELECT * FROM new_vdb') AS empty_alike;

@@ -117,7 +117,7 @@ SET vdb.enable_aggregate = off;
 SELECT ag_plan('SELECT count(*) FROM ag_vdb');
 RESET vdb.enable_aggregate;
 
--- more groups than memory: they are handed up early, and core makes one of the parts
+-- more groups than memory: they are flushed as partial results, and core makes one of the parts
 SET plan_cache_mode = force_generic_plan;
 PREPARE ag_many AS SELECT id, t, count(*), sum(i8), max(d) FROM ag_vdb GROUP BY id, t;
 PREPARE ag_thirds AS SELECT id % 3000, count(*), stddev(n) FROM ag_vdb GROUP BY 1;

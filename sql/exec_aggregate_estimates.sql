@@ -40,7 +40,7 @@ SELECT (age_ask('SELECT extract(year FROM ts), extract(month FROM ts), m, count(
 SELECT expr, (age_ask(format('SELECT %s, count(*) FROM age_vdb WHERE id > 0 GROUP BY 1', expr))).* FROM unnest(ARRAY['ts', 'id + 1', 'extract(epoch FROM ts)', 'md5(id::text)']) expr;
 SELECT (age_ask('SELECT date_trunc(''month'', ts + random() * interval ''1 second''), count(*) FROM age_vdb GROUP BY 1')).whose;
 SELECT (age_ask('SELECT date_trunc(''month'', ts), count(*) FROM age_unknown GROUP BY 1')).whose;
--- infinite times in the statistics, a field nobody knows, a constant that is null
+-- infinite times in the statistics, an unknown field, a constant that is null
 UPDATE age_vdb SET ts = 'infinity' WHERE id % 50 = 0;
 ANALYZE age_vdb;
 SELECT (age_ask('SELECT date_trunc(''month'', ts), count(*) FROM age_vdb GROUP BY 1')).*;

@@ -220,7 +220,7 @@ SELECT * FROM io('io5', 5000, 8000);
 SELECT * FROM io('io5', 2001, 2600);	-- entries of rows that never were
 SELECT * FROM io('io5', 490, 510);	-- of a row that is gone
 SELECT count(*) FROM vdb.verify('io5');
--- the planner knows, from nobody's figures
+-- the planner knows, without statistics
 BEGIN;
 SET LOCAL enable_seqscan = on;
 SET LOCAL vdb.enable_custom_scan = on;
@@ -243,7 +243,7 @@ SELECT vdb.migrate('io5') > 0 AS moved, (SELECT count(*) FROM vdb.stripes('io5')
 SELECT * FROM io('io5', 2950, 3050);
 SELECT * FROM io('io5', 9000, 20000);
 SELECT count(*) FROM vdb.verify('io5');
--- rows reaped in SCM, their entries still there
+-- rows removed in the pool, their entries still there
 CREATE TABLE io6 (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO io6 SELECT g, 'v' FROM generate_series(1, 1000) g;
 DELETE FROM io6 WHERE id % 10 = 0;

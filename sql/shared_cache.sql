@@ -1,4 +1,4 @@
--- single rows of stripes through the cache that backends share: own copies, borrowed pieces, long and missing values
+-- single rows of stripes through the cache that backends share: own copies, pinned pieces, long and missing values
 CREATE TABLE sc (id int, n bigint, f float8, t text, nm name, num numeric, wide text, nothing text, u uuid, c "char") USING vdb;
 CREATE TABLE sc_heap (LIKE sc) USING heap;
 INSERT INTO sc_heap SELECT g, g * 1000003::bigint % 7919, sqrt(g), repeat(md5(g::text), 1 + g % 5), 'n' || g, g / 7.0,
@@ -33,7 +33,7 @@ SET vdb.stripe_cache = 1;
 SELECT * FROM sc_look(7919, 4000);
 CREATE TABLE sc_statistics AS SELECT * FROM vdb.cache;
 SELECT entries > 0 AS shared FROM sc_statistics;
--- another backend finds it there, whether it asks here and there (borrows), or in order (copies)
+-- another backend finds it there, whether it asks here and there (pins), or in order (copies)
 \c -
 SET vdb.stripe_cache = 1;
 SELECT * FROM sc_look(7919, 4000);

@@ -1,4 +1,4 @@
--- A VACUUM that reaps rows and then fails before it has cleaned the indexes must leave the
+-- A VACUUM that removes rows and then fails before it has cleaned the indexes must leave the
 -- next one to know that there is something to clean.
 CREATE TABLE vc (id int PRIMARY KEY, v text) USING vdb WITH (autovacuum_enabled = off);
 INSERT INTO vc SELECT g, 'v' FROM generate_series(1, 1000) g;
