@@ -85,7 +85,7 @@ recovered_since(VdbPool *pool, FullTransactionId *limit)
 }
 
 /*
- * Can it be told which rows of the current epoch happened?  ERROR: it
+ * Is it known which rows of the current epoch happened?  ERROR: it
  * is another run's, and ends of recoveries since it began may be missing.
  * Not with any LWLock held.
  */

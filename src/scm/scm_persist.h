@@ -28,7 +28,7 @@ typedef struct VdbPersist
 
 extern const VdbPersist *vdb_persist;
 
-/* Is this mapping persistent memory as libpmem sees it (or is told by force)? */
+/* Is this mapping persistent memory as libpmem sees it (or as it is forced to)? */
 extern bool vdb_persist_is_pmem(const void *address, size_t len);
 
 /* Choose the back end; once, from _PG_init. */

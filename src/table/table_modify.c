@@ -236,7 +236,7 @@ tell_delete(VdbTarget *target)
 /*
  * Delete the version at tid as command cid.  The contract is table_tuple_delete's:
  * TM_Ok, or why not with *tmfd filled.  changing_part: an update moves
- * the row to another partition, which later lockers must be told.
+ * the row to another partition, which later lockers must learn.
  */
 TM_Result
 vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crosscheck, bool wait,
