@@ -137,7 +137,7 @@ extern const TupleTableSlotOps vdb_slot_ops;
  */
 extern void vdb_slot_store_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 
-/* Same, but the slot borrows the tuple: the caller keeps it valid until the slot is cleared. */
+/* Same, but the tuple stays the caller's, who keeps it valid until the slot is cleared. */
 extern void vdb_slot_refer_to_tuple(TupleTableSlot *slot, HeapTuple tuple, VdbRowNumber row);
 
 /*
@@ -352,7 +352,7 @@ extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot sna
 /* Return the header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);
 
-/* Put row i into a slot, which borrows it from the batch: it is valid until the next read. */
+/* Put row i into a slot.  The batch keeps it: it is valid until the next read. */
 extern void vdb_batch_slot(VdbBatch *batch, int i, TupleTableSlot *slot);
 
 /* ---- the cursor over logical blocks (table_scan.c) ---- */

@@ -202,7 +202,7 @@ conflict_in(VdbTarget *target)
 }
 
 /*
- * The values of an old version, for whoever must know them.  They never change, so no lock is
+ * Return the values of an old version.  They never change, so no lock is
  * needed.  NULL: the version isn't there; else the caller drops the slot.
  */
 static TupleTableSlot *
@@ -217,7 +217,7 @@ fetch_old(const VdbTarget *target)
 }
 
 /*
- * Have logical decoding told of a deletion: perhaps by the old row, that must be read before the
+ * Log a deletion for logical decoding: perhaps with the old row, which must be read before the
  * version is locked.
  */
 static void
@@ -308,7 +308,8 @@ keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new
 
 /*
  * What an update must know of the old version before it locks it: how strong a lock it takes, and
- * what logical decoding is told.  Returns whether the key is kept; no if the version isn't there.
+ * what is logged for logical decoding.  Returns whether the key is kept; no if the version isn't
+ * there.
  */
 static bool
 compare_versions(VdbTarget *target, HeapTuple tuple)
