@@ -8,8 +8,8 @@
  * be created and dropped.  VACUUM and ANALYZE find nothing to do.  Reading and writing it with SQL
  * is an error.
  *
- * The callback pool_xxx stands for xxx in TableAmRoutine.  A callback without a comment either
- * raises an error (refuse) or behaves like that of an empty table.
+ * A callback is named pool_ and the name that TableAmRoutine gives it.  A callback without a
+ * comment either raises an error (refuse) or behaves like that of an empty table.
  *
  *-------------------------------------------------------------------------
  */

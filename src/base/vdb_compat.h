@@ -335,7 +335,10 @@ vdb_recovery_conflict(TransactionId horizon, const RelFileLocator *locator)
 
 /* ---- logical decoding ---- */
 
-/* A tuple of a change in the reorder buffer: had a struct around it; 18 renamed what makes changes and tuples. */
+/*
+ * A tuple of a change in the reorder buffer: had a struct around it; 18 renamed what makes changes
+ * and tuples.
+ */
 #if PG_VERSION_NUM >= 170000
 typedef HeapTupleData VdbReorderTuple;
 #else

@@ -137,9 +137,9 @@ typedef void (*VdbShmemCallback) (void *address, bool found);
 extern void vdb_shmem_register(const char *name, Size size, bool zeroed, VdbShmemCallback cb);
 
 /*
- * Have a worker started for a pool, unless one was asked for already.  The caller of the first function
- * holds no block, map or allocation lock: the function takes pools_lock.  The caller of the second one
- * holds pools_lock, in either mode.
+ * Have a worker started for a pool, unless one was asked for already.  The caller of the first
+ * function holds no block, map or allocation lock: the function takes pools_lock.  The caller of
+ * the second one holds pools_lock, in either mode.
  */
 extern void vdb_pool_wake_worker(VdbPoolShared *pool);
 extern void vdb_pool_wake_worker_locked(VdbPoolShared *pool);

@@ -65,7 +65,7 @@ part_missing(const char *what)
 }
 
 static char *
-allocate(MemoryContext context, Size bytes)
+allocate_change(MemoryContext context, Size bytes)
 {
 	return MemoryContextAllocExtended(context, bytes, MCXT_ALLOC_HUGE);
 }
@@ -137,7 +137,7 @@ begin_run(const RelFileLocator *file, const VdbPartPage *part)
 	run->file = *file;
 	run->first_page = part->first_page;
 	run->total = part->total;
-	run->data = allocate(completion->context, part->total);
+	run->data = allocate_change(completion->context, part->total);
 	dlist_push_tail(&completion->runs, &run->node);
 	return run;
 }
@@ -173,7 +173,7 @@ keep_chunk(HeapTuple tuple)
 	if (part.first)
 	{
 		free_old();
-		completion->old = allocate(completion->context, part.total);
+		completion->old = allocate_change(completion->context, part.total);
 		completion->old_total = part.total;
 		completion->old_got = 0;
 	}
@@ -193,7 +193,8 @@ static VdbReorderTuple *
 make_tuple(Size bytes, HeapTuple *tuple)
 {
 	Size		head = MAXALIGN(sizeof(VdbReorderTuple));
-	VdbReorderTuple *made = (VdbReorderTuple *) allocate(completion->change_context, head + bytes);
+	VdbReorderTuple *made = (VdbReorderTuple *) allocate_change(completion->change_context,
+																head + bytes);
 
 	memset(made, 0, head + SizeofHeapTupleHeader);
 	*tuple = vdb_reorder_heap_tuple(made);
@@ -352,7 +353,8 @@ begin_change(ReorderBufferTXN *txn)
 }
 
 static void
-apply(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation, ReorderBufferChange *change,
+apply_completed(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
+				ReorderBufferChange *change,
 	  ReorderBufferApplyChangeCB plugin)
 {
 	const RelFileLocator *file = &change->data.tp.rlocator;
@@ -385,14 +387,14 @@ static void
 apply_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 			 ReorderBufferChange *change)
 {
-	apply(rb, txn, relation, change, completion->apply);
+	apply_completed(rb, txn, relation, change, completion->apply);
 }
 
 static void
 stream_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 			  ReorderBufferChange *change)
 {
-	apply(rb, txn, relation, change, completion->stream);
+	apply_completed(rb, txn, relation, change, completion->stream);
 }
 
 static void

@@ -41,11 +41,13 @@ typedef struct Toasting
 } Toasting;
 
 /* Stands for any pointer: only its size matters. */
-static union
+typedef union ToastPointerImage
 {
 	struct varlena align;
 	char		data[TOAST_POINTER_SIZE];
-}			some_pointer;
+} ToastPointerImage;
+
+static ToastPointerImage some_pointer;
 
 static Size
 data_bytes(const Toasting *toasting)

@@ -4,19 +4,19 @@
  *	  The free pages of a table's main fork: noting them, and taking them.
  *
  * One block (VdbFreePages) hangs on the table's entry once there is a free run.  It holds a
- * bounded, sorted list.  Adding and tidying log the whole list in one flushed change, so the list is
- * always one of its versions.  Taking pages from a run that is long enough stores 8 bytes, the run's
- * new begin and length, and waits for no flush: wide rows take pages one by one.  A run all of whose
- * pages were taken stays, with length 0, until the list is written anew.
+ * bounded, sorted list.  Adding and tidying log the whole list in one flushed change, so the list
+ * is always one of its versions.  Taking pages from a run that is long enough stores 8 bytes, the
+ * run's new begin and length, and waits for no flush: wide rows take pages one by one.  A run all
+ * of whose pages were taken stays, with length 0, until the list is written anew.
  *
  * A run may be on the list only while nothing refers to it.  So it is added after the change that
- * took the last reference away, and taken off before it is written to.  The record that takes it off
- * comes before those of its pages, and of what refers to them: if it is lost, so are they; if its 8
- * bytes outlive it, pages leak.  A crash between the two leaks pages, which VACUUM finds: pages that
- * are neither referred to nor listed become a candidate.  The next VACUUM frees a candidate that it
- * finds unreferenced again, if it began when all transactions of the first one's time had ended.
- * (Rows may get their pages before they are stored; only stripes are kept away by the migration
- * lock.)
+ * took the last reference away, and taken off before it is written to.  The record that takes it
+ * off comes before those of its pages, and of what refers to them: if it is lost, so are they; if
+ * its 8 bytes outlive it, pages leak.  A crash between the two leaks pages, which VACUUM finds:
+ * pages that are neither referred to nor listed become a candidate.  The next VACUUM frees a
+ * candidate that it finds unreferenced again, if it began when all transactions of the first one's
+ * time had ended.  (Rows may get their pages before they are stored; only stripes are kept away by
+ * the migration lock.)
  *
  * Readers of stripes and wide rows copy the address under a block lock and read later, with a
  * snapshot that is older than the run's 'freed' id.  The caller's callback says whether such
@@ -319,7 +319,10 @@ conflict_xid(uint64 freed)
 	return XidFromFullTransactionId(FullTransactionIdFromU64(freed));
 }
 
-/* Take 'want' pages off run i of the stored list, which has so many: one store of 8 bytes, not flushed. */
+/*
+ * Take 'want' pages off run i of the stored list, which has so many: one store of 8 bytes, not
+ * flushed.
+ */
 static void
 take_in_address(const VdbTableRef *ref, int i, uint32 want, VdbFreeRun *taken)
 {

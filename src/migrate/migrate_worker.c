@@ -249,8 +249,8 @@ pause_after_move(void)
 }
 
 /*
- * Make the pool larger if it is nearly full, and free the space of dropped tables.  Returns false if
- * there was none to free.
+ * Make the pool larger if it is nearly full, and free the space of dropped tables.  Returns false
+ * if there was none to free.
  */
 static bool
 collect_dropped(void)

@@ -238,7 +238,8 @@ check_rows(VdbVerify *verify, int n)
 		if (vdb_rows_may_lack_data(&version->hdr))
 			 /* nothing to read */ ;
 		else if (vdb_rows_damaged(version, image, &damage))
-			VDB_ERROR_AT_PLACE(verify, _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
+			VDB_ERROR_AT_PLACE(verify,
+							   _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
 						   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
 		else if (version->wide)
 			try_wide(verify);
@@ -269,10 +270,12 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 			const VdbDeltaRecord *drec = &verify->view->drecs[i];
 
 			if (!vdb_rowset_has(present, drec->index))
-				VDB_ERROR_AT_PLACE(verify, _("a delta record changes row %u, which stripe %u does not have"),
+				VDB_ERROR_AT_PLACE(verify,
+								   _("a delta record changes row %u, which stripe %u does not have"),
 							   drec->index, meta->stripe_id);
 			if (!(drec->flags & VDB_DELTA_MOVED) && drec->next_lb >= vdb_map_limit(&verify->ref))
-				VDB_ERROR_AT_PLACE(verify, _("row %u refers to a next version in logical block %u, which was never handed out"),
+				VDB_ERROR_AT_PLACE(verify,
+								   _("row %u refers to a next version in logical block %u, which was never handed out"),
 							   drec->index, drec->next_lb);
 		}
 	vdb_stripe_release(stripe);

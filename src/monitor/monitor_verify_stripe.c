@@ -20,7 +20,8 @@ static void
 compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 {
 	if (pool != flash)
-		VDB_ERROR_AT_PLACE(verify, _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
+		VDB_ERROR_AT_PLACE(verify,
+						   _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
 					   what, pool, flash);
 }
 
@@ -90,7 +91,8 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 		return;
 	if (!vdb_zone_bound(att, zone, false, &min) || !vdb_zone_bound(att, zone, true, &max))
 	{
-		VDB_ERROR_AT_PLACE(verify, _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
+		VDB_ERROR_AT_PLACE(verify,
+						   _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
 					   chunk, NameStr(att->attname));
 		return;
 	}
@@ -108,7 +110,8 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 				(DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], min)) >= 0 &&
 				 DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], max)) <= 0))
 				continue;
-			VDB_ERROR_AT_PLACE(verify, _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
+			VDB_ERROR_AT_PLACE(verify,
+							   _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
 						   chunk, NameStr(att->attname), pos + i);
 			next = end;
 			break;

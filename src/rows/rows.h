@@ -158,8 +158,8 @@ typedef struct VdbRowAddress
  * list or claims new ones, and writes the data of a wide row to main-fork pages.  Returns false if
  * the pool is full: then nothing is reserved, and the caller lets migrate/ make room and calls
  * again.  No lock is held on entry or return.  The reservation belongs to this backend; if it is
- * never published, a harmless empty slot remains.  decoded: the row's record will have an event, so a
- * wide row's pages are logged for logical decoding as well.
+ * never published, a harmless empty slot remains.  decoded: the row's record will have an event, so
+ * a wide row's pages are logged for logical decoding as well.
  */
 extern bool vdb_rows_reserve(Relation rel, const VdbTableRef *ref, HeapTuple tuple,
 							 bool decoded, VdbRowAddress *address);

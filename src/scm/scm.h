@@ -100,15 +100,15 @@ extern VdbBlock vdb_scm_reserve_block(VdbPool *pool, bool urgent);
 extern uint32 vdb_scm_group_of(VdbBlock block);
 
 /*
- * Make the pool larger by a step if all but the reserve of its present size is used, or wait for the
- * process that does.  Returns false if the pool is not short of space, is as large as it may or can be, or
- * a lightweight lock is held.  Does I/O.
+ * Make the pool larger by a step if all but the reserve of its present size is used, or wait for
+ * the process that does.  Returns false if the pool is not short of space, is as large as it may or
+ * can be, or a lightweight lock is held.  Does I/O.
  */
 extern bool vdb_scm_make_larger(VdbPool *pool);
 
 /*
- * For the worker: make the pool larger before it is full.  vdb_scm_wants_growth says cheaply whether
- * there is something to do.  No lightweight lock is held.  Does I/O.
+ * For the worker: make the pool larger before it is full.  vdb_scm_wants_growth says cheaply
+ * whether there is something to do.  No lightweight lock is held.  Does I/O.
  */
 extern bool vdb_scm_wants_growth(VdbPool *pool);
 extern void vdb_scm_grow_ahead(VdbPool *pool);

@@ -122,8 +122,9 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 }
 
 /*
- * Allocate [from, to) for real; 0 or an errno.  Only what lies beyond the file's end: where the file system can't
- * allocate, the C library reads and writes a byte of each block, which stores through a mapping would get in the way of.
+ * Allocate [from, to) for real; 0 or an errno.  Only what lies beyond the file's end: where the
+ * file system can't allocate, the C library reads and writes a byte of each block, which stores
+ * through a mapping would get in the way of.
  */
 static int
 allocate(int fd, off_t from, off_t to)

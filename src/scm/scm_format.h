@@ -114,9 +114,11 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 
 #define VDB_XLOG_CHANGE			0x00
 #define VDB_XLOG_STRUCTURE		0x10
-#define VDB_XLOG_PAGE			0x20	/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
+/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
+#define VDB_XLOG_PAGE			0x20
 
-#define VDB_XLOG_EVENT			0x30	/* for logical decoding alone, no block (decode/decode_format.h) */
+/* for logical decoding alone, no block (decode/decode_format.h) */
+#define VDB_XLOG_EVENT			0x30
 
 #define VDB_RECORD_VERSION		4
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */

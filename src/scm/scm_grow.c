@@ -61,8 +61,8 @@ static struct
 } unreported_failure;
 
 /*
- * Note that extension failed for lack of space (errno says).  It is worth a warning now and then, which must
- * wait until no lock is held: a client that doesn't read would hold up all who want it.
+ * Note that extension failed for lack of space (errno says).  It is worth a warning now and then,
+ * which must wait until no lock is held: a client that doesn't read would hold up all who want it.
  */
 static void
 growth_failed(VdbPoolShared *shared, uint32 total)
@@ -174,7 +174,10 @@ is_short(VdbPoolShared *shared, uint32 spare)
 		pg_atomic_read_u32(&shared->total_segments);
 }
 
-/* Grow by one step if no other process does, and if it is still needed.  False: another process is at it. */
+/*
+ * Grow by one step if no other process does, and if it is still needed.  False: another process is
+ * at it.
+ */
 static bool
 try_to_grow(VdbPool *pool, uint32 spare)
 {
@@ -198,7 +201,10 @@ kept_back(VdbPoolShared *shared)
 	return vdb_words_kept_back(pg_atomic_read_u32(&shared->total_segments));
 }
 
-/* Free segments below which the worker grows the pool: those kept back, and an eighth, at most 8 MB. */
+/*
+ * Free segments below which the worker grows the pool: those kept back, and an eighth, at most 8
+ * MB.
+ */
 static uint32
 low_water(VdbPoolShared *shared)
 {
@@ -226,8 +232,8 @@ vdb_scm_make_larger(VdbPool *pool)
 }
 
 /*
- * See scm_internal.h.  While somebody loads rows all but the reserve is often used; so this is about the reserve
- * alone, half of which is left to those who come while the pool grows.
+ * See scm_internal.h.  While somebody loads rows all but the reserve is often used; so this is
+ * about the reserve alone, half of which is left to those who come while the pool grows.
  */
 void
 vdb_grow_reserve(VdbPool *pool)

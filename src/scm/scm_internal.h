@@ -117,7 +117,6 @@ extern void vdb_reserved_forget(const VdbPool *pool);
 
 /* Reserve a free unit.  Allocation lock held, vdb_reserved_expect called. */
 extern void vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space);
-extern void vdb_alloc_unreserve(VdbPool *pool, VdbPoolSpace space);
 extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
 extern void vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 extern void vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);

@@ -100,6 +100,8 @@ vdb_reserved_forget(const VdbPool *pool)
 	nreserved = 0;
 }
 
+static void unreserve(VdbPool *pool, VdbPoolSpace space);
+
 /* Give back all that was reserved in transactions nested at least so deep.  No lock is held. */
 static void
 reserved_give_back(int level)
@@ -107,13 +109,13 @@ reserved_give_back(int level)
 	for (int i = nreserved - 1; i >= 0; i--)
 	{
 		if (reserved_units[i].level >= level)
-			vdb_alloc_unreserve(reserved_pool, reserved_units[i].space);
+			unreserve(reserved_pool, reserved_units[i].space);
 	}
 }
 
 /* Callback of the end of transactions. */
 static void
-transaction_ended(XactEvent event, void *arg)
+reserved_transaction_ended(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
 		event == XACT_EVENT_PRE_PREPARE)
@@ -124,7 +126,8 @@ transaction_ended(XactEvent event, void *arg)
 
 /* Callback of the end of subtransactions.  What a committed one reserved becomes its parent's. */
 static void
-subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+reserved_subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+							  void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -141,8 +144,8 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 void
 vdb_marks_init(void)
 {
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
+	RegisterXactCallback(reserved_transaction_ended, NULL);
+	RegisterSubXactCallback(reserved_subtransaction_ended, NULL);
 }
 
 /* ---- marks ---- */
@@ -252,8 +255,8 @@ vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
  * Give back one unit that this process has reserved.  Nothing happens if it has not, or no
  * longer: a change may have put the unit to use before the error that brings the caller here.
  */
-void
-vdb_alloc_unreserve(VdbPool *pool, VdbPoolSpace space)
+static void
+unreserve(VdbPool *pool, VdbPoolSpace space)
 {
 	if (reserved_remove(space))
 		vdb_alloc_release(pool, &space, 1);
@@ -263,14 +266,14 @@ vdb_alloc_unreserve(VdbPool *pool, VdbPoolSpace space)
 void
 vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 {
-	vdb_alloc_unreserve(pool, (VdbPoolSpace) {segment, true});
+	unreserve(pool, (VdbPoolSpace) {segment, true});
 }
 
 /* See scm.h. */
 void
 vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 {
-	vdb_alloc_unreserve(pool, (VdbPoolSpace) {block, false});
+	unreserve(pool, (VdbPoolSpace) {block, false});
 }
 
 /* See scm.h.  No lock: two bytes, each read once. */
