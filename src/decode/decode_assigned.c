@@ -22,7 +22,7 @@ static EState *running = NULL;
 static ResultRelInfo *last_result = NULL;	/* of 'running' */
 
 static void
-run(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
+run_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
 {
 	EState	   *outer = running;
 
@@ -85,5 +85,5 @@ void
 vdb_assigned_init(void)
 {
 	previous_run = ExecutorRun_hook;
-	ExecutorRun_hook = run;
+	ExecutorRun_hook = run_executor;
 }

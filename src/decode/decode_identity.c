@@ -248,7 +248,7 @@ vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 
 /* Is a column the same in both?  Of what is compressed alike the bytes tell. */
 static bool
-same_value(Form_pg_attribute attr, Datum old_value, bool old_null, Datum new_value, bool new_null)
+same_datum(Form_pg_attribute attr, Datum old_value, bool old_null, Datum new_value, bool new_null)
 {
 	Size		bytes;
 
@@ -289,7 +289,7 @@ vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbO
 
 		if (!in_key && !is_external)
 			continue;
-		if (!same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
+		if (!same_datum(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
 						values[i], isnull[i]))
 			need_key |= in_key;
 		else if (is_external)

@@ -122,7 +122,7 @@ new_tuple(ReorderBuffer *rb, Size bytes, HeapTuple *tuple)
 }
 
 static inline char *
-tuple_bytes(HeapTuple tuple)
+event_tuple_bytes(HeapTuple tuple)
 {
 	return (char *) tuple->t_data + SizeofHeapTupleHeader;
 }
@@ -146,9 +146,9 @@ part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
 
 	tuple->t_tableOid = mark;
 	if (part_bytes > 0)
-		memcpy(tuple_bytes(tuple), part, part_bytes);
+		memcpy(event_tuple_bytes(tuple), part, part_bytes);
 	if (len > 0)
-		memcpy(tuple_bytes(tuple) + part_bytes, bytes, len);
+		memcpy(event_tuple_bytes(tuple) + part_bytes, bytes, len);
 	return made;
 }
 
@@ -178,7 +178,7 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	{
 		made = new_tuple(rb, image_len - SizeofHeapTupleHeader, &tuple);
 		set_header(tuple->t_data, hdr.t_infomask2, hdr.t_infomask, hdr.t_hoff);
-		memcpy(tuple_bytes(tuple), image + SizeofHeapTupleHeader,
+		memcpy(event_tuple_bytes(tuple), image + SizeofHeapTupleHeader,
 			   image_len - SizeofHeapTupleHeader);
 		return made;
 	}
@@ -186,9 +186,9 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	part.nunchanged = event->nunchanged;
 	made = new_tuple(rb, sizeof(part) + event->nunchanged * sizeof(uint16) + image_len, &tuple);
 	tuple->t_tableOid = VDB_PART_ROW;
-	memcpy(tuple_bytes(tuple), &part, sizeof(part));
-	memcpy(tuple_bytes(tuple) + sizeof(part), event->unchanged, event->nunchanged * sizeof(uint16));
-	memcpy(tuple_bytes(tuple) + sizeof(part) + event->nunchanged * sizeof(uint16),
+	memcpy(event_tuple_bytes(tuple), &part, sizeof(part));
+	memcpy(event_tuple_bytes(tuple) + sizeof(part), event->unchanged, event->nunchanged * sizeof(uint16));
+	memcpy(event_tuple_bytes(tuple) + sizeof(part) + event->nunchanged * sizeof(uint16),
 		   image, image_len);
 	return made;
 }
@@ -210,7 +210,7 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 	made = new_tuple(rb, hoff - SizeofHeapTupleHeader + (end - at), &tuple);
 	set_header(tuple->t_data, natts, HEAP_HASVARWIDTH | (bits > 0 ? HEAP_HASNULL : 0),
 			   (uint8) hoff);
-	memset(tuple_bytes(tuple), 0, hoff - SizeofHeapTupleHeader);
+	memset(event_tuple_bytes(tuple), 0, hoff - SizeofHeapTupleHeader);
 	for (int i = 0; i < n; i++)
 	{
 		if (columns[i] > natts)
@@ -239,7 +239,7 @@ old_row(ReorderBuffer *rb, const ParsedEvent *event)
 			take_bytes(&at, event->end, &head, VDB_EVENT_TUPLE_BYTES);
 			made = new_tuple(rb, event->end - at, &tuple);
 			set_header(tuple->t_data, head.infomask2, head.infomask, head.hoff);
-			memcpy(tuple_bytes(tuple), at, event->end - at);
+			memcpy(event_tuple_bytes(tuple), at, event->end - at);
 			return made;
 		case VDB_OLD_CHUNKS:
 			return part_tuple(rb, VDB_PART_OLD, NULL, 0, NULL, 0);
