@@ -117,13 +117,13 @@ static const VdbFreezeLimits limits = {OLDEST_XMIN, FREEZE_LIMIT, MULTI_CUTOFF};
 
 /* A version; an xmax of 0 means none. */
 static VdbVersion
-make_version(uint8 place, TransactionId xmin, TransactionId xmax, uint16 infomask)
+make_version(uint8 where, TransactionId xmin, TransactionId xmax, uint16 infomask)
 {
 	VdbVersion	version;
 
 	memset(&version, 0, sizeof(version));
 	version.row = ROW;
-	version.place = place;
+	version.where = where;
 	HeapTupleHeaderSetXmin(&version.hdr, xmin);
 	HeapTupleHeaderSetXmax(&version.hdr, xmax);
 	version.hdr.t_infomask = infomask | (xmax == 0 ? HEAP_XMAX_INVALID : 0);

@@ -163,9 +163,9 @@ test_layout(void)
 	{
 		const VdbBlockDeltaClass *class = &vdb_block_delta_classes[c];
 
-		UNIT_CHECK(vdb_block_delta_offset(c, class->units) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
+		UNIT_CHECK(vdb_block_delta_offset(c, class->deltas) <= VDB_POOL_BLOCK_BYTES, "class %d", c);
 		UNIT_CHECK(class->first >= VDB_OVERLAY_FIRST_DELTA, "class %d", c);
-		for (int u = 0; u < class->units; u++)
+		for (int u = 0; u < class->deltas; u++)
 		{
 			uint32		start = vdb_block_delta_offset(c, u);
 

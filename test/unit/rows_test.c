@@ -888,7 +888,7 @@ test_wide_checksum(void)
 }
 
 static void
-test_lost(void)
+test_lost_ids(void)
 {
 	VdbVersion	version;
 	VdbRowPrefix *prefix;
@@ -1108,7 +1108,7 @@ main(void)
 	unit_run("a row's checksum guards all that never changes", test_checksum);
 	unit_run("and so does that of wide data", test_wide_checksum);
 	unit_run("rows that a crash may have taken", test_lacking);
-	unit_run("lost ids", test_lost);
+	unit_run("lost ids", test_lost_ids);
 	unit_run("rows that a crash lost", test_lost);
 	unit_run("no segment of an old run", test_old_run);
 	unit_run("set xmax", test_set_xmax);
