@@ -220,8 +220,6 @@ pool_set_new_filenode(Relation rel, const RelFileLocator *newrnode, char persist
 				 errmsg("access method \"vdb_pool\" is for the relation vdb.scm alone"),
 				 errhint("Use access method \"vdb\" for tables.")));
 	vdb_pool_create(newrnode);
-	/* The pool's blocks are not pages: make wal_level = minimal fsync the file. */
-	RelationPreTruncate(rel);
 	*freeze_xid = InvalidTransactionId;
 	*minmulti = InvalidMultiXactId;
 }

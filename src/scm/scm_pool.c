@@ -32,6 +32,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
 #include "commands/extension.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
@@ -555,9 +556,8 @@ format_pool(VdbPool *pool)
 
 /*
  * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new cluster of pg_upgrade,
- * and the old cluster's pool will take its place.  With wal_level = minimal the server makes the
- * new file durable at commit; the caller sees to it that it does so by fsync, not by logging pages
- * read through shared buffers (see am_pool.c).
+ * and the old cluster's pool will take its place.  The new file is logged at every wal_level, and so is
+ * each of its changes, so core need neither sync nor log it at commit.
  */
 void
 vdb_pool_create(const RelFileLocator *rnode)
@@ -569,7 +569,9 @@ vdb_pool_create(const RelFileLocator *rnode)
 		vdb_ends_forget();
 	else
 		vdb_ends_require_written();
-	(void) RelationCreateStorage(*rnode, RELPERSISTENCE_PERMANENT, true);
+	/* The catalog calls the relation unlogged, and core must agree with itself about syncing it. */
+	(void) RelationCreateStorage(*rnode, RELPERSISTENCE_UNLOGGED, true);
+	log_smgrcreate(rnode, MAIN_FORKNUM);
 	if (!vdb_file_extend(rnode, vdb_segment_block(VDB_POOL_INITIAL_SEGMENTS), false))
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),
