@@ -556,8 +556,8 @@ format_pool(VdbPool *pool)
 
 /*
  * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new cluster of pg_upgrade,
- * and the old cluster's pool will take its place.  The new file is logged at every wal_level, and so is
- * each of its changes, so core need neither sync nor log it at commit.
+ * and the old cluster's pool will take its place.  The new file is logged at every wal_level, and
+ * so is each of its changes, so core need neither sync nor log it at commit.
  */
 void
 vdb_pool_create(const RelFileLocator *rnode)

@@ -1,16 +1,17 @@
 /*
  * slow_disk.c: a file system that is slow or full, for tests.
  *
- * Preloaded into a server (LD_PRELOAD), it looks before each call that waits for a file system into the file named by
- * SLOW_DISK.  Each line of it is
+ * Preloaded into a server (LD_PRELOAD), it looks before each call that waits for a file system into
+ * the file named by SLOW_DISK.  Each line of it is
  *
  *	CALL PART MILLISECONDS [ERROR]
  *
- * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate) or release (ftruncate, and fallocate
- * that punches holes); PART is a part of the file's path, or '*'; ERROR is ENOSPC, EIO or EOPNOTSUPP.  The first line that
- * fits holds: the call is delayed, then fails or is done.  Without the file nothing is delayed.  So a test changes what the
- * disk is like by writing the file, while the server runs.  SLOW_DISK_LOG names a file that gets a line 'CALL PATH' for each
- * call that was delayed, before the delay.
+ * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate) or release (ftruncate, and
+ * fallocate that punches holes); PART is a part of the file's path, or '*'; ERROR is ENOSPC, EIO or
+ * EOPNOTSUPP.  The first line that fits holds: the call is delayed, then fails or is done.  Without
+ * the file nothing is delayed.  So a test changes what the disk is like by writing the file, while
+ * the server runs.  SLOW_DISK_LOG names a file that gets a line 'CALL PATH' for each call that was
+ * delayed, before the delay.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
