@@ -19,7 +19,7 @@ $node->safe_psql('postgres', q{
 	ALTER TABLE t ALTER v SET STORAGE EXTERNAL});
 
 # of WAL, by changes of the pool
-sub flushes { return $node->safe_psql('postgres', 'SELECT flushes FROM vdb.pool'); }
+sub flushes { return $node->safe_psql('postgres', 'SELECT wal_flushes FROM vdb.pool'); }
 
 my $insert = 'INSERT INTO t SELECT id, v FROM pieces';
 # moves the rows; their pages are free when no snapshot can see them any more
