@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * scm_format.h
- *	  The pool on its medium, and its WAL record, byte by byte.
+ *	  Layout of the pool on its medium, and of its WAL record.
  *
- * The pool is the main fork of vdb.scm: blocks of 8192 bytes, of which bytes
- * 0..23 are always zero.  A segment is 8 blocks, a group 480 segments.  The
- * first segment of each group is metadata: its block 1 is the group's map.
- * In group 0 block 0 is the pool's header and blocks 2..7 are the ring of
- * epochs.  All numbers are in the host's byte order.
+ * The pool is the main fork of vdb.scm.  It consists of blocks of 8192 bytes, of which bytes 0..23
+ * are always zero.  A segment is 8 blocks, a group is 480 segments.  The first segment of each
+ * group is metadata: its block 1 is the group's allocation map.  In group 0, block 0 is the pool's
+ * header and blocks 2..7 are the ring of epochs.  All numbers are in the host's byte order.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,8 +28,8 @@
 #define VDB_RING_ENTRIES		(VDB_RING_BLOCKS * VDB_RING_BLOCK_ENTRIES)
 
 /*
- * Header, at byte 24 of block 0.  The first 40 bytes never change and are
- * covered by 'crc'; the rest changes by logged changes, field by field.
+ * Header of the pool, at byte 24 of block 0.  The first 40 bytes never change, and 'crc' covers
+ * them.  The other fields are changed one by one, by logged changes.
  */
 typedef struct VdbPoolHeader
 {
@@ -43,11 +42,11 @@ typedef struct VdbPoolHeader
 	uint32		ring_entries;	/* 28 */
 	uint64		pool_id;		/* 32: random, one per created pool */
 	uint32		crc;			/* 40: CRC-32C of bytes 0..39 */
-	uint32		total_segments; /* 44: the file is at least as long */
-	uint32		epoch;			/* 48: the current one, from 1 */
+	uint32		total_segments; /* 44: size of the pool; its files are at least as long */
+	uint32		epoch;			/* 48: the current epoch; the first is 1 */
 	uint32		ring_start;		/* 52: oldest epoch in the ring */
 	uint64		start_id;		/* 56: run of the server that began 'epoch' */
-	uint32		directory;		/* 64: map/'s first directory block or 0 */
+	uint32		directory;		/* 64: first directory block of map/, or 0 */
 	uint32		recovered;		/* 68: latest epoch begun after a recovery, or 0 */
 	uint64		begin_lsn;		/* 72: WAL insert position when 'epoch' began */
 } VdbPoolHeader;
@@ -57,11 +56,13 @@ StaticAssertDecl(offsetof(VdbPoolHeader, crc) == 40, "pool header layout");
 StaticAssertDecl(offsetof(VdbPoolHeader, start_id) == 56, "pool header layout");
 
 /*
- * Allocation map of a group, at byte 24 of its block 1.  One 8-byte word per
- * segment, one byte of it per block, block 0 first.  A state byte: 0 free, 1
- * single block in use, 2 first block of a segment in use, 3 further block of
- * one.  A reserved byte (volatile: cleared when an epoch begins, not
- * logged): 0 not reserved, 1 single block, 2 part of a segment.
+ * Allocation map of a group, at byte 24 of the group's block 1.  Each array has one 8-byte word per
+ * segment, and a word has one byte per block, block 0 first.
+ *
+ * A state byte is 0 (free), 1 (single block in use), 2 (first block of a segment in use) or 3
+ * (further block of a segment in use).  A reserved byte is 0 (not reserved), 1 (single block) or 2
+ * (part of a segment).  Reserved bytes are volatile: they are not logged, and are cleared when an
+ * epoch begins.
  */
 typedef struct VdbGroupMap
 {
@@ -73,51 +74,54 @@ StaticAssertDecl(sizeof(VdbGroupMap) == 7680, "group map layout");
 StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits");
 
 /*
- * Ring of epochs: entry i % VDB_RING_ENTRIES, 8 bytes each, is the full
- * transaction id from which on epoch i knew nothing.  Valid for i from
- * ring_start to epoch - 1.
+ * Ring of epochs: entry i % VDB_RING_ENTRIES, of 8 bytes, is the full transaction id from which on
+ * ids are lost in epoch i.  The entries for i from ring_start to epoch - 1 are valid.
  */
 
 /*
- * WAL: resource manager VDB_RMGR_ID.  One record kind, in two variants by
- * xl_info (the variant equals the flag, and only serves tools):
+ * WAL records have the resource manager VDB_RMGR_ID.  The record of a change comes in two variants,
+ * VDB_XLOG_CHANGE and VDB_XLOG_STRUCTURE.  The variant repeats VDB_RECORD_FLUSH, and only serves
+ * tools.
  *
- * main data:	VdbChangeRecord; if VDB_RECORD_CONFLICT, uint32: newest transaction id
- *				that standbys must have forgotten; nlocks uint16 block lock numbers; if
- *				VDB_RECORD_EXTEND, uint32: blocks the file must have; then, if VDB_RECORD_EVENT,
- *				what it says to logical decoding, up to the end (decode/decode_format.h).
+ * main data:	VdbChangeRecord; if VDB_RECORD_CONFLICT, uint32: newest removed transaction id,
+ *				for recovery conflicts; nlocks uint16 block lock numbers; if VDB_RECORD_EXTEND,
+ *				uint32: number of blocks that the files must have; if VDB_RECORD_EVENT, the event
+ *				for logical decoding, up to the end (decode/decode_format.h).
  * per block:	packed spans.
  *
- * A span is a uint16 place (offset in the block, low 13 bits; phase << 13; zero
- * flag at bit 15), uint16 length, and the bytes unless the zero flag is set.
- * Spans are applied by rising phase; within a phase by block, in order.
+ * A span consists of a uint16 address (the offset in the block in the low 13 bits, the phase in the
+ * next two, the zero flag in bit 15), a uint16 length, and, unless the zero flag is set, the bytes.
+ * Spans are applied in ascending order of phase, within a phase by block, within a block in order.
  *
  * A packed span begins with a byte whose low two bits are its form:
  *
- *	0 plain		the span follows as it is.
- *	1 like		a 'row': phase 1, not zero, at least 32 bytes.  uint16 place if
- *				bit 2 is set, else where the last row of the block ended, rounded up
- *				to 8; uint16 length if bit 3 is set, else the last row's; uint32:
- *				which of the first 32 bytes differ from the last row's (zeroes,
- *				if there is none); these bytes; the bytes from the 33rd on, but,
- *				if bit 4 is set, without the last four: these are the checksum of a
- *				row version of at least 36 bytes that t_ctid names (scm_row.h).
- *	2 next		a 'slot': phase 2, not zero, two bytes long, beginning where the
- *				last slot of the block ended.  Its value less the last slot's, modulo
- *				65536, as uint16 if bit 2 is set, else as uint8.
+ *	0 plain		The span follows as it is.
+ *	1 like		The span is a 'row': phase 1, not zero, at least 32 bytes.  There follow:
+ *				- the uint16 address, if bit 2 is set; otherwise the row begins where the last
+ *				  row of the block ended, rounded up to 8
+ *				- the uint16 length, if bit 3 is set; otherwise the last row's length
+ *				- a uint32 mask of those of the first 32 bytes that differ from the last row's
+ *				  (from zeroes, if there is none)
+ *				- the bytes that differ
+ *				- the bytes from the 33rd on.  If bit 4 is set, the last four are missing: they
+ *				  are the checksum of a row version of at least 36 bytes whose t_ctid is its own
+ *				  row number (scm_row.h).
+ *	2 next		The span is a 'slot': phase 2, not zero, two bytes long, beginning where the last
+ *				slot of the block ended.  There follows its value less the last slot's, modulo
+ *				65536, as uint16 if bit 2 is set, otherwise as uint8.
  *
- * Rows and slots that stand as plain spans count as the last ones, too.  Numbers
- * are in the machine's byte order, as in all WAL.
+ * A row or slot in plain form also counts as the last one.  Numbers are in the host's byte order,
+ * as in all WAL.
  */
 #define VDB_RMGR_ID				178
 #define VDB_RMGR_NAME			"vdb_am"
 
 #define VDB_XLOG_CHANGE			0x00
 #define VDB_XLOG_STRUCTURE		0x10
-/* of an ordinary page, one block: the rest is pages/'s (pages_format.h) */
+/* record about one ordinary page; pages_format.h defines its data */
 #define VDB_XLOG_PAGE			0x20
 
-/* for logical decoding alone, no block (decode/decode_format.h) */
+/* event for logical decoding alone, without blocks (decode/decode_format.h) */
 #define VDB_XLOG_EVENT			0x30
 
 #define VDB_RECORD_VERSION		4
@@ -126,27 +130,30 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 #define VDB_RECORD_EVENT		0x04
 #define VDB_RECORD_CONFLICT		0x08
 
+/* Head of a change record's main data. */
 typedef struct VdbChangeRecord
 {
 	uint8		version;		/* VDB_RECORD_VERSION */
 	uint8		flags;			/* VDB_RECORD_* */
-	uint16		nlocks;
+	uint16		nlocks;			/* number of block locks that follow */
 } VdbChangeRecord;
 
 StaticAssertDecl(sizeof(VdbChangeRecord) == 4, "change record layout");
 
+/* Header of a span. */
 typedef struct VdbSpanHeader
 {
 	uint16		address;		/* offset, phase, zero flag */
-	uint16		length;
+	uint16		length;			/* bytes that the span stores */
 } VdbSpanHeader;
 
 StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 
-#define VDB_PHASE_USE			0	/* allocation: in use */
+/* Phases of a change, in the order in which they are applied. */
+#define VDB_PHASE_USE			0	/* allocation maps: units become used */
 #define VDB_PHASE_STORE			1
 #define VDB_PHASE_PUBLISH		2
-#define VDB_PHASE_LAST			3	/* allocation: free; the header's start_id */
+#define VDB_PHASE_LAST			3	/* allocation maps: units become free; the header's start_id */
 #define VDB_PHASES				4
 
 #define VDB_SPAN_OFFSET(address)	((address) & 0x1FFF)
@@ -155,19 +162,19 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 #define VDB_SPAN_PLACE(offset, phase, zero) \
 	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
 
-/* Packed spans. */
+/* Forms and limits of packed spans. */
 #define VDB_PACK_FORM			0x03
 #define VDB_PACK_PLAIN			0
 #define VDB_PACK_LIKE			1
 #define VDB_PACK_NEXT			2
 #define VDB_PACK_HEAD			32	/* bytes compared with the last row's */
-#define VDB_PACK_MOST			26	/* with more that differ, plain is no longer */
+#define VDB_PACK_MOST			26	/* if more of them differ, the plain form is used */
 
 /*
- * Where recoveries of the cluster ended: the file vdb_am.ends of the data
- * directory.  Two equal copies, 16384 bytes each, the first at byte 0; of two
- * good ones the greater sequence counts.  Each is a header and 'count' ends,
- * oldest first; the rest is zero.  Magic and version stand where they do in all versions.
+ * The file vdb_am.ends of the data directory records where recoveries of the cluster ended.  It has
+ * two equal copies of 16384 bytes, the first at byte 0.  If both are intact, the one with the
+ * greater sequence counts.  Each consists of a header and 'count' ends, oldest first; the rest is
+ * zero.  Magic and version are at the same place in all versions of the file.
  */
 #define VDB_ENDS_FILE			"vdb_am.ends"
 #define VDB_ENDS_MAGIC			"VDBENDS"	/* not terminated */
@@ -175,6 +182,7 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 #define VDB_ENDS_COPIES			2
 #define VDB_ENDS_MAX			1022
 
+/* Header of a copy. */
 typedef struct VdbEndsHeader
 {
 	char		magic[7];		/* 0 */
@@ -182,15 +190,17 @@ typedef struct VdbEndsHeader
 	uint32		crc;			/* 8: CRC-32C of the copy from byte 12 on */
 	uint32		count;			/* 12 */
 	uint64		sequence;		/* 16: rises whenever the file is written */
-	uint64		known_since;	/* 24: ends up to this position in WAL may be missing */
+	uint64		known_since;	/* 24: ends up to this WAL position may be missing */
 } VdbEndsHeader;
 
+/* End of one recovery. */
 typedef struct VdbEnd
 {
-	uint64		lsn;			/* 0: end of the last record that was redone; odd: preliminary */
-	uint64		next_xid;		/* 8: full transaction id */
+	uint64		lsn;			/* 0: end of the last record redone; odd if preliminary */
+	uint64		next_xid;		/* 8: next full transaction id then */
 } VdbEnd;
 
+/* One copy. */
 typedef struct VdbEndsCopy
 {
 	VdbEndsHeader head;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_internal.h
- *	  What the files of scm/ share among themselves.
+ *	  Declarations shared by the files of scm/.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,28 +23,52 @@
 StaticAssertDecl(BLCKSZ == VDB_POOL_BLOCK_BYTES, "the pool needs the usual block size");
 StaticAssertDecl(RELSEG_SIZE % VDB_SEGMENT_BLOCKS == 0, "no segment crosses files");
 
-/* This backend's view of a pool. */
+/* One backend's view of a pool. */
 struct VdbPool
 {
-	RelFileLocator rnode;
-	Oid			relid;			/* of vdb.scm; invalid while it is created */
-	VdbPoolShared *shared;		/* NULL while it is created */
-	LWLock	   *alloc_lock;		/* likewise */
-	const VdbPoolHeader *header;	/* in the mapping of file 0 */
-	bool		is_pmem;		/* all files mapped so far are */
+	RelFileLocator rnode;		/* of vdb.scm */
+	Oid			relid;			/* of vdb.scm; invalid while the pool is created */
+	VdbPoolShared *shared;		/* slot in shared memory; NULL while the pool is created */
+	LWLock	   *alloc_lock;		/* allocation lock; NULL while the pool is created */
+	const VdbPoolHeader *header;	/* points into the mapping of file 0 */
+	bool		is_pmem;		/* all files mapped so far are persistent memory */
 	char	   *files[VDB_POOL_MAX_FILES];	/* mappings of 1 GB, or NULL */
-	XLogRecPtr	counted_redo[VDB_POOL_MAX_FILES];	/* see scm_sync.c */
-	char		path[MAXPGPATH];
+	XLogRecPtr	counted_redo[VDB_POOL_MAX_FILES];	/* per file, see scm_sync.c */
+	char		path[MAXPGPATH];	/* of file 0 */
 };
 
 /* ---- scm_file.c ---- */
+
+/* Build the path of one file of the pool in 'path', of MAXPGPATH bytes. */
 extern void vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path);
+
+/*
+ * Map 1 GB of an open file, shared.  *is_pmem is set if cache flushes make stores durable.  Raises
+ * an error if the file cannot be mapped.
+ */
 extern char *vdb_file_map(int fd, const char *path, bool *is_pmem);
 extern void vdb_file_unmap(char *base);
+
+/*
+ * Open a file for reading and writing.  Returns -1, with errno set, if that fails.  The caller
+ * closes the file by close().
+ */
 extern int	vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create);
+
+/* Return the length of a file in bytes, or -1 if it does not exist.  Raises I/O errors. */
 extern int64 vdb_file_bytes(const RelFileLocator *rnode, uint32 file);
+
+/*
+ * Make the pool's files at least 'nblocks' blocks long, durably.  New blocks read as zeroes.
+ * Returns false, with errno set, if there is no space (or quota); some files may be longer then.
+ * Raises other errors.
+ */
 extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo);
+
+/* Sync one file, including pages that were changed through mappings.  Raises I/O errors. */
 extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
+
+/* Map one file of the pool into pool->files.  Raises an error if it is missing, or I/O fails. */
 extern void vdb_pool_map_file(VdbPool *pool, uint32 file);
 
 /* ---- scm_ends.c ---- */
@@ -58,7 +82,10 @@ extern void vdb_ends_require_written(void);
 
 /* ---- where blocks are mapped ---- */
 
-/* As vdb_pool_block, but for writing and without a look at the pool's size. */
+/*
+ * Return the address at which a block is mapped, for writing.  Unlike vdb_pool_block this does not
+ * check the pool's size.  Maps the block's file if need be, which can raise an error.
+ */
 static inline char *
 vdb_pool_pointer(VdbPool *pool, VdbBlock block)
 {
@@ -71,7 +98,7 @@ vdb_pool_pointer(VdbPool *pool, VdbBlock block)
 		(size_t) (block % VDB_FILE_BLOCKS) * VDB_POOL_BLOCK_BYTES;
 }
 
-/* Total segments; only ever grows, and the file is always that long. */
+/* Return the pool's size in segments.  It never shrinks, and the files are at least as long. */
 static inline uint32
 vdb_pool_total_segments(VdbPool *pool)
 {
@@ -80,12 +107,14 @@ vdb_pool_total_segments(VdbPool *pool)
 
 /* ---- scm_marks.c ---- */
 
+/* Return the first block of a segment. */
 static inline VdbBlock
 vdb_segment_block(uint32 segment_no)
 {
 	return (VdbBlock) segment_no * VDB_SEGMENT_BLOCKS;
 }
 
+/* Return the block that holds the allocation map of the segment's group. */
 static inline VdbBlock
 vdb_group_map_block(uint32 segment_no)
 {
@@ -93,6 +122,7 @@ vdb_group_map_block(uint32 segment_no)
 		VDB_GROUP_MAP_BLOCK;
 }
 
+/* Return the mapped allocation map of the segment's group. */
 static inline VdbGroupMap *
 vdb_group_map(VdbPool *pool, uint32 segment_no)
 {
@@ -107,54 +137,89 @@ typedef struct VdbPoolSpace
 	bool		segment;
 } VdbPoolSpace;
 
+/* Register the callbacks that give reservations back.  Called once, from _PG_init. */
 extern void vdb_marks_init(void);
 
-/* Make room in the list of this process's reservations for 'more'.  Before the allocation lock. */
+/*
+ * Make room for 'more' units in the list of this process's reservations.  Called before the
+ * allocation lock is taken, because it allocates memory.
+ */
 extern void vdb_reserved_expect(VdbPool *pool, int more);
 
-/* Forget what was reserved in a pool whose view is about to be freed. */
+/* Forget this process's reservations in a pool whose view is about to be freed. */
 extern void vdb_reserved_forget(const VdbPool *pool);
 
-/* Reserve a free unit.  Allocation lock held, vdb_reserved_expect called. */
+/*
+ * Reserve a free unit.  The caller holds the allocation lock exclusive, and has called
+ * vdb_reserved_expect before.
+ */
 extern void vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space);
+
+/* Add to the number of segments not wholly free.  The allocation lock is held exclusive. */
 extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
+
+/* Mark units that a change is about to free, so that they are not reserved before it has ended. */
 extern void vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
+
+/* End the reservation of units that a change has put to use. */
 extern void vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
+
+/* Make units available again that a change has freed, or whose reservation is given back. */
 extern void vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
+
+/*
+ * Set the counts and hints of the shared slot from the allocation maps.  With 'clear_reservations'
+ * all marks are cleared first.  The caller holds the allocation lock exclusive, or no other session
+ * can use the pool.
+ */
 extern void vdb_alloc_recount(VdbPool *pool, bool clear_reservations);
 
 /* ---- scm_grow.c ---- */
 
 /*
- * Grow the pool if half of its reserve for urgent callers is used, and no lightweight lock is
- * held.  Waits for no other process.
+ * Grow the pool if half of its reserve for urgent callers is used, unless the caller holds a
+ * lightweight lock.  Waits for no other process.
  */
 extern void vdb_grow_reserve(VdbPool *pool);
+
+/* Add the allocation maps of the groups that begin in segments [from, to) to a change. */
 extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to);
 
 /* ---- scm_change.c ---- */
 
-#define VDB_CHANGE_BLOCK_BYTES	16384	/* most that a change can have for one block */
+#define VDB_CHANGE_BLOCK_BYTES	16384	/* most bytes of spans in a change for one block */
 
-#define VDB_CHANGE_INTERNAL		0x80	/* second workspace: nested in a caller's change */
+#define VDB_CHANGE_INTERNAL		0x80	/* use the second workspace: nested in another change */
 
+/* Begin a change as vdb_scm_change_begin does, but without beginning this run's epoch first. */
 extern VdbScmChange *vdb_change_open(VdbPool *pool, int flags);
+
+/* Have redo make the files at least 'nblocks' long before it applies the change. */
 extern void vdb_change_extend(VdbScmChange *change, uint32 nblocks);
+
+/* Format a group's allocation map: all segments free, except the first, which is metadata. */
 extern void vdb_change_format_map(VdbScmChange *change, VdbBlock map_block);
+
+/* Store one entry of the ring of epochs. */
 extern void vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value);
+
+/* Store a field of the pool's header; 'offset' is the field's offset in VdbPoolHeader. */
 extern void vdb_change_header(VdbScmChange *change, int phase, size_t offset,
 							  const void *data, uint16 len);
 
 /* ---- scm_span.c ---- */
 
-/* One span, as gathered and as logged. */
+/* One span, read from its gathered or logged form. */
 typedef struct VdbSpan
 {
 	VdbSpanHeader  head;
 	const char *bytes;			/* NULL: zeroes */
 } VdbSpan;
 
+/* Read the span at *at, and advance *at.  Returns false at the end, or if the span is malformed. */
 extern bool vdb_span_next(const char **at, const char *end, VdbSpan *span);
+
+/* Store those spans of a block that are of one phase.  Raises no error. */
 extern void vdb_spans_apply(bool pmem, VdbBlock block, char *target,
 							const char *spans, size_t len, int phase);
 
@@ -166,7 +231,16 @@ extern void vdb_epoch_require_history(VdbPool *pool);
 extern void vdb_scm_decode(struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
 
 /* ---- scm_sync.c ---- */
+
+/*
+ * Queue a sync of a file of the pool, unless a queued one covers the caller's stores.  *counted is
+ * the redo pointer for which the caller's last request counts; with NULL every call queues a sync.
+ * Returns false if the queue is full: the caller must call vdb_sync_now after its critical
+ * section. Raises no error inside a critical section.
+ */
 extern bool vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted);
+
+/* Queue a sync of the file, or sync it.  Called outside critical sections. */
 extern void vdb_sync_now(const RelFileLocator *rnode, uint32 file);
 
 #endif							/* VDB_SCM_INTERNAL_H */

@@ -3,10 +3,10 @@
  * scm_row.h
  *	  The checksum of a row version, as rows/ stores it.
  *
- * A row in the pool is a prefix of 8 bytes (uint32 length of what follows, its
- * highest bit a flag; uint32 epoch), a heap tuple header, data, and then,
- * unaligned, its CRC-32C of 4 bytes (rows_format.h).  The checksum covers what
- * never changes after the row was stored, and where it belongs:
+ * A row version in the pool consists of a prefix of 8 bytes (a uint32 length of what follows, whose
+ * highest bit is a flag, and a uint32 epoch), a heap tuple header, data, and, unaligned, a CRC-32C
+ * of 4 bytes (rows_format.h).  The checksum covers the row number, and all that never changes after
+ * the row version was stored:
  *
  *	 0	8	row number
  *	 8	4	first word of the prefix
@@ -19,10 +19,11 @@
  *	22	2	zeroes
  *	24	..	tuple header and data from the header's 25th byte on
  *
- * Not covered: xmax and its epoch, cid, t_ctid, all other flags.
+ * It does not cover xmax and its epoch, cid, t_ctid, and all other flags.
  *
- * It is here and not in rows/ because WAL leaves it out where the rest of the
- * record gives it (scm_pack.c): then t_ctid is the row itself.
+ * This file is in scm/ and not in rows/ because a WAL record leaves the checksum out where it can
+ * be computed from the rest of the record (scm_pack.c).  There t_ctid is the row version's own
+ * number.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,9 +37,10 @@
 
 #define VDB_ROW_PREFIX_BYTES	8
 #define VDB_ROW_CRC_BYTES		4
-#define VDB_ROW_CRC_FROM		24		/* of the tuple header: what is before it goes by fields */
+#define VDB_ROW_CRC_FROM		24		/* earlier bytes of the tuple header: by field */
 #define VDB_ROW_CRC_INFOMASK	(HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL | HEAP_HASOID_OLD)
 
+/* The first bytes that the checksum covers, collected from the row version. */
 typedef struct VdbRowCrcHead
 {
 	uint64		row;
@@ -55,7 +57,10 @@ StaticAssertDecl(sizeof(VdbRowCrcHead) == 24, "what a row's checksum begins with
 StaticAssertDecl(offsetof(HeapTupleHeaderData, t_bits) == VDB_ROW_CRC_FROM - 1,
 				 "t_bits[0] goes by itself");
 
-/* The checksum of a row whose tuple (from t_xmin on) is bytes long, at least VDB_ROW_CRC_FROM. */
+/*
+ * Compute the checksum of a row version.  'prefix' is the first word of its prefix; 'tuple' is its
+ * tuple from t_xmin on, 'bytes' long, which is at least VDB_ROW_CRC_FROM.
+ */
 static inline uint32
 vdb_row_crc(VdbRowNumber row, uint32 prefix, const char *tuple, uint32 bytes)
 {

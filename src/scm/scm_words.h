@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * scm_words.h
- *	  The allocation map's arithmetic: plain C over 8-byte words.
+ *	  Arithmetic on the 8-byte words of allocation maps.
  *
- * Includes nothing of the server, so that unit tests can; see scm_format.h
- * for what the bytes of a word mean.  Nothing here locks or logs.
+ * This file includes nothing of the server, so that unit tests can include it.  See scm_format.h
+ * for the meaning of a word's bytes.  No function here takes locks or writes WAL.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,15 +17,18 @@
 
 #define VDB_WORD_BLOCKS		8
 
+/* State bytes of a block. */
 #define VDB_STATE_FREE		0
 #define VDB_STATE_BLOCK		1		/* a single block in use */
 #define VDB_STATE_FIRST		2		/* first block of a segment in use */
 #define VDB_STATE_FURTHER	3		/* further block of a segment */
 
+/* Reserved bytes of a block. */
 #define VDB_RESERVED_NOT	0
 #define VDB_RESERVED_BLOCK	1
 #define VDB_RESERVED_SEGMENT 2
 
+/* Make a word of a byte for block 0 and one for all others. */
 static inline uint64_t
 vdb_word_make(uint8_t first, uint8_t others)
 {
@@ -38,20 +41,21 @@ vdb_word_make(uint8_t first, uint8_t others)
 	return word;
 }
 
-/* State of a segment in use. */
+/* Make the state word of a segment in use. */
 static inline uint64_t
 vdb_word_segment(void)
 {
 	return vdb_word_make(VDB_STATE_FIRST, VDB_STATE_FURTHER);
 }
 
-/* Reservation of a whole segment. */
+/* Make the reserved word of a segment reserved as a whole. */
 static inline uint64_t
 vdb_word_reserved_segment(void)
 {
 	return vdb_word_make(VDB_RESERVED_SEGMENT, VDB_RESERVED_SEGMENT);
 }
 
+/* Return the byte of block 'index' of the segment. */
 static inline uint8_t
 vdb_word_byte(uint64_t word, int index)
 {
@@ -61,6 +65,7 @@ vdb_word_byte(uint64_t word, int index)
 	return bytes[index];
 }
 
+/* Check whether all blocks of a segment are free and not reserved. */
 static inline bool
 vdb_word_is_free(uint64_t state, uint64_t reserved)
 {
@@ -68,8 +73,8 @@ vdb_word_is_free(uint64_t state, uint64_t reserved)
 }
 
 /*
- * Index of a free block in a segment that holds single blocks, or -1: also
- * when the segment is wholly free, or is taken as a segment.
+ * Return the index of a free block in a segment that holds single blocks, or -1 if there is none.
+ * Returns -1 also if the segment is wholly free, or is used or reserved as a segment.
  */
 static inline int
 vdb_word_free_block(uint64_t state, uint64_t reserved)
@@ -87,7 +92,7 @@ vdb_word_free_block(uint64_t state, uint64_t reserved)
 	return -1;
 }
 
-/* First wholly free segment in [from, to) of the words, or 'to'. */
+/* Return the first wholly free segment in [from, to) of the words, or 'to'. */
 static inline uint32_t
 vdb_words_find_segment(const uint64_t *state, const uint64_t *reserved,
 					   uint32_t from, uint32_t to)
@@ -99,7 +104,7 @@ vdb_words_find_segment(const uint64_t *state, const uint64_t *reserved,
 	return i;
 }
 
-/* First segment of single blocks with room in [from, to), or 'to'. */
+/* Return the first segment in [from, to) that holds single blocks and has a free one, or 'to'. */
 static inline uint32_t
 vdb_words_find_room(const uint64_t *state, const uint64_t *reserved,
 					uint32_t from, uint32_t to)
@@ -111,7 +116,7 @@ vdb_words_find_room(const uint64_t *state, const uint64_t *reserved,
 	return i;
 }
 
-/* How many segments in [0, n) are not wholly free. */
+/* Count the segments in [0, n) that are not wholly free. */
 static inline uint32_t
 vdb_words_count_used(const uint64_t *state, const uint64_t *reserved, uint32_t n)
 {
@@ -122,14 +127,18 @@ vdb_words_count_used(const uint64_t *state, const uint64_t *reserved, uint32_t n
 	return used;
 }
 
-/* Segments kept for migration, overlay and map: 1/16, at least one. */
+/* Return how many segments are kept for migration, overlay and map: 1/16, at least one. */
 static inline uint32_t
 vdb_words_kept_back(uint32_t total)
 {
 	return total / 16 > 0 ? total / 16 : 1;
 }
 
-/* Size to grow to: double, but by 1 to 32 MB (16 to 512 segments); at most max. */
+/*
+ * Return the size to grow to, in segments: twice the present size, but at least 16 segments (1 MB)
+ * and at most 512 segments (32 MB) more.  The result is at most 'max', or 'total' if that is
+ * greater.
+ */
 static inline uint32_t
 vdb_words_next_total(uint32_t total, uint32_t max)
 {
