@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * scm_alloc.c
- *	  Space in the pool: finding it and reserving it.
+ *	  Find and reserve space in the pool.
  *
- * Space is reserved first (a volatile mark, under the pool allocation lock)
- * and becomes used by the logged change that publishes it; a change that
- * frees it ends with vdb_alloc_release.  So the lock is never held across
- * the caller's WAL, and a crash in between only leaves marks, which the next
- * epoch clears.  Code that reserves and then fails may give it back; what
- * it leaves is given back when the (sub)transaction ends (scm_marks.c).
+ * Space is first reserved, by a volatile mark set under the pool's allocation lock.  It becomes
+ * used by the logged change that publishes it.  A change that frees space ends with
+ * vdb_alloc_release. So the lock is never held while the caller writes WAL, and a crash in between
+ * only leaves marks, which the next epoch clears.  Code that reserves space and then fails may
+ * give it back.  The reservations that it leaves are given back when the (sub)transaction ends
+ * (scm_marks.c).
  *
- * Locks: the pool allocation lock, the last in the order.
+ * Locks: the pool's allocation lock, which is the last in the order.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,11 +23,11 @@
 
 #define NO_SEGMENT			PG_UINT32_MAX
 
-/* Finds in the words of a group (scm_words.h). */
+/* Function that searches the words of a group (scm_words.h). */
 typedef uint32 (*FindInWords) (const uint64 *state, const uint64 *reserved,
 							   uint32 from, uint32 to);
 
-/* First segment from 'from' on for which 'find' stops, or NO_SEGMENT. */
+/* Return the first segment from 'from' on at which 'find' stops, or NO_SEGMENT. */
 static uint32
 find_segment(VdbPool *pool, uint32 from, FindInWords find)
 {
@@ -47,7 +47,7 @@ find_segment(VdbPool *pool, uint32 from, FindInWords find)
 	return NO_SEGMENT;
 }
 
-/* Return how many of 'want' segments may be given now.  Lock held. */
+/* Return how many of 'want' segments may be reserved now.  Allocation lock held. */
 static uint32
 room_for(VdbPool *pool, uint32 want, bool urgent)
 {
@@ -61,7 +61,10 @@ room_for(VdbPool *pool, uint32 want, bool urgent)
 
 /* ---- reserve ---- */
 
-/* Take the allocation lock, ready to reserve 'want' units. */
+/*
+ * Take the allocation lock, after making room to note 'want' units and beginning this run's epoch
+ * if need be.
+ */
 static void
 lock_for_reserving(VdbPool *pool, int want)
 {
@@ -71,7 +74,7 @@ lock_for_reserving(VdbPool *pool, int want)
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 }
 
-/* Reserve one wholly free segment as 'unit' kind; NO_SEGMENT if there is none. */
+/* Return a wholly free segment, and move the hint past it; NO_SEGMENT if there is none. */
 static uint32
 take_segment(VdbPool *pool)
 {
@@ -82,7 +85,7 @@ take_segment(VdbPool *pool)
 	return no;
 }
 
-/* Reserve up to 'want' of the segments that there are; returns how many. */
+/* Reserve up to 'want' segments without growing the pool.  Returns how many. */
 static int
 reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
 {
@@ -120,7 +123,7 @@ vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segment
 	return n;
 }
 
-/* A free block in segment 'no', which holds single blocks or nothing. */
+/* Reserve a free block in segment 'no', which holds single blocks or is wholly free. */
 static VdbBlock
 take_block(VdbPool *pool, uint32 no)
 {
@@ -135,7 +138,7 @@ take_block(VdbPool *pool, uint32 no)
 	return space.block;
 }
 
-/* Reserve a block of the segments that there are, or return VDB_BLOCK_NONE. */
+/* Reserve a block without growing the pool.  Returns VDB_BLOCK_NONE if there is none. */
 static VdbBlock
 reserve_block(VdbPool *pool, bool urgent)
 {

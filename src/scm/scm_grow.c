@@ -1,26 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * scm_grow.c
- *	  Making the pool larger.
+ *	  Make the pool larger.
  *
- * Growth waits for the file system (which allocates and syncs the files) and
- * for a flush of WAL.  So it happens under no lock that anything waits for: one
- * process at a time grows a pool, under the pool's growth lock, which is only
- * ever taken if it is free.  Those who need space and find it taken sleep until
- * there is space, or until the growth has ended.
+ * Growth waits for the file system, which allocates and syncs the files, and for a flush of WAL.
+ * So it happens under no lock for which a process waits.  One process at a time grows a pool,
+ * under the pool's growth lock, which is only ever acquired conditionally.  A process that needs
+ * space and finds the lock taken sleeps until there is space, or until the growth has ended.
  *
- *	1. extend the files, allocated for real, and sync them
- *	2. a flushed change formats the maps of new groups and raises the header's total
- *	3. under the allocation lock, raise the shared slot's total, from which on
- *	   the new space is given away
+ *	1. Extend the files, really allocating their blocks, and sync them.
+ *	2. In a flushed change, format the allocation maps of new groups and raise the header's total.
+ *	3. Under the allocation lock, raise the shared slot's total.  From then on the new space can be
+ *	   reserved.
  *
- * A crash after 1 leaves longer files than the header says, which the next growth
- * finds; a crash after 2 loses nothing, as the slot is made from the header.
+ * A crash after step 1 leaves files longer than the header says, which the next growth uses.  A
+ * crash after step 2 loses nothing, because the slot is made from the header.
  *
- * The worker grows the pool ahead of the need.  A backend does it when there is no space, unless it
- * holds a lightweight lock: then the pool counts as full for it, and its caller comes back without
- * locks.  For such callers there is the reserve of the pool, which
- * vdb_epoch_current makes up again before the first lock.
+ * The worker grows the pool ahead of need.  A backend grows it when there is no space, unless the
+ * backend holds a lightweight lock.  Then the pool counts as full for it, and its caller tries
+ * again without locks.  The reserve of the pool is for such callers.  vdb_epoch_current
+ * replenishes it before the first lock is taken.
  *
  * Locks: the growth lock; under it, for a moment, the allocation lock.
  *
@@ -37,11 +36,11 @@
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
-#define GROW_RETRY_MS		1000	/* after a failure for lack of space */
-#define GROW_WARN_MS		60000
-#define GROW_WAIT_MS		100		/* for another process's growth, at a time */
+#define GROW_RETRY_MS		1000	/* between attempts after a lack of space */
+#define GROW_WARN_MS		60000	/* between warnings */
+#define GROW_WAIT_MS		100		/* one wait for another process's growth */
 
-/* Gather the maps of the groups that begin in segments [from, to). */
+/* See scm_internal.h. */
 void
 vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to)
 {
@@ -53,16 +52,17 @@ vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to)
 
 /* ---- failures ---- */
 
-/* A failure of growth of which this process has yet to warn. */
+/* A failure to grow that this process has yet to report. */
 static struct
 {
 	int			error;				/* errno; 0: none */
-	uint32		segments;			/* that the pool has */
+	uint32		segments;			/* size of the pool */
 } unreported_failure;
 
 /*
- * Note that extension failed for lack of space (errno says).  It is worth a warning now and then,
- * which must wait until no lock is held: a client that doesn't read would hold up all who want it.
+ * Note that extending the files failed for lack of space; errno is set.  A warning is due from time
+ * to time.  It must wait until no lock is held, because a client that does not read its messages
+ * would make the process hold the lock for long.
  */
 static void
 growth_failed(VdbPoolShared *shared, uint32 total)
@@ -98,7 +98,7 @@ vdb_scm_report_growth(VdbPool *pool)
 
 /* ---- one step ---- */
 
-/* Publish that the pool has 'to' segments; its files are that long. */
+/* Log that the pool has 'to' segments.  Its files have been extended. */
 static void
 log_growth(VdbPool *pool, uint32 from, uint32 to)
 {
@@ -111,14 +111,14 @@ log_growth(VdbPool *pool, uint32 from, uint32 to)
 	(void) vdb_scm_change_end(change);
 }
 
-/* Largest size of the pool, in segments. */
+/* Return the largest size allowed for the pool, in segments. */
 static uint32
 size_limit(void)
 {
 	return vdb_scm_limit_mb() * VDB_SEGMENTS_PER_MB;
 }
 
-/* Check whether growth is allowed, and did not fail for lack of space a moment ago. */
+/* Check whether growth is allowed, and has not failed for lack of space within GROW_RETRY_MS. */
 static bool
 may_grow(VdbPool *pool)
 {
@@ -130,7 +130,10 @@ may_grow(VdbPool *pool)
 		TimestampDifferenceExceeds(shared->grow_failed_at, GetCurrentTimestamp(), GROW_RETRY_MS);
 }
 
-/* Make the files long enough for as much as 'to' segments; returns for how many, or 0. */
+/*
+ * Extend the files to 'to' segments, or, if that fails, by a small step.  Returns the size
+ * reached, in segments, or 0 if there is no space.
+ */
 static uint32
 extend_files(VdbPool *pool, uint32 from, uint32 to)
 {
@@ -143,7 +146,7 @@ extend_files(VdbPool *pool, uint32 from, uint32 to)
 	return 0;
 }
 
-/* Grow by one step.  Growth lock held, and nothing else. */
+/* Grow the pool by one step.  The growth lock is held, and no other. */
 static void
 grow(VdbPool *pool)
 {
@@ -166,7 +169,7 @@ grow(VdbPool *pool)
 	LWLockRelease(pool->alloc_lock);
 }
 
-/* Check whether the pool's segments, but for 'spare', are used. */
+/* Check whether at most 'spare' segments of the pool are free. */
 static bool
 is_short(VdbPoolShared *shared, uint32 spare)
 {
@@ -175,8 +178,8 @@ is_short(VdbPoolShared *shared, uint32 spare)
 }
 
 /*
- * Grow by one step if no other process does, and if it is still needed.  False: another process is
- * at it.
+ * Grow the pool by one step if that is still needed.  Returns false if another process is growing
+ * it.
  */
 static bool
 try_to_grow(VdbPool *pool, uint32 spare)
@@ -194,7 +197,7 @@ try_to_grow(VdbPool *pool, uint32 spare)
 
 /* ---- when to grow ---- */
 
-/* Segments that only urgent callers get. */
+/* Return the number of segments that only urgent callers get. */
 static uint32
 kept_back(VdbPoolShared *shared)
 {
@@ -202,8 +205,8 @@ kept_back(VdbPoolShared *shared)
 }
 
 /*
- * Free segments below which the worker grows the pool: those kept back, and an eighth, at most 8
- * MB.
+ * Return the number of free segments at which the worker grows the pool: those kept back, and an
+ * eighth of all, which is limited to 8 MB.
  */
 static uint32
 low_water(VdbPoolShared *shared)
@@ -232,8 +235,9 @@ vdb_scm_make_larger(VdbPool *pool)
 }
 
 /*
- * See scm_internal.h.  While somebody loads rows all but the reserve is often used; so this is
- * about the reserve alone, half of which is left to those who come while the pool grows.
+ * See scm_internal.h.  While rows are being loaded, all space except the reserve is often used.  So
+ * this looks at the reserve alone, and leaves half of it to processes that need space while the
+ * pool grows.
  */
 void
 vdb_grow_reserve(VdbPool *pool)

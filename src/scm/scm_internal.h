@@ -72,12 +72,32 @@ extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
 extern void vdb_pool_map_file(VdbPool *pool, uint32 file);
 
 /* ---- scm_ends.c ---- */
+
+/* Initialize; called from _PG_init while the library is preloaded. */
 extern void vdb_ends_init(void);
+
+/* Record that recovery ends here.  Called in the startup process. */
 extern void vdb_ends_note(FullTransactionId next_xid);
+
+/* Forget all ends before pg_upgrade replaces the cluster's pools.  Raises I/O errors. */
 extern void vdb_ends_forget(void);
+
+/*
+ * Check whether a recovery ended past this WAL position.  *next_xid is set to the next transaction
+ * id that the first such recovery left.
+ */
 extern bool vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid);
+
+/* Check whether all ends past this WAL position are known. */
 extern bool vdb_ends_reach(XLogRecPtr begin);
+
+/* Return the WAL position past which all ends are known. */
 extern XLogRecPtr vdb_ends_known_since(void);
+
+/*
+ * Raise an error if the file of ends is not written and cannot be.  Called before an epoch begins.
+ * Takes ends_lock; does I/O.
+ */
 extern void vdb_ends_require_written(void);
 
 /* ---- where blocks are mapped ---- */

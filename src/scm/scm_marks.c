@@ -1,23 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * scm_marks.c
- *	  The allocation map in place: marks of reservation, counts, hints.
+ *	  Maintain reservation marks in the allocation maps, and counts and hints about them.
  *
- * A mark is volatile: it is neither logged nor persisted, and the next
- * epoch clears all of them.  Marks, and the counts and hints of the
- * shared slot, change only under the pool allocation lock.
+ * A mark is volatile: it is neither logged nor persisted, and the next epoch clears all marks.
+ * Marks, and the counts and hints of the shared slot, change only under the pool's allocation lock.
  *
- * alloc_hint and block_hint of the shared slot promise that nothing suitable
- * lies below them, so searches start there and need not wrap around.
- * used_segments counts the segments that are not wholly free (in use,
- * reserved, metadata).
+ * alloc_hint and block_hint of the shared slot guarantee that there is no suitable space below
+ * them, so searches start there and need not wrap around.  used_segments counts the segments that
+ * are not wholly free (in use, reserved, metadata).
  *
- * A process remembers the units that it has reserved until a change puts them to
- * use or they are given back.  What is left when its (sub)transaction ends is
- * given back then: so code that fails between a reservation and its change loses
- * nothing, whatever lies between.
+ * A process remembers the units that it has reserved until a change puts them to use or they are
+ * given back.  Units that are left when its (sub)transaction ends are given back then.  So no space
+ * is lost if an error occurs between a reservation and its change.
  *
- * Locks: the pool allocation lock, the last in the order.
+ * Locks: the pool's allocation lock, which is the last in the order.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,18 +26,16 @@
 #include "scm/scm_internal.h"
 #include "scm/scm_words.h"
 
-#define RESERVED_FIRST		64		/* first allocation of the list */
+#define RESERVED_FIRST		64		/* initial capacity of the list */
 
-/* A unit that this process reserved, and the nesting level of the transaction in which it did. */
+/* A unit that this process reserved, and the nesting level of the transaction that did so. */
 typedef struct ReservedUnit
 {
 	VdbPoolSpace space;
 	int			level;
 } ReservedUnit;
 
-/*
- * All units that this process has reserved and neither used nor given back.  They are of one pool.
- */
+/* Units that this process has reserved and neither used nor given back, all of one pool. */
 static VdbPool *reserved_pool = NULL;
 static ReservedUnit *reserved_units = NULL;
 static int	nreserved = 0;
@@ -75,7 +70,7 @@ reserved_add(VdbPoolSpace space)
 	nreserved++;
 }
 
-/* Strike a unit off the list.  False: this process does not have it reserved. */
+/* Remove a unit from the list.  Returns false if this process does not have it reserved. */
 static bool
 reserved_remove(VdbPoolSpace space)
 {
@@ -102,7 +97,7 @@ vdb_reserved_forget(const VdbPool *pool)
 
 static void unreserve(VdbPool *pool, VdbPoolSpace space);
 
-/* Give back all that was reserved in transactions nested at least so deep.  No lock is held. */
+/* Give back all units reserved at nesting level 'level' or deeper.  No lock is held. */
 static void
 reserved_give_back(int level)
 {
@@ -113,7 +108,7 @@ reserved_give_back(int level)
 	}
 }
 
-/* Callback of the end of transactions. */
+/* Give back all units when the transaction has ended or is prepared.  Transaction callback. */
 static void
 reserved_transaction_ended(XactEvent event, void *arg)
 {
@@ -124,7 +119,10 @@ reserved_transaction_ended(XactEvent event, void *arg)
 	Assert(nreserved == 0);
 }
 
-/* Callback of the end of subtransactions.  What a committed one reserved becomes its parent's. */
+/*
+ * Give back an aborted subtransaction's units, or pass a committed one's on to its parent.
+ * Subtransaction callback.
+ */
 static void
 reserved_subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 							  void *arg)
@@ -140,7 +138,7 @@ reserved_subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTran
 	}
 }
 
-/* Register the callbacks that give back what was reserved.  Called once, from _PG_init. */
+/* See scm_internal.h. */
 void
 vdb_marks_init(void)
 {
@@ -150,7 +148,7 @@ vdb_marks_init(void)
 
 /* ---- marks ---- */
 
-/* Set or clear the volatile mark of a unit.  Lock held, exclusive. */
+/* Set or clear the mark of a unit.  Allocation lock held, exclusive. */
 static void
 mark_reserved(VdbPool *pool, VdbPoolSpace space, bool reserved)
 {
@@ -165,7 +163,7 @@ mark_reserved(VdbPool *pool, VdbPoolSpace space, bool reserved)
 			reserved ? VDB_RESERVED_BLOCK : VDB_RESERVED_NOT;
 }
 
-/* Check whether no block of the segment is in use or reserved. */
+/* Check whether no block of a segment is in use or reserved. */
 static bool
 segment_is_free(VdbPool *pool, uint32 segment_no)
 {
@@ -175,7 +173,7 @@ segment_is_free(VdbPool *pool, uint32 segment_no)
 	return vdb_word_is_free(map->state[index], map->reserved[index]);
 }
 
-/* Change the number of segments that are not wholly free.  Lock held, exclusive. */
+/* See scm_internal.h. */
 void
 vdb_marks_add_used(VdbPoolShared *shared, int delta)
 {
@@ -188,7 +186,7 @@ vdb_marks_add_used(VdbPoolShared *shared, int delta)
 
 /* ---- give back ---- */
 
-/* Clear one unit's mark, its state being free; true if its segment is free now. */
+/* Clear the mark of a unit whose state is free.  Returns true if its segment is wholly free now. */
 static bool
 release_one(VdbPool *pool, VdbPoolSpace space)
 {
@@ -206,7 +204,7 @@ release_one(VdbPool *pool, VdbPoolSpace space)
 	return false;
 }
 
-/* A change is about to free these units: no process may take them before it ended. */
+/* See scm_internal.h. */
 void
 vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
@@ -216,7 +214,7 @@ vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 	LWLockRelease(pool->alloc_lock);
 }
 
-/* See scm_internal.h.  The mark tells others; the list is for this process. */
+/* See scm_internal.h.  The mark is for other processes, the list for this one. */
 void
 vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space)
 {
@@ -225,7 +223,7 @@ vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space)
 	reserved_add(space);
 }
 
-/* A change has put these units to use: their reservation is over. */
+/* See scm_internal.h. */
 void
 vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
@@ -237,7 +235,7 @@ vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 		(void) reserved_remove(spaces[i]);
 }
 
-/* Units freed by a change, or no longer wanted, can be had again. */
+/* See scm_internal.h.  Wakes those that wait for space if a segment is wholly free now. */
 void
 vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 {
@@ -252,8 +250,8 @@ vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 }
 
 /*
- * Give back one unit that this process has reserved.  Nothing happens if it has not, or no
- * longer: a change may have put the unit to use before the error that brings the caller here.
+ * Give back one unit if this process still has it reserved.  It may not, because a change may have
+ * put the unit to use before the error that the caller is handling.
  */
 static void
 unreserve(VdbPool *pool, VdbPoolSpace space)
@@ -276,7 +274,7 @@ vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 	unreserve(pool, (VdbPoolSpace) {block, false});
 }
 
-/* See scm.h.  No lock: two bytes, each read once. */
+/* See scm.h.  This needs no lock, because it reads two bytes, each once. */
 bool
 vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved)
 {
@@ -290,11 +288,7 @@ vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved
 	return index != 0;
 }
 
-/*
- * Set the slot's counts and hints from the maps, perhaps clearing all marks
- * first.  Caller holds the allocation lock exclusive, or no other session can use
- * the pool.
- */
+/* See scm_internal.h. */
 void
 vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 {
