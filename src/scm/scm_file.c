@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * scm_file.c
- *	  The pool's files: paths, mappings, growth, sync.
+ *	  Manage the pool's files: paths, mappings, growth, sync.
  *
- * A pool is the main fork of a relation, so it lies in files of 1 GB named
- * as core names them: path, path.1, ...  Every file is mapped whole, 1 GB,
- * also beyond its end: growth needs no new mapping.  Touching what lies
- * beyond the end is SIGBUS, so files are allocated for real before anybody
- * learns that they are longer, and so is touching a file that was dropped:
+ * A pool is the main fork of a relation, so it is stored in files of 1 GB, which are named as core
+ * names them: path, path.1, ...  Each mapping spans the full 1 GB, even beyond the end of the file,
+ * so growth needs no new mapping.
+ *
+ * Access beyond the end of a file raises SIGBUS.  So the blocks of a file are really allocated
+ * before its new length is published.  Access to a file that was dropped raises SIGBUS, too.  So
  * processes hold a lock on the relation while they use a mapping.
  *
  *-------------------------------------------------------------------------
@@ -26,7 +27,7 @@
 
 #include "scm/scm_internal.h"
 
-/* Path of one file of the pool; 'path' has MAXPGPATH bytes. */
+/* See scm_internal.h. */
 void
 vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path)
 {
@@ -38,10 +39,7 @@ vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path)
 		snprintf(path + length, MAXPGPATH - length, ".%u", file);
 }
 
-/*
- * Open a file for reading and writing; -1 and errno if that fails.  The
- * caller closes it by close().
- */
+/* See scm_internal.h. */
 int
 vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create)
 {
@@ -51,7 +49,7 @@ vdb_file_open(const RelFileLocator *rnode, uint32 file, bool create)
 	return BasicOpenFile(path, O_RDWR | PG_BINARY | (create ? O_CREAT : 0));
 }
 
-/* Length of the file in bytes, or -1 if there is none.  ERROR: I/O. */
+/* See scm_internal.h. */
 int64
 vdb_file_bytes(const RelFileLocator *rnode, uint32 file)
 {
@@ -69,8 +67,8 @@ vdb_file_bytes(const RelFileLocator *rnode, uint32 file)
 }
 
 /*
- * Map 1 GB of an open file, shared.  *is_pmem tells whether stores become
- * durable by cache flushes: a synchronous DAX mapping, or libpmem says so.
+ * See scm_internal.h.  Cache flushes make stores durable if the mapping is a synchronous DAX
+ * mapping, or libpmem says so.
  */
 char *
 vdb_file_map(int fd, const char *path, bool *is_pmem)
@@ -94,6 +92,7 @@ vdb_file_map(int fd, const char *path, bool *is_pmem)
 	return base;
 }
 
+/* See scm_internal.h. */
 void
 vdb_file_unmap(char *base)
 {
@@ -101,7 +100,7 @@ vdb_file_unmap(char *base)
 		elog(WARNING, "could not unmap the pool: %m");
 }
 
-/* Map one file of the pool.  ERROR: I/O, or the file is missing. */
+/* See scm_internal.h. */
 void
 vdb_pool_map_file(VdbPool *pool, uint32 file)
 {
@@ -122,9 +121,9 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 }
 
 /*
- * Allocate [from, to) for real; 0 or an errno.  Only what lies beyond the file's end: where the
- * file system can't allocate, the C library reads and writes a byte of each block, which stores
- * through a mapping would get in the way of.
+ * Allocate the blocks of bytes [from, to) of a file.  Returns 0 or an errno.  'from' is not before
+ * the file's end: if the file system cannot allocate, the C library reads and writes a byte of each
+ * block, which would conflict with stores through a mapping.
  */
 static int
 allocate(int fd, off_t from, off_t to)
@@ -149,7 +148,10 @@ sync_directory(const char *path)
 	fsync_fname(parent, true);
 }
 
-/* Open one file that is to be extended; makes what is missing. */
+/*
+ * Open a file that is to be extended, and create it if it is missing.  The first file is created
+ * only in redo.
+ */
 static int
 open_to_extend(const RelFileLocator *rnode, uint32 file, const char *path, bool in_redo)
 {
@@ -159,7 +161,7 @@ open_to_extend(const RelFileLocator *rnode, uint32 file, const char *path, bool 
 		return fd;
 	if (file == 0)
 	{
-		/* Only redo meets this: a later record will drop the relation. */
+		/* This only happens in redo: a later record will drop the relation. */
 		if (!in_redo)
 			return fd;
 		smgrcreate(smgropen(*rnode, INVALID_PROC_NUMBER), MAIN_FORKNUM, true);
@@ -171,7 +173,7 @@ open_to_extend(const RelFileLocator *rnode, uint32 file, const char *path, bool 
 	return fd;
 }
 
-/* Make one file at least 'bytes' long and sync it; 0 or an errno. */
+/* Make one file at least 'bytes' long, and sync it if it grew.  Returns 0 or an errno. */
 static int
 extend_one(const RelFileLocator *rnode, uint32 file, off_t bytes, bool in_redo)
 {
@@ -198,11 +200,7 @@ extend_one(const RelFileLocator *rnode, uint32 file, off_t bytes, bool in_redo)
 	return rc;
 }
 
-/*
- * Make the pool at least 'nblocks' long, durably; what is new reads as
- * zeroes.  False: no space (or quota), the files may be longer than before.
- * ERROR: anything else.
- */
+/* See scm_internal.h. */
 bool
 vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo)
 {
@@ -231,7 +229,7 @@ vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo)
 	return true;
 }
 
-/* fsync one file, also its pages changed through mappings. */
+/* See scm_internal.h. */
 void
 vdb_file_sync(const RelFileLocator *rnode, uint32 file)
 {

@@ -47,6 +47,8 @@ extern void vdb_file_path(const RelFileLocator *rnode, uint32 file, char *path);
  * an error if the file cannot be mapped.
  */
 extern char *vdb_file_map(int fd, const char *path, bool *is_pmem);
+
+/* Unmap 1 GB that vdb_file_map mapped. */
 extern void vdb_file_unmap(char *base);
 
 /*
@@ -95,8 +97,9 @@ extern bool vdb_ends_reach(XLogRecPtr begin);
 extern XLogRecPtr vdb_ends_known_since(void);
 
 /*
- * Raise an error if the file of ends is not written and cannot be.  Called before an epoch begins.
- * Takes ends_lock; does I/O.
+ * Write the file of ends if it is not yet written.  Raises an error if that fails, or if the file
+ * found when the server started cannot be used.  Called before an epoch begins.  Takes ends_lock;
+ * does I/O.
  */
 extern void vdb_ends_require_written(void);
 

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * scm_pack.c
- *	  Spans made shorter for WAL, and as they were again.
+ *	  Pack spans for WAL, and unpack them.
  *
- * Rows that are stored together have nearly the same header, each begins where
- * the one before ended, and so do their slots.  A row header of 32 bytes becomes
- * a mask and the few bytes that differ from the last one's, the first in a block
- * being compared with zeroes; a slot becomes the distance of its row from the
- * last.  A row version's checksum is left out, and computed again from the rest:
- * the record has a checksum of its own.  Everything else stays as it is.  Layout:
- * scm_format.h.
+ * Rows that are stored together have nearly the same header.  Each begins where the one before
+ * ended, and so do their slots.  A row header of 32 bytes becomes a mask and the few bytes that
+ * differ from the last row's header; the first header in a block is compared with zeroes.  A slot
+ * becomes the distance of its row from the last.  A row version's checksum is left out, and
+ * computed again from the rest, because the record has its own checksum.  All other spans stay as
+ * they are. See scm_format.h for the layout.
  *
- * Pure: no locks, no memory, no errors.  Unpacking trusts nothing.
+ * The functions take no locks, allocate no memory and raise no errors.  Unpacking does not rely on
+ * its input being well-formed.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,22 +20,23 @@
 #include "scm/scm_pack.h"
 #include "scm/scm_row.h"
 
+/* Flags in the first byte of a packed span. */
 #define PACK_EXPLICIT_ADDRESS		0x04
 #define PACK_EXPLICIT_LENGTH	0x08
 #define PACK_NO_CHECKSUM		0x10
 #define PACK_WIDE_STEP			0x04
 
-/* What the next span may be like. */
+/* The last row and slot of the block, with which the next span is compared. */
 typedef struct PackState
 {
-	uint16		address;			/* where the last row ended, aligned */
+	uint16		address;			/* end of the last row, aligned */
 	uint16		length;				/* of the last row */
 	uint8		head[VDB_PACK_HEAD];	/* of the last row */
-	uint16		slot_address;		/* where the last slot ended; 0: no slot yet */
-	uint16		slot;				/* its value */
+	uint16		slot_address;		/* end of the last slot; 0 before the first */
+	uint16		slot;				/* value of the last slot */
 } PackState;
 
-/* Can a span be packed like a row? */
+/* Check whether a span can be packed as a row. */
 static inline bool
 is_row(VdbSpanHeader head)
 {
@@ -43,6 +44,7 @@ is_row(VdbSpanHeader head)
 		head.length >= VDB_PACK_HEAD;
 }
 
+/* Check whether a span can be packed as a slot. */
 static inline bool
 is_slot(VdbSpanHeader head)
 {
@@ -50,14 +52,14 @@ is_slot(VdbSpanHeader head)
 		head.length == sizeof(uint16);
 }
 
-/* Bytes of a span that follow its header. */
+/* Return the number of bytes that follow a span's header. */
 static inline size_t
 span_bytes(VdbSpanHeader head)
 {
 	return VDB_SPAN_IS_ZERO(head.address) ? 0 : head.length;
 }
 
-/* Remember a span, as packing and unpacking both do. */
+/* Note a span as the last row or slot.  Both packing and unpacking do this. */
 static void
 remember(PackState *state, VdbSpanHeader head, const char *bytes)
 {
@@ -75,8 +77,9 @@ remember(PackState *state, VdbSpanHeader head, const char *bytes)
 }
 
 /*
- * The checksum that a span would end with if it were a row version which its t_ctid
- * names; false: it can't be one.  Its bytes but the last four are there.
+ * Compute the checksum that a span ends with if it is a row version whose t_ctid is its own row
+ * number.  Returns false if the span is too short to be one.  All bytes of the span except the last
+ * four must be present.
  */
 static bool
 row_checksum(VdbSpanHeader head, const char *bytes, uint32 *crc)
@@ -95,6 +98,7 @@ row_checksum(VdbSpanHeader head, const char *bytes, uint32 *crc)
 
 /* ---- packing ---- */
 
+/* Copy bytes to the output.  Returns where the output goes on. */
 static char *
 put(char *to, const void *bytes, size_t len)
 {
@@ -102,6 +106,9 @@ put(char *to, const void *bytes, size_t len)
 	return to + len;
 }
 
+/*
+ * Write a row in form 'like'; 'mask' tells the bytes of its head that differ from the last row's.
+ */
 static char *
 pack_row(const PackState *state, VdbSpanHeader head, const char *bytes, uint32 mask, char *to)
 {
@@ -132,6 +139,7 @@ pack_row(const PackState *state, VdbSpanHeader head, const char *bytes, uint32 m
 	return put(to, bytes + VDB_PACK_HEAD, end - VDB_PACK_HEAD);
 }
 
+/* Write a slot in form 'next'. */
 static char *
 pack_slot(const PackState *state, const char *bytes, char *to)
 {
@@ -150,7 +158,7 @@ pack_slot(const PackState *state, const char *bytes, char *to)
 	return put(to, &step, sizeof(step));
 }
 
-/* Which bytes differ from the last row's? */
+/* Return the mask of those of the row's first bytes that differ from the last row's. */
 static uint32
 differing(const PackState *state, const char *bytes)
 {
@@ -161,10 +169,7 @@ differing(const PackState *state, const char *bytes)
 	return mask;
 }
 
-/*
- * Pack well-formed spans of one block; 'to' has VDB_PACK_BOUND(len) bytes.  Returns how many it
- * took.
- */
+/* See scm_pack.h. */
 size_t
 vdb_spans_pack(const char *spans, size_t len, char *to)
 {
@@ -202,15 +207,16 @@ vdb_spans_pack(const char *spans, size_t len, char *to)
 
 /* ---- unpacking ---- */
 
+/* Positions of unpacking. */
 typedef struct PackReader
 {
-	const char *from;
-	const char *end;
-	char	   *to;
-	char	   *limit;
+	const char *from;			/* next packed byte */
+	const char *end;			/* end of the packed bytes */
+	char	   *to;				/* where the next span goes */
+	char	   *limit;			/* end of the room for spans */
 } PackReader;
 
-/* Take 'len' bytes; false: there are not so many. */
+/* Read 'len' packed bytes.  Returns false if fewer are left. */
 static inline bool
 take(PackReader *reader, void *bytes, size_t len)
 {
@@ -221,7 +227,7 @@ take(PackReader *reader, void *bytes, size_t len)
 	return true;
 }
 
-/* Write a span's header; NULL: it and its bytes have no room.  Returns where the bytes go. */
+/* Write a span's header.  Returns where its bytes go, or NULL if the span does not fit. */
 static char *
 begin_range(PackReader *reader, VdbSpanHeader head)
 {
@@ -234,6 +240,9 @@ begin_range(PackReader *reader, VdbSpanHeader head)
 	return to + sizeof(head);
 }
 
+/*
+ * Unpack a span of form 'like', and set *head.  Returns false if it is malformed or does not fit.
+ */
 static bool
 unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbSpanHeader *head)
 {
@@ -268,6 +277,9 @@ unpack_row(PackReader *reader, const PackState *state, uint8 control, VdbSpanHea
 	return true;
 }
 
+/*
+ * Unpack a span of form 'next', and set *head.  Returns false if it is malformed or does not fit.
+ */
 static bool
 unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbSpanHeader *head)
 {
@@ -292,6 +304,9 @@ unpack_slot(PackReader *reader, const PackState *state, uint8 control, VdbSpanHe
 	return true;
 }
 
+/*
+ * Unpack a span of form 'plain', and set *head.  Returns false if it is malformed or does not fit.
+ */
 static bool
 unpack_plain(PackReader *reader, VdbSpanHeader *head)
 {
@@ -303,11 +318,7 @@ unpack_plain(PackReader *reader, VdbSpanHeader *head)
 	return bytes != NULL && take(reader, bytes, span_bytes(*head));
 }
 
-/*
- * The spans that were packed, into 'room' bytes; *used says how many they took.
- * False if they are not well-formed or have no room.  What the spans say isn't
- * checked: see vdb_span_next.
- */
+/* See scm_pack.h.  vdb_span_next checks the offsets and lengths of the spans. */
 bool
 vdb_spans_unpack(const char *packed, size_t len, char *to, size_t room, size_t *used)
 {

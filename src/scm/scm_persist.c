@@ -1,24 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * scm_persist.c
- *	  Stores to pool memory: the one caller of libpmem.
+ *	  Store to pool memory.  This is the only caller of libpmem.
  *
- * On persistent memory a store is followed by cache line flushes and a fence
- * is a drain.  On an ordinary mapping (the emulation) nothing is flushed, as
- * the kernel writes pages back when the checkpointer syncs the file, and a
- * fence only orders the stores for other processes.
+ * On persistent memory a store is followed by cache line flushes, and a fence is a drain.  On an
+ * ordinary mapping (the emulation) nothing is flushed, because the kernel writes pages back when
+ * the checkpointer syncs the file.  There a fence only orders the stores for other processes.
  *
- * Bytes are copied by the C library.  libpmem's own copies use the widest registers
- * there are, which lowers the clock of many processors for some milliseconds,
- * and so of everything else that a core does for small transactions.  Only
- * long copies to persistent memory gain by its streaming stores.
+ * Bytes are copied by the C library.  libpmem's own copies use the widest registers of the
+ * processor.  On many processors this lowers the core's clock for some milliseconds, and so slows
+ * down all other work that the core does for small transactions.  Only long copies to persistent
+ * memory benefit from libpmem's streaming stores.
  *
- * Naturally aligned stores of 1, 2, 4 and 8 bytes are single machine stores:
- * no reader, and no crash, sees half of one.
+ * Naturally aligned stores of 1, 2, 4 and 8 bytes are single machine stores: neither a reader nor a
+ * crash sees half of one.
  *
- * For crash tests the environment variable VDB_SCM_RECORD names a file to
- * which a recording back end appends every store, fence and sync request, in their order
- * (one write() per event, with O_APPEND, so processes interleave whole).
+ * For crash tests, the environment variable VDB_SCM_RECORD names a file.  The recording routines
+ * append each store, fence and sync request to it, in order.  Each event is written by one writev()
+ * with O_APPEND, so events of several processes are not mixed.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,12 +36,13 @@
 
 StaticAssertDecl(sizeof(VdbPersistEvent) == 32, "event layout");
 
-/* Copies of so many bytes stream past the caches to persistent memory. */
+/* Copies of at least this many bytes to persistent memory bypass the caches. */
 #define STREAM_BYTES		2048
 
+/* File of recorded events, or -1. */
 static int	record_fd = -1;
 
-/* A single machine store where length and alignment allow it. */
+/* Do a single machine store if length and alignment allow it.  Returns false if they do not. */
 static bool
 store_small(char *target, const void *bytes, uint16 len)
 {
@@ -129,13 +129,15 @@ plain_fence(bool pmem)
 	pg_write_barrier();
 }
 
+/* Do nothing: only the recording routines note sync requests. */
 static void
 plain_requested(VdbBlock first_block)
 {
 }
 
-/* ---- the recording back end ---- */
+/* ---- recording ---- */
 
+/* Append an event to the file.  If that fails, recording ends. */
 static void
 record(uint32 kind, VdbBlock block, uint16 offset, const void *bytes, uint16 len)
 {
@@ -205,13 +207,14 @@ static const VdbPersist recording_backend = {
 
 const VdbPersist *vdb_persist = &plain_backend;
 
+/* See scm_persist.h. */
 bool
 vdb_persist_is_pmem(const void *address, size_t len)
 {
 	return pmem_is_pmem(address, len) != 0;
 }
 
-/* Install the recording back end if the environment asks for it. */
+/* See scm_persist.h.  The recording routines are used if VDB_SCM_RECORD is set. */
 void
 vdb_persist_init(void)
 {

@@ -3,19 +3,17 @@
  * scm_sync.c
  *	  Have the next checkpoint sync a changed file of the pool.
  *
- * A change must be on disk before a checkpoint completes whose redo point
- * follows it.  The checkpointer's fsync of the file also writes the pages
- * that were changed through a mapping, so it is enough to queue a request
- * for the file, while the process still delays checkpoints.
+ * A change must be on disk before a checkpoint completes whose redo point follows it.  The
+ * checkpointer's fsync of the file also writes the pages that were changed through a mapping.  So
+ * it is enough to queue a sync request for the file, while the process still delays checkpoints.
  *
- * A request need not be repeated for every change, but "once per redo
- * pointer" is wrong: a spread checkpoint that has fixed redo pointer R may
- * not have come to its sync phase; it then takes a request made under R with
- * it, and the next checkpoint syncs nothing.  So a request counts only if,
- * when it was made, a checkpoint with the redo pointer of that moment was
- * already complete: then only a later one, with another pointer, consumes it.
+ * A request need not be repeated for every change, but one request per redo pointer is not enough.
+ * A spread checkpoint that has fixed redo pointer R may not have reached its sync phase.  It then
+ * consumes a request made under R, and the next checkpoint syncs nothing.  So a request counts only
+ * if a checkpoint with the redo pointer of that moment was already complete when the request was
+ * made.  Then only a later checkpoint, with another redo pointer, consumes it.
  *
- * In recovery every record requests anew (counted is NULL).
+ * In recovery each record queues a request ('counted' is NULL).
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +27,7 @@
 
 #include "scm/scm_internal.h"
 
+/* Return the redo pointer of the last completed checkpoint. */
 static XLogRecPtr
 completed_redo(void)
 {
@@ -40,6 +39,7 @@ completed_redo(void)
 	return redo;
 }
 
+/* Queue a sync request for a file.  Returns false if the queue is full. */
 static bool
 request(const RelFileLocator *rnode, uint32 file)
 {
@@ -56,12 +56,7 @@ request(const RelFileLocator *rnode, uint32 file)
 	return true;
 }
 
-/*
- * Queue a sync of the file unless a queued one covers us.  *counted is the
- * redo pointer for which the caller's last request counts.  False: the queue
- * is full, the caller must try again outside its critical section or sync.
- * Raises no error inside a critical section.
- */
+/* See scm_internal.h. */
 bool
 vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted)
 {
@@ -83,8 +78,8 @@ vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted)
 }
 
 /*
- * Make the file's changes durable whatever it takes: a request again (which
- * may now compact the queue, and so run out of memory), else fsync.
+ * See scm_internal.h.  Outside a critical section a request may compact the queue, and so run out
+ * of memory.  Then the file is synced here.
  */
 void
 vdb_sync_now(const RelFileLocator *rnode, uint32 file)
