@@ -47,13 +47,22 @@ extern VdbPool *vdb_pool_try_open(void);
  */
 extern void vdb_pool_create(const RelFileLocator *rnode);
 
-/* Return the address at which a block is mapped, for reading only. */
+/*
+ * Return the address at which a block is mapped, for reading only.  Raises an error if the block is
+ * not in the pool.
+ */
 extern const void *vdb_pool_block(VdbPool *pool, VdbBlock block);
 
-/* Return the pool's slot in shared memory, its mapping's kind, its path, its size in blocks. */
+/* Return the pool's slot in shared memory. */
 extern VdbPoolShared *vdb_pool_shared(VdbPool *pool);
+
+/* Check whether all files mapped so far are persistent memory. */
 extern bool vdb_pool_is_pmem(VdbPool *pool);
+
+/* Return the path of the pool's first file.  The string belongs to 'pool'. */
 extern const char *vdb_pool_path(VdbPool *pool);
+
+/* Return the pool's size in blocks. */
 extern uint32 vdb_pool_total_blocks(VdbPool *pool);
 
 /* ---- the header's root fields, for map/ ---- */

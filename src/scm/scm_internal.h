@@ -247,10 +247,20 @@ extern void vdb_spans_apply(bool pmem, VdbBlock block, char *target,
 							const char *spans, size_t len, int phase);
 
 /* ---- scm_epoch.c ---- */
+
+/* Set the epoch in the shared slot from the header.  The caller holds pools_lock and alloc_lock. */
 extern void vdb_epoch_attach(VdbPool *pool);
+
+/*
+ * Check that it is known which transactions of the current epoch are lost.  Raises an error if the
+ * epoch is another run's, and ends of recoveries since it began may be missing.  The caller holds
+ * no lightweight lock.
+ */
 extern void vdb_epoch_require_history(VdbPool *pool);
 
 /* ---- scm_decode.c ---- */
+
+/* Decode a record for logical decoding.  This is the resource manager's rm_decode. */
 extern void vdb_scm_decode(struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
 
 /* ---- scm_sync.c ---- */
