@@ -107,7 +107,7 @@ put(char *to, const void *bytes, size_t len)
 }
 
 /*
- * Write a row in form 'like'; 'mask' tells the bytes of its head that differ from the last row's.
+ * Write a row in form 'like'; 'mask' gives the bytes of its head that differ from the last row's.
  */
 static char *
 pack_row(const PackState *state, VdbSpanHeader head, const char *bytes, uint32 mask, char *to)
