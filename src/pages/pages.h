@@ -4,8 +4,8 @@
  *	  Runs of ordinary pages in a table's main fork: the bytes of stripes and wide rows.
  *
  * Block 0 of the main fork is the metapage.  A run is a number of consecutive pages whose contents
- * (after the 24-byte page header) form one byte stream.  This folder is on level 2: it knows neither
- * rows nor stripes.
+ * (after the 24-byte page header) form one byte stream.  This folder is on level 2: it knows
+ * neither rows nor stripes.
  *
  *-------------------------------------------------------------------------
  */
@@ -123,14 +123,14 @@ extern void vdb_visible_pin(Relation rel, VdbLogicalBlock lb, Buffer *buffer);
 extern bool vdb_visible_pinned(VdbLogicalBlock lb, Buffer buffer);
 
 /*
- * Check whether the logical block's bit is set on a pinned page, without I/O.  The answer is certain
- * only while the caller holds the block lock, in either mode.
+ * Check whether the logical block's bit is set on a pinned page, without I/O.  The answer is
+ * certain only while the caller holds the block lock, in either mode.
  */
 extern bool vdb_visible_test(VdbLogicalBlock lb, Buffer buffer);
 
 /*
- * Set or clear the logical block's bit and log that, unless the bit is so already.  The caller holds
- * the block lock in exclusive mode and a pin of the page.  Does no I/O and raises no error.
+ * Set or clear the logical block's bit and log that, unless the bit is so already.  The caller
+ * holds the block lock in exclusive mode and a pin of the page.  Does no I/O and raises no error.
  */
 extern void vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer);
 extern void vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer);

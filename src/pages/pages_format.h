@@ -87,8 +87,8 @@ StaticAssertDecl(sizeof(VdbRunRecord) == 12, "record of a run's page is 12 bytes
 struct XLogReaderState;
 
 /*
- * Check whether this record (VDB_XLOG_PAGE) is about a page of a wide row, and copy its main data to
- * *record, which is undefined if the result is false.
+ * Check whether this record (VDB_XLOG_PAGE) is about a page of a wide row, and copy its main data
+ * to *record, which is undefined if the result is false.
  */
 extern bool vdb_pages_run_record(struct XLogReaderState *xlog, VdbRunRecord *record);
 

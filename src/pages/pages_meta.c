@@ -3,17 +3,19 @@
  * pages_meta.c
  *	  Creation of a table's storage, and its metapage.
  *
- * The metapage of a permanent or unlogged table goes through a shared buffer:
- * it is dirty before its WAL record exists, so a checkpoint between record and
- * write takes care of it and no fsync is needed.  The INIT fork and temporary
- * tables are written directly; the former then needs the fsync, since a
- * checkpoint may have passed its record before the write was known.
+ * The metapage of a permanent or unlogged table is written through a shared
+ * buffer.  The buffer is dirty before its WAL record exists, so a checkpoint
+ * between record and write takes care of it, and no fsync is needed.  The
+ * metapages of INIT forks and temporary tables are written directly.  An INIT
+ * fork then needs the fsync, since a checkpoint may have passed its record
+ * before the write was known.
  *
  * At wal_level = minimal a new main fork is not logged: RelationCreateStorage
- * has noted it for sync at commit, and RelationNeedsWAL says the same of it
- * until then.  The INIT fork is always logged, as core does.
+ * has noted it for sync at commit, and RelationNeedsWAL is false until then.
+ * The INIT fork is always logged, as in core.
  *
- * Locks: none; no other process knows the new storage.
+ * Locks: none are needed for creation, as no other process knows the new
+ * storage.  The check takes a share lock on the metapage's buffer.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +39,7 @@ metapage_crc(const VdbMetapage *meta)
 	return vdb_crc32c(meta, offsetof(VdbMetapage, crc));
 }
 
-/* Fill a zeroed or old page as a metapage. */
+/* Make a zeroed or old page a metapage. */
 static void
 metapage_format(Page page, uint64 identity)
 {
@@ -51,11 +53,11 @@ metapage_format(Page page, uint64 identity)
 	meta->identity = identity;
 	meta->crc = metapage_crc(meta);
 
-	/* Without pd_lower a standard image in WAL would leave the content out. */
+	/* If pd_lower were smaller, a standard image in WAL would leave the content out. */
 	((PageHeader) page)->pd_lower = SizeOfPageHeaderData + sizeof(VdbMetapage);
 }
 
-/* Metapage of a main fork that lives in shared buffers. */
+/* Write the metapage of a main fork that lives in shared buffers. */
 static void
 metapage_write_shared(const RelFileLocator *rnode, bool permanent, uint64 identity)
 {
@@ -74,7 +76,7 @@ metapage_write_shared(const RelFileLocator *rnode, bool permanent, uint64 identi
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Metapage written past the buffers: INIT forks (logged) and temporary tables. */
+/* Write the metapage of an INIT fork (logged) or of a temporary table, past the buffers. */
 static void
 metapage_write_direct(SMgrRelation srel, ForkNumber fork, uint64 identity)
 {
@@ -112,7 +114,7 @@ vdb_pages_create(Relation rel, const RelFileLocator *rnode, char persistence)
 
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 	{
-		/* srel may have been closed by an invalidation meanwhile: ask again. */
+		/* An invalidation may have closed srel meanwhile, so open it again. */
 		srel = smgropen(*rnode, INVALID_PROC_NUMBER);
 		smgrcreate(srel, INIT_FORKNUM, false);
 		log_smgrcreate(rnode, INIT_FORKNUM);
@@ -122,7 +124,7 @@ vdb_pages_create(Relation rel, const RelFileLocator *rnode, char persistence)
 	smgrclose(srel);
 }
 
-/* ERROR about a bad metapage; 'detail' is a full sentence, untranslated. */
+/* Raise the error about a damaged metapage; 'detail' is a full sentence, untranslated. */
 static void
 metapage_damaged(Relation rel, const char *detail)
 {
@@ -134,6 +136,7 @@ metapage_damaged(Relation rel, const char *detail)
 			 errhint("Restore the table's files from a backup.")));
 }
 
+/* Raise an error unless 'meta', the content of 'page', is a metapage that this version can read. */
 static void
 metapage_check(Relation rel, Page page, const VdbMetapage *meta)
 {

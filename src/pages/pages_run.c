@@ -1,21 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * pages_run.c
- *	  Runs of pages: write once, read any bytes of them.
+ *	  Writing and reading of runs of pages.
  *
- * Writing has two steps.  Allocation extends the fork by zero pages under the
- * relation extension lock, for the whole run at once so that it is
- * consecutive; then the pages are filled one after the other through buffers,
- * each with a full-page record.  The lock is not held while filling, so large
- * runs don't keep other sessions from extending.  The zero pages are really written, not
- * left as a hole: a full disk shows now, not in a later checkpoint.
- * An error or crash in between leaves zero or unreferenced pages, no more.
+ * A run is written in two steps:
  *
- * A run becomes readable for others when its place is published elsewhere,
- * after its last record; its pages are not changed from then on.
+ * 1. The fork is extended by zero pages under the relation extension lock, for
+ *	  the whole run at once so that it is consecutive.  The zero pages are
+ *	  really written, not left as a hole, so a full disk shows now and not in a
+ *	  later checkpoint.
+ * 2. The pages are filled one after the other through buffers, each with a
+ *	  full-page record.  The extension lock is not held meanwhile, so large runs
+ *	  don't keep other sessions from extending.
  *
- * Locks: relation extension lock while allocating (not for local relations);
- * one buffer content lock at a time.
+ * An error or a crash in between leaves only pages that are zeros or that
+ * nothing refers to.
+ *
+ * Other processes can read a run when its place is published elsewhere, after
+ * its last record.  From then on its pages are not changed.
+ *
+ * Locks: the relation extension lock during allocation (not for local
+ * relations), and one buffer content lock at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,21 +39,22 @@
 #include "pages/pages_format.h"
 #include "scm/scm.h"
 
+/* The state of writing one run. */
 struct VdbPageWriter
 {
 	Relation	rel;
-	BlockNumber first;
-	uint32		npages;
-	uint32		pages_done;
-	uint64		total_bytes;
-	uint64		bytes_taken;
+	BlockNumber first;				/* first page of the run */
+	uint32		npages;				/* pages of the run */
+	uint32		pages_done;			/* pages written so far */
+	uint64		total_bytes;		/* bytes of the run, announced at begin */
+	uint64		bytes_taken;		/* bytes appended so far */
 	uint32		fill;				/* bytes in 'content' */
 	bool		needs_wal;
-	bool		for_decoding;
-	bool		first_of_batch;		/* for decoding */
-	XLogRecPtr	lsn;
+	bool		for_decoding;		/* log the pages for logical decoding, too */
+	bool		first_of_batch;		/* for decoding: the first run of a batch of rows */
+	XLogRecPtr	lsn;				/* end of the last record, or invalid */
 	BufferAccessStrategy strategy;
-	char		content[VDB_PAGE_PAYLOAD];
+	char		content[VDB_PAGE_PAYLOAD];	/* a page that is not yet full */
 };
 
 BlockNumber
@@ -63,8 +69,9 @@ vdb_pages_removable(uint64 freed, void *arg)
 	Relation	rel = (Relation) arg;
 
 	/*
-	 * The horizon of a temporary table takes no account of our own snapshots:
-	 * an open cursor may still read what we replaced.  So ask for the widest.
+	 * The horizon of a temporary table takes no account of our own snapshots,
+	 * though an open cursor may still read what we replaced.  So ask for the
+	 * horizon of shared relations.
 	 */
 	return GlobalVisCheckRemovableFullXid(RELATION_IS_LOCAL(rel) ? NULL : rel,
 										  FullTransactionIdFromU64(freed));
@@ -72,7 +79,7 @@ vdb_pages_removable(uint64 freed, void *arg)
 
 /* ---- allocation ---- */
 
-/* Extend the main fork by npages zero pages; returns the first one. */
+/* Extend the main fork by npages zero pages and return the first one. */
 static BlockNumber
 run_allocate(Relation rel, uint64 npages)
 {
@@ -140,7 +147,6 @@ vdb_page_writer_begin(Relation rel, uint64 total_bytes)
 									total_bytes);
 }
 
-/* See pages.h. */
 void
 vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first)
 {
@@ -149,7 +155,7 @@ vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first)
 	writer->first_of_batch = first;
 }
 
-/* Log the whole page, in the critical section. */
+/* Log the whole page; must be called in the critical section that filled it. */
 static XLogRecPtr
 log_run_page(const VdbPageWriter *writer, Buffer buffer)
 {
@@ -254,6 +260,7 @@ vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn)
 
 /* ---- reading ---- */
 
+/* Raise the error about a page that is no page of a run; 'detail' is a full sentence. */
 static void
 run_page_damaged(Relation rel, BlockNumber block, const char *detail)
 {
@@ -264,7 +271,7 @@ run_page_damaged(Relation rel, BlockNumber block, const char *detail)
 			 errdetail_internal("%s", detail)));
 }
 
-/* ERROR unless the page in a locked buffer is one of a run. */
+/* Raise an error unless the page, whose buffer is locked, is a page of a run. */
 static void
 run_page_check(Relation rel, BlockNumber block, Page page)
 {
@@ -285,7 +292,7 @@ vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char 
 	uint32		skip = (uint32) (offset % VDB_PAGE_PAYLOAD);
 	BlockNumber count = vdb_pages_count(rel);
 
-	/* Ahead of all reads, since core's message for this names only the file. */
+	/* Check this before all reads, since core's message names only the file. */
 	if (len > 0 && first + (offset + len - 1) / VDB_PAGE_PAYLOAD >= count)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

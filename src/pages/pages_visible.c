@@ -1,21 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * pages_visible.c
- *	  The visibility map: which logical blocks index-only scans need not visit.
+ *	  The visibility map: the logical blocks that index-only scans need not visit.
  *
  * The fork and its pages are core's (two bits a block, of which only 'all
  * visible' is used), because core's executor, planner and ANALYZE read them.
- * What a set bit promises, and who may set it when, stands in README.md; this
- * file only changes and logs bits.
+ * README.md says what a set bit promises and when it may be set; this file
+ * only changes and logs bits.
  *
- * The records are our own.  Core's want a buffer of the main fork; generic WAL
- * leaves out what it takes for the page's hole, which here is the bitmap.  The
- * first record after a checkpoint carries the whole page, as ever.  The fork's
- * growth is not logged (core does it): redo makes a page that is missing.
+ * The WAL records are our own.  Core's records need a buffer of the main fork,
+ * and generic WAL leaves out what it takes for the page's hole, which here is
+ * the bitmap.  The first record after a checkpoint carries the whole page, as
+ * usual.  The growth of the fork is not logged, as in core: redo makes a page
+ * that is missing.
  *
- * Locks: the caller holds the logical block's block lock, exclusive; the page's
- * content lock is taken here, for the change alone.  Pin beforehand: that may
- * read, extend the fork and wait.
+ * Locks: the caller holds the logical block's block lock in exclusive mode.
+ * The page's content lock is taken here, for the change alone.  The caller pins
+ * the page beforehand, as that may read, extend the fork and wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,22 +34,27 @@
 #include "scm/scm.h"
 
 #define LBS_PER_BYTE	(BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
-#define VDB_VISIBLE_BITS 0x55		/* of a byte: those that say 'all visible' */
+#define VDB_VISIBLE_BITS 0x55		/* the bits of a byte that mean 'all visible' */
 #define LBS_PER_PAGE	((uint32) VDB_PAGE_PAYLOAD * LBS_PER_BYTE)
 
+/* Return the byte of its page that has the logical block's bit. */
 static inline uint8 *
 bits_of(Page page, VdbLogicalBlock lb)
 {
 	return (uint8 *) PageGetContents(page) + lb % LBS_PER_PAGE / LBS_PER_BYTE;
 }
 
+/* Return the mask of the logical block's 'all visible' bit in its byte. */
 static inline uint8
 mask_of(VdbLogicalBlock lb)
 {
 	return (uint8) (VISIBILITYMAP_ALL_VISIBLE << (lb % LBS_PER_BYTE * BITS_PER_HEAPBLOCK));
 }
 
-/* What both the change and its redo do; the page is locked exclusive. */
+/*
+ * Change the page's bits as the record says, both for the change itself and for its redo.  The page
+ * is locked in exclusive mode.
+ */
 static void
 apply(Page page, const VdbVisibleRecord *record)
 {
@@ -66,7 +72,7 @@ apply(Page page, const VdbVisibleRecord *record)
 	}
 }
 
-/* Change and log a pinned page.  No error can be raised. */
+/* Change and log a pinned page.  Raises no error. */
 static void
 change_page(Relation rel, Buffer buffer, uint8 what, VdbLogicalBlock lb)
 {
@@ -118,7 +124,7 @@ vdb_visible_set(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 void
 vdb_visible_clear(Relation rel, VdbLogicalBlock lb, Buffer buffer)
 {
-	/* a process that sets it has the block lock, too: what we read without the page's lock is true */
+	/* The bit changes only under the block lock, so it can be read without the page's lock. */
 	if (vdb_visible_test(lb, buffer))
 		change_page(rel, buffer, VDB_VISIBLE_CLEAR, lb);
 }
@@ -152,7 +158,6 @@ vdb_visible_count(Relation rel)
 	return visible;
 }
 
-/* See pages.h. */
 uint32
 vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *buffer)
 {
@@ -174,6 +179,7 @@ vdb_visible_count_some(Relation rel, VdbLogicalBlock first, uint32 n, Buffer *bu
 
 /* ---- recovery ---- */
 
+/* Copy the record's main data to *record.  PANIC if it is malformed. */
 static void
 parse(XLogReaderState *xlog, VdbVisibleRecord *record)
 {
@@ -186,7 +192,6 @@ parse(XLogReaderState *xlog, VdbVisibleRecord *record)
 			 record->version, record->what);
 }
 
-/* See pages_format.h. */
 bool
 vdb_pages_run_record(XLogReaderState *xlog, VdbRunRecord *record)
 {
@@ -196,7 +201,7 @@ vdb_pages_run_record(XLogReaderState *xlog, VdbRunRecord *record)
 	return record->version == VDB_VISIBLE_VERSION && record->what == VDB_RUN_PAGE;
 }
 
-/* The image is the page. */
+/* Redo a record about a wide row's page: restore the image that it always has. */
 static void
 redo_run_page(XLogReaderState *xlog)
 {
@@ -207,7 +212,10 @@ redo_run_page(XLogReaderState *xlog)
 	UnlockReleaseBuffer(buffer);
 }
 
-/* No conflict is to be resolved: freezing the stripe has done that (README.md). */
+/*
+ * Redo a record about an ordinary page.  There is no conflict with queries to resolve, as the
+ * record that froze the stripe has done that (README.md).
+ */
 static void
 redo_visible(XLogReaderState *xlog)
 {
@@ -235,6 +243,7 @@ redo_visible(XLogReaderState *xlog)
 		UnlockReleaseBuffer(buffer);
 }
 
+/* Describe a record about an ordinary page. */
 static void
 desc_visible(StringInfo buf, XLogReaderState *xlog)
 {
@@ -262,7 +271,6 @@ static const VdbPageRedo visible_redo = {
 	.desc = desc_visible,
 };
 
-/* _PG_init, while preloading. */
 void
 vdb_visible_init(void)
 {
