@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * scm_change.c
- *	  Logged changes: gather, log, apply, have it synced.
+ *	  Logged changes of the pool: gather, log and apply them, and request their sync.
  *
- * A change is a list of byte spans per block.  They are copied when they are given, so that the WAL
- * record (where they are packed, see scm_pack.c) and the stores are the same bytes, and nothing can
- * fail between them.  vdb_scm_change_end does, in this order:
+ * A change is a list of byte spans per block.  The bytes are copied when they are given, so the WAL
+ * record (where they are packed, see scm_pack.c) and the stores have the same bytes, and nothing
+ * can fail between them.  vdb_scm_change_end takes these steps:
  *
  *	1. delay the start of checkpoints (DELAY_CHKPT_START)
  *	2. enter a critical section; insert the record
@@ -13,25 +13,28 @@
  *	4. apply by phase: allocations, stores, fence, publishes, fence, frees
  *	5. request a sync of the touched files
  *	6. stop delaying
- *	7. take off the marks of reservation of what is used now or was freed
- *	   (allocation lock), wake who waits for space
+ *	7. remove the reservation marks of the units that are now used or were
+ *	   freed (under the allocation lock), and wake the processes that wait for
+ *	   space
  *
  * A checkpoint whose redo point lies after the record thus finds the bytes
- * applied and their sync requested.  A crash before 2 leaves nothing; between
- * 2 and 5 either the record survives, and redo writes the whole change again,
- * or it does not: then a structural change left nothing, and a row change may
- * have left bytes that carry only transaction ids whose status is known.
+ * applied and their sync requested.  A crash before step 2 leaves nothing.
+ * After a crash between steps 2 and 5 either the record survives, and redo
+ * writes the whole change again, or it does not.  In the latter case a
+ * structural change left nothing, and a row change may have left bytes that
+ * carry only transaction ids whose status is known.
  *
- * Space that the change frees is marked reserved before 1, so no process can take
- * it while the change is half applied.  Marks change only under the allocation
- * lock, states only while marked: so a process that holds the lock never sees a
- * unit that is in transit as free.
+ * Space that the change frees is marked as reserved before step 1, so no
+ * process can take it while the change is half applied.  Marks change only
+ * under the allocation lock, and states change only while marked.  So a process
+ * that holds the lock never sees a unit that is in transit as free.
  *
- * There are two workspaces: the callers' and an internal one, for growth and
- * epochs, which happen while a caller gathers.  Both live for ever.
+ * There are two workspaces in each backend: one for callers, and an internal
+ * one for growth and epochs, which happen while a caller gathers.  Both live
+ * until the backend ends.
  *
- * Locks: the caller holds whatever guards the bytes.  If units are used or
- * freed, the pool allocation lock is taken before 1 and in 7.
+ * Locks: the caller holds the locks that guard the bytes.  If units are used or
+ * freed, the pool allocation lock is taken before step 1 and in step 7.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,14 +51,14 @@
 #include "scm/scm_pack.h"
 #include "scm/scm_words.h"
 
-#define CHANGE_BLOCK_FIRST	1024	/* first allocation */
+#define CHANGE_BLOCK_FIRST	1024	/* bytes of the first allocation for a block's spans */
 
-/* What was gathered for one block. */
+/* The spans that were gathered for one block. */
 typedef struct ChangeBlock
 {
 	VdbBlock	block;
-	uint32		used;
-	uint32		capacity;
+	uint32		used;			/* bytes of 'spans' */
+	uint32		capacity;		/* bytes allocated for 'spans' */
 	uint8		phases;			/* bit set of phases present */
 	char	   *target;			/* where the block is mapped */
 	char	   *spans;			/* kept from change to change */
@@ -63,6 +66,7 @@ typedef struct ChangeBlock
 	uint32		packed_bytes;
 } ChangeBlock;
 
+/* A list of units, segments or blocks, that a change uses or frees. */
 typedef struct SpaceList
 {
 	VdbPoolSpace *spaces;
@@ -70,19 +74,20 @@ typedef struct SpaceList
 	int			capacity;
 } SpaceList;
 
+/* A change that is being gathered: one workspace. */
 struct VdbScmChange
 {
 	VdbPool    *pool;
-	int			flags;
-	bool		open;
+	int			flags;			/* VDB_CHANGE_... */
+	bool		open;			/* begun and not ended */
 	int			nblocks;
-	int			last;			/* block found last */
+	int			last;			/* index in 'blocks' of the block found last */
 	int			nlocks;
-	uint16		locks[VDB_BLOCK_LOCKS];	/* ascending */
-	TransactionId latest_removed;
-	uint32		extend_blocks;	/* 0: none */
-	const char *event;			/* the caller's */
-	uint32		event_len;		/* 0: none */
+	uint16		locks[VDB_BLOCK_LOCKS];	/* block locks that redo takes, ascending */
+	TransactionId latest_removed;	/* for conflicts on standbys, or invalid */
+	uint32		extend_blocks;	/* blocks that redo makes the file long, or 0 */
+	const char *event;			/* owned by the caller */
+	uint32		event_len;		/* bytes of the event; 0: none */
 	SpaceList	used;
 	SpaceList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
@@ -95,8 +100,9 @@ static VdbScmChange *workspaces[2] = {NULL, NULL};
 /* ---- gathering ---- */
 
 /*
- * Begin a change, without asking whether this run's epoch has begun.  There is
- * one of each kind of workspace at a time.
+ * Begin a change without checking that this run's epoch has begun.  At most one
+ * change per workspace is open at a time; VDB_CHANGE_INTERNAL in 'flags' selects
+ * the internal workspace.
  */
 VdbScmChange *
 vdb_change_open(VdbPool *pool, int flags)
@@ -121,6 +127,7 @@ vdb_change_open(VdbPool *pool, int flags)
 	return change;
 }
 
+/* Begin to gather for a block.  ERROR if the change touches too many blocks. */
 static ChangeBlock *
 add_block(VdbScmChange *change, VdbBlock block)
 {
@@ -143,6 +150,7 @@ add_block(VdbScmChange *change, VdbBlock block)
 	return entry;
 }
 
+/* Find what was gathered for a block, or NULL. */
 static ChangeBlock *
 find_block(const VdbScmChange *change, VdbBlock block)
 {
@@ -158,7 +166,7 @@ find_block(const VdbScmChange *change, VdbBlock block)
 	return NULL;
 }
 
-/* Room for 'len' more bytes of spans. */
+/* Make room for 'len' more bytes of spans and return where they go.  ERROR if they are too many. */
 static char *
 grow_spans(ChangeBlock *entry, uint32 len)
 {
@@ -177,7 +185,7 @@ grow_spans(ChangeBlock *entry, uint32 len)
 	return entry->spans + entry->used;
 }
 
-/* Gather one span; data NULL means zeroes. */
+/* Gather one span; if 'data' is NULL, the span is zeros. */
 static void
 gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	   const void *data, uint16 len, int phase)
@@ -205,6 +213,7 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	entry->phases |= 1 << phase;
 }
 
+/* Raise an error unless the pool has the block. */
 static void
 check_block(const VdbScmChange *change, VdbBlock block)
 {
@@ -240,7 +249,7 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 	gather(change, block, offset, data, len, VDB_PHASE_PUBLISH);
 }
 
-/* Write to the pool's header; 'offset' is that in VdbPoolHeader. */
+/* Gather a write to the pool's header; 'offset' is that in VdbPoolHeader. */
 void
 vdb_change_header(VdbScmChange *change, int phase, size_t offset,
 				  const void *data, uint16 len)
@@ -248,7 +257,7 @@ vdb_change_header(VdbScmChange *change, int phase, size_t offset,
 	gather(change, 0, VDB_POOL_BLOCK_HEADER + offset, data, len, phase);
 }
 
-/* Make a group's map all free, but for its metadata segment. */
+/* Gather the initial map of a group: all units are free but the group's metadata segment. */
 void
 vdb_change_format_map(VdbScmChange *change, VdbBlock map_block)
 {
@@ -260,14 +269,14 @@ vdb_change_format_map(VdbScmChange *change, VdbBlock map_block)
 		   &word, sizeof(word), VDB_PHASE_STORE);
 }
 
-/* Write one entry of the epoch ring. */
+/* Gather a write of one entry of the epoch ring. */
 void
 vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value)
 {
 	gather(change, block, offset, &value, sizeof(value), VDB_PHASE_STORE);
 }
 
-/* Redo makes the file at least this long before it applies the change. */
+/* Have redo make the pool's files at least 'nblocks' blocks long before it applies the change. */
 void
 vdb_change_extend(VdbScmChange *change, uint32 nblocks)
 {
@@ -343,6 +352,7 @@ vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 
 /* ---- allocation as part of a change ---- */
 
+/* Append a unit to the list. */
 static void
 remember_space(SpaceList *list, VdbPoolSpace space)
 {
@@ -426,7 +436,7 @@ vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block)
 
 /* ---- log and apply ---- */
 
-/* Make the record's main data; returns its length. */
+/* Build the record's main data, but for the event, and return its length. */
 static int
 build_main_data(VdbScmChange *change)
 {
@@ -459,7 +469,7 @@ build_main_data(VdbScmChange *change)
 	return to - change->main_data;
 }
 
-/* Is what redo will find what is going to be stored? */
+/* Check that the packed record unpacks to the bytes about to be stored. */
 static bool pg_attribute_unused()
 packed_well(const ChangeBlock *entry)
 {
@@ -471,7 +481,7 @@ packed_well(const ChangeBlock *entry)
 		used == entry->used && memcmp(unpacked, entry->spans, used) == 0;
 }
 
-/* Make what the record says of each block. */
+/* Pack the spans of each block for the record. */
 static void
 pack_blocks(VdbScmChange *change)
 {
@@ -484,7 +494,7 @@ pack_blocks(VdbScmChange *change)
 	}
 }
 
-/* Insert the record.  In the critical section. */
+/* Insert the record and return its end.  Must be called in the critical section. */
 static XLogRecPtr
 insert_record(VdbScmChange *change, int main_len)
 {
@@ -499,7 +509,7 @@ insert_record(VdbScmChange *change, int main_len)
 	{
 		ChangeBlock *entry = &change->blocks[i];
 
-		/* WILL_INIT: no image, and recovery doesn't prefetch the block. */
+		/* REGBUF_WILL_INIT: no image is logged, and recovery doesn't prefetch the block. */
 		XLogRegisterBlock(i, &change->pool->rnode, MAIN_FORKNUM, entry->block,
 						  NULL, REGBUF_WILL_INIT);
 		XLogRegisterBufData(i, entry->packed, entry->packed_bytes);
@@ -508,6 +518,7 @@ insert_record(VdbScmChange *change, int main_len)
 					  (change->flags & VDB_CHANGE_FLUSH) ? VDB_XLOG_STRUCTURE : VDB_XLOG_CHANGE);
 }
 
+/* Apply the spans of one phase.  Returns whether there were any. */
 static bool
 apply_phase(VdbScmChange *change, int phase)
 {
@@ -526,7 +537,7 @@ apply_phase(VdbScmChange *change, int phase)
 	return any;
 }
 
-/* Apply all phases.  In the critical section. */
+/* Apply all phases.  Must be called in the critical section. */
 static void
 apply(VdbScmChange *change)
 {
@@ -544,8 +555,9 @@ apply(VdbScmChange *change)
 }
 
 /*
- * Have the touched files synced by the next checkpoint.  Returns how many
- * are still to be done (their numbers in 'failed'), as the queue is full.
+ * Request a sync of the touched files by the next checkpoint.  Returns the
+ * number of files for which the queue was full, and sets 'failed' to their
+ * numbers; the caller must sync those itself.
  */
 static int
 request_syncs(VdbScmChange *change, uint32 *failed)
@@ -570,7 +582,10 @@ request_syncs(VdbScmChange *change, uint32 *failed)
 	return nfailed;
 }
 
-/* Steps 2 to 5 but for syncs that need more than a critical section allows. */
+/*
+ * Take steps 2 to 5 of vdb_scm_change_end.  Files for which no sync could be requested are returned
+ * in 'failed', as a sync needs more than a critical section allows.
+ */
 static XLogRecPtr
 log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
 {
@@ -593,7 +608,10 @@ log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
 	return lsn;
 }
 
-/* Not a locked add: two at once may count as one, but no process waits. */
+/*
+ * Increment a counter without a locked instruction.  Two increments at the same time may count as
+ * one, but no process waits.
+ */
 static void
 count_one(pg_atomic_uint64 *counter)
 {
@@ -601,8 +619,8 @@ count_one(pg_atomic_uint64 *counter)
 }
 
 /*
- * For a caller that wants to know whether anything changed under a block lock.  The caller holds
- * those listed.
+ * Count the change under each block lock that it lists, so that other code can see whether anything
+ * changed under a block lock.  The caller holds the locks listed.
  */
 static void
 count_block_changes(const VdbScmChange *change)
@@ -611,6 +629,7 @@ count_block_changes(const VdbScmChange *change)
 		count_one(&vdb_shared->block_changes[change->locks[i]]);
 }
 
+/* Count the change, and its flush of WAL, in the pool's statistics. */
 static void
 count_change(VdbScmChange *change)
 {
