@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * scm_decode.c
- *	  Records for logical decoding, and what it reads of records.
+ *	  WAL records for logical decoding, and the reading of records by it.
  *
- * What an event means is decode/'s affair; here is where it stands in a record, and how a record's
- * spans are read again.
+ * This file knows where an event stands in a record, and how the spans of a record are read again.
+ * The meaning of an event is known to decode/ only.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,14 +21,13 @@
 
 static VdbDecode decode_record = NULL;
 
-/* See scm.h. */
 void
 vdb_scm_set_decode(VdbDecode decode)
 {
 	decode_record = decode;
 }
 
-/* The resource manager's rm_decode. */
+/* Decode a record; the resource manager's rm_decode. */
 void
 vdb_scm_decode(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 {
@@ -37,7 +36,6 @@ vdb_scm_decode(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 		decode_record(ctx, buf);
 }
 
-/* See scm.h. */
 void
 vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 len)
 {
@@ -48,6 +46,7 @@ vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 le
 	(void) XLogInsert(VDB_RMGR_ID, VDB_XLOG_EVENT);
 }
 
+/* Raise the error about a damaged record; 'detail' is a full sentence. */
 pg_noreturn static void
 record_is_damaged(const char *detail)
 {
@@ -57,7 +56,6 @@ record_is_damaged(const char *detail)
 			 errdetail_internal("%s", detail)));
 }
 
-/* See scm.h. */
 const char *
 vdb_scm_record_event(XLogReaderState *record, uint32 *len)
 {
@@ -81,7 +79,7 @@ vdb_scm_record_event(XLogReaderState *record, uint32 *len)
 	return XLogRecGetData(record) + at;
 }
 
-/* Visit the stores of one block's spans; false: enough. */
+/* Call 'visit' for each store among one block's spans.  Stops and returns false once it does. */
 static bool
 visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
 {
@@ -99,7 +97,6 @@ visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
 	return true;
 }
 
-/* See scm.h. */
 void
 vdb_scm_record_stores(XLogReaderState *record, VdbVisitStore visit, void *arg)
 {

@@ -1,31 +1,33 @@
 /*-------------------------------------------------------------------------
  *
  * scm_epoch.c
- *	  Which run of the server stored a transaction id, and did that id happen?
+ *	  Epochs: which run of the server stored a transaction id, and whether that id is lost.
  *
  * The pool may keep bytes whose WAL was lost in a crash.  Among them are
- * transaction ids that the next run of the server hands out again.  So a process that
- * stores an id also stores the epoch, the number of the run of the server
- * (counting only runs that stored anything).  When epoch n ends, that
- * is, when a later run begins n + 1, the ring gets L(n): the next id as that
- * run's recovery left it.  What epoch n knew and survived is below
- * L(n); an id at or past L(n) under n never happened.
+ * transaction ids that the next run of the server hands out again.  So a
+ * process that stores an id also stores the epoch, the number of the run of the
+ * server (only runs that stored something are counted).  Epoch n ends when a
+ * later run begins epoch n + 1.  Then the ring gets the limit L(n), the next id
+ * as recovery left it.  Ids of epoch n that survived are below L(n); an id at
+ * or past L(n) under epoch n is lost: its transaction never happened.
  *
- * Between the start of a run and its first store the current epoch n
- * is not ended on the medium, but bounded just so.  Runs that store nothing
- * may lie between, which hand out the lost ids again: L(n) is nextXid as the
- * first recovery after the begin of n left it (scm_ends.c); with none, WAL was
- * never lost, and it is vdb_shared->epoch_limit.
- * In recovery it is not bounded: it is the primary's, and its ids are real.
+ * Between the start of a run and its first store, the current epoch n is not
+ * ended on the medium, but is bounded in the same way.  There may have been
+ * runs in between that stored nothing and handed out the lost ids again.  So
+ * L(n) is nextXid as the first recovery after the begin of epoch n left it
+ * (scm_ends.c).  If there was no such recovery, WAL was never lost, and L(n) is
+ * vdb_shared->epoch_limit.  In recovery the current epoch is not bounded: it is
+ * the primary's, and its ids are real.
  *
- * The header's start_id tells whether the current epoch is this run's:
- * the shared slot may be made anew (a re-created pool, rolled back).
+ * The header's start_id shows whether the current epoch is this run's.  The
+ * shared slot cannot, as it may be reset (when the re-creation of a pool is
+ * rolled back).
  *
- * The ring keeps the last VDB_RING_ENTRIES epochs.  An older one is
- * checked by the oldest kept: L rises with the epoch, so an id at or
- * past that L is lost; others are taken as known.  Stored ids that old were
- * frozen or removed long before, unless the server restarted thousands of
- * times without a vacuum.
+ * The ring keeps the last VDB_RING_ENTRIES epochs.  An older epoch is checked
+ * against the oldest one kept: L rises with the epoch, so an id at or past that
+ * L is lost, and others are taken as known.  Stored ids that old were frozen or
+ * removed long before, unless the server restarted thousands of times without
+ * a vacuum.
  *
  * Locks: beginning an epoch takes the pool allocation lock.
  *
@@ -39,7 +41,7 @@
 #include "base/vdb_stop_point.h"
 #include "scm/scm_internal.h"
 
-/* Where epoch's entry of the ring stands. */
+/* Find the block and the offset of an epoch's entry of the ring. */
 static void
 ring_address(uint32 epoch, VdbBlock *block, uint16 *offset)
 {
@@ -49,7 +51,7 @@ ring_address(uint32 epoch, VdbBlock *block, uint16 *offset)
 	*offset = VDB_POOL_BLOCK_HEADER + (index % VDB_RING_BLOCK_ENTRIES) * sizeof(uint64);
 }
 
-/* L of an ended epoch, as the ring has it. */
+/* Return the limit L of an ended epoch, as the ring has it. */
 static TransactionId
 ring_limit(VdbPool *pool, uint32 epoch)
 {
@@ -63,8 +65,8 @@ ring_limit(VdbPool *pool, uint32 epoch)
 }
 
 /*
- * Set the slot's idea of the epoch from the header.  The caller has
- * the slot to itself (pools_lock and allocation lock).
+ * Set the shared slot's epoch from the pool's header.  The caller holds
+ * pools_lock and the allocation lock, both in exclusive mode.
  */
 void
 vdb_epoch_attach(VdbPool *pool)
@@ -74,7 +76,10 @@ vdb_epoch_attach(VdbPool *pool)
 		pool->header->start_id == vdb_shared->start_id;
 }
 
-/* Has recovery run since the current epoch, another run's, began? */
+/*
+ * Check whether recovery has run since the current epoch began, which is another run's.  Sets
+ * *limit to that epoch's limit L.
+ */
 static bool
 recovered_since(VdbPool *pool, FullTransactionId *limit)
 {
@@ -85,9 +90,10 @@ recovered_since(VdbPool *pool, FullTransactionId *limit)
 }
 
 /*
- * Is it known which rows of the current epoch happened?  ERROR: it
- * is another run's, and ends of recoveries since it began may be missing.
- * Not with any LWLock held.
+ * Check that it is known which ids of the current epoch are lost.  Raises an
+ * error if the epoch is another run's, and ends of recoveries since it began
+ * may be missing; with vdb.ignore_lost_recoveries it begins this run's epoch
+ * instead.  The caller must hold no lightweight lock.
  */
 void
 vdb_epoch_require_history(VdbPool *pool)
@@ -114,7 +120,10 @@ vdb_epoch_require_history(VdbPool *pool)
 			 errhint("Restore the cluster from a backup. If the server had not crashed since rows were stored, or rows that were never committed may appear, a superuser can SET vdb.ignore_lost_recoveries = on and read any vdb table.")));
 }
 
-/* Log and apply the step from the current epoch to the next. */
+/*
+ * Log and apply the step from the current epoch to the next, and return the new one.  The caller
+ * holds the allocation lock in exclusive mode.
+ */
 static uint32
 begin_next(VdbPool *pool)
 {
@@ -141,7 +150,7 @@ begin_next(VdbPool *pool)
 						  &next, sizeof(next));
 	vdb_change_header(change, VDB_PHASE_PUBLISH, offsetof(VdbPoolHeader, epoch),
 					  &next, sizeof(next));
-	/* Who sees our start_id sees the new epoch: see vdb_epoch_lost. */
+	/* A process that sees our start_id also sees the new epoch: see vdb_epoch_lost. */
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, start_id),
 					  &vdb_shared->start_id, sizeof(uint64));
 	vdb_change_header(change, VDB_PHASE_LAST, offsetof(VdbPoolHeader, begin_lsn),
@@ -150,7 +159,10 @@ begin_next(VdbPool *pool)
 	return next;
 }
 
-/* Begin this run's epoch, unless another process has.  No lightweight lock is held. */
+/*
+ * Begin this run's epoch, unless another process has done so.  ERROR in recovery.  The caller must
+ * hold no lightweight lock.
+ */
 static void
 begin_epoch(VdbPool *pool)
 {
@@ -175,7 +187,6 @@ begin_epoch(VdbPool *pool)
 	LWLockRelease(pool->alloc_lock);
 }
 
-/* See scm.h. */
 uint32
 vdb_epoch_current(VdbPool *pool)
 {
@@ -187,7 +198,7 @@ vdb_epoch_current(VdbPool *pool)
 	return pool->shared->epoch;
 }
 
-/* See scm.h.  Whatever is stored must be stored under this run's epoch. */
+/* Begins this run's epoch first, as nothing may be stored under an older one. */
 VdbScmChange *
 vdb_scm_change_begin(VdbPool *pool, int flags)
 {
@@ -198,7 +209,6 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 	return vdb_change_open(pool, flags);
 }
 
-/* See scm.h. */
 bool
 vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 {
@@ -212,13 +222,13 @@ vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 	current = *(volatile const uint32 *) &pool->header->epoch;
 	if (likely(epoch >= current))
 	{
-		/* Not ended.  Ours, or a primary's that we follow: nothing is lost. */
+		/* The epoch has not ended.  If it is ours or our primary's, nothing of it is lost. */
 		if (ours || RecoveryInProgress())
 			return false;
 		if (epoch > current)
 			return true;
 		(void) recovered_since(pool, &limit);
-		/* begin_lsn is stored after start_id: was it still the old one's? */
+		/* begin_lsn is stored after start_id; start over if it may be the new epoch's. */
 		pg_read_barrier();
 		if (pool->header->start_id == vdb_shared->start_id)
 			return vdb_epoch_lost(pool, epoch, xid);
@@ -239,7 +249,7 @@ vdb_epoch_survived(VdbPool *pool, uint32 epoch)
 	bool		ours = pool->header->start_id == vdb_shared->start_id;
 	FullTransactionId limit;
 
-	/* Recovery ran since anything was stored: all is older. */
+	/* If recovery has run since anything was stored, no stored row survived. */
 	if (!ours && !RecoveryInProgress() && recovered_since(pool, &limit) &&
 		*(volatile const uint64 *) &pool->header->start_id != vdb_shared->start_id)
 		return false;

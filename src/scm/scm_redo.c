@@ -3,25 +3,25 @@
  * scm_redo.c
  *	  The resource manager: redo of logged changes, and their description.
  *
- * Redo writes a change's bytes where they belong, whatever is there now: it
+ * Redo writes a change's bytes where they belong, whatever is there now.  It
  * looks at no page and no LSN, so it is right on any mix of older, newer and
  * torn sectors, and needs no full-page images.
  *
- * The file may be missing or too short, as a later record drops the relation
- * or as the file system lost what was never synced: then it is made and
- * extended.  It may also have been replaced or truncated by earlier records
- * of the same recovery, so each record looks (fstat) before it touches a
- * mapping.
+ * The file may be missing or too short, because a later record drops the
+ * relation or because the file system lost what was never synced.  Then it is
+ * created and extended.  It may also have been replaced or truncated by earlier
+ * records of the same recovery, so the file is checked (fstat) for each record
+ * before its mapping is touched.
  *
  * In hot standby readers run meanwhile.  The record names the block locks that
- * they use, and the newest removed transaction id; conflicts are resolved
+ * they use, and the newest removed transaction id.  Conflicts are resolved
  * before the locks are taken.
  *
  * A structural record advances minRecoveryPoint (XLogFlush in recovery) before
- * it is applied: else a standby stopped and started again could open for
- * queries with map entries from later WAL.
+ * it is applied.  Otherwise a standby that was stopped and started again could
+ * open for queries with map entries from later WAL.
  *
- * Records about ordinary pages are redone by pages/, as core does: by LSN and
+ * Records about ordinary pages are redone by pages/ as in core, by LSN and
  * full-page images.
  *
  *-------------------------------------------------------------------------
@@ -47,30 +47,31 @@
 /* Files kept open and mapped: more than one record can name. */
 #define REDO_FILES	(VDB_CHANGE_MAX_BLOCKS + 7)
 
+/* A file of a pool that redo keeps open and mapped. */
 typedef struct RedoFile
 {
 	RelFileLocator rnode;
-	uint32		file;
+	uint32		file;			/* number of the file in its pool */
 	int			fd;				/* -1: unused */
-	char	   *base;
+	char	   *base;			/* where the file is mapped */
 	bool		is_pmem;
-	uint64		last_use;
+	uint64		last_use;		/* redo_clock at the last use */
 } RedoFile;
 
-/* A record, taken apart. */
+/* A parsed record. */
 typedef struct RedoChange
 {
 	VdbChangeRecord head;
 	TransactionId latest_removed;	/* or invalid */
-	uint16		locks[VDB_BLOCK_LOCKS];
-	uint32		extend_blocks;
+	uint16		locks[VDB_BLOCK_LOCKS]; /* ascending */
+	uint32		extend_blocks;	/* blocks that the pool must be long, or 0 */
 	int			nblocks;
 	RelFileLocator rnode;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
 	char	   *spans[VDB_CHANGE_MAX_BLOCKS];	/* of VDB_CHANGE_BLOCK_BYTES each */
 	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
-	char	   *targets[VDB_CHANGE_MAX_BLOCKS];
-	bool		is_pmem;
+	char	   *targets[VDB_CHANGE_MAX_BLOCKS]; /* where the blocks are mapped */
+	bool		is_pmem;		/* all files are in persistent memory */
 } RedoChange;
 
 static const VdbPageRedo *page_redo = NULL;
@@ -91,7 +92,7 @@ close_redo_file(RedoFile *entry)
 	entry->last_use = 0;
 }
 
-/* The file's entry if it is open, else the entry to use for it. */
+/* Find the file's entry if it is open, else close the least recently used entry for it. */
 static RedoFile *
 find_redo_file(const RelFileLocator *rnode, uint32 file)
 {
@@ -111,7 +112,10 @@ find_redo_file(const RelFileLocator *rnode, uint32 file)
 	return oldest;
 }
 
-/* Is the file that we have open still the one at its path, and long enough? */
+/*
+ * Check whether the file is open, is still the one at its path, and has at least 'bytes' bytes.
+ * Closes it if it was removed meanwhile.
+ */
 static bool
 redo_file_is_good(RedoFile *entry, uint64 bytes)
 {
@@ -145,7 +149,10 @@ open_redo_file(RedoFile *entry, const RelFileLocator *rnode, uint32 file)
 	entry->file = file;
 }
 
-/* Have the files made so long.  No space stops recovery, as it does core's. */
+/*
+ * Create and extend the files so that the pool has at least 'nblocks' blocks.  A lack of space
+ * stops recovery, as it does in core.
+ */
 static void
 redo_extend(const RelFileLocator *rnode, uint32 nblocks)
 {
@@ -156,7 +163,10 @@ redo_extend(const RelFileLocator *rnode, uint32 nblocks)
 				 errhint("Free space on its file system and start the server again.")));
 }
 
-/* Where a block is mapped; makes and extends the file as needed. */
+/*
+ * Return the address at which a block is mapped; creates and extends the file as needed.  Sets
+ * *is_pmem to false if the file is not in persistent memory.
+ */
 static char *
 redo_target(const RelFileLocator *rnode, VdbBlock block, bool *is_pmem)
 {
@@ -176,8 +186,9 @@ redo_target(const RelFileLocator *rnode, VdbBlock block, bool *is_pmem)
 	return entry->base + (size_t) (block % VDB_FILE_BLOCKS) * VDB_POOL_BLOCK_BYTES;
 }
 
-/* ---- taking a record apart ---- */
+/* ---- parsing a record ---- */
 
+/* Parse the record's main data.  PANIC if it is malformed. */
 static void
 parse_main_data(XLogReaderState *record, RedoChange *change)
 {
@@ -213,7 +224,7 @@ parse_main_data(XLogReaderState *record, RedoChange *change)
 		memcpy(&change->extend_blocks, from, sizeof(uint32));
 }
 
-/* Are the spans well-formed? */
+/* Check that the spans are well-formed.  PANIC if they are not. */
 static void
 check_spans(const char *spans, Size len)
 {
@@ -226,6 +237,7 @@ check_spans(const char *spans, Size len)
 		elog(PANIC, "pool record has malformed ranges");
 }
 
+/* Unpack and check the record's spans of each block.  PANIC if they are malformed. */
 static void
 parse_blocks(XLogReaderState *record, RedoChange *change)
 {
@@ -254,6 +266,7 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 
 /* ---- redo ---- */
 
+/* Find the addresses of all blocks; creates and extends files as needed. */
 static void
 find_targets(RedoChange *change)
 {
@@ -266,6 +279,7 @@ find_targets(RedoChange *change)
 										 &change->is_pmem);
 }
 
+/* Apply the change phase by phase, with a fence after each. */
 static void
 apply_phases(RedoChange *change)
 {
@@ -278,7 +292,7 @@ apply_phases(RedoChange *change)
 	}
 }
 
-/* Apply under the block locks; they are in ascending order. */
+/* Apply the change under its block locks, which are taken in ascending order. */
 static void
 apply_locked(RedoChange *change)
 {
@@ -289,6 +303,7 @@ apply_locked(RedoChange *change)
 		LWLockRelease(vdb_block_lock(change->locks[i]));
 }
 
+/* Request a sync of the touched files, or sync them here if the queue is full. */
 static void
 request_syncs(RedoChange *change)
 {
@@ -318,6 +333,7 @@ is_event_record(XLogReaderState *record)
 	return (XLogRecGetInfo(record) & ~XLR_INFO_MASK) == VDB_XLOG_EVENT;
 }
 
+/* Redo a record; the resource manager's rm_redo. */
 static void
 redo(XLogReaderState *record)
 {
@@ -351,6 +367,7 @@ redo(XLogReaderState *record)
 
 /* ---- description ---- */
 
+/* Describe a record; the resource manager's rm_desc. */
 static void
 desc(StringInfo buf, XLogReaderState *record)
 {
@@ -389,6 +406,7 @@ desc(StringInfo buf, XLogReaderState *record)
 		appendStringInfoString(buf, "; decoded");
 }
 
+/* Name the type of a record; the resource manager's rm_identify. */
 static const char *
 identify(uint8 info)
 {
@@ -408,8 +426,9 @@ identify(uint8 info)
 }
 
 /*
- * Recovery ends.  Runs in the startup process before anybody can write; not
- * at all if there was nothing to redo.
+ * Note the end of recovery; the resource manager's rm_cleanup.  Runs in the
+ * startup process before any other process can write.  It is not called if
+ * there was nothing to redo.
  */
 static void
 cleanup(void)
@@ -429,7 +448,7 @@ vdb_scm_set_page_redo(const VdbPageRedo *routines)
 	page_redo = routines;
 }
 
-/* The page need not be one with a hole. */
+/* The page is registered without REGBUF_STANDARD, as its hole may have content. */
 XLogRecPtr
 vdb_scm_log_page(Buffer buffer, const void *data, uint16 len)
 {
@@ -440,7 +459,6 @@ vdb_scm_log_page(Buffer buffer, const void *data, uint16 len)
 	return XLogInsert(VDB_RMGR_ID, VDB_XLOG_PAGE);
 }
 
-/* In the caller's critical section. */
 XLogRecPtr
 vdb_scm_log_whole_page(Buffer buffer, const void *data, uint16 len)
 {
@@ -463,7 +481,10 @@ static const RmgrData manager = {
 	.rm_decode = vdb_scm_decode,
 };
 
-/* _PG_init, while preloading: resource manager and back end of stores. */
+/*
+ * Initialize the stores to the medium, recoveries' ends and marks, and register the resource
+ * manager.  Called by _PG_init while preloading.
+ */
 void
 vdb_scm_init(void)
 {

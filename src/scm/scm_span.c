@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * scm_span.c
- *	  Byte spans as changes gather them and redo finds them.
+ *	  Byte spans, as changes gather them and as redo applies them.
  *
- * One encoding serves both, so what is applied and what redo applies are the
- * same bytes by construction; WAL has them packed.  Layout: scm_format.h.
+ * Both use one encoding, so a change and its redo apply the same bytes by
+ * construction.  In WAL the spans are packed (scm_pack.c).  Their layout is in
+ * scm_format.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +13,10 @@
 
 #include "scm/scm_internal.h"
 
-/* Take the next span off [*at, end); false at the end or if malformed. */
+/*
+ * Read the next span of [*at, end) into *span and advance *at past it.  Returns false at the end,
+ * where *at equals 'end', or if the span is malformed, where it doesn't.
+ */
 bool
 vdb_span_next(const char **at, const char *end, VdbSpan *span)
 {
@@ -33,7 +37,7 @@ vdb_span_next(const char **at, const char *end, VdbSpan *span)
 	return true;
 }
 
-/* Store a block's spans of one phase.  No errors. */
+/* Store a block's spans of one phase at 'target', where the block is mapped.  Raises no error. */
 void
 vdb_spans_apply(bool pmem, VdbBlock block, char *target,
 				const char *spans, size_t len, int phase)
