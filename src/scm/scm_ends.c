@@ -1,43 +1,46 @@
 /*-------------------------------------------------------------------------
  *
  * scm_ends.c
- *	  Where recoveries of this cluster ended: position in WAL and next id.
+ *	  The ends of this cluster's recoveries: their positions in WAL and next transaction ids.
  *
- * What a pool may keep of lost WAL was lost before a recovery ended.  A run
- * that stores nothing into a pool leaves no trace in it, but hands out again
- * the ids that were lost.  So each recovery notes its end for the whole
- * cluster, before anybody can get an id, in the file vdb_am.ends of the data
- * directory (base backups and pg_rewind copy it).  A pool's header has the
- * position in WAL at which its current epoch began: the first end past
- * it is the one that bounds what the epoch knew.
+ * If a pool keeps bytes whose WAL was lost, that WAL was lost before a recovery
+ * ended.  A run of the server that stores nothing into a pool leaves no trace
+ * in it, but hands out the lost ids again.  So each recovery notes its end for
+ * the whole cluster, before any process can get an id, in the file vdb_am.ends
+ * of the data directory (base backups and pg_rewind copy it).  A pool's header
+ * has the position in WAL at which its current epoch began.  The first end past
+ * that position gives the limit of the epoch's surviving ids.
  *
- * With nothing to redo, the server does not call us when recovery ends.  So a server that
- * was not shut down notes a preliminary end when it starts, the checkpoint it
- * starts from; rm_cleanup replaces it.  Its LSN is odd, which no record's is.
+ * If there is nothing to redo, the server does not call us when recovery ends.
+ * So a server that was not shut down notes a preliminary end when it starts,
+ * the checkpoint that it starts from; rm_cleanup replaces it.  The LSN of a
+ * preliminary end is odd, which no record's is.
  *
- * A recovery that does not lead to a run (the server died or was stopped in
- * it) may be followed by one that ends later.  The control file tells; then a
- * preliminary end is taken back at the next start, and a noted one, if it lies
- * past the checkpoint that recovery begins at, when the next is noted.
+ * If the server died or was stopped in recovery, the next recovery may end
+ * later.  The control file shows that this happened.  Then a preliminary end is
+ * removed at the next start.  An end that was noted is removed when the next
+ * one is noted, if it lies past the checkpoint at which recovery begins.
  *
  * The file (scm_format.h) has its full size from the first start on and is
- * overwritten in place, one copy after the other, as pg_control is: a full
- * disk is no obstacle.  Whatever happens to it must not keep the server from
- * starting:
+ * overwritten in place, one copy after the other, so that it can be written
+ * when the disk is full (as with pg_control).  No fault of the file may keep
+ * the server from starting:
  *
- * - One copy is damaged: the other one is as good.
- * - Missing or damaged: what was in it is lost, and the file begins anew.  It
- *	 says since when it knows of all ends, 'known_since'; pools whose current
- *	 epoch is older are refused (vdb_epoch_require_history).
- * - Unreadable, or of another version: the same for this run, but the file is
- *	 kept as it is, and no epoch begins.
- * - It can't be written: then it is removed, as an end that it lacks would make
- *	 rows of lost transactions visible, and a preliminary one that is none would
- *	 hide rows that are there.  The launcher tries again every second, and so
- *	 does a process that begins an epoch; it fails without the file.
+ * - If one copy is damaged, the other one is used.
+ * - If the file is missing or damaged, its content is lost, and the file begins
+ *	 anew.  Its field 'known_since' says since when it has all ends; pools whose
+ *	 current epoch is older are refused (vdb_epoch_require_history).
+ * - If the file is unreadable or of another version, the same holds for this
+ *	 run, but the file is kept as it is, and no epoch begins.
+ * - If the file can't be written, it is removed.  Otherwise an end that it lacks
+ *	 would make rows of lost transactions visible, and a preliminary end that
+ *	 did not come true would hide rows that are there.  The launcher tries to
+ *	 write it again every second, and so does a process that begins an epoch;
+ *	 the latter fails without the file.
  *
- * Locks: none for reading.  Changed by the postmaster and the startup process
- * while no other process reads; later on only written out, under ends_lock.
+ * Locks: none for reading.  The ends are changed by the postmaster and the
+ * startup process while no other process reads them.  Later on they are only
+ * written to the file, under ends_lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,6 +57,7 @@
 #include "base/vdb_crc.h"
 #include "scm/scm_internal.h"
 
+/* What was wrong with the file when the server started. */
 typedef enum EndsFault
 {
 	ENDS_INTACT,
@@ -63,16 +67,16 @@ typedef enum EndsFault
 	ENDS_OTHER_VERSION
 } EndsFault;
 
-/* The newest copy as read or to be written, and what only this run of the server knows. */
+/* In shared memory: the newest copy, as read or to be written, and the state of this run. */
 typedef struct VdbEnds
 {
 	VdbEndsCopy copy;
 	EndsFault	fault;			/* of the file at this start */
 	int			fault_detail;	/* errno, or the file's version */
-	bool		unwritten;		/* the file lacks what is here */
-	bool		preliminary;	/* the last end is, and ours */
-	bool		died_in_recovery;
-	uint64		redo;			/* where this server's recovery begins */
+	bool		unwritten;		/* the file lacks what is in 'copy' */
+	bool		preliminary;	/* the last end is preliminary and was added by this run */
+	bool		died_in_recovery;	/* the previous run ended in recovery */
+	uint64		redo;			/* LSN at which this run's recovery begins */
 } VdbEnds;
 
 static VdbEnds *shared_ends = NULL;
@@ -95,7 +99,10 @@ copy_is_good(const VdbEndsCopy *copy)
 		copy->head.crc == copy_crc(copy);
 }
 
-/* Take what the file had out of its 'bytes'.  The rest of 'copies' is zero. */
+/*
+ * Set 'ends' from the newer intact copy, or note the fault if there is none.  'copies' has the
+ * 'bytes' bytes that were read from the file, and zeros after them.
+ */
 static void
 choose_copy(VdbEnds *ends, const VdbEndsCopy *copies, size_t bytes)
 {
@@ -128,6 +135,7 @@ choose_copy(VdbEnds *ends, const VdbEndsCopy *copies, size_t bytes)
 	}
 }
 
+/* Read the file into 'ends', or note its fault. */
 static void
 read_ends(VdbEnds *ends)
 {
@@ -149,14 +157,17 @@ read_ends(VdbEnds *ends)
 	pfree(copies);
 }
 
-/* Is this a file that we must neither overwrite nor remove? */
+/* Check whether the file must be neither overwritten nor removed. */
 static inline bool
 file_is_kept(void)
 {
 	return shared_ends->fault == ENDS_UNREADABLE || shared_ends->fault == ENDS_OTHER_VERSION;
 }
 
-/* Both copies, each durable before the next is begun.  False and errno: it failed. */
+/*
+ * Write both copies to the file, each made durable before the next is begun.  Returns false and
+ * sets errno on failure.
+ */
 static bool
 write_copies(const VdbEndsCopy *copy)
 {
@@ -172,7 +183,7 @@ write_copies(const VdbEndsCopy *copy)
 		if (!done && errno == 0)
 			errno = ENOSPC;
 	}
-	/* it may be new */
+	/* the file may be new */
 	done = done && fsync_fname_ext(".", true, false, LOG) == 0;
 	save_errno = errno;
 	if (fd >= 0)
@@ -182,8 +193,9 @@ write_copies(const VdbEndsCopy *copy)
 }
 
 /*
- * Make the file durable with what is in shared memory.  False and errno if
- * that fails: then there is no file, if that can be brought about.
+ * Write what is in shared memory to the file and make it durable.  On failure
+ * removes the file, if that is possible, returns false and sets errno.  Does
+ * nothing if the file must be kept.
  */
 static bool
 write_ends(void)
@@ -207,7 +219,7 @@ write_ends(void)
 	return false;
 }
 
-/* The same, while the server starts. */
+/* Write the file as write_ends does, and log a failure.  For the start of the server. */
 static void
 write_or_log(void)
 {
@@ -221,7 +233,7 @@ write_or_log(void)
 
 /* ---- keeping it ---- */
 
-/* Append an end and write the file.  When it is full, it knows less far back. */
+/* Append an end in shared memory.  If there is no room, drop the oldest and raise known_since. */
 static void
 add_end(XLogRecPtr lsn, FullTransactionId next_xid)
 {
@@ -239,7 +251,10 @@ add_end(XLogRecPtr lsn, FullTransactionId next_xid)
 	end->next_xid = U64FromFullTransactionId(next_xid);
 }
 
-/* The last start's preliminary end: did it come true? */
+/*
+ * Settle the preliminary end of the last start, if there is one.  Remove it if that run ended in
+ * recovery, else make it a normal end by an even LSN.
+ */
 static void
 confirm_preliminary(VdbEnds *ends)
 {
@@ -254,7 +269,7 @@ confirm_preliminary(VdbEnds *ends)
 		last->lsn += 1;
 }
 
-/* Nothing is known of what was before. */
+/* Forget all ends; the ends past 'known_since' will be known. */
 static void
 begin_anew(VdbEnds *ends, XLogRecPtr known_since)
 {
@@ -262,6 +277,7 @@ begin_anew(VdbEnds *ends, XLogRecPtr known_since)
 	ends->copy.head.known_since = known_since;
 }
 
+/* Log the fault of the file, unless it is intact or only missing. */
 static void
 log_fault(const VdbEnds *ends)
 {
@@ -281,7 +297,7 @@ log_fault(const VdbEnds *ends)
 						VDB_ENDS_FILE, ends->fault_detail, VDB_ENDS_VERSION)));
 }
 
-/* vdb_shmem_register's callback: at the start of each run of the server. */
+/* The callback of vdb_shmem_register.  Reads the file at the start of each run of the server. */
 static void
 attach_ends(void *address, bool found)
 {
@@ -309,7 +325,10 @@ attach_ends(void *address, bool found)
 		write_or_log();
 }
 
-/* Recovery ends here, in the startup process, after redo of something. */
+/*
+ * Note that recovery ends here, with 'next_xid' as the next id.  Called in the startup process if
+ * something was redone.
+ */
 void
 vdb_ends_note(FullTransactionId next_xid)
 {
@@ -328,9 +347,9 @@ vdb_ends_note(FullTransactionId next_xid)
 }
 
 /*
- * The pools of this cluster are going to be replaced by those of another one
- * that was shut down and has no ends for them (pg_upgrade).  ERROR: the file
- * can't be written.
+ * Forget all ends and write the file.  For pg_upgrade, where the pools of this
+ * cluster are going to be replaced by those of another one that was shut down
+ * and has no ends for them.  Raises an error if the file can't be written.
  */
 void
 vdb_ends_forget(void)
@@ -340,9 +359,12 @@ vdb_ends_forget(void)
 	vdb_ends_require_written();
 }
 
-/* ---- what it is asked ---- */
+/* ---- looking up ends ---- */
 
-/* Has a recovery ended past this position?  *next_xid: as the first such left it. */
+/*
+ * Check whether a recovery ended past this position.  If so, sets *next_xid to the next id as the
+ * first such recovery left it.
+ */
 bool
 vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
 {
@@ -357,20 +379,21 @@ vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
 	return true;
 }
 
-/* Are all ends past this position known? */
+/* Check whether all ends past this position are known. */
 bool
 vdb_ends_reach(XLogRecPtr begin)
 {
 	return begin >= shared_ends->copy.head.known_since;
 }
 
+/* Return the position in WAL past which all ends are known. */
 XLogRecPtr
 vdb_ends_known_since(void)
 {
 	return shared_ends->copy.head.known_since;
 }
 
-/* A file that is kept, and so useless to this run of the server: say why.  Else nothing. */
+/* Raise an error if the file is one that is kept, as this run of the server can't use it. */
 static void
 refuse_kept_file(void)
 {
@@ -392,8 +415,9 @@ refuse_kept_file(void)
 }
 
 /*
- * Before an epoch begins: would the next run of the server refuse its pool?
- * ERROR if the file isn't written and can't be.  Takes ends_lock; does I/O.
+ * Make sure that the file is written, so that the next run of the server will
+ * not refuse a pool whose epoch is about to begin.  Raises an error if the file
+ * isn't written and can't be.  Takes ends_lock; does I/O.
  */
 void
 vdb_ends_require_written(void)
@@ -414,7 +438,10 @@ vdb_ends_require_written(void)
 				 errhint("Free space on the file system of the data directory and try again.")));
 }
 
-/* The launcher's: as above, without error. */
+/*
+ * Write the file if it isn't written, without an error if that fails.  Called by the launcher.
+ * Takes ends_lock; does I/O.
+ */
 void
 vdb_scm_tend_ends(void)
 {
@@ -430,7 +457,7 @@ vdb_scm_tend_ends(void)
 				(errmsg("file \"%s\" has been written", VDB_ENDS_FILE)));
 }
 
-/* _PG_init, while preloading. */
+/* Register the shared memory of the ends.  Called by _PG_init while preloading. */
 void
 vdb_ends_init(void)
 {

@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * scm_pool.c
- *	  A backend's view of its database's pool: find, check, map, create.
+ *	  A backend's view of its database's pool: finding, checking, mapping and creating it.
  *
- * A backend keeps one view.  A relcache invalidation of vdb.scm makes it
- * stale; it is looked at again when the next transaction first asks for the
- * pool, under AccessShareLock on vdb.scm, held until the transaction ends.
- * That lock is what makes a mapping safe to touch: a process that drops or rewrites
- * vdb.scm takes AccessExclusiveLock.  So a mapping is only touched between
- * vdb_pool_open and the end of its transaction.
+ * A backend keeps one view.  A relcache invalidation of vdb.scm makes the view
+ * stale.  It is checked again when the next transaction first asks for the
+ * pool, under AccessShareLock on vdb.scm, which is held until the transaction
+ * ends.  That lock makes a mapping safe to touch, as a process that drops or
+ * rewrites vdb.scm takes AccessExclusiveLock.  So a mapping is only touched
+ * between vdb_pool_open and the end of its transaction.
  *
  * In the common case vdb_pool_open is two comparisons.
  *
- * The shared slot of a database is made at the first open and kept.  When
- * vdb.scm was made anew it is reset; that may also happen twice (a rolled
- * back re-creation), so everything in it can be read back from the pool.
+ * The shared slot of a database is filled at the first open and kept.  When
+ * vdb.scm has been created anew, the slot is reset.  If the re-creation is
+ * rolled back, that happens twice, so everything in the slot can be read back
+ * from the pool.
  *
  * Locks: pools_lock, then the slot's allocation lock, while a slot is reset.
  *
@@ -57,9 +58,11 @@
 #define POOL_EXTENSION	"vdb_am"
 
 static VdbPool *current_pool = NULL;
-static bool current_valid = false;	/* no invalidation since it was looked at */
-static LocalTransactionId current_lxid = InvalidLocalTransactionId;	/* holds the lock */
+static bool current_valid = false;	/* no invalidation since the view was checked */
+/* The transaction that holds the lock of vdb.scm. */
+static LocalTransactionId current_lxid = InvalidLocalTransactionId;
 
+/* Allocate a view, in which nothing is mapped yet. */
 static VdbPool *
 make_view(const RelFileLocator *rnode, Oid relid)
 {
@@ -71,6 +74,7 @@ make_view(const RelFileLocator *rnode, Oid relid)
 	return pool;
 }
 
+/* Unmap a view's files and free it. */
 static void
 free_view(VdbPool *pool)
 {
@@ -82,6 +86,7 @@ free_view(VdbPool *pool)
 	pfree(pool);
 }
 
+/* Free the current view, if there is one. */
 static void
 forget_current(void)
 {
@@ -97,7 +102,7 @@ forget_current(void)
 	}
 }
 
-/* ---- checks of what the medium says ---- */
+/* ---- checks of the medium ---- */
 
 static uint32
 header_crc(const VdbPoolHeader *header)
@@ -105,6 +110,7 @@ header_crc(const VdbPoolHeader *header)
 	return vdb_crc32c(header, offsetof(VdbPoolHeader, crc));
 }
 
+/* Check the header's constant part.  ERROR if it is damaged, foreign or of an unknown version. */
 static void
 check_header_constants(VdbPool *pool, const VdbPoolHeader *header)
 {
@@ -141,7 +147,7 @@ check_header_constants(VdbPool *pool, const VdbPoolHeader *header)
 				 errhint("A pool's file can be copied only with its whole database.")));
 }
 
-/* Are the files as long as the header says? */
+/* Check that the files are as long as the header says.  ERROR if they are shorter. */
 static void
 check_length(VdbPool *pool)
 {
@@ -162,7 +168,7 @@ check_length(VdbPool *pool)
 	}
 }
 
-/* Map the first file and check the pool.  ERROR: damaged or foreign. */
+/* Map the first file and check the pool.  ERROR if it is damaged or foreign. */
 static void
 map_and_check(VdbPool *pool)
 {
@@ -185,6 +191,7 @@ map_and_check(VdbPool *pool)
 
 /* ---- the shared slot ---- */
 
+/* Find the slot of a database, or NULL.  The caller holds pools_lock. */
 static VdbPoolShared *
 find_slot(Oid db)
 {
@@ -197,8 +204,8 @@ find_slot(Oid db)
 }
 
 /*
- * Is the slot's pool no more, with its database or its extension?  A dropped
- * relation's file is empty until the next checkpoint.
+ * Check whether the slot's pool was dropped with its database or its extension.
+ * A dropped relation's file is empty until the next checkpoint.
  */
 static bool
 slot_is_dropped(Oid db, const RelFileLocator *rnode)
@@ -207,7 +214,7 @@ slot_is_dropped(Oid db, const RelFileLocator *rnode)
 		vdb_file_bytes(rnode, 0) <= 0;
 }
 
-/* Give up the slots of pools that no longer exist. */
+/* Clear the slots of pools that no longer exist.  Takes pools_lock. */
 static void
 clear_dropped_slots(void)
 {
@@ -230,7 +237,10 @@ clear_dropped_slots(void)
 	}
 }
 
-/* The database's slot, or a fresh one, or NULL.  pools_lock held exclusive. */
+/*
+ * Find the database's slot, or take a fresh one; NULL if there is none.  The caller holds
+ * pools_lock in exclusive mode.
+ */
 static VdbPoolShared *
 find_or_take_slot(Oid db)
 {
@@ -248,7 +258,10 @@ find_or_take_slot(Oid db)
 	return slot;
 }
 
-/* Make the slot describe this pool, if it doesn't.  pools_lock held exclusive. */
+/*
+ * Make the slot describe this pool, if it doesn't.  The caller holds pools_lock in exclusive mode;
+ * the allocation lock is taken here.
+ */
 static void
 fill_slot(VdbPool *pool, VdbPoolShared *slot)
 {
@@ -264,8 +277,8 @@ fill_slot(VdbPool *pool, VdbPoolShared *slot)
 }
 
 /*
- * Find or take this database's slot; pools_lock is held exclusive on return.
- * ERROR: too many databases.
+ * Find or take this database's slot; pools_lock is held in exclusive mode on
+ * return.  ERROR if too many databases use pools.
  */
 static VdbPoolShared *
 lock_slot(void)
@@ -290,12 +303,13 @@ lock_slot(void)
 	}
 }
 
+/* Connect the view to its database's shared slot.  ERROR if there is none left. */
 static void
 attach_slot(VdbPool *pool)
 {
 	VdbPoolShared *slot;
 
-	/* Map the rest of the files first, as mapping may raise errors. */
+	/* Map the remaining files first, as mapping may raise errors. */
 	for (uint32 block = 0; block < vdb_pool_total_blocks(pool); block += VDB_GROUP_BLOCKS)
 		(void) vdb_pool_pointer(pool, block + VDB_GROUP_MAP_BLOCK);
 
@@ -306,6 +320,7 @@ attach_slot(VdbPool *pool)
 
 /* ---- opening ---- */
 
+/* Mark the view as stale when vdb.scm is invalidated. */
 static void
 relcache_callback(Datum arg, Oid relid)
 {
@@ -316,7 +331,7 @@ relcache_callback(Datum arg, Oid relid)
 	}
 }
 
-/* Oid of vdb.scm if it is our extension's, else InvalidOid. */
+/* Return the OID of vdb.scm if it belongs to our extension, else InvalidOid. */
 static Oid
 find_relation(void)
 {
@@ -336,8 +351,8 @@ find_relation(void)
 }
 
 /*
- * Lock the relation until the end of the top transaction, not of the
- * subtransaction that happens to be the first to use the pool.
+ * Lock the relation until the end of the top transaction, not just of the
+ * subtransaction that happens to use the pool first.
  */
 static void
 lock_relation(Oid relid)
@@ -356,13 +371,13 @@ lock_relation(Oid relid)
 	PG_END_TRY();
 }
 
-/* Find and lock vdb.scm; InvalidOid if there is none. */
+/* Find and lock vdb.scm and return its OID, or InvalidOid if there is none. */
 static Oid
 find_and_lock(void)
 {
 	Oid			relid;
 
-	/* The view's relation, unless the lock brings the news that it changed. */
+	/* Use the view's relation, unless an invalidation arrives with the lock. */
 	if (current_valid && current_pool != NULL)
 	{
 		relid = current_pool->relid;
@@ -382,7 +397,7 @@ find_and_lock(void)
 	}
 }
 
-/* Make current_pool the view of this relation, which is locked. */
+/* Make current_pool a view of this relation, which the caller has locked. */
 static void
 renew_view(Oid relid)
 {
@@ -409,6 +424,10 @@ renew_view(Oid relid)
 	current_pool = pool;
 }
 
+/*
+ * Open the pool for the first time in a transaction.  If there is no pool, returns NULL if
+ * missing_ok, else raises an error.
+ */
 static VdbPool *
 open_slowly(bool missing_ok)
 {
@@ -439,7 +458,7 @@ open_slowly(bool missing_ok)
 	if (!current_valid || current_pool == NULL)
 		renew_view(relid);
 
-	/* Under our lock nothing but ourselves can make it stale again. */
+	/* Under our lock only this backend can make the view stale again. */
 	current_valid = true;
 	if (current_pool->shared == NULL ||
 		current_pool->shared->db != MyDatabaseId ||
@@ -514,6 +533,7 @@ vdb_pool_directory(VdbPool *pool)
 
 /* ---- creation ---- */
 
+/* Fill the header of a new pool. */
 static void
 fill_header(VdbPoolHeader *header, const RelFileLocator *rnode)
 {
@@ -537,7 +557,7 @@ fill_header(VdbPoolHeader *header, const RelFileLocator *rnode)
 	header->begin_lsn = GetXLogInsertRecPtr();
 }
 
-/* Write header and first map by one flushed change, so that redo makes both. */
+/* Write the header and the first map by one flushed change, so that redo makes both. */
 static void
 format_pool(VdbPool *pool)
 {
@@ -555,7 +575,7 @@ format_pool(VdbPool *pool)
 }
 
 /*
- * Make storage and pool of vdb.scm.  In binary-upgrade mode this is the new cluster of pg_upgrade,
+ * Create storage and pool of vdb.scm.  In binary-upgrade mode this is pg_upgrade's new cluster,
  * and the old cluster's pool will take its place.  The new file is logged at every wal_level, and
  * so is each of its changes, so core need neither sync nor log it at commit.
  */
@@ -582,7 +602,7 @@ vdb_pool_create(const RelFileLocator *rnode)
 	PG_TRY();
 	{
 		format_pool(pool);
-		attach_slot(pool);		/* say now if there is no room for another database */
+		attach_slot(pool);		/* raises an error if there is no room for another database */
 	}
 	PG_FINALLY();
 	{
