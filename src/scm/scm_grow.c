@@ -152,11 +152,13 @@ grow(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
 	uint32		from = pg_atomic_read_u32(&shared->total_segments);
-	uint32		to = extend_files(pool, from, vdb_words_next_total(from, size_limit()));
+	uint32		to = vdb_words_next_total(from, size_limit());
 	uint32		metadata;
 
-	if (to == 0)
+	/* the limit may have been lowered since may_grow looked at it */
+	if (to <= from || (to = extend_files(pool, from, to)) == 0)
 		return;
+	Assert(to > from);
 	shared->grow_failed_at = 0;
 	VDB_STOP_POINT("grow-extended");
 	log_growth(pool, from, to);
