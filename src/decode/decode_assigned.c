@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "access/xlog.h"
 #include "executor/executor.h"
 #include "nodes/bitmapset.h"
 
@@ -22,18 +23,30 @@ static EState *running = NULL;
 static ResultRelInfo *last_result = NULL;	/* of 'running' */
 
 static void
+call_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
+{
+	if (previous_run)
+		previous_run(query, direction, count VDB_RUN_ONCE);
+	else
+		standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
+}
+
+/* Remember the statement while it runs.  Nothing asks for it unless wal_level is logical. */
+static void
 run_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
 {
 	EState	   *outer = running;
 
+	if (!XLogLogicalInfoActive())
+	{
+		call_executor(query, direction, count VDB_RUN_ONCE);
+		return;
+	}
 	running = query->estate;
 	last_result = NULL;
 	PG_TRY();
 	{
-		if (previous_run)
-			previous_run(query, direction, count VDB_RUN_ONCE);
-		else
-			standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
+		call_executor(query, direction, count VDB_RUN_ONCE);
 	}
 	PG_FINALLY();
 	{
@@ -71,6 +84,7 @@ vdb_column_is_assigned(Relation rel, AttrNumber attnum)
 	MemoryContext old_context;
 	bool		assigned;
 
+	Assert(attnum > 0);
 	if (info == NULL || info->ri_RangeTableIndex == 0)
 		return false;
 	old_context = MemoryContextSwitchTo(GetPerTupleMemoryContext(running));
