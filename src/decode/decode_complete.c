@@ -196,6 +196,7 @@ make_tuple(Size bytes, HeapTuple *tuple)
 	VdbReorderTuple *made = (VdbReorderTuple *) allocate_change(completion->change_context,
 																head + bytes);
 
+	Assert(bytes >= SizeofHeapTupleHeader);
 	memset(made, 0, head + SizeofHeapTupleHeader);
 	*tuple = vdb_reorder_heap_tuple(made);
 	(*tuple)->t_len = (uint32) bytes;
@@ -234,21 +235,6 @@ wide_row(const RelFileLocator *file, const char *image, uint32 bytes, HeapTuple 
 	return made;
 }
 
-/* The value of a column that the plugin is to take for one out of line. */
-static Datum
-pointer_out_of_line(void)
-{
-	static union
-	{
-		struct varlena align;
-		char		data[TOAST_POINTER_SIZE];
-	}			pointer;
-
-	memset(pointer.data, 0, sizeof(pointer.data));
-	SET_VARTAG_EXTERNAL(pointer.data, VARTAG_ONDISK);
-	return PointerGetDatum(&pointer);
-}
-
 static VdbReorderTuple *
 without_unchanged(Relation relation, HeapTuple whole, const uint16 *columns, int n)
 {
@@ -265,7 +251,7 @@ without_unchanged(Relation relation, HeapTuple whole, const uint16 *columns, int
 		if (columns[i] > desc->natts || TupleDescAttr(desc, columns[i] - 1)->attlen != -1)
 			part_missing("An unchanged value is of a column that the table has not.");
 		if (!isnull[columns[i] - 1])
-			values[columns[i] - 1] = pointer_out_of_line();
+			values[columns[i] - 1] = vdb_pointer_out_of_line();
 	}
 	formed = heap_form_tuple(desc, values, isnull);
 	made = make_tuple(formed->t_len, &tuple);
@@ -344,6 +330,7 @@ mark_of(VdbReorderTuple *tuple)
 static void
 begin_change(ReorderBufferTXN *txn)
 {
+	Assert(txn->toptxn == NULL);
 	MemoryContextReset(completion->change_context);
 	if (completion->xid == txn->xid)
 		return;
@@ -421,6 +408,7 @@ vdb_complete_install(LogicalDecodingContext *ctx)
 	completion->change_context = AllocSetContextCreate(completion->context, "vdb decoded row",
 													   ALLOCSET_DEFAULT_SIZES);
 	dlist_init(&completion->runs);
+	Assert(ctx->reorder->apply_change != apply_change);
 	completion->apply = ctx->reorder->apply_change;
 	completion->stream = ctx->reorder->stream_change;
 	ctx->reorder->apply_change = apply_change;

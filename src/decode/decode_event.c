@@ -92,6 +92,8 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 	record.spc_oid = rel->rd_locator.spcOid;
 	record.db_oid = rel->rd_locator.dbOid;
 	record.rel_number = rel->rd_locator.relNumber;
+	/* waits for space in WAL buffers */
+	Assert(InterruptHoldoffCount == 0);
 	put_tuple_head(tuple->t_data, chunk);
 	while (from < end)
 	{
@@ -123,6 +125,8 @@ put_old(StringInfo out, Relation rel, const VdbOldRow *row)
 	uint32		total = VDB_EVENT_TUPLE_BYTES + tuple->t_len - SizeofHeapTupleHeader;
 	char		head[VDB_EVENT_TUPLE_BYTES];
 
+	Assert(VDB_EVENT_OLD(out->data[0]) == VDB_OLD_NONE);
+	Assert(row->key == (row->columns != NULL));
 	if (total > VDB_OLD_INLINE)
 	{
 		log_chunks(rel, tuple, total);
@@ -153,6 +157,7 @@ make_event(VdbEvent *event, Relation rel, uint8 what, const Bitmapset *unchanged
 	Assert(TransactionIdIsValid(GetCurrentTransactionIdIfAny()));
 	event->data = NULL;
 	event->len = event_head(rel, what, event->few);
+	Assert(event->len >= VDB_EVENT_LEAST && event->len <= sizeof(event->few));
 	if (unchanged == NULL && old->tuple == NULL)
 		return;
 

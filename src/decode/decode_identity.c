@@ -21,7 +21,6 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
-#include "utils/datum.h"
 #include "utils/relcache.h"
 
 #include "decode/decode_private.h"
@@ -40,14 +39,21 @@ typedef struct Toasting
 	bool	   *owned;				/* palloc'd here */
 } Toasting;
 
-/* Stands for any pointer: only its size matters. */
 typedef union ToastPointerImage
 {
 	struct varlena align;
 	char		data[TOAST_POINTER_SIZE];
 } ToastPointerImage;
 
-static ToastPointerImage some_pointer;
+/* See decode_private.h.  It refers to no value: its kind and its size are all that matters. */
+Datum
+vdb_pointer_out_of_line(void)
+{
+	static ToastPointerImage pointer;
+
+	SET_VARTAG_EXTERNAL(pointer.data, VARTAG_ONDISK);
+	return PointerGetDatum(&pointer);
+}
 
 static Size
 data_bytes(const Toasting *toasting)
@@ -101,6 +107,7 @@ compress(Toasting *toasting, int i)
 	Datum		compressed;
 
 	CHECK_FOR_INTERRUPTS();
+	Assert(!toasting->tried[i]);
 	toasting->tried[i] = true;
 	compressed = toast_compress_datum(toasting->values[i], attr->attcompression);
 	if (DatumGetPointer(compressed) != NULL)
@@ -110,8 +117,9 @@ compress(Toasting *toasting, int i)
 static void
 externalize(Toasting *toasting, int i)
 {
+	Assert(!toasting->external[i] && !toasting->isnull[i]);
 	toasting->external[i] = true;
-	replace(toasting, i, PointerGetDatum(&some_pointer), false);
+	replace(toasting, i, vdb_pointer_out_of_line(), false);
 }
 
 /* Steps 1 and 2: storage EXTENDED and EXTERNAL; then 3 and 4: MAIN. */
@@ -161,7 +169,6 @@ find_external(Relation rel, const Datum *values, const bool *isnull)
 	if (hoff + data_bytes(&toasting) <= TOAST_TUPLE_THRESHOLD)
 		return NULL;
 
-	SET_VARTAG_EXTERNAL(some_pointer.data, VARTAG_ONDISK);
 	toasting.values = palloc(natts * sizeof(Datum));
 	memcpy(toasting.values, values, natts * sizeof(Datum));
 	toasting.external = palloc0(natts * sizeof(bool));
@@ -226,6 +233,7 @@ is_full(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 static void
 take_key(Relation rel, TupleTableSlot *old, Bitmapset *columns, VdbOldRow *row)
 {
+	Assert(columns != NULL && row->tuple == NULL);
 	row->key = true;
 	row->columns = columns;
 	row->tuple = key_tuple(RelationGetDescr(rel), old, columns);
@@ -245,24 +253,6 @@ vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 }
 
 /* ---- updates ---- */
-
-/* Is a column the same in both?  Of what is compressed alike the bytes tell. */
-static bool
-same_datum(Form_pg_attribute attr, Datum old_value, bool old_null, Datum new_value, bool new_null)
-{
-	Size		bytes;
-
-	if (old_null || new_null)
-		return old_null == new_null;
-	if (attr->attlen == -1)
-	{
-		bytes = VARSIZE_ANY(DatumGetPointer(old_value));
-		if (VARSIZE_ANY(DatumGetPointer(new_value)) == bytes &&
-			memcmp(DatumGetPointer(old_value), DatumGetPointer(new_value), bytes) == 0)
-			return true;
-	}
-	return datum_image_eq(old_value, new_value, attr->attbyval, attr->attlen);
-}
 
 /*
  * What the stream says of the old row of an update; returns the columns, by attribute number, whose
@@ -289,7 +279,7 @@ vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbO
 
 		if (!in_key && !is_external)
 			continue;
-		if (!same_datum(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
+		if (!vdb_rows_same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
 						values[i], isnull[i]))
 			need_key |= in_key;
 		else if (is_external)

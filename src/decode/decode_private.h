@@ -26,6 +26,9 @@ typedef struct VdbOldRow
 	Bitmapset  *columns;			/* key: those of it, by attribute number */
 } VdbOldRow;
 
+/* Return a value that a plugin takes for one out of line.  Static; not to be changed. */
+extern Datum vdb_pointer_out_of_line(void);
+
 extern void vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row);
 extern Bitmapset *vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple,
 										  VdbOldRow *row);

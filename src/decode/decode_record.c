@@ -36,22 +36,13 @@ typedef struct ParsedEvent
 	const char *end;
 } ParsedEvent;
 
-pg_noreturn static void
-malformed(const char *detail)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("WAL record for logical decoding is damaged"),
-			 errdetail_internal("%s", detail)));
-}
-
 /* ---- taking an event apart ---- */
 
 static void
 take_bytes(const char **at, const char *end, void *bytes, size_t len)
 {
 	if ((size_t) (end - *at) < len)
-		malformed("An event is too short.");
+		vdb_scm_record_damaged("An event is too short.");
 	memcpy(bytes, *at, len);
 	*at += len;
 }
@@ -75,12 +66,12 @@ take_list(const char **at, const char *end, uint16 *numbers)
 	uint16		n = take_number(at, end);
 
 	if (n > MaxHeapAttributeNumber)
-		malformed("An event names too many columns.");
+		vdb_scm_record_damaged("An event names too many columns.");
 	for (int i = 0; i < n; i++)
 	{
 		numbers[i] = take_number(at, end);
 		if (numbers[i] < 1 || numbers[i] > MaxHeapAttributeNumber)
-			malformed("An event names a column that no table has.");
+			vdb_scm_record_damaged("An event names a column that no table has.");
 	}
 	return n;
 }
@@ -165,14 +156,14 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	VdbPartRow	part = {0};
 
 	if (len < VDB_ROW_EXTRA_BYTES + SizeofHeapTupleHeader)
-		malformed("A row is too short.");
+		vdb_scm_record_damaged("A row is too short.");
 	memcpy(&prefix, bytes, sizeof(prefix));
 	memcpy(&hdr, image, SizeofHeapTupleHeader);
 	image_len = VDB_ROW_LEN(prefix.len);
 	part.wide = (prefix.len & VDB_ROW_WIDE) != 0;
 	if (image_len != (uint32) len - VDB_ROW_EXTRA_BYTES || hdr.t_hoff > image_len ||
 		(part.wide && image_len != hdr.t_hoff + sizeof(VdbWideRef)))
-		malformed("A row's length is wrong.");
+		vdb_scm_record_damaged("A row's length is wrong.");
 
 	if (!part.wide && event->nunchanged == 0)
 	{
@@ -187,7 +178,8 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	made = new_tuple(rb, sizeof(part) + event->nunchanged * sizeof(uint16) + image_len, &tuple);
 	tuple->t_tableOid = VDB_PART_ROW;
 	memcpy(event_tuple_bytes(tuple), &part, sizeof(part));
-	memcpy(event_tuple_bytes(tuple) + sizeof(part), event->unchanged, event->nunchanged * sizeof(uint16));
+	memcpy(event_tuple_bytes(tuple) + sizeof(part), event->unchanged,
+		   event->nunchanged * sizeof(uint16));
 	memcpy(event_tuple_bytes(tuple) + sizeof(part) + event->nunchanged * sizeof(uint16),
 		   image, image_len);
 	return made;
@@ -206,7 +198,7 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 	VdbReorderTuple *made;
 
 	if (natts > MaxHeapAttributeNumber)
-		malformed("An event's key is of too many columns.");
+		vdb_scm_record_damaged("An event's key is of too many columns.");
 	made = new_tuple(rb, hoff - SizeofHeapTupleHeader + (end - at), &tuple);
 	set_header(tuple->t_data, natts, HEAP_HASVARWIDTH | (bits > 0 ? HEAP_HASNULL : 0),
 			   (uint8) hoff);
@@ -214,7 +206,7 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 	for (int i = 0; i < n; i++)
 	{
 		if (columns[i] > natts)
-			malformed("An event's key has a column that the row has not.");
+			vdb_scm_record_damaged("An event's key has a column that the row has not.");
 		if (bits > 0)
 			tuple->t_data->t_bits[(columns[i] - 1) / 8] |= 1 << ((columns[i] - 1) % 8);
 	}
@@ -355,7 +347,7 @@ decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *byt
 				  false);
 			break;
 		default:
-			malformed("An event is of an unknown kind.");
+			vdb_scm_record_damaged("An event is of an unknown kind.");
 	}
 }
 
@@ -381,7 +373,7 @@ decode_page(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const VdbRunReco
 
 	XLogRecGetBlockTag(buf->record, 0, &file, NULL, &part.block);
 	if (!XLogRecHasBlockImage(buf->record, 0) || !RestoreBlockImage(buf->record, 0, page.data))
-		malformed("A page of a wide row is missing.");
+		vdb_scm_record_damaged("A page of a wide row is missing.");
 	part.first_page = record->first_page;
 	part.total = record->total;
 	part.first = record->first != 0;
@@ -466,7 +458,7 @@ decode_record(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 			break;
 		case VDB_XLOG_EVENT:
 			if (!parse_chunk(record, &chunk))
-				malformed("A chunk is of an unknown version.");
+				vdb_scm_record_damaged("A chunk is of an unknown version.");
 			if (is_wanted(ctx, buf, chunk.db_oid))
 				decode_chunk(ctx, buf, &chunk);
 			break;

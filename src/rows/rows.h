@@ -128,6 +128,12 @@ extern bool vdb_multixact_wait_conditional(MultiXactId multi, MultiXactStatus st
 /* ---- tuples (rows_tuple.c) ---- */
 
 /*
+ * Return true if two values of a column are the same bytes once they are decompressed; two nulls
+ * are the same.
+ */
+extern bool vdb_rows_same_value(Form_pg_attribute attr, Datum a, bool a_null, Datum b, bool b_null);
+
+/*
  * Form the tuple to store from a slot of any kind: all attributes, with external and expanded
  * values flattened (compressed inline values are kept).  The header has natts, null bits and
  * t_hoff; xmin and the rest are left to vdb_rows_stamp.  The tuple is palloc'd, and may have up to

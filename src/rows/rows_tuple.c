@@ -19,6 +19,7 @@
 #include "access/toast_internals.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -234,4 +235,22 @@ vdb_rows_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, int options, V
 	HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
 	vdb_row_to_tid(row, &hdr->t_ctid);
 	tuple->t_self = hdr->t_ctid;
+}
+
+/* See rows.h.  Values that are compressed alike need not be decompressed. */
+bool
+vdb_rows_same_value(Form_pg_attribute attr, Datum a, bool a_null, Datum b, bool b_null)
+{
+	if (a_null || b_null)
+		return a_null == b_null;
+	Assert(!attr->attisdropped);
+	if (attr->attlen == -1)
+	{
+		Size		bytes = VARSIZE_ANY(DatumGetPointer(a));
+
+		if (VARSIZE_ANY(DatumGetPointer(b)) == bytes &&
+			memcmp(DatumGetPointer(a), DatumGetPointer(b), bytes) == 0)
+			return true;
+	}
+	return datum_image_eq(a, b, attr->attbyval, attr->attlen);
 }

@@ -287,6 +287,9 @@ extern void vdb_scm_set_decode(VdbDecode decode);	/* _PG_init */
  */
 extern void vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 len);
 
+/* Raise the error about a record that decoding finds damaged; 'detail' is a full sentence. */
+pg_noreturn extern void vdb_scm_record_damaged(const char *detail);
+
 /*
  * Return the event of a change's record, which lies in the record and is *len bytes long, or NULL
  * if there is none.  Raises an error if the record is damaged or of another version.

@@ -46,9 +46,9 @@ vdb_scm_log_event(const void *head, uint32 head_len, const char *data, uint32 le
 	(void) XLogInsert(VDB_RMGR_ID, VDB_XLOG_EVENT);
 }
 
-/* Raise the error about a damaged record; 'detail' is a full sentence. */
-pg_noreturn static void
-record_is_damaged(const char *detail)
+/* See scm.h. */
+pg_noreturn void
+vdb_scm_record_damaged(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -64,17 +64,17 @@ vdb_scm_record_event(XLogReaderState *record, uint32 *len)
 	VdbChangeRecord head;
 
 	if (have < at)
-		record_is_damaged("A change's record is too short.");
+		vdb_scm_record_damaged("A change's record is too short.");
 	memcpy(&head, XLogRecGetData(record), sizeof(head));
 	if (head.version != VDB_RECORD_VERSION)
-		record_is_damaged(psprintf("A change's record has unknown version %u.", head.version));
+		vdb_scm_record_damaged(psprintf("A change's record has unknown version %u.", head.version));
 	if (!(head.flags & VDB_RECORD_EVENT))
 		return NULL;
 	at += head.nlocks * sizeof(uint16);
 	at += (head.flags & VDB_RECORD_CONFLICT) ? sizeof(TransactionId) : 0;
 	at += (head.flags & VDB_RECORD_EXTEND) ? sizeof(uint32) : 0;
 	if (have <= at)
-		record_is_damaged("A change's record is too short for its event.");
+		vdb_scm_record_damaged("A change's record is too short for its event.");
 	*len = (uint32) (have - at);
 	return XLogRecGetData(record) + at;
 }
@@ -93,7 +93,7 @@ visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
 			return false;
 	}
 	if (at != spans + len)
-		record_is_damaged("A change's record has malformed spans.");
+		vdb_scm_record_damaged("A change's record has malformed spans.");
 	return true;
 }
 
@@ -111,7 +111,7 @@ vdb_scm_record_stores(XLogReaderState *record, VdbVisitStore visit, void *arg)
 
 		if (packed == NULL ||
 			!vdb_spans_unpack(packed, packed_len, spans, sizeof(spans), &len))
-			record_is_damaged("A change's record has malformed spans.");
+			vdb_scm_record_damaged("A change's record has malformed spans.");
 		if (!visit_spans(spans, len, visit, arg))
 			return;
 	}

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * table_modify.c
- *	  DELETE and UPDATE of one row version.
+ *	  Delete or update one row version.
  *
- * Both are the same up to the last step: come to terms with everyone who has
- * changed or locked the version (resolve), then write our xmax into it.  An update
- * stores the new version and the old one's xmax in one change, so that no
- * crash can keep one without the other.
+ * Both are the same up to the last step: wait for conflicting transactions that
+ * have changed or locked the version (make_ours), then write our xmax into it.
+ * An update stores the new version and the old one's xmax in one change, so that
+ * no crash can keep one without the other.
  *
- * An update needs a weaker row lock when it leaves all key columns alone:
- * foreign key checks, which hold key-share locks, then don't get in its way.
- * The comparison and everything that takes space is done before the block lock;
- * for this the old version's values are read without it, which is safe since the
- * values of a version never change.
+ * An update that leaves all key columns alone needs a weaker row lock, so that
+ * foreign key checks, which hold key-share locks, don't conflict with it.
+ * Comparing the columns and reserving space are done before the block lock is
+ * taken.  The old version's values are read for this without the lock, which is
+ * safe since the values of a version never change.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,18 +34,21 @@
 #include "table/table_private.h"
 #include "table/table_version.h"
 
-/* What is wanted of a version. */
+/* Parameters of a delete or update. */
 typedef struct ModifyRequest
 {
 	const char *verb;				/* for messages */
-	XLTW_Oper	oper;
-	LockTupleMode mode;
+	XLTW_Oper	oper;				/* for the context of errors while waiting */
+	LockTupleMode mode;				/* strength of the row lock */
 	CommandId	cid;
 	Snapshot	crosscheck;			/* must see the version, too; or InvalidSnapshot */
-	bool		wait;
+	bool		wait;				/* for conflicting transactions */
 } ModifyRequest;
 
-/* Combo command ids made now would be unknown to the other workers. */
+/*
+ * Raise an error in a parallel operation: combo command ids made now would be unknown to the other
+ * processes.
+ */
 static void
 refuse_in_parallel(const char *verb)
 {
@@ -56,8 +59,9 @@ refuse_in_parallel(const char *verb)
 }
 
 /*
- * Must we wait for the transaction in xmax?  Not for ourselves, nor for a key-share
- * locker if the key stays.  *own_member: we are among the members of a multixact.
+ * Return true if we must wait for the transactions in xmax.  We don't wait for
+ * ourselves, nor for a key-share locker if the key stays.  *own_member is set if
+ * we are a member of the multixact.
  */
 static bool
 in_the_way(HeapTupleHeader hdr, LockTupleMode mode, bool *own_member)
@@ -74,11 +78,13 @@ in_the_way(HeapTupleHeader hdr, LockTupleMode mode, bool *own_member)
 }
 
 /*
- * Wait for who is in the way, with the row unlocked meanwhile, and read the version
- * again.  False: check afresh, as the xmax is another by now, or was a
- * transaction by itself whose end tells all, or the version is gone (then it is
- * unlocked).  True: the same multixact, without members in our way;
- * *lockers_gone: and without any others.
+ * Wait for the transactions that conflict with us, without the block lock, then
+ * take it and read the version again.
+ *
+ * Returns false if the version must be checked afresh: the xmax has changed, or
+ * it was a single transaction, whose end decides, or the version is gone (then
+ * the lock isn't held).  Returns true if the xmax is the same multixact, whose
+ * conflicting members have ended; *lockers_gone is set if all its members have.
  */
 static bool
 wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member,
@@ -92,8 +98,8 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 	vdb_target_unlock(target);
 
 	/*
-	 * Who already has a lock must not queue: the first in the queue may be
-	 * waiting for that very lock.
+	 * We must not queue if we already hold a lock in the multixact: the first
+	 * in the queue may be waiting for that very lock.
 	 */
 	if (!own_member)
 		(void) vdb_target_queue(target, request->mode, LockWaitBlock);
@@ -111,10 +117,12 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 }
 
 /*
- * Come to terms with the version.  TM_Ok: it is ours to change, block lock held, room
- * for the new xmax prepared.  Otherwise what stands against it, block lock held,
- * unless the version is gone (TM_Deleted, unlocked).  *lockers_gone: none of
- * the present xmax's lockers lives.
+ * Get the version ready to be changed by us, waiting as necessary.
+ *
+ * Returns TM_Ok if we may change it; then the block lock is held, and room for
+ * the new xmax is prepared.  Otherwise returns the reason why not, with the block
+ * lock held, too, unless the version is gone (TM_Deleted, unlocked).
+ * *lockers_gone is set if none of the xmax's lockers is still running.
  */
 static TM_Result
 make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
@@ -154,7 +162,7 @@ make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 	}
 }
 
-/* resolve() said no: tell the caller why, and let go of the version. */
+/* Fill *tmfd after make_ours has failed, and let go of the version. */
 static TM_Result
 give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 {
@@ -174,7 +182,7 @@ give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 	return result;
 }
 
-/* Our xmax and command id into the copied header; no successor so far. */
+/* Put our xmax and command id into the copied header, without a next version so far. */
 static void
 stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 {
@@ -189,10 +197,10 @@ stamp_old_version(VdbTarget *target, const ModifyRequest *request)
 }
 
 /*
- * Serializable transactions may have read the version.  Asked with the block lock held
- * until our change is stored, so that no reader comes between: later ones
- * find our xmax.  Of an update's new version this says nothing, as that lies elsewhere:
- * vdb_conflict_in_stored is asked afterwards.
+ * Check for conflicts with serializable transactions that have read the version.
+ * The block lock is held from here until our change is stored, so that no reader
+ * comes between: later readers find our xmax.  This does not cover an update's
+ * new version, which is stored elsewhere; vdb_conflict_in_stored does, afterwards.
  */
 static void
 conflict_in(VdbTarget *target)
@@ -217,11 +225,11 @@ fetch_old(const VdbTarget *target)
 }
 
 /*
- * Log a deletion for logical decoding: perhaps with the old row, which must be read before the
- * version is locked.
+ * Make the event of a deletion for logical decoding.  It may have the old row, which must be read
+ * before the version is locked.
  */
 static void
-tell_delete(VdbTarget *target)
+make_delete_event(VdbTarget *target)
 {
 	TupleTableSlot *old;
 
@@ -251,7 +259,7 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	(void) GetCurrentTransactionId();
 	if (vdb_target_init(&target, rel, tid))
 	{
-		tell_delete(&target);
+		make_delete_event(&target);
 		result = make_ours(&target, &request, &lockers_gone);
 	}
 	if (result != TM_Ok)
@@ -272,23 +280,22 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	return TM_Ok;
 }
 
-/* Is the column the same in both?  (Equal bytes; compression doesn't matter.) */
+/* Return true if the column has the same value in both rows, compressed or not. */
 static bool
 same_value(TupleDesc desc, AttrNumber attnum, TupleTableSlot *old_slot, HeapTuple new_tuple)
 {
-	Form_pg_attribute attr = TupleDescAttr(desc, attnum - 1);
 	bool		old_null;
 	bool		new_null;
 	Datum		old_value = slot_getattr(old_slot, attnum, &old_null);
 	Datum		new_value = heap_getattr(new_tuple, attnum, desc, &new_null);
 
-	if (old_null || new_null)
-		return old_null == new_null;
-	return datum_image_eq(old_value, new_value, attr->attbyval, attr->attlen);
+	return vdb_rows_same_value(TupleDescAttr(desc, attnum - 1), old_value, old_null,
+							   new_value, new_null);
 }
 
 /*
- * Does the new tuple leave alone all columns that foreign keys may refer to?  key: these.
+ * Return true if the new tuple leaves alone all columns that foreign keys may
+ * refer to.
  */
 static bool
 keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new_tuple)
@@ -307,9 +314,9 @@ keeps_key(Relation rel, const Bitmapset *key, TupleTableSlot *old, HeapTuple new
 }
 
 /*
- * What an update must know of the old version before it locks it: how strong a lock it takes, and
- * what is logged for logical decoding.  Returns whether the key is kept; no if the version isn't
- * there.
+ * Compare the new tuple with the old version before it is locked, and make the update's event for
+ * logical decoding.  Returns true if the key is kept, so that a weaker lock is enough, and false if
+ * the old version doesn't exist.
  */
 static bool
 compare_versions(VdbTarget *target, HeapTuple tuple)
@@ -330,7 +337,7 @@ compare_versions(VdbTarget *target, HeapTuple tuple)
 	return kept;
 }
 
-/* The new version's header; the old one's is not yet stamped. */
+/* Fill in the new version's header.  Must be called before the old version's is stamped. */
 static void
 stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 				  HeapTuple tuple, const VdbRowAddress *address)
@@ -349,7 +356,7 @@ stamp_new_version(VdbTarget *target, const ModifyRequest *request, bool lockers_
 	HeapTupleHeaderSetXmax(hdr, xmax);
 }
 
-/* Everything an update does with the version locked and resolved. */
+/* Store an update, with the old version locked and ready.  Releases the block lock. */
 static void
 store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 			 HeapTuple tuple, const VdbRowAddress *address)
@@ -364,9 +371,9 @@ store_update(VdbTarget *target, const ModifyRequest *request, bool lockers_gone,
 
 /*
  * Replace the version at otid by the slot's row, as command cid.  The contract is
- * table_tuple_update's: TM_Ok, or why not with *tmfd filled; *lockmode is set in
- * either case.  The slot gets the new TID on success; otid may point into it.
- * All indexes need entries for the new version.
+ * that of table_tuple_update: returns TM_Ok, or the reason for failure with *tmfd
+ * filled; *lockmode is set in either case.  The slot gets the new TID on success;
+ * otid may point into it.  All indexes need entries for the new version.
  */
 TM_Result
 vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,

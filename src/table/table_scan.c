@@ -398,16 +398,14 @@ prefetch_next_stripe(const VdbCursor *cursor)
 	BlockNumber first_page = InvalidBlockNumber;
 	int64		lb = next_stripe_lb(cursor);
 	VdbExtent	extent;
-	LWLock	   *lock;
 
 	if (lb < 0)
 		return;
-	lock = vdb_block_lock(vdb_block_lock_no(ref->slot, (VdbLogicalBlock) lb));
-	LWLockAcquire(lock, LW_SHARED);
+	vdb_lock_block(ref, (VdbLogicalBlock) lb, LW_SHARED);
 	vdb_map_lookup(ref, (VdbLogicalBlock) lb, &extent);
 	if (extent.kind == VDB_EXTENT_STRIPE)
 		first_page = vdb_map_meta(ref->pool, extent.ref)->first_page;
-	LWLockRelease(lock);
+	vdb_unlock_block(ref, (VdbLogicalBlock) lb);
 	if (first_page != InvalidBlockNumber)
 		vdb_pages_prefetch(cursor->rel, first_page, 0, 1);
 }
