@@ -19,6 +19,8 @@
 #include "postgres.h"
 
 #include <float.h>
+
+#include <float.h>
 #include <math.h>
 
 #include "access/htup_details.h"
