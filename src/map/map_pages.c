@@ -324,7 +324,7 @@ conflict_xid(uint64 freed)
  * flushed.
  */
 static void
-take_in_address(const VdbTableRef *ref, int i, uint32 want, VdbFreeRun *taken)
+take_in_place(const VdbTableRef *ref, int i, uint32 want, VdbFreeRun *taken)
 {
 	const VdbFreeRun *run = &free_pages(ref)->runs[i];
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
@@ -372,7 +372,7 @@ vdb_map_take_free_pages(const VdbTableRef *ref, uint32 want, bool exact,
 	begin(ref, &list, 0);
 	i = stored_run(ref, want, removable, arg);
 	if (i >= 0)
-		take_in_address(ref, i, want, taken);
+		take_in_place(ref, i, want, taken);
 	else
 	{
 		/* neighbors may have become one run, that is long enough */

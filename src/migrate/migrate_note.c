@@ -57,6 +57,7 @@ vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed)
 	bool		news;
 
 	LWLockAcquire(vdb_shared->pools_lock, LW_EXCLUSIVE);
+	Assert(ref->pool != NULL);
 	note = find_note(shared, ref);
 	news = note == NULL ||
 		TimestampDifferenceExceeds(note->reported_at, now, VDB_NOTE_REPORT_MS);

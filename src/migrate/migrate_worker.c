@@ -258,6 +258,7 @@ collect_dropped(void)
 	VdbPool    *pool;
 	bool		done;
 
+	Assert(!IsTransactionState());
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	pool = vdb_pool_try_open();

@@ -111,6 +111,8 @@ vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, 
 {
 	LostDelta	lost = {lb, {block, offset, 0}};
 
+	/* the change that frees it is flushed */
+	Assert(InterruptHoldoffCount == 0);
 	if (block == VDB_BLOCK_NONE)
 		return;
 	(void) vdb_epoch_current(ref->pool);
