@@ -48,11 +48,11 @@ INSERT INTO small_heap SELECT g, 'more' FROM generate_series(3, 3000) g;
 INSERT INTO small_vdb SELECT g, 'more' FROM generate_series(3, 3000) g;
 ANALYZE small_heap, small_vdb;
 SELECT estimated('SELECT * FROM small_vdb') AS rows, pages_within('small_vdb', pages('small_heap'), pages('small_heap') * 1.5);
--- never analyzed, and past ten pages: what is there (segments claimed ahead leave a sample of the others)
+-- never analyzed, and past ten pages: what is there
 CREATE TABLE large_vdb (id int, v text) USING vdb WITH (autovacuum_enabled = off);
-INSERT INTO large_vdb SELECT g, repeat('long ', 10) FROM generate_series(1, 20000) g;
-SELECT round(estimated('SELECT * FROM large_vdb')::numeric, -3) AS rows,
-	pages_within('large_vdb', 20000 / (8192 / (24 + 4 + 4 + 54)), 20000 / (8192 / (24 + 4 + 4 + 54)) * 1.5);
+INSERT INTO large_vdb SELECT g, repeat('long ', 10) FROM generate_series(1, 10000) g;
+SELECT estimated('SELECT * FROM large_vdb') AS rows,
+	pages_within('large_vdb', 10000 / (8192 / (24 + 4 + 4 + 54)), 10000 / (8192 / (24 + 4 + 4 + 54)) * 1.5);
 DO $$ BEGIN PERFORM vdb.migrate('large_vdb'); END $$;
 SELECT estimated('SELECT * FROM large_vdb') AS rows,
 	pages('large_vdb') = (SELECT sum(pages) FROM vdb.stripes('large_vdb')) AS stripes_alone;

@@ -17,15 +17,6 @@ INSERT INTO co_pool SELECT * FROM co_heap;
 CREATE TABLE co_striped (LIKE co_heap) USING vdb;
 INSERT INTO co_striped SELECT * FROM co_heap;
 CALL test_migrate('co_striped');
-CREATE FUNCTION co_answer(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	EXECUTE query INTO answer;
-	RETURN answer;
-EXCEPTION WHEN OTHERS THEN
-	RETURN sqlstate || ' ' || sqlerrm;
-END $$;
 -- The answers of the heap tables, empty and filled, and what is not so on ours; @ is the table
 CREATE FUNCTION co_same(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -35,11 +26,11 @@ DECLARE
 	theirs text;
 BEGIN
 	FOREACH pair SLICE 1 IN ARRAY ARRAY[['co_empty_heap', 'co_empty'], ['co_heap', 'co_pool'], ['co_heap', 'co_striped']] LOOP
-		ours := co_answer(replace(query, '@', pair[2]));
-		theirs := co_answer(replace(query, '@', pair[1]));
+		ours := test_answer(replace(query, '@', pair[2]));
+		theirs := test_answer(replace(query, '@', pair[1]));
 		IF ours IS DISTINCT FROM theirs THEN RETURN format('%s: %s heap: %s', pair[2], ours, theirs); END IF;
-		ours := co_answer('EXPLAIN ' || replace(query, '@', pair[2]));
-		IF ours LIKE '_____ %' AND co_answer('EXPLAIN ' || replace(query, '@', pair[1])) <> ours THEN RETURN 'EXPLAIN: ' || ours; END IF;
+		ours := test_answer('EXPLAIN ' || replace(query, '@', pair[2]));
+		IF ours LIKE '_____ %' AND test_answer('EXPLAIN ' || replace(query, '@', pair[1])) <> ours THEN RETURN 'EXPLAIN: ' || ours; END IF;
 		result := result || CASE WHEN pair[2] = 'co_striped' THEN '' ELSE coalesce(theirs, 'null') || ' | ' END;
 	END LOOP;
 	RETURN rtrim(result, ' |');
@@ -60,6 +51,6 @@ EXECUTE co_p('text 3');
 CREATE COLLATION co_blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 SELECT query, co_same(query) FROM unnest(ARRAY['SELECT count(*) FROM @ WHERE t = ''TEXT 3'' COLLATE co_blind', 'SELECT count(*) FROM @ WHERE t COLLATE co_blind <> ''TEXT 3''', 'SELECT count(*) FROM (SELECT t COLLATE co_blind, count(*) FROM @ GROUP BY 1) s']) query;
 DROP TABLE co_other, co_heap, co_empty_heap, co_empty, co_pool, co_striped;
-DROP FUNCTION co_answer(text), co_same(text);
+DROP FUNCTION co_same(text);
 DROP DOMAIN co_posix;
 DROP COLLATION co_blind;

@@ -35,23 +35,14 @@ INSERT INTO ec_nulls (id) SELECT id FROM ec_heap;
 CALL test_migrate('ec_nulls');
 CREATE TABLE ec_nulls_heap AS SELECT * FROM ec_nulls;
 CREATE TABLE ec_empty_heap (LIKE ec_heap);
-CREATE FUNCTION ec_answer(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	EXECUTE query INTO answer;
-	RETURN answer;
-EXCEPTION WHEN OTHERS THEN
-	RETURN sqlstate || ' ' || sqlerrm;
-END $$;
 -- With aggregation, a row at a time, and behind a scrolling cursor's plan: what heap answers, where any of ours answers otherwise
 CREATE FUNCTION ec_ask(clause text, target text) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
 	answers text[];
 BEGIN
-	answers := ARRAY[ec_answer(format('SELECT count(*) FROM %I WHERE %s', target, clause)),
-		ec_answer(format('SELECT count(*) FROM (SELECT id FROM %I WHERE %s OFFSET 0) s', target, clause))];
-	RETURN answers || ec_answer(format('SELECT count(*) FROM (SELECT id FROM %I WHERE %s LIMIT 10) s', target, clause));
+	answers := ARRAY[test_answer(format('SELECT count(*) FROM %I WHERE %s', target, clause)),
+		test_answer(format('SELECT count(*) FROM (SELECT id FROM %I WHERE %s OFFSET 0) s', target, clause))];
+	RETURN answers || test_answer(format('SELECT count(*) FROM (SELECT id FROM %I WHERE %s LIMIT 10) s', target, clause));
 END $$;
 CREATE FUNCTION ec_same(clause text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -156,5 +147,5 @@ RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
 DROP TABLE ec_none, ec_heap, ec_empty, ec_empty_heap, ec_pool, ec_striped, ec_mixed, ec_gone, ec_nulls, ec_nulls_heap;
-DROP FUNCTION ec_fails(int), ec_tells(int), ec_slow(int), ec_some(int), ec_answer(text), ec_ask(text, text), ec_same(text), ec_plan(text), ec_variable(int);
+DROP FUNCTION ec_fails(int), ec_tells(int), ec_slow(int), ec_some(int), ec_ask(text, text), ec_same(text), ec_plan(text), ec_variable(int);
 DROP DOMAIN ec_positive;

@@ -51,5 +51,15 @@ BEGIN
 	END LOOP;
 END
 $$;
+-- The first value that a query gives, or its error.
+CREATE OR REPLACE FUNCTION test_answer(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE query INTO answer;
+	RETURN answer;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate || ' ' || sqlerrm;
+END $$;
 RESET client_min_messages;
 \set ECHO all
