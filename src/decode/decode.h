@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * decode.h
- *	  Logical decoding: what WAL must say of a change of rows, and what a slot's stream makes of it.
+ *	  Interface of decode/: events for logical decoding, written to WAL and read from it.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 
 #include "scm/scm.h"
 
-/* Are changes of the relation's rows decoded?  (wal_level = logical, a permanent table.) */
+/* Return true if changes of the relation's rows need events (wal_level = logical, permanent). */
 static inline bool
 vdb_decode_wanted(Relation rel)
 {
@@ -23,30 +23,46 @@ vdb_decode_wanted(Relation rel)
 }
 
 /*
- * What the record of a change says to logical decoding.  All zeroes: nothing.  Made before the
- * change begins and before any lock, kept until it has ended.
+ * The bytes that a change's record carries for logical decoding.  A struct of zeroes is an empty
+ * event, which adds nothing to the record.  The caller owns the struct: it makes the event before
+ * the change begins and before it takes any lock, keeps it until the change has ended, and frees it
+ * with vdb_event_free.
  */
 typedef struct VdbEvent
 {
-	uint32		len;
-	char	   *data;				/* palloc'd; or NULL, and the bytes are in 'few' */
-	char		few[12];
+	uint32		len;				/* bytes of the event; 0 if it is empty */
+	char	   *data;				/* palloc'd, or NULL if the bytes are in 'few' */
+	char		few[12];			/* the event, if it is kind and table only */
 } VdbEvent;
 
-/* Rows are inserted; with 'speculative' one row, to be confirmed or taken back. */
+/*
+ * The next four functions overwrite *event, leaving it empty if vdb_decode_wanted is false.
+ * Otherwise the current transaction must have an id.  No LWLock may be held, since memory is
+ * allocated in the current memory context, the relation cache is read, and WAL may be written.
+ */
+
+/*
+ * Make the event of an insertion of one or more rows.  If 'speculative' is true, the insertion is
+ * of one row, and another event confirms it or takes it back.
+ */
 extern void vdb_event_insert(VdbEvent *event, Relation rel, bool speculative);
 
-/* A speculative insertion is confirmed, or taken back. */
+/* Make the event that confirms a speculative insertion, or that takes it back. */
 extern void vdb_event_speculative(VdbEvent *event, Relation rel, bool confirmed);
 
 /*
- * A row is deleted, or updated to 'tuple'.  old: its values (of any slot of the table), or NULL if
- * there is no such row.  Writes WAL if the old row is long.  Needs a transaction id; no lock held.
+ * Make the event of a row's deletion, or of its update to 'tuple'.  'old' is a slot of any kind
+ * with the old row, or NULL if there is no such row; it remains the caller's, as 'tuple' does.  If
+ * the old row is long and is part of the event, it is logged here, in chunks.  Detoasting and
+ * forming the old row may raise errors.
  */
 extern void vdb_event_delete(VdbEvent *event, Relation rel, TupleTableSlot *old);
 extern void vdb_event_update(VdbEvent *event, Relation rel, TupleTableSlot *old, HeapTuple tuple);
 
-/* Add the event to the change that it is about. */
+/*
+ * Add the event, unless it is empty, to the open change that it describes.  The bytes are not
+ * copied.  Allocates nothing, so locks may be held.
+ */
 static inline void
 vdb_event_attach(VdbScmChange *change, const VdbEvent *event)
 {
@@ -54,8 +70,13 @@ vdb_event_attach(VdbScmChange *change, const VdbEvent *event)
 		vdb_scm_change_event(change, event->data ? event->data : event->few, event->len);
 }
 
+/* Free the event's bytes and leave it empty.  It may be empty already. */
 extern void vdb_event_free(VdbEvent *event);
 
-extern void vdb_decode_init(void);	/* _PG_init: the resource manager's decode callback */
+/*
+ * Set the resource manager's decode callback and the executor's hook.  _PG_init calls this while
+ * the library is preloaded.
+ */
+extern void vdb_decode_init(void);
 
 #endif							/* VDB_DECODE_H */
