@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * decode_assigned.c
- *	  Writing: which columns the running UPDATE assigns.
+ *	  Routines for writing events: which columns the running UPDATE assigns.
  *
- * A value that is assigned anew is another to heap, though it may have the same bytes, and is
- * printed.  An access method gets a finished row, so the statement is asked.  It is the one that
- * runs innermost; what is not run by the executor (a subscription's worker) assigns nothing.
+ * To heap, a value that is assigned anew is a new value, even if it has the same bytes, and the
+ * plugin prints it.  An access method gets a finished row, which does not show the assignments.  So
+ * they are taken from the innermost running statement.  Updates that do not run in the executor (a
+ * subscription's worker) assign nothing.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,9 +20,10 @@
 #include "decode/decode_private.h"
 
 static ExecutorRun_hook_type previous_run = NULL;
-static EState *running = NULL;
-static ResultRelInfo *last_result = NULL;	/* of 'running' */
+static EState *running = NULL;	/* state of the innermost running statement, or NULL */
+static ResultRelInfo *last_result = NULL;	/* what find_result found last in 'running', or NULL */
 
+/* Call the hook that was there before ours, or the standard executor. */
 static void
 call_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
 {
@@ -31,7 +33,7 @@ call_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ON
 		standard_ExecutorRun(query, direction, count VDB_RUN_ONCE);
 }
 
-/* Remember the statement while it runs.  Nothing asks for it unless wal_level is logical. */
+/* Remember the statement while it runs.  It is needed only if wal_level is logical. */
 static void
 run_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONCE_PARAM)
 {
@@ -56,7 +58,7 @@ run_executor(QueryDesc *query, ScanDirection direction, uint64 count VDB_RUN_ONC
 	PG_END_TRY();
 }
 
-/* The running statement's idea of a table that it changes, or NULL. */
+/* Return the running statement's ResultRelInfo of the table, or NULL if it has none. */
 static ResultRelInfo *
 find_result(Relation rel)
 {
@@ -76,7 +78,7 @@ find_result(Relation rel)
 	return NULL;
 }
 
-/* Does the running statement assign the column? */
+/* See decode_private.h. */
 bool
 vdb_column_is_assigned(Relation rel, AttrNumber attnum)
 {
@@ -94,7 +96,7 @@ vdb_column_is_assigned(Relation rel, AttrNumber attnum)
 	return assigned;
 }
 
-/* _PG_init, while preloading. */
+/* See decode_private.h. */
 void
 vdb_assigned_init(void)
 {

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * decode_event.c
- *	  Writing: what the record of a change says to logical decoding.
+ *	  Routines for writing events: the bytes that a change's record has for logical decoding.
  *
- * Layout: decode_format.h.  All is made before the change begins, since it allocates memory, reads
- * columns and may write WAL.
+ * The layout is in decode_format.h.  An event is made before its change begins, since this allocates
+ * memory, reads columns and may write WAL.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 
 /* ---- bytes ---- */
 
+/* Append a number: one byte, or three if it is not small. */
 static void
 put_number(StringInfo out, uint32 number)
 {
@@ -35,6 +36,7 @@ put_number(StringInfo out, uint32 number)
 	appendBinaryStringInfo(out, (char *) &wide, sizeof(wide));
 }
 
+/* Append a list of numbers, in ascending order.  NULL is the empty list. */
 static void
 put_list(StringInfo out, const Bitmapset *numbers)
 {
@@ -45,7 +47,7 @@ put_list(StringInfo out, const Bitmapset *numbers)
 		put_number(out, member);
 }
 
-/* Kind and table.  Returns how many bytes: at most those of VdbEvent.few. */
+/* Write kind and table.  Returns the number of bytes, at most the size of VdbEvent.few. */
 static uint32
 event_head(Relation rel, uint8 what, char *to)
 {
@@ -68,6 +70,7 @@ event_head(Relation rel, uint8 what, char *to)
 
 /* ---- old rows ---- */
 
+/* Write a VdbEventTuple of VDB_EVENT_TUPLE_BYTES for the tuple's header. */
 static void
 put_tuple_head(HeapTupleHeader hdr, char *to)
 {
@@ -79,7 +82,10 @@ put_tuple_head(HeapTupleHeader hdr, char *to)
 	memcpy(to, &head, VDB_EVENT_TUPLE_BYTES);
 }
 
-/* Log a long old row: its event says only how long it is. */
+/*
+ * Log a long old row in chunks, 'total' bytes in all.  Its event has only this number.  XLogInsert
+ * may wait for space in the WAL buffers, so no lock may be held.
+ */
 static void
 log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 {
@@ -92,7 +98,7 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 	record.spc_oid = rel->rd_locator.spcOid;
 	record.db_oid = rel->rd_locator.dbOid;
 	record.rel_number = rel->rd_locator.relNumber;
-	/* waits for space in WAL buffers */
+	/* a wait for space in the WAL buffers must be interruptible */
 	Assert(InterruptHoldoffCount == 0);
 	put_tuple_head(tuple->t_data, chunk);
 	while (from < end)
@@ -108,6 +114,7 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 	}
 }
 
+/* Append the old row's key as VDB_OLD_KEY has it: data without a tuple header. */
 static void
 put_key(StringInfo out, const VdbOldRow *row)
 {
@@ -118,6 +125,7 @@ put_key(StringInfo out, const VdbOldRow *row)
 	appendBinaryStringInfo(out, (char *) hdr + hdr->t_hoff, row->tuple->t_len - hdr->t_hoff);
 }
 
+/* Append the old row, or log it in chunks if it is long, and set its form in the first byte. */
 static void
 put_old(StringInfo out, Relation rel, const VdbOldRow *row)
 {
@@ -149,6 +157,7 @@ put_old(StringInfo out, Relation rel, const VdbOldRow *row)
 
 /* ---- events ---- */
 
+/* Make an event of this kind.  Frees the old row's tuple and columns. */
 static void
 make_event(VdbEvent *event, Relation rel, uint8 what, const Bitmapset *unchanged, VdbOldRow *old)
 {

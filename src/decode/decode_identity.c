@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * decode_identity.c
- *	  Writing: which of an old row's values the stream has, as with heap.
+ *	  Routines for writing events: which values of an old row the stream has, as with heap.
  *
- * Two questions, answered by heap's rules.  Which columns identify the old row
- * (ExtractReplicaIdentity)?  And which values of an updated row would heap not have logged, since
- * they stand out of line and are not changed?
+ * Heap's rules decide two things: which columns identify the old row (ExtractReplicaIdentity), and
+ * which values of an updated row heap would not have logged, since they are out of line and not
+ * changed.
  *
- * Heap knows the latter: its tuples have pointers.  Our rows are flat, so the old row is toasted
- * once more, without storing anything, step by step as heap_toast_insert_or_update does it.
+ * Heap sees the latter in its tuples, which have pointers.  Our rows are flat.  So the old row is
+ * toasted once more, without storing anything, following the steps of heap_toast_insert_or_update.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,24 +28,26 @@
 
 /* ---- what heap would have out of line ---- */
 
+/* The state of toasting one row without storing anything.  Arrays are by column, from 0. */
 typedef struct Toasting
 {
 	Relation	rel;
 	TupleDesc	desc;
-	Datum	   *values;				/* a copy of the array */
+	Datum	   *values;				/* a copy of the row's array, as far as toasting has come */
 	const bool *isnull;
-	bool	   *external;
-	bool	   *tried;				/* compressed, or not compressible */
-	bool	   *owned;				/* palloc'd here */
+	bool	   *external;			/* the value would be out of line */
+	bool	   *tried;				/* the value is compressed, or is not to be compressed */
+	bool	   *owned;				/* the value was palloc'd here */
 } Toasting;
 
+/* A TOAST pointer's bytes, aligned. */
 typedef union ToastPointerImage
 {
 	struct varlena align;
 	char		data[TOAST_POINTER_SIZE];
 } ToastPointerImage;
 
-/* See decode_private.h.  It refers to no value: its kind and its size are all that matters. */
+/* See decode_private.h.  Only the pointer's kind and size matter. */
 Datum
 vdb_pointer_out_of_line(void)
 {
@@ -55,6 +57,7 @@ vdb_pointer_out_of_line(void)
 	return PointerGetDatum(&pointer);
 }
 
+/* Return the size of the row's data, without its header, as it is toasted so far. */
 static Size
 data_bytes(const Toasting *toasting)
 {
@@ -63,7 +66,9 @@ data_bytes(const Toasting *toasting)
 }
 
 /*
- * The longest value of these kinds of storage that is still in line (and may be compressed), or -1.
+ * Return the column, from 0, of the longest value that is still in line, or -1 if there is none.
+ * Storage is MAIN if 'main' is true, else EXTENDED or EXTERNAL.  With 'compressible', only values
+ * count whose compression was not tried yet.  Values no longer than a TOAST pointer never count.
  */
 static int
 longest_value(const Toasting *toasting, bool compressible, bool main)
@@ -91,6 +96,7 @@ longest_value(const Toasting *toasting, bool compressible, bool main)
 	return longest;
 }
 
+/* Replace a value, and free the old one if it was palloc'd here. */
 static void
 replace(Toasting *toasting, int i, Datum value, bool owned)
 {
@@ -100,6 +106,7 @@ replace(Toasting *toasting, int i, Datum value, bool owned)
 	toasting->owned[i] = owned;
 }
 
+/* Compress a value if this makes it shorter. */
 static void
 compress(Toasting *toasting, int i)
 {
@@ -114,6 +121,7 @@ compress(Toasting *toasting, int i)
 		replace(toasting, i, compressed, true);
 }
 
+/* Put a TOAST pointer in a value's place. */
 static void
 externalize(Toasting *toasting, int i)
 {
@@ -122,7 +130,10 @@ externalize(Toasting *toasting, int i)
 	replace(toasting, i, vdb_pointer_out_of_line(), false);
 }
 
-/* Steps 1 and 2: storage EXTENDED and EXTERNAL; then 3 and 4: MAIN. */
+/*
+ * Toast the row until its data has at most 'most' bytes, or 'most_main' in the last step.  Steps 1
+ * and 2 take values with storage EXTENDED and EXTERNAL; steps 3 and 4 those with MAIN.
+ */
 static void
 toast(Toasting *toasting, Size most, Size most_main)
 {
@@ -145,8 +156,8 @@ toast(Toasting *toasting, Size most, Size most_main)
 }
 
 /*
- * Which values would heap have out of line in this row?  NULL: none.  The values are flat,
- * compressed ones included.  Result is palloc'd, by column from 0.
+ * Find the values that heap would have out of line in this row.  The given values are flat, and may
+ * be compressed.  Returns a palloc'd array by column, from 0, or NULL if there is no such value.
  */
 static bool *
 find_external(Relation rel, const Datum *values, const bool *isnull)
@@ -187,7 +198,7 @@ find_external(Relation rel, const Datum *values, const bool *isnull)
 
 /* ---- the key ---- */
 
-/* The replica identity's columns, by attribute number; NULL: it has none. */
+/* Return the attribute numbers of the replica identity's columns, or NULL if there are none. */
 static Bitmapset *
 key_columns(Relation rel)
 {
@@ -201,7 +212,7 @@ key_columns(Relation rel)
 	return columns;
 }
 
-/* A tuple with these columns of the old row, the others being null. */
+/* Form a palloc'd tuple with these columns of the old row, the others being null. */
 static HeapTuple
 key_tuple(TupleDesc desc, TupleTableSlot *old, const Bitmapset *columns)
 {
@@ -220,7 +231,7 @@ key_tuple(TupleDesc desc, TupleTableSlot *old, const Bitmapset *columns)
 	return tuple;
 }
 
-/* The whole old row, if the replica identity says so. */
+/* Take the whole old row and return true if the replica identity is FULL; else return false. */
 static bool
 is_full(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 {
@@ -230,6 +241,7 @@ is_full(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 	return true;
 }
 
+/* Take the key of the old row.  'columns' becomes part of *row. */
 static void
 take_key(Relation rel, TupleTableSlot *old, Bitmapset *columns, VdbOldRow *row)
 {
@@ -239,7 +251,7 @@ take_key(Relation rel, TupleTableSlot *old, Bitmapset *columns, VdbOldRow *row)
 	row->tuple = key_tuple(RelationGetDescr(rel), old, columns);
 }
 
-/* What the stream says of a row that is deleted. */
+/* See decode_private.h. */
 void
 vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 {
@@ -255,8 +267,8 @@ vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 /* ---- updates ---- */
 
 /*
- * What the stream says of the old row of an update; returns the columns, by attribute number, whose
- * values it does not have since they are not changed and heap would have them out of line.
+ * See decode_private.h.  The key is needed if one of its columns has changed, or if heap would have
+ * one of them out of line.
  */
 Bitmapset *
 vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbOldRow *row)
