@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * decode_complete.c
- *	  Reading: rows put together while their transaction is replayed.
+ *	  Routines for reading: complete rows from their parts while their transaction is replayed.
  *
- * A decoding context whose slot has come to a part of a row (decode_private.h) gets this file's
- * functions between the reorder buffer and the output plugin.  They keep parts, complete rows, and
- * hand on all other changes as they are.  It is done here, and not when the record is read, for two
+ * Once a decoding context reads a part of a row (decode_private.h), this file's functions stand
+ * between the reorder buffer and the output plugin.  They keep parts, complete rows, and hand on
+ * all other changes as they are.  This is done here, and not when the record is read, for two
  * reasons: parts can be spilled to disk meanwhile, and the table's columns are known here.
  *
- * Memory lives in a context of its own, below the decoding context's: runs of wide rows and the old
- * row until their row has come, which is the next change of the transaction but for other parts;
- * what is made of them until the next change.
+ * Memory is in two contexts below the decoding context's.  Runs of wide rows and the old row live
+ * in the first until their row has come.  That row is the next change of the transaction that is
+ * not a part.  The completed row lives in the second until the next change.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,34 +27,36 @@
 #include "pages/pages.h"
 #include "rows/rows_format.h"
 
-/* A wide row's data, as far as it has come. */
+/* The data of a wide row, as far as its pages have come. */
 typedef struct Run
 {
 	dlist_node	node;
-	RelFileLocator file;
+	RelFileLocator file;			/* the table's */
 	BlockNumber first_page;
-	uint32		total;
-	uint32		got;				/* bytes, from the beginning on */
-	char	   *data;
+	uint32		total;				/* bytes of the run */
+	uint32		got;				/* bytes that have come, from the beginning on */
+	char	   *data;				/* room for 'total' bytes */
 } Run;
 
+/* The state of completing the rows of one decoding context. */
 typedef struct Completion
 {
 	LogicalDecodingContext *ctx;
-	ReorderBufferApplyChangeCB apply;	/* the decoding context's own */
+	ReorderBufferApplyChangeCB apply;	/* the decoding context's own callbacks */
 	ReorderBufferStreamChangeCB stream;
-	MemoryContext context;			/* runs, old row */
-	MemoryContext change_context;	/* until the next change */
-	TransactionId xid;				/* top level, that the parts are of */
-	dlist_head	runs;
-	uint32		old_total;
-	uint32		old_got;
+	MemoryContext context;			/* for runs and the old row */
+	MemoryContext change_context;	/* for the completed row; reset at each change */
+	TransactionId xid;				/* top-level transaction that the parts belong to */
+	dlist_head	runs;				/* of Run */
+	uint32		old_total;			/* bytes of the old row */
+	uint32		old_got;			/* bytes that have come */
 	char	   *old;				/* VdbEventTuple, then bytes from t_bits on; or NULL */
 } Completion;
 
-/* Of the decoding contexts of this process; in fact there is one. */
+/* The state for this process's decoding context; NULL until vdb_complete_install sets it. */
 static Completion *completion = NULL;
 
+/* Raise the error about a row of which a part has not come; 'what' is a full sentence. */
 pg_noreturn static void
 part_missing(const char *what)
 {
@@ -64,12 +66,14 @@ part_missing(const char *what)
 			 errdetail_internal("%s", what)));
 }
 
+/* Allocate bytes for a row, which may need more than MaxAllocSize. */
 static char *
 allocate_change(MemoryContext context, Size bytes)
 {
 	return MemoryContextAllocExtended(context, bytes, MCXT_ALLOC_HUGE);
 }
 
+/* Return the bytes behind the header of a marked tuple, *len of them. */
 static inline const char *
 part_bytes(HeapTuple tuple, Size *len)
 {
@@ -79,6 +83,7 @@ part_bytes(HeapTuple tuple, Size *len)
 
 /* ---- parts ---- */
 
+/* Remove a run from the list and free it. */
 static void
 free_run(Run *run)
 {
@@ -87,6 +92,7 @@ free_run(Run *run)
 	pfree(run);
 }
 
+/* Free the runs of one table, or all runs if 'file' is NULL. */
 static void
 free_runs(const RelFileLocator *file)
 {
@@ -101,6 +107,7 @@ free_runs(const RelFileLocator *file)
 	}
 }
 
+/* Free the old row, if there is one. */
 static void
 free_old(void)
 {
@@ -109,6 +116,7 @@ free_old(void)
 	completion->old = NULL;
 }
 
+/* Return the run that begins at this page of the table's file, or NULL. */
 static Run *
 find_run(const RelFileLocator *file, BlockNumber first_page)
 {
@@ -124,13 +132,14 @@ find_run(const RelFileLocator *file, BlockNumber first_page)
 	return NULL;
 }
 
+/* Begin the run of a wide row's first page.  Frees earlier runs whose rows can no longer come. */
 static Run *
 begin_run(const RelFileLocator *file, const VdbPartPage *part)
 {
 	Run		   *run = find_run(file, part->first_page);
 
 	if (run != NULL)
-		free_run(run);				/* its row was never stored, and its pages were free again */
+		free_run(run);				/* its row was never stored, and its pages became free */
 	if (part->first)
 		free_runs(file);
 	run = MemoryContextAllocZero(completion->context, sizeof(Run));
@@ -142,6 +151,7 @@ begin_run(const RelFileLocator *file, const VdbPartPage *part)
 	return run;
 }
 
+/* Append a page to its run.  Raises an error unless it is the next page of the run. */
 static void
 keep_page(const RelFileLocator *file, HeapTuple tuple)
 {
@@ -161,6 +171,7 @@ keep_page(const RelFileLocator *file, HeapTuple tuple)
 	run->got += (uint32) len;
 }
 
+/* Append a chunk to the old row.  Raises an error if no row was begun, or if it is too long. */
 static void
 keep_chunk(HeapTuple tuple)
 {
@@ -186,8 +197,8 @@ keep_chunk(HeapTuple tuple)
 /* ---- completing ---- */
 
 /*
- * A tuple for a change, with so many bytes, header included; the header is zero, the rest is not
- * set.
+ * Make a tuple of 'bytes' bytes, header included, in change_context.  The header is zero; the rest
+ * is not set.
  */
 static VdbReorderTuple *
 make_tuple(Size bytes, HeapTuple *tuple)
@@ -206,6 +217,7 @@ make_tuple(Size bytes, HeapTuple *tuple)
 	return made;
 }
 
+/* Clear what a header says about transactions and about the row's place. */
 static void
 keep_header(HeapTupleHeader hdr)
 {
@@ -215,7 +227,10 @@ keep_header(HeapTupleHeader hdr)
 	ItemPointerSetInvalid(&hdr->t_ctid);
 }
 
-/* The whole row of which the record has only header and reference. */
+/*
+ * Make the whole row from a wide row's header and VdbWideRef ('image', of 'bytes' bytes), and from
+ * its run, which is freed.
+ */
 static VdbReorderTuple *
 wide_row(const RelFileLocator *file, const char *image, uint32 bytes, HeapTuple *tuple)
 {
@@ -235,6 +250,10 @@ wide_row(const RelFileLocator *file, const char *image, uint32 bytes, HeapTuple 
 	return made;
 }
 
+/*
+ * Make a tuple like 'whole', with a TOAST pointer in place of the values of 'n' unchanged columns,
+ * so that the plugin prints what it prints for heap.
+ */
 static VdbReorderTuple *
 without_unchanged(Relation relation, HeapTuple whole, const uint16 *columns, int n)
 {
@@ -263,7 +282,7 @@ without_unchanged(Relation relation, HeapTuple whole, const uint16 *columns, int
 	return made;
 }
 
-/* The new row that a marked tuple stands for. */
+/* Make the new row that a tuple marked VDB_PART_ROW stands for. */
 static VdbReorderTuple *
 complete_row(Relation relation, const RelFileLocator *file, HeapTuple packed)
 {
@@ -295,6 +314,7 @@ complete_row(Relation relation, const RelFileLocator *file, HeapTuple packed)
 	return made;
 }
 
+/* Make the old row from its chunks, which are freed. */
 static VdbReorderTuple *
 complete_old(void)
 {
@@ -320,13 +340,17 @@ complete_old(void)
 
 /* ---- between the reorder buffer and the plugin ---- */
 
+/* Return a tuple's mark (VDB_PART_*), or InvalidOid if it has none or there is no tuple. */
 static inline Oid
 mark_of(VdbReorderTuple *tuple)
 {
 	return tuple ? vdb_reorder_heap_tuple(tuple)->t_tableOid : InvalidOid;
 }
 
-/* Parts of another transaction have no row any more: it was replayed to its end, or aborted. */
+/*
+ * Reset change_context.  If this is another transaction than before, free the parts too: they have
+ * no row any more, since their transaction was replayed to its end or aborted.
+ */
 static void
 begin_change(ReorderBufferTXN *txn)
 {
@@ -339,6 +363,7 @@ begin_change(ReorderBufferTXN *txn)
 	completion->xid = txn->xid;
 }
 
+/* Keep the change if it is a part; else complete it and hand it to the plugin's callback. */
 static void
 apply_completed(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 				ReorderBufferChange *change,
@@ -370,6 +395,7 @@ apply_completed(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 	plugin(rb, txn, relation, &whole);
 }
 
+/* The reorder buffer's apply_change: complete, then call the decoding context's own. */
 static void
 apply_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 			 ReorderBufferChange *change)
@@ -377,6 +403,7 @@ apply_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 	apply_completed(rb, txn, relation, change, completion->apply);
 }
 
+/* The reorder buffer's stream_change: complete, then call the decoding context's own. */
 static void
 stream_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 			  ReorderBufferChange *change)
@@ -384,13 +411,14 @@ stream_change(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 	apply_completed(rb, txn, relation, change, completion->stream);
 }
 
+/* Reset the state when the decoding context, which owns its memory, is reset or deleted. */
 static void
 forget(void *arg)
 {
 	completion = NULL;
 }
 
-/* From now on rows of this decoding context are completed.  Cheap when it is so already. */
+/* See decode_private.h.  Cheap if it was called for this context before. */
 void
 vdb_complete_install(LogicalDecodingContext *ctx)
 {

@@ -3,8 +3,8 @@
  * decode_event.c
  *	  Routines for writing events: the bytes that a change's record has for logical decoding.
  *
- * The layout is in decode_format.h.  An event is made before its change begins, since this allocates
- * memory, reads columns and may write WAL.
+ * The layout is in decode_format.h.  An event is made before its change begins, since making it
+ * allocates memory, reads columns and may write WAL.
  *
  *-------------------------------------------------------------------------
  */

@@ -67,8 +67,9 @@ data_bytes(const Toasting *toasting)
 
 /*
  * Return the column, from 0, of the longest value that is still in line, or -1 if there is none.
- * Storage is MAIN if 'main' is true, else EXTENDED or EXTERNAL.  With 'compressible', only values
- * count whose compression was not tried yet.  Values no longer than a TOAST pointer never count.
+ * Storage is MAIN if 'main' is true, else EXTENDED or EXTERNAL.  With 'compressible', values
+ * that are compressed or were tried do not count.  Values no longer than an aligned TOAST pointer
+ * never count.
  */
 static int
 longest_value(const Toasting *toasting, bool compressible, bool main)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * decode_record.c
- *	  Reading: from the resource manager's records to changes in the reorder buffer.
+ *	  Routines for reading: make changes in the reorder buffer from the resource manager's records.
  *
- * The counterpart of core's decode.c for heap.  Nothing but the record is looked at: no catalog, no
+ * This is the counterpart of core's decode.c for heap.  It reads the record alone: no catalog, no
  * pool, no page.  A record that is not well-formed raises ERRCODE_DATA_CORRUPTED.
  *
- * A plain row becomes a plain change.  A page of a wide row, a chunk of an old row, and a row that
- * needs either or has unchanged values to be left out become changes whose tuples are marked
- * (decode_private.h), and which decode_complete.c makes good later.
+ * A plain row becomes a plain change.  Three others become changes whose tuples are marked
+ * (decode_private.h), which decode_complete.c completes later: a page of a wide row, a chunk of an
+ * old row, and a row that needs either or that has unchanged values to be left out.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,19 +25,20 @@
 #include "rows/rows_format.h"
 #include "scm/scm_format.h"
 
-/* An event, taken apart. */
+/* The fields of an event.  The pointers are into the record. */
 typedef struct ParsedEvent
 {
-	uint8		what;
-	RelFileLocator file;
+	uint8		what;				/* the event's first byte */
+	RelFileLocator file;			/* the table's file */
 	uint16		nunchanged;
-	uint16		unchanged[MaxHeapAttributeNumber];
-	const char *old;
-	const char *end;
+	uint16		unchanged[MaxHeapAttributeNumber];	/* columns, in the order of the event */
+	const char *old;				/* the old row, if there is one */
+	const char *end;				/* the end of the event */
 } ParsedEvent;
 
-/* ---- taking an event apart ---- */
+/* ---- parsing an event ---- */
 
+/* Copy 'len' bytes and move *at behind them.  Raises an error if 'end' comes first. */
 static void
 take_bytes(const char **at, const char *end, void *bytes, size_t len)
 {
@@ -47,6 +48,7 @@ take_bytes(const char **at, const char *end, void *bytes, size_t len)
 	*at += len;
 }
 
+/* Read a number and move *at behind it. */
 static uint16
 take_number(const char **at, const char *end)
 {
@@ -60,6 +62,7 @@ take_number(const char **at, const char *end)
 	return wide;
 }
 
+/* Read a list of attribute numbers into 'numbers', and return how many there are. */
 static uint16
 take_list(const char **at, const char *end, uint16 *numbers)
 {
@@ -76,6 +79,7 @@ take_list(const char **at, const char *end, uint16 *numbers)
 	return n;
 }
 
+/* Parse an event up to the old row. */
 static void
 parse_event(const char *at, uint32 len, ParsedEvent *event)
 {
@@ -98,7 +102,7 @@ parse_event(const char *at, uint32 len, ParsedEvent *event)
 
 /* ---- tuples in the reorder buffer ---- */
 
-/* Room for a tuple of so many bytes from t_bits on. */
+/* Allocate a tuple in the reorder buffer, with 'bytes' bytes from t_bits on. */
 static VdbReorderTuple *
 new_tuple(ReorderBuffer *rb, Size bytes, HeapTuple *tuple)
 {
@@ -112,13 +116,14 @@ new_tuple(ReorderBuffer *rb, Size bytes, HeapTuple *tuple)
 	return made;
 }
 
+/* Return the bytes from t_bits on. */
 static inline char *
 event_tuple_bytes(HeapTuple tuple)
 {
 	return (char *) tuple->t_data + SizeofHeapTupleHeader;
 }
 
-/* What of a header counts in the stream. */
+/* Set the fields of a header that count in the stream. */
 static void
 set_header(HeapTupleHeader to, uint16 infomask2, uint16 infomask, uint8 hoff)
 {
@@ -127,7 +132,7 @@ set_header(HeapTupleHeader to, uint16 infomask2, uint16 infomask, uint8 hoff)
 	to->t_hoff = hoff;
 }
 
-/* A tuple made of a marked part: a struct, and bytes behind it. */
+/* Make a marked tuple of a part's struct and of 'len' bytes behind it. */
 static VdbReorderTuple *
 part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
 		   const char *bytes, Size len)
@@ -143,7 +148,10 @@ part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
 	return made;
 }
 
-/* The row whose image stands in a record; 'bytes' as in a segment: prefix, tuple, checksum. */
+/*
+ * Make the new row from its image in a record, 'bytes', which is laid out as in a segment: prefix,
+ * tuple, checksum.  A row that is wide or has unchanged values becomes a marked tuple.
+ */
 static VdbReorderTuple *
 new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 len)
 {
@@ -185,7 +193,7 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 	return made;
 }
 
-/* An old row of which only the key is known. */
+/* Make an old row with the values of the key alone. */
 static VdbReorderTuple *
 old_key(ReorderBuffer *rb, const char *at, const char *end)
 {
@@ -214,7 +222,7 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 	return made;
 }
 
-/* The old row of an event, or NULL. */
+/* Make the old row of an event, or return NULL if it has none. */
 static VdbReorderTuple *
 old_row(ReorderBuffer *rb, const ParsedEvent *event)
 {
@@ -242,6 +250,7 @@ old_row(ReorderBuffer *rb, const ParsedEvent *event)
 
 /* ---- changes ---- */
 
+/* Make a change of the table in 'file', without tuples. */
 static ReorderBufferChange *
 new_change(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, ReorderBufferChangeType action,
 		   const RelFileLocator *file)
@@ -255,13 +264,14 @@ new_change(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, ReorderBufferChan
 	return change;
 }
 
+/* Queue a change for the record's transaction.  'part' keeps that from being streamed. */
 static inline void
 queue(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, ReorderBufferChange *change, bool part)
 {
 	ReorderBufferQueueChange(ctx->reorder, XLogRecGetXid(buf->record), buf->origptr, change, part);
 }
 
-/* What a visit of a record's spans needs to know. */
+/* The argument of a visit of a record's spans. */
 typedef struct Visit
 {
 	LogicalDecodingContext *ctx;
@@ -269,6 +279,7 @@ typedef struct Visit
 	const ParsedEvent *event;
 } Visit;
 
+/* Queue the insertion of one row.  Goes on with the next span. */
 static bool
 visit_inserted(void *arg, const char *bytes, uint16 len)
 {
@@ -284,6 +295,7 @@ visit_inserted(void *arg, const char *bytes, uint16 len)
 	return true;
 }
 
+/* Queue the update of a row. */
 static bool
 visit_updated(void *arg, const char *bytes, uint16 len)
 {
@@ -298,8 +310,9 @@ visit_updated(void *arg, const char *bytes, uint16 len)
 }
 
 /*
- * An old row's chunks have kept their transaction from being streamed.  In core's view only an
- * insertion or update ends that, so one that is nothing follows the delete.
+ * Queue a deletion.  An old row's chunks have kept their transaction from being streamed.  In
+ * core's view only an insertion or update ends that, so an insertion marked VDB_PART_NOTHING
+ * follows.
  */
 static void
 decode_delete(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const ParsedEvent *event)
@@ -315,6 +328,7 @@ decode_delete(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const ParsedEv
 	queue(ctx, buf, change, false);
 }
 
+/* Queue the changes of an event.  Raises an error if its kind is unknown. */
 static void
 decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *bytes, uint32 len)
 {
@@ -353,6 +367,7 @@ decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *byt
 
 /* ---- parts of rows ---- */
 
+/* Queue a marked tuple as a part of a row, which takes the form of an insertion. */
 static void
 queue_part(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const RelFileLocator *file,
 		   VdbReorderTuple *tuple)
@@ -364,6 +379,7 @@ queue_part(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const RelFileLoca
 	queue(ctx, buf, change, true);
 }
 
+/* Queue a page of a wide row, from the record's full-page image. */
 static void
 decode_page(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const VdbRunRecord *record)
 {
@@ -382,6 +398,7 @@ decode_page(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const VdbRunReco
 						  page.data + SizeOfPageHeaderData, VDB_PAGE_PAYLOAD));
 }
 
+/* Read the head of a chunk's record.  Returns false if it is short or of another version. */
 static bool
 parse_chunk(XLogReaderState *record, VdbChunkRecord *chunk)
 {
@@ -391,6 +408,7 @@ parse_chunk(XLogReaderState *record, VdbChunkRecord *chunk)
 	return chunk->version == VDB_CHUNK_VERSION;
 }
 
+/* Queue a chunk of an old row. */
 static void
 decode_chunk(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const VdbChunkRecord *chunk)
 {
@@ -407,7 +425,10 @@ decode_chunk(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const VdbChunkR
 
 /* ---- records ---- */
 
-/* Is the slot's transaction to hear of this record's changes? */
+/*
+ * Return true if the slot decodes the record, which depends on snapshot, database and origin.  The
+ * transaction gets its base snapshot here, as in core's decode.c.
+ */
 static bool
 is_wanted(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, Oid database)
 {
@@ -419,6 +440,7 @@ is_wanted(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, Oid database)
 	return ctx->callbacks.filter_by_origin_cb == NULL || !filter_by_origin_cb_wrapper(ctx, origin);
 }
 
+/* Return the database of the record's first block. */
 static Oid
 database_of_block(XLogReaderState *record)
 {
@@ -429,8 +451,8 @@ database_of_block(XLogReaderState *record)
 }
 
 /*
- * A record of the resource manager, whichever it is; what has no event, or comes before there is a
- * snapshot, is passed by.  The reorder buffer knows of the transaction already.
+ * Decode a record of the resource manager.  Skips records without an event, and those that come
+ * before there is a snapshot.  The reorder buffer knows of the transaction already.
  */
 static void
 decode_record(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
