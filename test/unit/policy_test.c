@@ -23,7 +23,7 @@ test_reason(void)
 	UNIT_CHECK(reason(1, 0, 0, 0, 0) == VDB_REASON_NONE, "young");
 	UNIT_CHECK(reason(1, 0, 9999, 0, 49) == VDB_REASON_NONE, "not yet");
 	UNIT_CHECK(reason(1, 0, 10000, 0, 49) == VDB_REASON_AGE, "old enough");
-	UNIT_CHECK(reason(64, 1, 0, 0, 0) == VDB_REASON_BACKLOG, "a eligible range");
+	UNIT_CHECK(reason(64, 1, 0, 0, 0) == VDB_REASON_BACKLOG, "an eligible range");
 	UNIT_CHECK(reason(64, 1, 10000, 0, 0) == VDB_REASON_AGE,
 			   "what never becomes eligible doesn't starve");
 	UNIT_CHECK(reason(1, 0, 0, 0, 50) == VDB_REASON_FULL, "high water");
