@@ -16,6 +16,7 @@ VdbShared  *vdb_shared;
 char	   *vdb_stop_point;
 char	   *vdb_stop_action;
 volatile sig_atomic_t InterruptPending;
+volatile uint32 InterruptHoldoffCount;
 sigjmp_buf *PG_exception_stack;
 ErrorContextCallback *error_context_stack;
 int			shim_sqlstate;
