@@ -81,7 +81,7 @@ sub skew
 	{
 		# it has passed by the new version's place, and comes to the old version's block
 		send_query($reader, $c{read});
-		wait_until('reader', "wait_event = 'vdb_rows'");
+		wait_until('reader', "wait_event = 'vdb_blocks'");
 	}
 	else
 	{
