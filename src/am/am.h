@@ -19,7 +19,7 @@
 #include "base/vdb_compat.h"
 #include "table/table.h"
 
-extern const TableAmRoutine vdb_am_routine;		/* access method 'vdb' */
+extern const TableAmRoutine vdb_am_routine; /* access method 'vdb' */
 extern const TableAmRoutine vdb_pool_routine;	/* access method 'vdb_pool', for vdb.scm alone */
 
 /* ---- scans (am_scan.c) ---- */

@@ -80,8 +80,8 @@ vdb_nontransactional_truncate(Relation rel)
 		VdbTableKey key;
 
 		/*
-		 * If this transaction has moved the table to another tablespace, the
-		 * entry keeps its rows in case of an abort, but drops the new key.
+		 * If this transaction has moved the table to another tablespace, the entry keeps its rows
+		 * in case of an abort, but drops the new key.
 		 */
 		vdb_table_key(rel, &rel->rd_locator, &key);
 		if ((key.spc != ref.spc || key.relnode != ref.relnode) &&
@@ -123,10 +123,10 @@ vdb_copy_data(Relation rel, const RelFileLocator *newrnode)
 		copy_fork(rel, dst, newrnode, fork);
 
 	/*
-	 * The entry answers to both keys until one of the two files is gone.
-	 * Whether this transaction commits decides which one that is.  Until the
-	 * transaction has ended, no stripe may be written: it would be in one of the
-	 * files only, but in the map of both (vdb_table_migration_lock).
+	 * The entry answers to both keys until one of the two files is gone. Whether this transaction
+	 * commits decides which one that is.  Until the transaction has ended, no stripe may be
+	 * written: it would be in one of the files only, but in the map of both
+	 * (vdb_table_migration_lock).
 	 */
 	if (vdb_table_open(rel, false, &ref))
 	{

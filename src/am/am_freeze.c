@@ -25,6 +25,7 @@ oldest_member(MultiXactId multi)
 {
 	MultiXactMember *members;
 	TransactionId oldest = InvalidTransactionId;
+
 	/* not as 'lockers only': that would leave out transactions that have ended */
 	int			nmembers = GetMultiXactIdMembers(multi, &members, false, false);
 
@@ -125,6 +126,7 @@ vdb_freeze_version(const VdbFreezeLimits *limits, VdbVersion *version)
 {
 	HeapTupleHeader hdr = &version->hdr;
 	bool		changed = false;
+
 	/* a delta record without effect wastes space in the pool, so it goes before it is old */
 	TransactionId xmax_limit = version->where == VDB_IN_STRIPE ? limits->oldest_xmin :
 		limits->freeze_limit;

@@ -267,7 +267,7 @@ retry:
 	(void) vdb_cursor_read(bs->cursor);
 	for (int i = 0; i < bs->batch->nrows; i++)
 	{
-		BuildResult	 result;
+		BuildResult result;
 
 		if (bs->batch->index[i] < done)
 			continue;
@@ -434,7 +434,7 @@ vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
 {
 	BuildState	bs = {0};
 	TableScanDesc scan;
-	IndexedTids tids = {.sort = state->tuplesort, .current = -1};
+	IndexedTids tids = {.sort = state->tuplesort,.current = -1};
 
 	scan = table_beginscan_strat(table, snapshot, 0, NULL, true, false);
 	build_begin(&bs, table, index, info, scan);

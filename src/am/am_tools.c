@@ -32,9 +32,9 @@
 /* A function that reads pages by number. */
 typedef struct PageTool
 {
-	const char *symbol;			/* name of the C function */
-	const char *module;			/* name of its library */
-	bool		heap_only;		/* it takes the pages for heap pages */
+	const char *symbol;				/* name of the C function */
+	const char *module;				/* name of its library */
+	bool		heap_only;			/* it takes the pages for heap pages */
 } PageTool;
 
 static const PageTool page_tools[] = {

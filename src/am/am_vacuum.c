@@ -53,7 +53,7 @@
 static bool
 entry_is_dead(ItemPointer tid, void *arg)
 {
-	VdbVacuum *vs = (VdbVacuum *) arg;
+	VdbVacuum  *vs = (VdbVacuum *) arg;
 
 	return !vdb_table_present(vs->rel, &vs->ref, vdb_tid_to_row(tid));
 }
@@ -135,7 +135,7 @@ compare_ids(const void *a, const void *b)
 static bool
 stripe_was_met(uint32 stripe_id, void *arg)
 {
-	VdbVacuum *vs = (VdbVacuum *) arg;
+	VdbVacuum  *vs = (VdbVacuum *) arg;
 
 	return bsearch(&stripe_id, vs->stripes, vs->nstripes, sizeof(uint32), compare_ids) != NULL;
 }
@@ -172,8 +172,8 @@ static void
 report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId new_frozen)
 {
 	bool		logged = AmAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
-	(params->log_min_duration == 0 ||
-	 TimestampDifferenceExceeds(started, GetCurrentTimestamp(), params->log_min_duration));
+		(params->log_min_duration == 0 ||
+		 TimestampDifferenceExceeds(started, GetCurrentTimestamp(), params->log_min_duration));
 
 	ereport(logged ? LOG : vs->elevel,
 			(logged ? errmsg("automatic vacuum of table \"%s.%s.%s\"",
@@ -246,7 +246,7 @@ walk_table(VdbVacuum *vs)
 void
 vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
-	VdbVacuum vs = {0};
+	VdbVacuum	vs = {0};
 	struct VacuumCutoffs cutoffs;
 	TimestampTz started = GetCurrentTimestamp();
 	bool		has_indexes;
@@ -263,8 +263,8 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	vs.left.multi = cutoffs.OldestMxact;
 
 	/*
-	 * Flush every commit that may make a row dead to everyone now, so that no
-	 * removed row can come back to life after a crash.
+	 * Flush every commit that may make a row dead to everyone now, so that no removed row can come
+	 * back to life after a crash.
 	 */
 	XLogFlush(vdb_wal_end());
 

@@ -47,8 +47,8 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	if (more < 0)
 	{
 		/*
-		 * The count must not be durable before the cleaning of the indexes is.  Flushing that
-		 * here takes no time under the lock.
+		 * The count must not be durable before the cleaning of the indexes is.  Flushing that here
+		 * takes no time under the lock.
 		 */
 		XLogRecPtr	cleaned = vdb_wal_end();
 
@@ -75,6 +75,7 @@ remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
 	VdbExtent	extent;
 	VdbScmChange *change;
 	TransactionId latest = InvalidTransactionId;
+
 	/*
 	 * Flushed: a removal that outlives its lost record would never reach a standby, which may
 	 * forget why the rows are dead.

@@ -45,7 +45,7 @@
 #if PG_VERSION_NUM >= 160000
 #include "storage/relfilelocator.h"
 #include "utils/relfilenumbermap.h"
-#include "varatt.h"				/* was a part of postgres.h */
+#include "varatt.h"					/* was a part of postgres.h */
 #else
 #include "storage/relfilenode.h"
 #include "utils/relfilenodemap.h"
@@ -78,7 +78,7 @@ typedef RelFileNode RelFileLocator;
 #define RelFileLocatorEquals	RelFileNodeEquals
 #define RelidByRelfilenumber	RelidByRelfilenode
 #define relation_set_new_filelocator relation_set_new_filenode	/* of TableAmRoutine */
-#define rlocator				relnode	/* of ReorderBufferChange */
+#define rlocator				relnode /* of ReorderBufferChange */
 #endif
 
 /* Which indexes an update must insert into; was a bool. */
@@ -555,7 +555,7 @@ vdb_bitmap_advance(TableScanDesc scan, bool (*next_block) (TableScanDesc, const 
 
 	while (tbm_iterate(&scan->st.rs_tbmiterator, &result))
 	{
-		VdbBitmapBlock block = {.block = result.blockno, .noffsets = -1, .offsets = offsets};
+		VdbBitmapBlock block = {.block = result.blockno,.noffsets = -1,.offsets = offsets};
 
 		CHECK_FOR_INTERRUPTS();
 		if (!result.lossy)

@@ -76,12 +76,12 @@ typedef struct VdbPoolShared
 	TimestampTz grow_failed_at;		/* 0: the last growth succeeded */
 	TimestampTz grow_warned_at;
 	ConditionVariable space_cv;		/* signaled when segments become free */
-	pg_atomic_uint32 worker_wanted;	/* the launcher should start a worker */
+	pg_atomic_uint32 worker_wanted; /* the launcher should start a worker */
 	pid_t		worker_pid;
 	uint64		changes_seen;		/* counters.changes when a worker last looked */
 	uint32		used_seen;			/* segments in use when a worker last looked */
 	int64		leave_until;		/* TimestampTz: no worker before that */
-	VdbFailureNote failures[VDB_FAILURE_NOTES];	/* under pools_lock */
+	VdbFailureNote failures[VDB_FAILURE_NOTES]; /* under pools_lock */
 	VdbPoolCounters counters;
 } VdbPoolShared;
 
@@ -107,14 +107,14 @@ typedef struct VdbShared
 	pg_atomic_uint32 scm_size_mb;	/* see vdb_scm_limit_mb */
 	int			max_pools;			/* vdb.max_databases */
 	int			npools;
-	VdbPoolShared pools[FLEXIBLE_ARRAY_MEMBER];	/* max_pools of them */
+	VdbPoolShared pools[FLEXIBLE_ARRAY_MEMBER]; /* max_pools of them */
 } VdbShared;
 
 extern PGDLLIMPORT VdbShared *vdb_shared;	/* NULL unless preloaded */
 
-extern int	vdb_max_databases;	/* setting; as the server started: see vdb_shared->max_pools */
-extern int	vdb_scm_size_mb;	/* setting, as read by this process: call vdb_scm_limit_mb
-								 * instead */
+extern int	vdb_max_databases;		/* setting; as the server started: see vdb_shared->max_pools */
+extern int	vdb_scm_size_mb;		/* setting, as read by this process: call vdb_scm_limit_mb
+									 * instead */
 
 /*
  * Return vdb.scm_size, in MB, as the postmaster read it last.  A statement that waits for room

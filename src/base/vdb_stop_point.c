@@ -26,15 +26,15 @@
 
 #include "base/vdb_stop_point.h"
 
-#define STOP_LOCK_KEY	0x7664	/* pg_advisory_lock(30308) holds waiters */
+#define STOP_LOCK_KEY	0x7664		/* pg_advisory_lock(30308) holds waiters */
 #define STOP_POLL_MS	10
-#define STOP_DELAY_MS	20		/* at most */
+#define STOP_DELAY_MS	20			/* at most */
 
 char	   *vdb_stop_action = NULL;
 char	   *vdb_stop_point = NULL;
 
-static int	passings = 0;		/* passings of the point that the setting names */
-static uint32 generation = 0;	/* changes when the setting does */
+static int	passings = 0;			/* passings of the point that the setting names */
+static uint32 generation = 0;		/* changes when the setting does */
 
 /* See vdb_stop_point.h.  The value may be the same as before. */
 void

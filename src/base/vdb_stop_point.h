@@ -14,8 +14,8 @@
 #ifndef VDB_STOP_POINT_H
 #define VDB_STOP_POINT_H
 
-extern char *vdb_stop_point;	/* setting: the name of a stop point */
-extern char *vdb_stop_action;	/* setting: wait | crash | error | delay */
+extern char *vdb_stop_point;		/* setting: the name of a stop point */
+extern char *vdb_stop_action;		/* setting: wait | crash | error | delay */
 
 /* Act if the setting names this point.  Raises an error only if the setting asks for it. */
 extern void vdb_stop_point_reached(const char *name);

@@ -23,22 +23,22 @@
 /* Forms in which BYTES values are stored and handed out */
 typedef enum VdbImageMode
 {
-	VDB_IMAGE_RAW,				/* payload bytes only */
-	VDB_IMAGE_SHORT,			/* varlena, 1-byte header where it fits */
-	VDB_IMAGE_FULL				/* varlena, always 4-byte header */
+	VDB_IMAGE_RAW,					/* payload bytes only */
+	VDB_IMAGE_SHORT,				/* varlena, 1-byte header where it fits */
+	VDB_IMAGE_FULL					/* varlena, always 4-byte header */
 } VdbImageMode;
 
 typedef enum VdbCodecStatus
 {
 	VDB_CODEC_OK,
-	VDB_CODEC_TRUNCATED,		/* bytes end earlier than they say */
-	VDB_CODEC_CORRUPT,			/* bytes contradict themselves */
-	VDB_CODEC_VERSION,			/* format version or encoding unknown */
-	VDB_CODEC_BAD_ZSTD,			/* libzstd refused the payload */
-	VDB_CODEC_BAD_CRC,			/* head or frame is not what was written */
-	VDB_CODEC_NO_MEMORY,		/* a buffer could not be allocated */
-	VDB_CODEC_TOO_BIG,			/* input above VDB_VEC_MAX_BYTES */
-	VDB_CODEC_BAD_CALL			/* arguments do not fit each other */
+	VDB_CODEC_TRUNCATED,			/* bytes end earlier than they say */
+	VDB_CODEC_CORRUPT,				/* bytes contradict themselves */
+	VDB_CODEC_VERSION,				/* format version or encoding unknown */
+	VDB_CODEC_BAD_ZSTD,				/* libzstd refused the payload */
+	VDB_CODEC_BAD_CRC,				/* head or frame is not what was written */
+	VDB_CODEC_NO_MEMORY,			/* a buffer could not be allocated */
+	VDB_CODEC_TOO_BIG,				/* input above VDB_VEC_MAX_BYTES */
+	VDB_CODEC_BAD_CALL				/* arguments do not fit each other */
 } VdbCodecStatus;
 
 typedef struct VdbCodecWorkspace VdbCodecWorkspace;
@@ -51,31 +51,31 @@ typedef struct VdbCodecWorkspace VdbCodecWorkspace;
  */
 typedef struct VdbVectorInput
 {
-	uint8		kind;			/* VDB_VEC_* */
-	VdbImageMode image;			/* BYTES only */
-	uint16		width;			/* INT: 1, 2, 4, 8; FIXED: bytes a value */
-	uint32		count;			/* up to VDB_VEC_MAX_COUNT */
-	const uint8 *nulls;			/* bit set = null; NULL = none */
-	const int64 *values;		/* INT: sign-extended */
-	const uint8 *data;			/* FIXED: count * width bytes */
-	const uint8 *const *ptrs;	/* BYTES: payloads, without varlena header */
-	const uint32 *lens;			/* BYTES: up to 1 GiB - 5 each */
+	uint8		kind;				/* VDB_VEC_* */
+	VdbImageMode image;				/* BYTES only */
+	uint16		width;				/* INT: 1, 2, 4, 8; FIXED: bytes a value */
+	uint32		count;				/* up to VDB_VEC_MAX_COUNT */
+	const uint8 *nulls;				/* bit set = null; NULL = none */
+	const int64 *values;			/* INT: sign-extended */
+	const uint8 *data;				/* FIXED: count * width bytes */
+	const uint8 *const *ptrs;		/* BYTES: payloads, without varlena header */
+	const uint32 *lens;				/* BYTES: up to 1 GiB - 5 each */
 } VdbVectorInput;
 
 /* How to encode a vector. */
 typedef struct VdbEncodeOptions
 {
-	int			force_encoding; /* VDB_ENC_*, or -1 to choose */
-	int			zstd_level;		/* 0 never, n where it pays, -n always */
+	int			force_encoding;		/* VDB_ENC_*, or -1 to choose */
+	int			zstd_level;			/* 0 never, n where it pays, -n always */
 } VdbEncodeOptions;
 
 /* An encoded vector. */
 typedef struct VdbEncodedVector
 {
-	const uint8 *bytes;			/* in the workspace, valid until its next encode */
+	const uint8 *bytes;				/* in the workspace, valid until its next encode */
 	size_t		size_bytes;
-	uint8		encoding;		/* encoding used, VDB_ENC_* */
-	bool		zstd;			/* whether zstd was used */
+	uint8		encoding;			/* encoding used, VDB_ENC_* */
+	bool		zstd;				/* whether zstd was used */
 } VdbEncodedVector;
 
 /* Encode a vector.  Raises no error.  The bytes in *out belong to the workspace. */
@@ -91,23 +91,23 @@ typedef struct VdbCodecInfo
 {
 	uint8		encoding;
 	uint8		kind;
-	uint8		flags;			/* VDB_VECF_* */
+	uint8		flags;				/* VDB_VECF_* */
 	VdbImageMode image;
 	uint16		width;
 	uint16		count;
-	uint32		payload_offset; /* from the vector's start */
-	uint32		stored_bytes;	/* bytes of the payload as stored */
-	uint32		raw_bytes;		/* bytes of the payload without zstd */
-	size_t		total_bytes;	/* the whole vector, without padding after it */
+	uint32		payload_offset;		/* from the vector's start */
+	uint32		stored_bytes;		/* bytes of the payload as stored */
+	uint32		raw_bytes;			/* bytes of the payload without zstd */
+	size_t		total_bytes;		/* the whole vector, without padding after it */
 } VdbCodecInfo;
 
 /* A packed section whose size has been checked */
 typedef struct VdbPackedView
 {
 	const uint8 *words;
-	size_t		bytes;			/* exactly what bits and count need */
+	size_t		bytes;				/* exactly what bits and count need */
 	int64		base;
-	uint64		unit;			/* unit of the fields; 0 and 1 mean the same */
+	uint64		unit;				/* unit of the fields; 0 and 1 mean the same */
 	uint8		bits;
 	uint16		count;
 } VdbPackedView;
@@ -117,8 +117,8 @@ typedef struct VdbItemsView
 {
 	const uint8 *data;
 	uint64		data_bytes;
-	uint64		slope;			/* BYTES */
-	VdbPackedView starts;		/* BYTES */
+	uint64		slope;				/* BYTES */
+	VdbPackedView starts;			/* BYTES */
 	uint16		count;
 } VdbItemsView;
 
@@ -126,16 +126,16 @@ typedef struct VdbItemsView
 typedef struct VdbVectorReader
 {
 	VdbCodecInfo info;
-	const uint8 *payload;		/* without zstd */
+	const uint8 *payload;			/* without zstd */
 	size_t		payload_bytes;
-	uint64		tail_bytes;		/* of a part: raw bytes that are not in memory */
-	VdbPackedView packed;		/* for, delta; rle: run values; dict: codes */
-	const uint8 *run_ends;		/* rle, or dict with rle codes; else NULL */
-	const uint8 *restarts;		/* delta */
-	const uint8 *planes;		/* planes, highest first; base and unit in packed */
+	uint64		tail_bytes;			/* of a part: raw bytes that are not in memory */
+	VdbPackedView packed;			/* for, delta; rle: run values; dict: codes */
+	const uint8 *run_ends;			/* rle, or dict with rle codes; else NULL */
+	const uint8 *restarts;			/* delta */
+	const uint8 *planes;			/* planes, highest first; base and unit in packed */
 	uint8		plane_count;
-	VdbPackedView entries;		/* dict of INT */
-	VdbItemsView items;			/* FIXED and BYTES: values or entries */
+	VdbPackedView entries;			/* dict of INT */
+	VdbItemsView items;				/* FIXED and BYTES: values or entries */
 	uint16		null_count;
 	uint8		nulls[VDB_VEC_NULL_BYTES];	/* bit set = null */
 } VdbVectorReader;
@@ -198,13 +198,13 @@ extern VdbCodecStatus vdb_codec_dict_item_at(const VdbVectorReader *reader,
 /* The frames of a payload, with sizes checked */
 typedef struct VdbFramesView
 {
-	const uint8 *table;			/* array of VdbFrame, with any alignment */
-	uint32		count;			/* number of frames, frame 0 (the head) included */
+	const uint8 *table;				/* array of VdbFrame, with any alignment */
+	uint32		count;				/* number of frames, frame 0 (the head) included */
 	uint8		shift;
-	uint64		head_bytes;		/* raw bytes of the head */
-	uint64		tail_bytes;		/* raw bytes of the other frames; 0: there is only the head */
-	uint64		stored_offset;	/* offset of frame 0 from the vector's start */
-	uint64		stored_bytes;	/* stored bytes of all frames */
+	uint64		head_bytes;			/* raw bytes of the head */
+	uint64		tail_bytes;			/* raw bytes of the other frames; 0: there is only the head */
+	uint64		stored_offset;		/* offset of frame 0 from the vector's start */
+	uint64		stored_bytes;		/* stored bytes of all frames */
 } VdbFramesView;
 
 /*
@@ -220,16 +220,16 @@ typedef struct VdbVectorPart
 /* Sizes that a part needs */
 typedef struct VdbPartSize
 {
-	size_t		need_bytes;		/* bytes of the vector, from its start */
-	size_t		keep_bytes;		/* bytes of a buffer; set once need_bytes are given */
-	uint32		frames;			/* number of frames, head included; set likewise; 0: not in
-								 * frames */
+	size_t		need_bytes;			/* bytes of the vector, from its start */
+	size_t		keep_bytes;			/* bytes of a buffer; set once need_bytes are given */
+	uint32		frames;				/* number of frames, head included; set likewise; 0: not in
+									 * frames */
 } VdbPartSize;
 
 /* The place of a frame */
 typedef struct VdbFrameAddress
 {
-	uint64		offset;			/* from the vector's start */
+	uint64		offset;				/* from the vector's start */
 	uint32		stored_bytes;
 	uint32		raw_bytes;
 } VdbFrameAddress;

@@ -30,6 +30,8 @@
 typedef uint32 VdbWord32 __attribute__((aligned(1), may_alias));
 typedef uint64 VdbWord64 __attribute__((aligned(1), may_alias));
 
+#define VDB_PACK_INLINE		__attribute__((always_inline))
+
 #define VDB_PACK_WORD		VdbWord32
 #define VDB_PACK_LANES		8
 #define VDB_PACK_FN(name)	vdb_##name##_block32

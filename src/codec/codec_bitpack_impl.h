@@ -6,6 +6,7 @@
  *		VDB_PACK_WORD	type of a lane's word, any alignment
  *		VDB_PACK_LANES	lanes, so that a row of words is VDB_PACK_ROW_BYTES
  *		VDB_PACK_FN(name)	name of the function to be made
+ *		VDB_PACK_INLINE	attribute that has a function inlined always
  * and gets VDB_PACK_FN(unpack) and VDB_PACK_FN(pack), to be inlined.  All loops over lanes have a
  * constant count, no branch and no aliasing, so that the compiler makes each of them a few vector
  * instructions.
@@ -18,20 +19,20 @@
  * Unpack a block: read bits * VDB_PACK_ROW_BYTES bytes, and write VDB_PACK_BLOCK values, each with
  * base added.  bits is from 1 to the bits of a word.
  */
-static inline __attribute__((always_inline)) void
+static inline VDB_PACK_INLINE void
 VDB_PACK_FN(unpack) (const VDB_PACK_WORD *pg_restrict words,
 					 const uint32 bits, const uint64 base,
 					 int64 *pg_restrict out)
 {
 	const VDB_PACK_WORD mask =
-	(VDB_PACK_WORD) ~(VDB_PACK_WORD) 0 >> (VDB_PACK_WORD_BITS - bits);
+		(VDB_PACK_WORD) ~(VDB_PACK_WORD) 0 >> (VDB_PACK_WORD_BITS - bits);
 	uint32		bit = 0;
 
 	for (uint32 row = 0; row < VDB_PACK_ROWS; row++, bit += bits)
 	{
 		const uint32 shift = bit % VDB_PACK_WORD_BITS;
 		const VDB_PACK_WORD *low =
-		words + bit / VDB_PACK_WORD_BITS * VDB_PACK_LANES;
+			words + bit / VDB_PACK_WORD_BITS * VDB_PACK_LANES;
 		int64	   *to = out + row * VDB_PACK_LANES;
 
 		if (shift + bits <= VDB_PACK_WORD_BITS)
@@ -53,7 +54,7 @@ VDB_PACK_FN(unpack) (const VDB_PACK_WORD *pg_restrict words,
 }
 
 /* Pack 'rows' rows of values; write each word that holds a bit of them. */
-static inline __attribute__((always_inline)) void
+static inline VDB_PACK_INLINE void
 VDB_PACK_FN(pack) (const int64 *pg_restrict values, const uint32 rows,
 				   const uint32 bits, const uint64 base,
 				   VDB_PACK_WORD *pg_restrict words)

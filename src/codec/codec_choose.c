@@ -30,7 +30,7 @@ typedef struct VdbAttempt
 	const VdbCodecMethods *methods;
 	uint64		raw_bytes;
 	uint64		stored_bytes;
-	uint8	   *bytes;			/* starts with the header */
+	uint8	   *bytes;				/* starts with the header */
 	bool		zstd;
 } VdbAttempt;
 

@@ -98,8 +98,10 @@ vdb_dict_code(VdbEncodeScratch *scratch, uint32 pos, uint32 *entries)
 static VdbPacking
 vdb_dict_code_packing(uint32 entries)
 {
+	VdbPacking	packing = {.base = 0,.unit = 1,.bits = vdb_bits_for(entries - 1)};
+
 	Assert(entries > 0);
-	return (VdbPacking) {.base = 0,.unit = 1,.bits = vdb_bits_for(entries - 1)};
+	return packing;
 }
 
 /* Return the least number of bytes that an INT dictionary of so many entries can take. */

@@ -39,23 +39,23 @@
 /* Header of a vector */
 typedef struct VdbVectorHeader
 {
-	uint8		version;		/* VDB_CODEC_FORMAT_VERSION */
-	uint8		encoding;		/* VDB_ENC_* */
-	uint8		flags;			/* VDB_VECF_* */
-	uint8		kind;			/* VDB_VEC_* */
-	uint16		count;			/* positions, nulls included */
-	uint16		width;			/* bytes a value; 0 for BYTES */
-	uint32		stored_bytes;	/* bytes of the payload as stored */
-	uint32		raw_bytes;		/* bytes of the payload without zstd */
+	uint8		version;			/* VDB_CODEC_FORMAT_VERSION */
+	uint8		encoding;			/* VDB_ENC_* */
+	uint8		flags;				/* VDB_VECF_* */
+	uint8		kind;				/* VDB_VEC_* */
+	uint16		count;				/* positions, nulls included */
+	uint16		width;				/* bytes a value; 0 for BYTES */
+	uint32		stored_bytes;		/* bytes of the payload as stored */
+	uint32		raw_bytes;			/* bytes of the payload without zstd */
 } VdbVectorHeader;
 
 /* Header of a packed section */
 typedef struct VdbPackedHeader
 {
-	int64		base;			/* added to each field, modulo 2^64 */
-	uint8		bits;			/* per field, 0 to 64 */
-	uint8		flags;			/* VDB_PACKF_* */
-	uint16		count;			/* fields */
+	int64		base;				/* added to each field, modulo 2^64 */
+	uint8		bits;				/* per field, 0 to 64 */
+	uint8		flags;				/* VDB_PACKF_* */
+	uint16		count;				/* fields */
 	uint32		zero;
 } VdbPackedHeader;
 
@@ -65,25 +65,25 @@ typedef struct VdbPackedHeader
 /* Header of an items section */
 typedef struct VdbItemsHeader
 {
-	uint64		slope;			/* 1/256 bytes per item */
-	uint64		data_bytes;		/* bytes after the packed offsets */
+	uint64		slope;				/* 1/256 bytes per item */
+	uint64		data_bytes;			/* bytes after the packed offsets */
 } VdbItemsHeader;
 
 /* Header of a dictionary's payload */
 typedef struct VdbDictHeader
 {
 	uint16		entries;
-	uint8		code_encoding;	/* VDB_ENC_FOR or VDB_ENC_RLE */
+	uint8		code_encoding;		/* VDB_ENC_FOR or VDB_ENC_RLE */
 	uint8		zero;
-	uint32		code_bytes;		/* padded to 8 */
+	uint32		code_bytes;			/* padded to 8 */
 } VdbDictHeader;
 
 /* Header of a planes payload */
 typedef struct VdbPlanesHeader
 {
 	int64		base;
-	uint64		unit;			/* at least 1 */
-	uint8		planes;			/* 1 to 8 */
+	uint64		unit;				/* at least 1 */
+	uint8		planes;				/* 1 to 8 */
 	uint8		zero1;
 	uint16		zero2;
 	uint32		zero3;
@@ -95,19 +95,20 @@ typedef struct VdbPlanesHeader
  */
 typedef struct VdbFrameHeader
 {
-	uint32		head_bytes;		/* of the raw payload, in frame 0 */
-	uint8		shift;			/* the others have 1 << shift raw bytes, the last one the rest */
+	uint32		head_bytes;			/* of the raw payload, in frame 0 */
+	/* the others have 1 << shift raw bytes, the last one the rest */
+	uint8		shift;
 	uint8		zero1;
 	uint16		zero2;
 	uint32		zero3;
-	uint32		crc;			/* CRC-32C from the vector's start to here, and of the table */
+	uint32		crc;				/* CRC-32C from the vector's start to here, and of the table */
 } VdbFrameHeader;
 
 /* A frame that takes as many bytes as it has raw ones is stored as it is, any other is zstd. */
 typedef struct VdbFrame
 {
-	uint32		end;			/* of its stored bytes, counted from the table's end */
-	uint32		crc;			/* CRC-32C of its stored bytes */
+	uint32		end;				/* of its stored bytes, counted from the table's end */
+	uint32		crc;				/* CRC-32C of its stored bytes */
 } VdbFrame;
 
 #define VDB_FRAME_SHIFT_MIN		12

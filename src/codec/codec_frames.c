@@ -94,7 +94,7 @@ static uint8
 vdb_frames_shift(const VdbEncodePlan *plan, uint64 tail_bytes)
 {
 	uint8		shift = plan->in->kind == VDB_VEC_INT ? VDB_FRAME_SHIFT_INT :
-	VDB_FRAME_SHIFT_ITEMS;
+		VDB_FRAME_SHIFT_ITEMS;
 
 	while (shift < VDB_FRAME_SHIFT_LARGE &&
 		   (uint64) plan->count << shift < 2 * tail_bytes)
@@ -160,7 +160,7 @@ vdb_frames_write(VdbZstd **zstd, uint8 *to, size_t to_bytes,
 	for (uint32 frame = 0; frame < count; frame++)
 	{
 		uint64		part = frame == 0 ? head :
-		Min(raw_bytes - done, (uint64) 1 << header.shift);
+			Min(raw_bytes - done, (uint64) 1 << header.shift);
 		uint8	   *at = to + start + end;
 		VdbFrame	entry;
 		uint64		stored = vdb_frame_write(zstd, at, to_bytes - start - end,

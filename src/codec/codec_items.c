@@ -18,7 +18,7 @@ typedef struct VdbItemsLayout
 {
 	uint64		data_bytes;
 	uint64		slope;
-	int64		least;			/* base of the residues */
+	int64		least;				/* base of the residues */
 	uint8		bits;
 	int64		residues[VDB_VEC_MAX_COUNT];
 } VdbItemsLayout;

@@ -195,7 +195,7 @@ vdb_open_encoding(VdbVectorReader *reader)
 		.end = reader->payload + reader->payload_bytes
 	};
 	VdbCodecStatus status =
-	vdb_codec_methods(reader->info.encoding)->open(reader, &payload);
+		vdb_codec_methods(reader->info.encoding)->open(reader, &payload);
 
 	if (status == VDB_CODEC_OK && vdb_bytes_left(&payload) != 0)
 		status = VDB_CODEC_CORRUPT;
@@ -259,7 +259,7 @@ vdb_item_at(const VdbVectorReader *reader, uint32 pos, const uint8 **image,
 {
 	uint32		item;
 	VdbCodecStatus status =
-	vdb_codec_methods(reader->info.encoding)->item_of(reader, pos, &item);
+		vdb_codec_methods(reader->info.encoding)->item_of(reader, pos, &item);
 
 	if (reader->tail_bytes > 0)
 		return VDB_CODEC_BAD_CALL;

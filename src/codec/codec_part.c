@@ -260,7 +260,7 @@ vdb_part_range(const VdbVectorPart *part, uint32 pos, uint64 *start, uint64 *end
 {
 	uint32		item;
 	VdbCodecStatus status = vdb_codec_methods(part->reader.info.encoding)->
-	item_of(&part->reader, pos, &item);
+		item_of(&part->reader, pos, &item);
 
 	if (status != VDB_CODEC_OK)
 		return status;

@@ -72,7 +72,7 @@ vdb_bytes_take_zero(VdbByteReader *reader, uint64 n)
 /* Room that is still to be written. */
 typedef struct VdbByteWriter
 {
-	uint8	   *start;			/* at a multiple of 8 */
+	uint8	   *start;				/* at a multiple of 8 */
 	uint8	   *at;
 	uint8	   *end;
 } VdbByteWriter;
@@ -149,20 +149,20 @@ typedef struct VdbEncodePlan
 	const VdbVectorInput *in;
 	uint32		count;
 	uint32		null_count;
-	uint32		first;			/* first position that is not null */
+	uint32		first;				/* first position that is not null */
 
-	const int64 *values;		/* INT, count of them */
+	const int64 *values;			/* INT, count of them */
 	int64		min;
 	int64		max;
-	uint64		unit;			/* divides each value - min; 1 if nothing does */
+	uint64		unit;				/* divides each value - min; 1 if nothing does */
 	int64		delta_min;
 	int64		delta_max;
-	uint64		delta_unit;		/* divides each delta - delta_min */
+	uint64		delta_unit;			/* divides each delta - delta_min */
 	uint32		runs;
 
-	uint32		distinct;		/* entries of the dictionary, 0 = none built */
+	uint32		distinct;			/* entries of the dictionary, 0 = none built */
 	uint32		code_runs;
-	uint64		code_bytes;		/* padded */
+	uint64		code_bytes;			/* padded */
 	uint8		code_encoding;
 	uint16		codes[VDB_VEC_MAX_COUNT];
 	uint16		entry_pos[VDB_VEC_MAX_COUNT];	/* entry -> a position of it */
@@ -237,8 +237,8 @@ extern VdbCodecStatus vdb_nulls_open(VdbVectorReader *reader,
 typedef struct VdbPacking
 {
 	int64		base;
-	uint64		unit;			/* 1: none is stored */
-	uint8		bits;			/* bits of a field */
+	uint64		unit;				/* 1: none is stored */
+	uint8		bits;				/* bits of a field */
 } VdbPacking;
 
 /* codec_unit.c */
@@ -340,14 +340,14 @@ extern void vdb_empty_image(const VdbVectorReader *reader, const uint8 **image,
 /* codec_workspace.c */
 typedef enum VdbBufferName
 {
-	VDB_BUFFER_ENCODE,			/* the vector being written */
-	VDB_BUFFER_ENCODE_ZSTD,		/* the same, compressed */
-	VDB_BUFFER_RIVAL,			/* the same vector as plain, in case zstd makes that smaller */
+	VDB_BUFFER_ENCODE,				/* the vector being written */
+	VDB_BUFFER_ENCODE_ZSTD,			/* the same, compressed */
+	VDB_BUFFER_RIVAL,				/* the same vector as plain, in case zstd makes that smaller */
 	VDB_BUFFER_RIVAL_ZSTD,
-	VDB_BUFFER_PLANES,			/* planes, if the rival is the best so far */
+	VDB_BUFFER_PLANES,				/* planes, if the rival is the best so far */
 	VDB_BUFFER_PLANES_ZSTD,
-	VDB_BUFFER_DECODE,			/* payload of the last vector opened */
-	VDB_BUFFER_JOIN,			/* a value that spans several frames */
+	VDB_BUFFER_DECODE,				/* payload of the last vector opened */
+	VDB_BUFFER_JOIN,				/* a value that spans several frames */
 	VDB_BUFFER_COUNT
 } VdbBufferName;
 

@@ -15,10 +15,10 @@
 /* A divisor, prepared for exact division. */
 typedef struct VdbDivisor
 {
-	uint64		divisor;		/* not 0 */
-	uint64		inverse;		/* of the odd part, modulo 2^64 */
-	uint64		most;			/* UINT64_MAX / divisor */
-	uint32		twos;			/* exponent of 2 in the divisor */
+	uint64		divisor;			/* not 0 */
+	uint64		inverse;			/* of the odd part, modulo 2^64 */
+	uint64		most;				/* UINT64_MAX / divisor */
+	uint32		twos;				/* exponent of 2 in the divisor */
 } VdbDivisor;
 
 static VdbDivisor

@@ -20,7 +20,7 @@
 struct VdbZstd
 {
 	ZSTD_CCtx  *compress;
-	int			level;			/* level that 'compress' is set to; 0: none */
+	int			level;				/* level that 'compress' is set to; 0: none */
 	ZSTD_DCtx  *decompress;
 };
 

@@ -20,7 +20,7 @@
 #include "decode/decode_private.h"
 
 static ExecutorRun_hook_type previous_run = NULL;
-static EState *running = NULL;	/* state of the innermost running statement, or NULL */
+static EState *running = NULL;		/* state of the innermost running statement, or NULL */
 static ResultRelInfo *last_result = NULL;	/* what find_result found last in 'running', or NULL */
 
 /* Call the hook that was there before ours, or the standard executor. */

@@ -139,7 +139,7 @@ begin_run(const RelFileLocator *file, const VdbPartPage *part)
 	Run		   *run = find_run(file, part->first_page);
 
 	if (run != NULL)
-		free_run(run);				/* its row was never stored, and its pages became free */
+		free_run(run);			/* its row was never stored, and its pages became free */
 	if (part->first)
 		free_runs(file);
 	run = MemoryContextAllocZero(completion->context, sizeof(Run));
@@ -367,7 +367,7 @@ begin_change(ReorderBufferTXN *txn)
 static void
 apply_completed(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 				ReorderBufferChange *change,
-	  ReorderBufferApplyChangeCB plugin)
+				ReorderBufferApplyChangeCB plugin)
 {
 	const RelFileLocator *file = &change->data.tp.rlocator;
 	ReorderBufferChange whole = *change;

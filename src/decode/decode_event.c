@@ -91,7 +91,7 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 {
 	const char *from = (const char *) tuple->t_data + SizeofHeapTupleHeader;
 	const char *end = (const char *) tuple->t_data + tuple->t_len;
-	VdbChunkRecord record = {.version = VDB_CHUNK_VERSION, .first = 1, .total = total};
+	VdbChunkRecord record = {.version = VDB_CHUNK_VERSION,.first = 1,.total = total};
 	char		chunk[VDB_CHUNK_BYTES];
 	uint32		fill = VDB_EVENT_TUPLE_BYTES;
 

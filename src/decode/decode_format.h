@@ -49,7 +49,7 @@
 #define VDB_OLD_CHUNKS			0x60
 
 #define VDB_EVENT_LEAST			5	/* bytes of the shortest event */
-#define VDB_EVENT_WIDE_NUMBER	255	/* the number is in the next two bytes */
+#define VDB_EVENT_WIDE_NUMBER	255 /* the number is in the next two bytes */
 
 /* The fields of a tuple's header that describe its data. */
 typedef struct VdbEventTuple

@@ -166,7 +166,7 @@ find_external(Relation rel, const Datum *values, const bool *isnull)
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			natts = desc->natts;
 	Size		hoff = SizeofHeapTupleHeader;
-	Toasting	toasting = {.rel = rel, .desc = desc, .isnull = isnull};
+	Toasting	toasting = {.rel = rel,.desc = desc,.isnull = isnull};
 
 	for (int i = 0; i < natts; i++)
 	{
@@ -293,7 +293,7 @@ vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbO
 		if (!in_key && !is_external)
 			continue;
 		if (!vdb_rows_same_value(TupleDescAttr(desc, i), old->tts_values[i], old->tts_isnull[i],
-						values[i], isnull[i]))
+								 values[i], isnull[i]))
 			need_key |= in_key;
 		else if (is_external)
 		{

@@ -38,7 +38,7 @@
  */
 #define VDB_FETCH_TUPLES		300
 
-#define VDB_COST_CHUNKS			256		/* stripes with more chunks (of wide rows) are left out */
+#define VDB_COST_CHUNKS			256 /* stripes with more chunks (of wide rows) are left out */
 
 /* Charge for beginning a bitmap scan, in pages: it begins like a walk, and reads whole LBs. */
 #define VDB_BITMAP_SETUP_PAGES	5
@@ -211,7 +211,10 @@ charge_index(IndexOptInfo *index)
 	{
 		if (ncost_methods == VDB_COST_METHODS)
 			return;
-		cost_methods[ncost_methods++] = (CostMethod) {index->relam, estimate};
+		cost_methods[ncost_methods++] = (CostMethod)
+		{
+			index->relam, estimate
+		};
 	}
 	index->amcostestimate = vdb_charged_amcostestimate;
 }
@@ -242,6 +245,7 @@ set_skills(IndexOptInfo *index, IndexSkills skills)
 static void
 make_index_paths(PlannerInfo *root, RelOptInfo *rel, bool bitmap)
 {
+	const IndexSkills none = {false, false, false};
 	IndexSkills *all = palloc(list_length(rel->indexlist) * sizeof(IndexSkills));
 	ListCell   *lc;
 
@@ -250,7 +254,7 @@ make_index_paths(PlannerInfo *root, RelOptInfo *rel, bool bitmap)
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, lc);
 		IndexSkills *own = &all[foreach_current_index(lc)];
 
-		*own = set_skills(index, (IndexSkills) {false, false, false});
+		*own = set_skills(index, none);
 		if (bitmap)
 			index->amhasgetbitmap = own->getbitmap;
 		else
@@ -297,10 +301,10 @@ add_again(RelOptInfo *rel, List *paths, List *partial_paths, bool of_index)
 
 	foreach(lc, paths)
 		if (is_of_index(lfirst(lc)) == of_index)
-			add_path(rel, lfirst(lc));
+		add_path(rel, lfirst(lc));
 	foreach(lc, partial_paths)
 		if (is_of_index(lfirst(lc)) == of_index)
-			add_partial_path(rel, lfirst(lc));
+		add_partial_path(rel, lfirst(lc));
 }
 
 /* Return true for WHERE CURRENT OF, which must be a TID scan. */
@@ -311,7 +315,7 @@ is_current_of(const RelOptInfo *rel)
 
 	foreach(lc, rel->baserestrictinfo)
 		if (IsA(lfirst_node(RestrictInfo, lc)->clause, CurrentOfExpr))
-			return true;
+		return true;
 	return false;
 }
 

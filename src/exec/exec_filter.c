@@ -204,9 +204,10 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 		return false;
 	clause->type = right;
 	clause->strategy = strategy_of(operator, left);
+
 	/*
-	 * without a collation (those of the two sides conflict) the operator itself raises an error, if
-	 * a row gets there
+	 * without a collation (those of the two sides conflict) the operator itself raises an error,
+	 * if a row gets there
 	 */
 	if (clause->kind == FILTER_BYTES)
 		return (clause->strategy == BTEqualStrategyNumber || clause->strategy == VDB_NOT_EQUAL) &&

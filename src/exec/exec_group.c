@@ -195,10 +195,10 @@ vdb_groups_create(const VdbGroupColumn *columns, int ncolumns, Size state_bytes,
 void
 vdb_groups_reset(VdbGroups *groups)
 {
-	groups->table = NULL;			/* its memory was freed with the context */
+	groups->table = NULL;		/* its memory was freed with the context */
 	groups->first = groups->last = NULL;
 	groups->count = 0;
-	groups->inputs = NULL;			/* so were the groups of remembered rows */
+	groups->inputs = NULL;		/* so were the groups of remembered rows */
 }
 
 /* ---- a group's parts ---- */

@@ -426,12 +426,12 @@ node_matches(PruneNode *node, const VdbZoneSet *zones, int chunk)
 		case PRUNE_AND:
 			foreach(lc, node->children)
 				if (!node_matches(lfirst(lc), zones, chunk))
-					return false;
+				return false;
 			return true;
 		case PRUNE_OR:
 			foreach(lc, node->children)
 				if (node_matches(lfirst(lc), zones, chunk))
-					return true;
+				return true;
 			return false;
 		case PRUNE_UNKNOWN:
 			return true;

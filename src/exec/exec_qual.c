@@ -379,7 +379,7 @@ vdb_pruner_create(List *filter, List *places, Relation rel, Index varno, PlanSta
 	return pruner;
 }
 
-const int *
+const int  *
 vdb_pruner_columns(const VdbPruner *pruner, int *ncolumns)
 {
 	*ncolumns = pruner->ncolumns;

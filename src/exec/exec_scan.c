@@ -493,8 +493,8 @@ shutdown_scan(CustomScanState *node)
 		state->striped_rows = pg_atomic_read_u64(&shared->striped_rows);
 		state->have_counters = true;
 	}
-	state->shared = NULL;			/* the memory is freed with the workers, and we may be called
-									 * again */
+	/* the memory is freed with the workers, and we may be called again */
+	state->shared = NULL;
 }
 
 /* ---- EXPLAIN ---- */

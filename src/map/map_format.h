@@ -13,7 +13,7 @@
 #include "scm/scm.h"
 
 #define VDB_MAP_VERSION			1
-#define VDB_DIRECTORY_VERSION	2		/* 2: entries have a creator */
+#define VDB_DIRECTORY_VERSION	2	/* 2: entries have a creator */
 #define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
 #define VDB_RANGE_MAGIC			0x5652414E	/* "VRAN" */
 #define VDB_INNER_MAGIC			0x56494E4E	/* "VINN" */
@@ -62,8 +62,8 @@ typedef struct VdbTableEntry
 	uint32		moved_at;			/* VDB_MAP_CLOCK when everything that could be moved was last
 									 * moved, or when the entry was made */
 	uint64		creator;			/* at 128: full id of the top transaction that made the
-									 * storage, until it is known to have committed; then 0, as
-									 * for storage older than its entry */
+									 * storage, until it is known to have committed; then 0, as for
+									 * storage older than its entry */
 } VdbTableEntry;
 
 /* Milliseconds modulo 2^32; only differences are meaningful. */
@@ -214,7 +214,7 @@ typedef struct VdbZone
 StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 
 #define VDB_STRIPE_FROZEN		0x01	/* all xmins are committed and older than any snapshot */
-#define VDB_STRIPE_IN_DOUBT	0x02		/* xmins may be in progress or aborted: check clog */
+#define VDB_STRIPE_IN_DOUBT	0x02	/* xmins may be in progress or aborted: check clog */
 #define VDB_STRIPE_ZONES_INSIDE	0x04	/* the zone maps are few, and stand where 'continuations'
 										 * would */
 #define VDB_META_CONTINUATIONS	1900
@@ -259,9 +259,9 @@ typedef struct VdbStripeMeta
 	uint32		table_generation;
 	VdbBlock	pending_next;		/* while no map entry refers to it: next meta of the pending
 									 * list */
-	uint32		pending_epoch;			/* epoch that put it on that list */
-	uint32		chunk_rows[16];		/* rows of the first 16 chunks; the stripe's index has them
-									 * all */
+	uint32		pending_epoch;		/* epoch that put it on that list */
+	/* rows of the first 16 chunks; the stripe's index has them all */
+	uint32		chunk_rows[16];
 	uint32		crc;				/* at 152 */
 	uint32		xmins_crc;			/* at 156 */
 	uint32		zones_crc;			/* at 160 */
@@ -292,6 +292,15 @@ typedef struct VdbFreeRun
 	uint32		npages;
 	uint64		freed;				/* full xid, perhaps with VDB_FREE_RUN_CANDIDATE */
 } VdbFreeRun;
+
+/* Return a run of pages that were freed at a full xid, or are not free yet (0). */
+static inline VdbFreeRun
+vdb_free_run(BlockNumber first, uint32 npages, uint64 freed)
+{
+	VdbFreeRun	run = {first, npages, freed};
+
+	return run;
+}
 
 #define VDB_FREE_RUN_CANDIDATE	(UINT64CONST(1) << 63)
 #define VDB_FREE_RUN_XID(run)	((run)->freed & ~VDB_FREE_RUN_CANDIDATE)

@@ -479,6 +479,7 @@ vdb_map_sweep_free_pages(const VdbTableRef *ref, const uint8 *used, BlockNumber 
 
 	begin(ref, &list, 0);
 	review_listed(&list, used, npages, removable, arg);
+
 	/*
 	 * read the id now, under the lock: a process that took pages off the list meanwhile has an
 	 * older one

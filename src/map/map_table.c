@@ -323,7 +323,7 @@ vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 	key->relnode = entry->relnode;
 	key->backend = entry->backend;
 	if (!entry_matches(entry, key, &generation))
-		return false;				/* it is being replaced right now */
+		return false;			/* it is being replaced right now */
 	fill_ref(pool, &address, key, entry->flags, generation, ref);
 	return true;
 }
@@ -455,7 +455,7 @@ VdbDropResult
 vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 {
 	const VdbTableEntry *entry = vdb_map_table_entry(ref);
-	VdbDropResult  result = VDB_DROP_FREE;
+	VdbDropResult result = VDB_DROP_FREE;
 
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	if (!vdb_map_table_valid(ref) || entry->spc != ref->spc || entry->relnode != ref->relnode)

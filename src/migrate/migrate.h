@@ -66,8 +66,8 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 #define VDB_MIGRATE_OWN		0x01	/* move rows of transactions in progress, too (the pool is
 									 * full) */
 #define VDB_MIGRATE_COMPACT 0x02	/* rewrite stripes that have lost many rows, too */
-#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments
-									 * without rows */
+#define VDB_MIGRATE_STRIPES 0x04	/* leave rows in the pool where they are; free segments without
+									 * rows */
 #define VDB_MIGRATE_ELIGIBLE	0x08	/* move only eligible ranges, and only segments that are
 										 * closed already */
 #define VDB_MIGRATE_GUARD	0x10	/* leave a range whose damage raises an error, and move the

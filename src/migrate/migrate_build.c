@@ -70,7 +70,7 @@ note_wide_run(VdbMover *mover, const VdbBatch *batch, int i)
 		mover->wide_runs = mover->wide_runs ? repalloc(mover->wide_runs, bytes)
 			: MemoryContextAlloc(mover->context, bytes);
 	}
-	mover->wide_runs[mover->nwide_runs++] = (VdbFreeRun) {wide.first_page, wide.npages, 0};
+	mover->wide_runs[mover->nwide_runs++] = vdb_free_run(wide.first_page, wide.npages, 0);
 }
 
 /* Return the bytes of a row before encoding; for a striped row, the average of its stripe. */

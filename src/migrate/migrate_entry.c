@@ -105,9 +105,10 @@ vdb_migrate_open(const VdbTableRef *ref, const VdbTableKey *key, bool *busy)
 	if (rel != NULL && vdb_is_vdb(rel) && vdb_table_open(rel, false, &now) &&
 		now.slot == ref->slot && now.generation == ref->generation)
 		return rel;
+
 	/*
-	 * it was dropped or rewritten before we had the lock: the entry is, or will be, another table's
-	 * (or it is of a crashed run)
+	 * it was dropped or rewritten before we had the lock: the entry is, or will be, another
+	 * table's (or it is of a crashed run)
 	 */
 	if (rel != NULL)
 		relation_close(rel, NoLock);

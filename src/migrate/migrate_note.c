@@ -64,7 +64,10 @@ vdb_migrate_note(VdbPoolShared *shared, const VdbTableRef *ref, bool failed)
 	if (note == NULL)
 	{
 		note = oldest_note(shared);
-		*note = (VdbFailureNote) {ref->slot, ref->generation, now, 0};
+		note->table_slot = ref->slot;
+		note->table_generation = ref->generation;
+		note->reported_at = now;
+		note->failed_at = 0;
 	}
 	if (news)
 		note->reported_at = now;

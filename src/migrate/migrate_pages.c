@@ -137,7 +137,7 @@ removable_until(Relation rel, const VdbTableRef *ref)
 void
 vdb_migrate_sweep_pages(Relation rel, const VdbTableRef *ref)
 {
-	PageMarks	marks = {.ref = ref, .last_meta = VDB_BLOCK_NONE};
+	PageMarks	marks = {.ref = ref,.last_meta = VDB_BLOCK_NONE};
 	uint64		until;
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));

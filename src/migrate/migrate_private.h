@@ -32,8 +32,8 @@ typedef struct VdbMovingBlock
 	VdbBlock	overlay_block;		/* overlay built for it */
 	uint16		overlay_offset;
 	bool		stale;				/* its block delta must be built again */
-	bool		lacking;			/* one of its row numbers may lack its row while indexes
-									 * still have an entry for it */
+	bool		lacking;			/* one of its row numbers may lack its row while indexes still
+									 * have an entry for it */
 } VdbMovingBlock;
 
 /* A stripe that is merged or rewritten. */
@@ -57,10 +57,10 @@ typedef struct VdbMover
 	int			flags;
 	uint32		epoch;
 	TransactionId oldest_xmin;
-	TransactionId latest_removed;	/* latest removed or frozen xid: standbys' snapshots must
-									 * have passed it */
-	uint64		block_changes[VDB_BLOCK_LOCKS];	/* vdb_shared's, when all read of the rows was
-												 * true */
+	TransactionId latest_removed;	/* latest removed or frozen xid: standbys' snapshots must have
+									 * passed it */
+	/* vdb_shared's, when all read of the rows was true */
+	uint64		block_changes[VDB_BLOCK_LOCKS];
 	VdbMovingBlock *blocks;
 	int			nblocks;
 	VdbBlock	segments[VDB_RANGE_LBS];

@@ -326,12 +326,12 @@ free_old_pages(VdbMover *mover, bool switched)
 	int			n = 0;
 
 	for (int i = 0; switched && i < mover->nwide_runs; i++)
-		runs[n++] = (VdbFreeRun) {mover->wide_runs[i].first, mover->wide_runs[i].npages, now};
+		runs[n++] = vdb_free_run(mover->wide_runs[i].first, mover->wide_runs[i].npages, now);
 	for (int s = 0; switched && s < mover->nstripes; s++)
 		if (mover->stripes[s].whole)
-			runs[n++] = (VdbFreeRun) {mover->stripes[s].first_page, mover->stripes[s].npages, now};
+			runs[n++] = vdb_free_run(mover->stripes[s].first_page, mover->stripes[s].npages, now);
 	if (!switched && mover->built.meta.npages > 0)
-		runs[n++] = (VdbFreeRun) {mover->built.meta.first_page, mover->built.meta.npages, now};
+		runs[n++] = vdb_free_run(mover->built.meta.first_page, mover->built.meta.npages, now);
 	Assert(n <= mover->nwide_runs + VDB_SWITCH_METAS);
 	vdb_map_add_free_pages(&mover->ref, runs, n, vdb_pages_removable, mover->rel);
 	pfree(runs);

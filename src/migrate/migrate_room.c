@@ -148,7 +148,7 @@ help_others(VdbPool *pool, Relation rel)
 {
 	VdbTableRef ref;
 	VdbTableKey key;
-	OtherWork	work = {.pool = pool, .ref = &ref, .key = &key, .except = RelationGetRelid(rel)};
+	OtherWork	work = {.pool = pool,.ref = &ref,.key = &key,.except = RelationGetRelid(rel)};
 	bool		past_end = false;
 
 	for (uint32 slot = 0; !past_end && !work.freed; slot++)
@@ -297,7 +297,7 @@ give_up(VdbPool *pool)
 	uint64		used = pg_atomic_read_u32(&vdb_pool_shared(pool)->used_segments);
 	VdbTableRef ref;
 	VdbTableKey key;
-	OtherWork	work = {.pool = pool, .ref = &ref, .key = &key};
+	OtherWork	work = {.pool = pool,.ref = &ref,.key = &key};
 	bool		past_end = false;
 
 	Assert(stuck.since != 0);

@@ -88,9 +88,10 @@ begin_task(WorkerTask *task)
 	work_waiting = work_waiting || waiting;
 	task->begun = reason != VDB_REASON_NONE;
 	task->flags = VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD;
+
 	/*
-	 * With the pool filling up, rows of transactions in progress move
-	 * too: a load larger than the pool then need not do it by itself.
+	 * With the pool filling up, rows of transactions in progress move too: a load larger than the
+	 * pool then need not do it by itself.
 	 */
 	if (reason == VDB_REASON_FULL)
 		task->flags |= VDB_MIGRATE_OWN;

@@ -53,9 +53,9 @@ extern void vdb_report_row(VdbReport *report);
 /* The right that a function requires of its caller. */
 typedef enum VdbInspectRight
 {
-	VDB_MAY_SELECT,				/* SELECT on the table, or ownership */
-	VDB_MAY_SEE_SHAPE,			/* the same, or membership in pg_monitor: no value is shown */
-	VDB_MUST_OWN				/* ownership */
+	VDB_MAY_SELECT,					/* SELECT on the table, or ownership */
+	VDB_MAY_SEE_SHAPE,				/* the same, or membership in pg_monitor: no value is shown */
+	VDB_MUST_OWN					/* ownership */
 } VdbInspectRight;
 
 /*

@@ -108,7 +108,7 @@ vdb_findings_report(VdbFindings *findings, VdbReport *report)
 		vdb_report_text(report, 1, "verification");
 		vdb_report_text(report, 2,
 						psprintf(_("there is more: only the first %d findings are shown"),
-											VDB_MAX_FINDINGS));
+								 VDB_MAX_FINDINGS));
 		vdb_report_row(report);
 	}
 }

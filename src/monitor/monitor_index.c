@@ -48,9 +48,9 @@
 /* Whether a row of a group of equal keys is visible. */
 typedef enum KeyGroup
 {
-	GROUP_UNKNOWN,				/* one entry so far, not looked up yet */
-	GROUP_HIDDEN,				/* no visible row so far */
-	GROUP_VISIBLE				/* a visible row was found */
+	GROUP_UNKNOWN,					/* one entry so far, not looked up yet */
+	GROUP_HIDDEN,					/* no visible row so far */
+	GROUP_VISIBLE					/* a visible row was found */
 } KeyGroup;
 
 /* State of the check of one index. */

@@ -217,7 +217,7 @@ Datum
 vdb_monitor_verify(PG_FUNCTION_ARGS)
 {
 	VdbReport	report;
-	VdbVerify		verify = {0};
+	VdbVerify	verify = {0};
 	Oid			user;
 	int			sec_context;
 	int			guc_level;

@@ -38,11 +38,11 @@ check_xid(VdbVerify *verify, const VdbVersion *version, const char *which, Trans
 		return;
 	if (TransactionIdFollowsOrEquals(xid, ReadNextTransactionId()))
 		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which is in the future"),
-					   vdb_row_index(version->row), which, xid);
+						   vdb_row_index(version->row), which, xid);
 	else if (TransactionIdIsNormal(verify->relfrozenxid) &&
 			 TransactionIdPrecedes(xid, verify->relfrozenxid))
 		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which precedes relfrozenxid %u"),
-					   vdb_row_index(version->row), which, xid, verify->relfrozenxid);
+						   vdb_row_index(version->row), which, xid, verify->relfrozenxid);
 }
 
 /* Check the ids and the next version in a row version's header. */
@@ -66,8 +66,8 @@ check_header(VdbVerify *verify, const VdbVersion *version)
 	if (next == VDB_ROW_NONE || vdb_row_lb(next) >= vdb_map_limit(&verify->ref))
 		VDB_ERROR_AT_PLACE(verify,
 						   _("row %u refers to a next version (%u,%u) that was never stored"),
-					   vdb_row_index(version->row), ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
-					   ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
+						   vdb_row_index(version->row), ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
+						   ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
 }
 
 /*
@@ -137,7 +137,7 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 		{
 			VDB_ERROR_AT_PLACE(verify,
 							   _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
-						   index, i + 1, off, size);
+							   index, i + 1, off, size);
 			return;
 		}
 		off += bytes;
@@ -188,7 +188,7 @@ check_overlaps(VdbVerify *verify, int n)
 				b->offset < a->offset + VDB_ROW_EXTRA_BYTES + a->len)
 			{
 				VDB_ERROR_AT_PLACE(verify, _("rows %u and %u overlap in pool block %u"),
-							   vdb_row_index(b->row), vdb_row_index(a->row), a->block);
+								   vdb_row_index(b->row), vdb_row_index(a->row), a->block);
 				return;
 			}
 		}
@@ -240,7 +240,7 @@ check_rows(VdbVerify *verify, int n)
 		else if (vdb_rows_damaged(version, image, &damage))
 			VDB_ERROR_AT_PLACE(verify,
 							   _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
-						   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
+							   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
 		else if (version->wide)
 			try_wide(verify);
 		else
@@ -272,11 +272,11 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 			if (!vdb_rowset_has(present, drec->index))
 				VDB_ERROR_AT_PLACE(verify,
 								   _("a delta record changes row %u, which stripe %u does not have"),
-							   drec->index, meta->stripe_id);
+								   drec->index, meta->stripe_id);
 			if (!(drec->flags & VDB_DELTA_MOVED) && drec->next_lb >= vdb_map_limit(&verify->ref))
 				VDB_ERROR_AT_PLACE(verify,
 								   _("row %u refers to a next version in logical block %u, which was never handed out"),
-							   drec->index, drec->next_lb);
+								   drec->index, drec->next_lb);
 		}
 	vdb_stripe_release(stripe);
 }
@@ -352,7 +352,7 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	left = rows_left(verify, seen);
 	if (visible != left)
 		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
-					   visible, left);
+						   visible, left);
 	vdb_batch_free(batch);
 }
 

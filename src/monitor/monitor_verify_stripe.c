@@ -22,7 +22,7 @@ compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 	if (pool != flash)
 		VDB_ERROR_AT_PLACE(verify,
 						   _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
-					   what, pool, flash);
+						   what, pool, flash);
 }
 
 /* Compare the meta in the pool, and its zone maps, with those on flash. */
@@ -51,7 +51,7 @@ compare_meta(void *arg)
 		if (memcmp(&seen->zones[i], &built.zones[i], sizeof(VdbZone)) != 0)
 			VDB_ERROR_AT_PLACE(verify,
 							   _("zone map of chunk %d, column %d, differs from the one on flash"),
-						   i / meta->ncolumns, i % meta->ncolumns + 1);
+							   i / meta->ncolumns, i % meta->ncolumns + 1);
 }
 
 /*
@@ -93,7 +93,7 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 	{
 		VDB_ERROR_AT_PLACE(verify,
 						   _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
-					   chunk, NameStr(att->attname));
+						   chunk, NameStr(att->attname));
 		return;
 	}
 	values = palloc(VDB_VECTOR_ROWS * sizeof(Datum));
@@ -112,7 +112,7 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 				continue;
 			VDB_ERROR_AT_PLACE(verify,
 							   _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
-						   chunk, NameStr(att->attname), pos + i);
+							   chunk, NameStr(att->attname), pos + i);
 			next = end;
 			break;
 		}

@@ -53,7 +53,7 @@ vdb_overlay_find(const VdbTableRef *ref, VdbLogicalBlock lb, uint16 epoch,
 				 VdbBlock block, uint16 offset)
 {
 	const VdbPoolShared *shared = vdb_pool_shared(ref->pool);
-	const VdbBlockDelta  *bdelta;
+	const VdbBlockDelta *bdelta;
 
 	if (block == VDB_BLOCK_NONE)
 		return NULL;
@@ -116,7 +116,7 @@ bool
 vdb_overlay_row(const VdbTableRef *ref, const VdbExtent *extent, uint8 index,
 				bool *deleted, VdbDeltaRecord *drec)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 	int			at;
 
 	*deleted = (bdelta != NULL && vdb_rowset_has(bdelta->deleted, index));
@@ -258,7 +258,7 @@ replace_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *ol
 static void
 adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta)
 {
-	VdbBlockDelta  header = *bdelta;
+	VdbBlockDelta header = *bdelta;
 	uint32		word = offsetof(VdbBlockDelta, capacity);
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
 
@@ -280,7 +280,7 @@ adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdel
 bool
 vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent, int more)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlock	old_block = extent->overlay_block;
 	VdbBlockDeltaImage image;
@@ -341,7 +341,7 @@ rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bd
 void
 vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 	VdbBlockDeltaImage image;
 	int			needed;
 	int			bytes;
@@ -362,7 +362,7 @@ vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
 bool
 vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
 	return bdelta == NULL || rebuild_delta(ref, extent, bdelta, rows);
@@ -374,7 +374,7 @@ vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet ro
 static const VdbBlockDelta *
 need_delta(const VdbTableRef *ref, const VdbExtent *extent)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 
 	if (bdelta == NULL)
 		elog(ERROR, "logical block %u has no block delta", extent->lb);
@@ -405,7 +405,7 @@ void
 vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 				const VdbDeltaRecord *drec)
 {
-	const VdbBlockDelta  *bdelta = need_delta(ref, extent);
+	const VdbBlockDelta *bdelta = need_delta(ref, extent);
 	VdbDeltaRecord packed = vdb_delta_record_pack(drec, extent->lb);
 	bool		joins;
 	int			at = vdb_block_delta_room_for(bdelta, drec->index, &packed, &joins);
@@ -433,7 +433,7 @@ vdb_overlay_set(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *e
 void
 vdb_overlay_hint(const VdbTableRef *ref, const VdbExtent *extent, uint8 index, uint16 infomask_or)
 {
-	const VdbBlockDelta  *bdelta = extent_delta(ref, extent);
+	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
 	int			at = bdelta != NULL ? vdb_block_delta_find(bdelta, index) : -1;
 	uint16		infomask;
 
@@ -451,7 +451,7 @@ void
 vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
 						 const VdbRowSet deleted)
 {
-	const VdbBlockDelta  *bdelta = need_delta(ref, extent);
+	const VdbBlockDelta *bdelta = need_delta(ref, extent);
 	VdbRowSet	sum;
 
 	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));

@@ -56,7 +56,7 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 	{
 		VdbBlockDeltaAddress address = {block, vdb_block_delta_offset(slab->size_class, i),
 		slab->size_class};
-		const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, block, address.offset);
+		const VdbBlockDelta *bdelta = vdb_block_delta_at(ref->pool, block, address.offset);
 
 		if (bdelta->capacity == 0 || bdelta->epoch == epoch ||
 			is_referred(ref, bdelta->lb, &address))
@@ -70,7 +70,7 @@ collect_lost(const VdbTableRef *ref, VdbBlock block, LostDeltas *lost)
 static bool
 is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 {
-	const VdbBlockDelta  *bdelta;
+	const VdbBlockDelta *bdelta;
 
 	if (!vdb_overlay_is_slab(ref, lost->address.block) ||
 		vdb_overlay_slab(ref, lost->address.block)->size_class != lost->address.size_class)
@@ -181,7 +181,7 @@ static void
 check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 {
 	const VdbTableRef *ref = check->ref;
-	const VdbBlockDelta  *bdelta = vdb_block_delta_at(ref->pool, address->block, address->offset);
+	const VdbBlockDelta *bdelta = vdb_block_delta_at(ref->pool, address->block, address->offset);
 	char		message[200];
 
 	if (bdelta->capacity != vdb_block_delta_classes[address->size_class].capacity ||

@@ -32,8 +32,8 @@
 #define VDB_OVERLAY_MAGIC		0x564F564C	/* "VOVL" */
 #define VDB_OVERLAY_VERSION		2
 #define VDB_OVERLAY_CLASSES		4
-#define VDB_OVERLAY_FIRST_DELTA	64	/* smallest byte of a slab block at which a block delta
-									 * begins */
+/* smallest byte of a slab block at which a block delta begins */
+#define VDB_OVERLAY_FIRST_DELTA	64
 #define VDB_OVERLAY_MAX_RECORDS	331
 
 /*

@@ -30,7 +30,7 @@ typedef struct VdbBlockDeltaClass
 /* Image of a block delta: the header, and the delta records in their places. */
 typedef union VdbBlockDeltaImage
 {
-	VdbBlockDelta  header;
+	VdbBlockDelta header;
 	char		bytes[8128];
 } VdbBlockDeltaImage;
 

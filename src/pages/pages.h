@@ -77,6 +77,7 @@ vdb_pages_needed(uint64 bytes)
 typedef struct VdbPageWriter VdbPageWriter;
 extern VdbPageWriter *vdb_page_writer_begin(Relation rel, uint64 total_bytes);
 extern VdbPageWriter *vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes);
+
 /*
  * Log the pages of this run, which is a wide row's, for logical decoding, too.  'first' says that
  * the run is the first of a batch: no row of the table whose pages were logged before still waits

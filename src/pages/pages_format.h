@@ -69,7 +69,7 @@ StaticAssertDecl(sizeof(VdbVisibleRecord) == 8, "record of the visibility map is
 
 /* ---- WAL records of a wide row's page that are for logical decoding, too ---- */
 
-#define VDB_RUN_PAGE			4		/* value of 'what', beside those above */
+#define VDB_RUN_PAGE			4	/* value of 'what', beside those above */
 
 /* The main data of a record; block 0 of the record is the page, always with its image. */
 typedef struct VdbRunRecord

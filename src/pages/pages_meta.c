@@ -158,7 +158,7 @@ metapage_check(Relation rel, Page page, const VdbMetapage *meta)
 	if (meta->page_bytes != BLCKSZ || meta->lb_rows != VDB_LB_ROWS)
 		metapage_damaged(rel,
 						 psprintf("Expected pages of %d bytes and logical blocks of %d rows, found %u and %u.",
-									   BLCKSZ, VDB_LB_ROWS, meta->page_bytes, meta->lb_rows));
+								  BLCKSZ, VDB_LB_ROWS, meta->page_bytes, meta->lb_rows));
 }
 
 uint64

@@ -69,9 +69,8 @@ vdb_pages_removable(uint64 freed, void *arg)
 	Relation	rel = (Relation) arg;
 
 	/*
-	 * The horizon of a temporary table takes no account of our own snapshots,
-	 * though an open cursor may still read what we replaced.  So ask for the
-	 * horizon of shared relations.
+	 * The horizon of a temporary table takes no account of our own snapshots, though an open
+	 * cursor may still read what we replaced.  So ask for the horizon of shared relations.
 	 */
 	return GlobalVisCheckRemovableFullXid(RELATION_IS_LOCAL(rel) ? NULL : rel,
 										  FullTransactionIdFromU64(freed));
@@ -159,7 +158,7 @@ vdb_page_writer_for_decoding(VdbPageWriter *writer, bool first)
 static XLogRecPtr
 log_run_page(const VdbPageWriter *writer, Buffer buffer)
 {
-	VdbRunRecord record = {.version = VDB_VISIBLE_VERSION, .what = VDB_RUN_PAGE};
+	VdbRunRecord record = {.version = VDB_VISIBLE_VERSION,.what = VDB_RUN_PAGE};
 	XLogRecPtr	lsn;
 
 	if (!writer->for_decoding)

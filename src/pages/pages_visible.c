@@ -76,7 +76,7 @@ apply(Page page, const VdbVisibleRecord *record)
 static void
 change_page(Relation rel, Buffer buffer, uint8 what, VdbLogicalBlock lb)
 {
-	VdbVisibleRecord record = {.version = VDB_VISIBLE_VERSION, .what = what, .lb = lb};
+	VdbVisibleRecord record = {.version = VDB_VISIBLE_VERSION,.what = what,.lb = lb};
 	Page		page = BufferGetPage(buffer);
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);

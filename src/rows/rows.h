@@ -32,8 +32,8 @@ typedef struct VdbVersion
 	VdbRowNumber row;
 	uint8		where;
 	bool		has_delta;			/* flash: a delta record exists */
-	uint16		seen_infomask;		/* as read; bits that hdr.t_infomask has besides are hint
-									 * bits to store */
+	uint16		seen_infomask;		/* as read; bits that hdr.t_infomask has besides are hint bits
+									 * to store */
 	HeapTupleHeaderData hdr;		/* t_bits is not meaningful */
 	VdbExtent	extent;
 	VdbBlock	block;				/* pool: block of the VdbRowPrefix */
@@ -71,8 +71,10 @@ typedef enum VdbHtsvResult
  */
 extern VdbHtsvResult vdb_row_satisfies_vacuum_horizon(HeapTupleHeader hdr,
 													  TransactionId *dead_after);
+
 /* Return the version's status as HeapTupleSatisfiesVacuum does, for a fixed horizon. */
 extern VdbHtsvResult vdb_row_satisfies_vacuum(HeapTupleHeader hdr, TransactionId oldest_xmin);
+
 /*
  * Check whether the version is dead to everyone, by hint bits and own checks, without asking clog.
  * This serves all_dead, and may return false for a dead version.
@@ -97,12 +99,14 @@ extern bool vdb_row_only_locked(HeapTupleHeader hdr);
 extern void vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode mode,
 							 bool is_update,
 							 TransactionId *new_xmax, uint16 *new_infomask, uint16 *new_infomask2);
+
 /*
  * Compute the xmax with which the new version of an updated row starts: the lockers of the old
  * version.  old_hdr is the old version's header from before the update.
  */
 extern void vdb_xmax_carry(HeapTupleHeader old_hdr, bool lockers_gone, TransactionId *xmax,
 						   uint16 *infomask, uint16 *infomask2);
+
 /*
  * Convert a row lock strength to the heavyweight lock on the TID or to a member status, a member
  * status to a strength, and a single xmax to the status it would have as a member.
@@ -113,6 +117,7 @@ extern LockTupleMode vdb_status_lock_mode(MultiXactStatus status);
 extern MultiXactStatus vdb_xmax_status(const HeapTupleHeaderData *hdr);
 extern bool vdb_multixact_conflicts(MultiXactId multi, uint16 infomask, LockTupleMode mode,
 									bool *current_is_member);
+
 /*
  * Wait for the multixact's members that conflict with 'status'.  The conditional function doesn't
  * wait but returns false when some of them are still running.  *remaining gets the number of other

@@ -56,12 +56,12 @@ typedef struct VdbOpenEntry
 	VdbOpenTable table;
 	VdbBlock	segment;
 	pg_atomic_uint32 owner;
-	VdbSegmentFill fill;			/* used by the owner; segment and first_lb stay once the
-									 * entry is listed */
+	VdbSegmentFill fill;			/* used by the owner; segment and first_lb stay once the entry
+									 * is listed */
 	TimestampTz given_at;			/* when it was handed back; set by the owner */
 	int32		chain_next;			/* segment chain, or free list */
-	int32		list_prev;			/* table list, ascending by first_lb; VDB_OPEN_UNLISTED: in
-									 * no list */
+	int32		list_prev;			/* table list, ascending by first_lb; VDB_OPEN_UNLISTED: in no
+									 * list */
 	int32		list_next;
 } VdbOpenEntry;
 
@@ -101,7 +101,7 @@ static uint32
 entries_wanted(void)
 {
 	int			backends = MaxConnections + autovacuum_max_workers + 1 +
-	max_worker_processes + max_wal_senders;
+		max_worker_processes + max_wal_senders;
 
 	return (uint32) backends * VDB_OPEN_PER_BACKEND + VDB_OPEN_SPARE;
 }
@@ -545,6 +545,7 @@ vdb_open_give(int handle, const VdbSegmentFill *fill)
 	entry->fill.next_slot = fill->next_slot;
 	entry->fill.next_offset = fill->next_offset;
 	entry->fill.next_block = fill->next_block;
+
 	/*
 	 * a transaction in progress has no end yet (it hands back when vdb.debug_migrate moves its
 	 * rows)

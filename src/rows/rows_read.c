@@ -327,7 +327,7 @@ void
 vdb_rows_copy(const VdbTableRef *ref, const VdbVersion *version, char *dst)
 {
 	const char *image = (const char *) vdb_pool_block(ref->pool, version->block) +
-	version->offset + sizeof(VdbRowPrefix);
+		version->offset + sizeof(VdbRowPrefix);
 
 	Assert(version->where == VDB_IN_POOL);
 	Assert(version->offset + VDB_ROW_EXTRA_BYTES + version->len <= VDB_POOL_BLOCK_BYTES);

@@ -184,7 +184,7 @@ claim_segments(VdbAppender *appender, const VdbTableRef *ref)
 	Assert(vdb_owned_room() > 0);
 	Assert(want > 0 && want <= VDB_CLAIM_MAX);
 	if (pending->nsegments > 0)
-		drop_pending(0);			/* left by an error that was caught */
+		drop_pending(0);		/* left by an error that was caught */
 
 	arg.ref = ref;
 	arg.epoch = vdb_epoch_current(ref->pool);
@@ -230,7 +230,7 @@ static VdbOwned *
 adopt(VdbAppender *appender, const VdbTableRef *ref, int handle, const VdbSegmentFill *fill)
 {
 	const VdbSegmentHeader *header = (const VdbSegmentHeader *)
-	((const char *) vdb_pool_block(ref->pool, fill->segment) + VDB_POOL_BLOCK_HEADER);
+		((const char *) vdb_pool_block(ref->pool, fill->segment) + VDB_POOL_BLOCK_HEADER);
 	VdbOwned   *owned = vdb_owned_add(appender, handle);
 
 	owned->fill = *fill;

@@ -291,7 +291,7 @@ vdb_row_visible(HeapTupleHeader hdr, const ItemPointerData *self, Oid relid, Sna
 		case SNAPSHOT_HISTORIC_MVCC:
 			elog(ERROR, "table %u cannot be read with a historic snapshot", relid);
 	}
-	return false;					/* keep the compiler quiet */
+	return false;				/* keep the compiler quiet */
 }
 
 /* ---- what a command may do to a version ---- */

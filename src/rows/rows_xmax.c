@@ -85,7 +85,7 @@ vdb_status_lock_mode(MultiXactStatus status)
 			return LockTupleExclusive;
 	}
 	elog(ERROR, "invalid multixact status %d", (int) status);
-	return LockTupleExclusive;		/* keep the compiler quiet */
+	return LockTupleExclusive;	/* keep the compiler quiet */
 }
 
 /* Return the status that a single xmax (not a multixact) would have as a member. */
@@ -136,7 +136,7 @@ lock_bits(LockTupleMode mode)
 			return HEAP_XMAX_EXCL_LOCK;
 	}
 	elog(ERROR, "invalid row lock mode %d", (int) mode);
-	return 0;						/* keep the compiler quiet */
+	return 0;					/* keep the compiler quiet */
 }
 
 /* Set the header bits of a single transaction. */

@@ -19,7 +19,7 @@
 #include "base/vdb_types.h"
 
 #define VDB_POOL_BLOCK_BYTES	8192
-#define VDB_POOL_BLOCK_HEADER	24		/* bytes; zero in every block */
+#define VDB_POOL_BLOCK_HEADER	24	/* bytes; zero in every block */
 #define VDB_POOL_BLOCK_PAYLOAD	(VDB_POOL_BLOCK_BYTES - VDB_POOL_BLOCK_HEADER)
 #define VDB_SEGMENT_BLOCKS		8
 #define VDB_SEGMENT_BYTES		(VDB_SEGMENT_BLOCKS * VDB_POOL_BLOCK_BYTES)
@@ -27,7 +27,7 @@
 /* The first bytes of every pool, at VDB_POOL_BLOCK_HEADER. */
 #define VDB_POOL_MAGIC_TEXT		"VDBPOOL1"
 
-typedef struct VdbPool VdbPool; /* this backend's view of its database's pool */
+typedef struct VdbPool VdbPool;		/* this backend's view of its database's pool */
 
 /* ---- opening (scm_pool.c) ---- */
 
@@ -305,6 +305,6 @@ typedef bool (*VdbVisitStore) (void *arg, const char *bytes, uint16 len);
 extern void vdb_scm_record_stores(struct XLogReaderState *record, VdbVisitStore visit, void *arg);
 
 /* ---- start-up ---- */
-extern void vdb_scm_init(void);	/* _PG_init: resource manager, shared memory */
+extern void vdb_scm_init(void);		/* _PG_init: resource manager, shared memory */
 
 #endif							/* VDB_SCM_H */

@@ -101,7 +101,7 @@ reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
 		if (no == NO_SEGMENT)
 			break;
 		segments[n] = vdb_segment_block(no);
-		vdb_alloc_reserve(pool, (VdbPoolSpace) {segments[n++], true});
+		vdb_alloc_reserve(pool, vdb_pool_space(segments[n++], true));
 	}
 	vdb_marks_add_used(pool->shared, n);
 	LWLockRelease(pool->alloc_lock);

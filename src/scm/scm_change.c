@@ -57,12 +57,12 @@
 typedef struct ChangeBlock
 {
 	VdbBlock	block;
-	uint32		used;			/* bytes of 'spans' */
-	uint32		capacity;		/* bytes allocated for 'spans' */
-	uint8		phases;			/* bit set of phases present */
-	char	   *target;			/* where the block is mapped */
-	char	   *spans;			/* kept from change to change */
-	char	   *packed;			/* for WAL; VDB_PACK_BOUND(capacity) bytes */
+	uint32		used;				/* bytes of 'spans' */
+	uint32		capacity;			/* bytes allocated for 'spans' */
+	uint8		phases;				/* bit set of phases present */
+	char	   *target;				/* where the block is mapped */
+	char	   *spans;				/* kept from change to change */
+	char	   *packed;				/* for WAL; VDB_PACK_BOUND(capacity) bytes */
 	uint32		packed_bytes;
 } ChangeBlock;
 
@@ -78,16 +78,16 @@ typedef struct SpaceList
 struct VdbScmChange
 {
 	VdbPool    *pool;
-	int			flags;			/* VDB_CHANGE_... */
-	bool		open;			/* begun and not ended */
+	int			flags;				/* VDB_CHANGE_... */
+	bool		open;				/* begun and not ended */
 	int			nblocks;
-	int			last;			/* index in 'blocks' of the block found last */
+	int			last;				/* index in 'blocks' of the block found last */
 	int			nlocks;
-	uint16		locks[VDB_BLOCK_LOCKS];	/* block locks that redo takes, ascending */
+	uint16		locks[VDB_BLOCK_LOCKS]; /* block locks that redo takes, ascending */
 	TransactionId latest_removed;	/* for conflicts on standbys, or invalid */
-	uint32		extend_blocks;	/* blocks that redo makes the file long, or 0 */
-	const char *event;			/* owned by the caller */
-	uint32		event_len;		/* bytes of the event; 0: none */
+	uint32		extend_blocks;		/* blocks that redo makes the file long, or 0 */
+	const char *event;				/* owned by the caller */
+	uint32		event_len;			/* bytes of the event; 0: none */
 	SpaceList	used;
 	SpaceList	freed;
 	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
@@ -191,7 +191,7 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	   const void *data, uint16 len, int phase)
 {
 	ChangeBlock *entry;
-	VdbSpanHeader  head;
+	VdbSpanHeader head;
 	uint32		need = sizeof(head) + (data ? len : 0);
 	char	   *to;
 
@@ -469,8 +469,10 @@ build_main_data(VdbScmChange *change)
 	return to - change->main_data;
 }
 
+static bool packed_well(const ChangeBlock *entry) pg_attribute_unused();
+
 /* Check that the packed record unpacks to the bytes about to be stored. */
-static bool pg_attribute_unused()
+static bool
 packed_well(const ChangeBlock *entry)
 {
 	static char unpacked[VDB_CHANGE_BLOCK_BYTES];

@@ -84,7 +84,7 @@ static bool
 visit_spans(const char *spans, size_t len, VdbVisitStore visit, void *arg)
 {
 	const char *at = spans;
-	VdbSpan	span;
+	VdbSpan		span;
 
 	while (vdb_span_next(&at, spans + len, &span))
 	{

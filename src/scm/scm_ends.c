@@ -71,12 +71,12 @@ typedef enum EndsFault
 typedef struct VdbEnds
 {
 	VdbEndsCopy copy;
-	EndsFault	fault;			/* of the file at this start */
-	int			fault_detail;	/* errno, or the file's version */
-	bool		unwritten;		/* the file lacks what is in 'copy' */
-	bool		preliminary;	/* the last end is preliminary and was added by this run */
+	EndsFault	fault;				/* of the file at this start */
+	int			fault_detail;		/* errno, or the file's version */
+	bool		unwritten;			/* the file lacks what is in 'copy' */
+	bool		preliminary;		/* the last end is preliminary and was added by this run */
 	bool		died_in_recovery;	/* the previous run ended in recovery */
-	uint64		redo;			/* LSN at which this run's recovery begins */
+	uint64		redo;				/* LSN at which this run's recovery begins */
 } VdbEnds;
 
 static VdbEnds *shared_ends = NULL;

@@ -20,9 +20,9 @@
 
 #define VDB_GROUP_SEGMENTS		480
 #define VDB_GROUP_BLOCKS		(VDB_GROUP_SEGMENTS * VDB_SEGMENT_BLOCKS)
-#define VDB_GROUP_MAP_BLOCK		1		/* in each group */
+#define VDB_GROUP_MAP_BLOCK		1	/* in each group */
 
-#define VDB_RING_FIRST_BLOCK	2		/* in group 0 */
+#define VDB_RING_FIRST_BLOCK	2	/* in group 0 */
 #define VDB_RING_BLOCKS			6
 #define VDB_RING_BLOCK_ENTRIES	(VDB_POOL_BLOCK_PAYLOAD / 8)
 #define VDB_RING_ENTRIES		(VDB_RING_BLOCKS * VDB_RING_BLOCK_ENTRIES)
@@ -33,22 +33,22 @@
  */
 typedef struct VdbPoolHeader
 {
-	char		magic[8];		/* 0: VDB_POOL_MAGIC, not terminated */
-	uint32		version;		/* 8: VDB_POOL_VERSION */
-	uint32		block_bytes;	/* 12 */
-	uint32		segment_blocks; /* 16 */
-	uint32		group_segments; /* 20 */
-	uint32		relnode;		/* 24: the file's own relfilenode */
-	uint32		ring_entries;	/* 28 */
-	uint64		pool_id;		/* 32: random, one per created pool */
-	uint32		crc;			/* 40: CRC-32C of bytes 0..39 */
-	uint32		total_segments; /* 44: size of the pool; its files are at least as long */
-	uint32		epoch;			/* 48: the current epoch; the first is 1 */
-	uint32		ring_start;		/* 52: oldest epoch in the ring */
-	uint64		start_id;		/* 56: run of the server that began 'epoch' */
-	uint32		directory;		/* 64: first directory block of map/, or 0 */
-	uint32		recovered;		/* 68: latest epoch begun after a recovery, or 0 */
-	uint64		begin_lsn;		/* 72: WAL insert position when 'epoch' began */
+	char		magic[8];			/* 0: VDB_POOL_MAGIC, not terminated */
+	uint32		version;			/* 8: VDB_POOL_VERSION */
+	uint32		block_bytes;		/* 12 */
+	uint32		segment_blocks;		/* 16 */
+	uint32		group_segments;		/* 20 */
+	uint32		relnode;			/* 24: the file's own relfilenode */
+	uint32		ring_entries;		/* 28 */
+	uint64		pool_id;			/* 32: random, one per created pool */
+	uint32		crc;				/* 40: CRC-32C of bytes 0..39 */
+	uint32		total_segments;		/* 44: size of the pool; its files are at least as long */
+	uint32		epoch;				/* 48: the current epoch; the first is 1 */
+	uint32		ring_start;			/* 52: oldest epoch in the ring */
+	uint64		start_id;			/* 56: run of the server that began 'epoch' */
+	uint32		directory;			/* 64: first directory block of map/, or 0 */
+	uint32		recovered;			/* 68: latest epoch begun after a recovery, or 0 */
+	uint64		begin_lsn;			/* 72: WAL insert position when 'epoch' began */
 } VdbPoolHeader;
 
 StaticAssertDecl(sizeof(VdbPoolHeader) == 80, "pool header layout");
@@ -133,9 +133,9 @@ StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits"
 /* Head of a change record's main data. */
 typedef struct VdbChangeRecord
 {
-	uint8		version;		/* VDB_RECORD_VERSION */
-	uint8		flags;			/* VDB_RECORD_* */
-	uint16		nlocks;			/* number of block locks that follow */
+	uint8		version;			/* VDB_RECORD_VERSION */
+	uint8		flags;				/* VDB_RECORD_* */
+	uint16		nlocks;				/* number of block locks that follow */
 } VdbChangeRecord;
 
 StaticAssertDecl(sizeof(VdbChangeRecord) == 4, "change record layout");
@@ -143,8 +143,8 @@ StaticAssertDecl(sizeof(VdbChangeRecord) == 4, "change record layout");
 /* Header of a span. */
 typedef struct VdbSpanHeader
 {
-	uint16		address;		/* offset, phase, zero flag */
-	uint16		length;			/* bytes that the span stores */
+	uint16		address;			/* offset, phase, zero flag */
+	uint16		length;				/* bytes that the span stores */
 } VdbSpanHeader;
 
 StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
@@ -185,19 +185,19 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 /* Header of a copy. */
 typedef struct VdbEndsHeader
 {
-	char		magic[7];		/* 0 */
-	uint8		version;		/* 7: VDB_ENDS_VERSION */
-	uint32		crc;			/* 8: CRC-32C of the copy from byte 12 on */
-	uint32		count;			/* 12 */
-	uint64		sequence;		/* 16: rises whenever the file is written */
-	uint64		known_since;	/* 24: ends up to this WAL position may be missing */
+	char		magic[7];			/* 0 */
+	uint8		version;			/* 7: VDB_ENDS_VERSION */
+	uint32		crc;				/* 8: CRC-32C of the copy from byte 12 on */
+	uint32		count;				/* 12 */
+	uint64		sequence;			/* 16: rises whenever the file is written */
+	uint64		known_since;		/* 24: ends up to this WAL position may be missing */
 } VdbEndsHeader;
 
 /* End of one recovery. */
 typedef struct VdbEnd
 {
-	uint64		lsn;			/* 0: end of the last record redone; odd if preliminary */
-	uint64		next_xid;		/* 8: next full transaction id then */
+	uint64		lsn;				/* 0: end of the last record redone; odd if preliminary */
+	uint64		next_xid;			/* 8: next full transaction id then */
 } VdbEnd;
 
 /* One copy. */

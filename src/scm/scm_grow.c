@@ -88,6 +88,7 @@ vdb_scm_report_growth(VdbPool *pool)
 	if (likely(error == 0) || InterruptHoldoffCount > 0)
 		return;
 	unreported_failure.error = 0;
+
 	errno = error;
 	ereport(WARNING,
 			(errcode(ERRCODE_DISK_FULL),

@@ -26,12 +26,12 @@ StaticAssertDecl(RELSEG_SIZE % VDB_SEGMENT_BLOCKS == 0, "no segment crosses file
 /* One backend's view of a pool. */
 struct VdbPool
 {
-	RelFileLocator rnode;		/* of vdb.scm */
-	Oid			relid;			/* of vdb.scm; invalid while the pool is created */
-	VdbPoolShared *shared;		/* slot in shared memory; NULL while the pool is created */
-	LWLock	   *alloc_lock;		/* allocation lock; NULL while the pool is created */
+	RelFileLocator rnode;			/* of vdb.scm */
+	Oid			relid;				/* of vdb.scm; invalid while the pool is created */
+	VdbPoolShared *shared;			/* slot in shared memory; NULL while the pool is created */
+	LWLock	   *alloc_lock;			/* allocation lock; NULL while the pool is created */
 	const VdbPoolHeader *header;	/* points into the mapping of file 0 */
-	bool		is_pmem;		/* all files mapped so far are persistent memory */
+	bool		is_pmem;			/* all files mapped so far are persistent memory */
 	char	   *files[VDB_POOL_MAX_FILES];	/* mappings of 1 GB, or NULL */
 	XLogRecPtr	counted_redo[VDB_POOL_MAX_FILES];	/* per file, see scm_sync.c */
 	char		path[MAXPGPATH];	/* of file 0 */
@@ -160,6 +160,15 @@ typedef struct VdbPoolSpace
 	bool		segment;
 } VdbPoolSpace;
 
+/* Return the unit of allocation that begins with a block. */
+static inline VdbPoolSpace
+vdb_pool_space(VdbBlock block, bool segment)
+{
+	VdbPoolSpace space = {block, segment};
+
+	return space;
+}
+
 /* Register the callbacks that give reservations back.  Called once, from _PG_init. */
 extern void vdb_marks_init(void);
 
@@ -235,8 +244,8 @@ extern void vdb_change_header(VdbScmChange *change, int phase, size_t offset,
 /* One span, read from its gathered or logged form. */
 typedef struct VdbSpan
 {
-	VdbSpanHeader  head;
-	const char *bytes;			/* NULL: zeroes */
+	VdbSpanHeader head;
+	const char *bytes;				/* NULL: zeroes */
 } VdbSpan;
 
 /* Read the span at *at, and advance *at.  Returns false at the end, or if the span is malformed. */

@@ -264,14 +264,14 @@ unreserve(VdbPool *pool, VdbPoolSpace space)
 void
 vdb_scm_unreserve_segment(VdbPool *pool, VdbBlock segment)
 {
-	unreserve(pool, (VdbPoolSpace) {segment, true});
+	unreserve(pool, vdb_pool_space(segment, true));
 }
 
 /* See scm.h. */
 void
 vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 {
-	unreserve(pool, (VdbPoolSpace) {block, false});
+	unreserve(pool, vdb_pool_space(block, false));
 }
 
 /* See scm.h.  This needs no lock, because it reads two bytes, each once. */

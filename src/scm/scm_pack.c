@@ -179,7 +179,7 @@ vdb_spans_pack(const char *spans, size_t len, char *to)
 
 	while (from < spans + len)
 	{
-		VdbSpanHeader  head;
+		VdbSpanHeader head;
 		const char *bytes = from + sizeof(head);
 		uint32		mask = 0;
 
@@ -210,10 +210,10 @@ vdb_spans_pack(const char *spans, size_t len, char *to)
 /* Positions of unpacking. */
 typedef struct PackReader
 {
-	const char *from;			/* next packed byte */
-	const char *end;			/* end of the packed bytes */
-	char	   *to;				/* where the next span goes */
-	char	   *limit;			/* end of the room for spans */
+	const char *from;				/* next packed byte */
+	const char *end;				/* end of the packed bytes */
+	char	   *to;					/* where the next span goes */
+	char	   *limit;				/* end of the room for spans */
 } PackReader;
 
 /* Read 'len' packed bytes.  Returns false if fewer are left. */
@@ -329,7 +329,7 @@ vdb_spans_unpack(const char *packed, size_t len, char *to, size_t room, size_t *
 	{
 		uint8		control = (uint8) *reader.from++;
 		char	   *start = reader.to;
-		VdbSpanHeader  head = {0};
+		VdbSpanHeader head = {0};
 		bool		good;
 
 		switch (control & VDB_PACK_FORM)

@@ -47,13 +47,13 @@ extern void vdb_persist_init(void);
 /* An event in the file.  For VDB_EVENT_STORE 'len' bytes follow it. */
 typedef struct VdbPersistEvent
 {
-	uint32		kind;			/* VDB_EVENT_* */
+	uint32		kind;				/* VDB_EVENT_* */
 	uint32		pid;
 	uint32		block;
 	uint16		offset;
 	uint16		len;
-	uint64		flushed;		/* WAL is on disk at least up to here; 0 in recovery */
-	uint64		inserted;		/* WAL exists up to here; 0 in recovery */
+	uint64		flushed;			/* WAL is on disk at least up to here; 0 in recovery */
+	uint64		inserted;			/* WAL exists up to here; 0 in recovery */
 } VdbPersistEvent;
 
 #endif							/* VDB_SCM_PERSIST_H */

@@ -59,6 +59,7 @@
 
 static VdbPool *current_pool = NULL;
 static bool current_valid = false;	/* no invalidation since the view was checked */
+
 /* The transaction that holds the lock of vdb.scm. */
 static LocalTransactionId current_lxid = InvalidLocalTransactionId;
 

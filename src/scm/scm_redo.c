@@ -51,11 +51,11 @@
 typedef struct RedoFile
 {
 	RelFileLocator rnode;
-	uint32		file;			/* number of the file in its pool */
-	int			fd;				/* -1: unused */
-	char	   *base;			/* where the file is mapped */
+	uint32		file;				/* number of the file in its pool */
+	int			fd;					/* -1: unused */
+	char	   *base;				/* where the file is mapped */
 	bool		is_pmem;
-	uint64		last_use;		/* redo_clock at the last use */
+	uint64		last_use;			/* redo_clock at the last use */
 } RedoFile;
 
 /* A parsed record. */
@@ -64,14 +64,14 @@ typedef struct RedoChange
 	VdbChangeRecord head;
 	TransactionId latest_removed;	/* or invalid */
 	uint16		locks[VDB_BLOCK_LOCKS]; /* ascending */
-	uint32		extend_blocks;	/* blocks that the pool must be long, or 0 */
+	uint32		extend_blocks;		/* blocks that the pool must be long, or 0 */
 	int			nblocks;
 	RelFileLocator rnode;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
 	char	   *spans[VDB_CHANGE_MAX_BLOCKS];	/* of VDB_CHANGE_BLOCK_BYTES each */
 	Size		lengths[VDB_CHANGE_MAX_BLOCKS];
 	char	   *targets[VDB_CHANGE_MAX_BLOCKS]; /* where the blocks are mapped */
-	bool		is_pmem;		/* all files are in persistent memory */
+	bool		is_pmem;			/* all files are in persistent memory */
 } RedoChange;
 
 static const VdbPageRedo *page_redo = NULL;

@@ -226,6 +226,6 @@ typedef struct VdbCacheStatistics
 
 extern void vdb_shared_cache_statistics(VdbCacheStatistics *statistics);
 
-extern void vdb_stripe_init(void);		/* _PG_init, while preloading */
+extern void vdb_stripe_init(void);	/* _PG_init, while preloading */
 
 #endif							/* VDB_STRIPE_H */

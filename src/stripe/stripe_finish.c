@@ -141,8 +141,8 @@ put_columns(VdbStripeWriter *writer, VdbBuffer *index, VdbStripeHeader *header)
 
 		for (int col = 0; col < writer->ncolumns; col++)
 			vdb_buffer_append(writer, index,
-						  (VdbStripeVector *) writer->columns[col].vectors.data + first,
-						  nvectors * sizeof(VdbStripeVector));
+							  (VdbStripeVector *) writer->columns[col].vectors.data + first,
+							  nvectors * sizeof(VdbStripeVector));
 		first += nvectors;
 		header->nvectors += nvectors * (uint32) writer->ncolumns;
 	}

@@ -193,8 +193,8 @@ typedef struct VdbPointVector
 {
 	char	   *bytes;				/* whole vector, or what the part keeps, then 'frames' */
 	Size		size;				/* of the allocation */
-	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: the
-									 * vector is not in frames */
+	uint8	  **frames;				/* raw bytes by frame, each palloc'd or NULL; NULL: the vector
+									 * is not in frames */
 	Size		frames_size;		/* bytes of their allocations */
 	VdbVectorPart part;
 } VdbPointVector;

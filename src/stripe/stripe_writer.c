@@ -161,7 +161,7 @@ column_make_zone(VdbStripeWriter *writer, VdbColumnBuilder *column, VdbZone *zon
 /* Encode one vector and append it to a buffer; store its length and CRC in *vector. */
 void
 vdb_writer_encode(VdbStripeWriter *writer, const VdbVectorInput *in, VdbBuffer *to,
-			  VdbStripeVector *vector)
+				  VdbStripeVector *vector)
 {
 	VdbEncodeOptions options = {
 		.force_encoding = vdb_codec_force,
@@ -406,7 +406,7 @@ static void
 writer_add_xmin(VdbStripeWriter *writer, TransactionId xmin, CommandId cmin)
 {
 	VdbXminRun *last = writer->runs.used == 0 ? NULL :
-	(VdbXminRun *) (writer->runs.data + writer->runs.used) - 1;
+		(VdbXminRun *) (writer->runs.data + writer->runs.used) - 1;
 
 	if (last != NULL && last->xmin == xmin && last->cmin == cmin)
 		last->count++;

@@ -276,12 +276,12 @@ typedef struct VdbBatch
 	HeapTupleData tuples[VDB_LB_ROWS];	/* pool: t_data points into 'arena' */
 	VdbRowSet	unwanted;			/* pool: rows, by their places in index[], that the snapshot
 									 * doesn't see; kept until the SSI check, then dropped */
-	uint8		htsv[VDB_LB_ROWS];		/* VdbHtsvResult; set when there is no snapshot */
+	uint8		htsv[VDB_LB_ROWS];	/* VdbHtsvResult; set when there is no snapshot */
 	char	   *arena;				/* pool: the copied rows */
 	Size		arena_size;			/* bytes */
 	VdbOverlayView *overlay;		/* stripe: overlay of the LB */
-	VdbVersion *versions;			/* headers of the rows, in step with index[]; stripe: only
-									 * when not 'plain' */
+	VdbVersion *versions;			/* headers of the rows, in step with index[]; stripe: only when
+									 * not 'plain' */
 	uint16		meta_flags;			/* stripe: flags of its meta */
 	bool		plain;				/* stripe: all rows are resolved and have no delta record, so
 									 * their headers are 'xmin, no xmax' */
@@ -391,7 +391,7 @@ typedef struct VdbCursor
 	int			row;				/* current row, as an index into the batch */
 	VdbSharedCursor *shared;		/* NULL: the cursor belongs to one process */
 	VdbBatch   *batch;				/* NULL until a block is read */
-	struct VdbLookAhead *ahead;	/* NULL: nothing is prefetched */
+	struct VdbLookAhead *ahead;		/* NULL: nothing is prefetched */
 	void		(*before_read) (void *arg); /* set by the caller: called before a block is read */
 	void	   *before_arg;			/* set by the caller: its argument */
 	MemoryContext context;			/* of the batch */

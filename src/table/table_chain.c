@@ -105,7 +105,7 @@ lock_newer(VdbTarget *target, TransactionId maker, LockTupleMode mode, bool *las
 	{
 		TransactionId holder;
 
-		CHECK_FOR_INTERRUPTS();		/* has no effect while locked */
+		CHECK_FOR_INTERRUPTS(); /* has no effect while locked */
 		if (!target->locked && !vdb_target_lock(target))
 			return TM_Ok;
 

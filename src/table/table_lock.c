@@ -274,7 +274,7 @@ lock_version(Relation rel, const ItemPointerData *tid, const LockRequest *reques
 		step = LOCK_AGAIN;
 	while (step == LOCK_AGAIN)
 	{
-		CHECK_FOR_INTERRUPTS();		/* has no effect while locked */
+		CHECK_FOR_INTERRUPTS(); /* has no effect while locked */
 		if (!target->locked && !vdb_target_lock(target))
 		{
 			result = TM_Deleted;

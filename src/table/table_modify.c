@@ -98,8 +98,8 @@ wait_and_reread(VdbTarget *target, const ModifyRequest *request, bool own_member
 	vdb_target_unlock(target);
 
 	/*
-	 * We must not queue if we already hold a lock in the multixact: the first
-	 * in the queue may be waiting for that very lock.
+	 * We must not queue if we already hold a lock in the multixact: the first in the queue may be
+	 * waiting for that very lock.
 	 */
 	if (!own_member)
 		(void) vdb_target_queue(target, request->mode, LockWaitBlock);
@@ -134,7 +134,7 @@ make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 		TM_Result	result;
 		bool		own_member;
 
-		CHECK_FOR_INTERRUPTS();		/* has no effect while locked */
+		CHECK_FOR_INTERRUPTS(); /* has no effect while locked */
 		if (!target->locked && !vdb_target_lock(target))
 			return TM_Deleted;
 		*lockers_gone = false;

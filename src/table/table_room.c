@@ -30,7 +30,7 @@ vdb_table_set_make_room(VdbMakeRoom make_room)
 void
 vdb_table_make_room(Relation rel)
 {
-	Assert(InterruptHoldoffCount == 0);	/* nor is any LWLock held */
+	Assert(InterruptHoldoffCount == 0); /* nor is any LWLock held */
 	CHECK_FOR_INTERRUPTS();
 	if (make_room_callback == NULL)
 		ereport(ERROR,
@@ -45,7 +45,7 @@ vdb_table_make_room(Relation rel)
 /* Reserve an address for a row; waits as long as the pool is full.  No LWLock may be held. */
 void
 vdb_reserve_address(Relation rel, const VdbTableRef *ref, HeapTuple tuple, bool decoded,
-				  VdbRowAddress *address)
+					VdbRowAddress *address)
 {
 	while (!vdb_rows_reserve(rel, ref, tuple, decoded, address))
 		vdb_table_make_room(rel);

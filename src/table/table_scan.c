@@ -46,8 +46,8 @@ typedef struct VdbLookAhead
 {
 	int			ncolumns;
 	int		   *columns;			/* attribute numbers of the columns to be prefetched */
-	bool		begun;				/* a block was read; before that nothing is prefetched, since
-									 * a walk for one row ends there */
+	bool		begun;				/* a block was read; before that nothing is prefetched, since a
+									 * walk for one row ends there */
 	BlockNumber first_page;			/* of the stripe that chunk_end refers to */
 	uint32		stripe_id;			/* its id */
 	uint32		chunk_end;			/* end (as a position) of the chunk last prefetched for */
@@ -433,7 +433,7 @@ look_ahead(VdbCursor *cursor)
 	VdbLookAhead *ahead = cursor->ahead;
 	uint32		last = batch->pos[batch->nrows - 1];
 	bool		same = ahead->first_page == batch->match_page &&
-	ahead->stripe_id == batch->match_stripe;
+		ahead->stripe_id == batch->match_stripe;
 	int			chunk;
 	int			next;
 

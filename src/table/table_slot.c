@@ -140,8 +140,10 @@ vdb_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 	return heap_getsysattr(&header, attnum, slot->tts_tupleDescriptor, isnull);
 }
 
+static bool vdb_slot_is_current_xact_tuple(TupleTableSlot *slot) pg_attribute_unused();
+
 /* Return true if this transaction made the row.  Only newer servers have this slot operation. */
-static bool pg_attribute_unused()
+static bool
 vdb_slot_is_current_xact_tuple(TupleTableSlot *slot)
 {
 	bool		isnull;

@@ -48,8 +48,8 @@ vdb_target_init(VdbTarget *target, Relation rel, const ItemPointerData *tid)
 	target->epoch = vdb_epoch_current(target->ref.pool);
 
 	/*
-	 * As soon as our id is in a row, others may put it into a multixact.  The
-	 * server must know the oldest multixact that we may be a member of.
+	 * As soon as our id is in a row, others may put it into a multixact.  The server must know the
+	 * oldest multixact that we may be a member of.
 	 */
 	MultiXactIdSetOldestMember();
 	return true;
