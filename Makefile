@@ -61,7 +61,7 @@ bench:
 	@$(top)/test/bench/run $(BENCH)
 
 soak:
-	@$(top)/test/soak
+	@$(top)/test/soak/run
 
 lint:
 	@$(top)/test/lint/run

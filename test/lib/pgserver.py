@@ -88,7 +88,8 @@ def children(pid):
 
 
 class Server:
-    def __init__(self, base, name='node', am=None, conf='', preload=None, initdb_args=()):
+    def __init__(self, base, name='node', am=None, conf='', preload=None, initdb_args=(), backup_of=None):
+        """A new cluster, or with backup_of a backup of another, taken now."""
         self.am = am or access_method()
         self.bin = pg_config('bindir')
         self.data = os.path.join(base, name)
@@ -96,9 +97,13 @@ class Server:
         self.sock = tempfile.mkdtemp(prefix='vdbsock.', dir='/tmp')
         self.port = 5432
         atexit.register(self.cleanup, os.getpid())
-        subprocess.check_call([os.path.join(self.bin, 'initdb'), '-D', self.data, '-U', 'postgres',
-                               '-A', 'trust', '--encoding=UTF8', '--locale=C', '-N', *initdb_args],
-                              stdout=subprocess.DEVNULL)
+        if backup_of:
+            subprocess.check_call([os.path.join(self.bin, 'pg_basebackup'), '-D', self.data, '-N', '-c', 'fast',
+                                   '-h', backup_of.sock, '-p', str(backup_of.port), '-U', 'postgres'])
+        else:
+            subprocess.check_call([os.path.join(self.bin, 'initdb'), '-D', self.data, '-U', 'postgres',
+                                   '-A', 'trust', '--encoding=UTF8', '--locale=C', '-N', *initdb_args],
+                                  stdout=subprocess.DEVNULL)
         lines = ["listen_addresses = ''", "unix_socket_directories = '%s'" % self.sock,
                  'port = %d' % self.port, 'fsync = off', 'max_connections = 60',
                  "log_line_prefix = '%m [%p] %q%a '", 'log_min_messages = log',
