@@ -111,6 +111,13 @@ extern bool vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block);
  */
 extern bool vdb_migrate_silent_standby(void);
 
+/*
+ * migrate_horizon.c: return a sentence, with a space before it, that names what keeps dead row
+ * versions of this database's tables: a process, a prepared transaction or a replication slot; ""
+ * if nothing does.  Palloc'd.  Takes ProcArrayLock and ReplicationSlotControlLock, shared.
+ */
+extern char *vdb_migrate_horizon_holder(void);
+
 extern bool vdb_header_needs_delta(const HeapTupleHeaderData *hdr);
 
 #endif							/* VDB_MIGRATE_PRIVATE_H */

@@ -29,7 +29,7 @@
 #include "base/vdb_guc.h"
 #include "base/vdb_stop_point.h"
 #include "base/vdb_try.h"
-#include "migrate/migrate.h"
+#include "migrate/migrate_private.h"
 
 #define VDB_ROOM_WAIT_MS		100
 #define VDB_ROOM_PATIENCE_MS	60000
@@ -314,10 +314,11 @@ give_up(VdbPool *pool)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the pool is full of metadata"),
 			 errdetail("Of the " UINT64_FORMAT " bytes in use, rows take " UINT64_FORMAT
-					   ", and metadata of stripes and tables " UINT64_FORMAT ".",
+					   ", and metadata of stripes and tables " UINT64_FORMAT ".%s",
 					   used * VDB_SEGMENT_BYTES, work.segments * VDB_SEGMENT_BYTES,
-					   (used - Min(work.segments, used)) * VDB_SEGMENT_BYTES),
-			 errhint("Raise vdb.scm_size, run VACUUM, or merge or drop small tables.")));
+					   (used - Min(work.segments, used)) * VDB_SEGMENT_BYTES,
+					   vdb_migrate_horizon_holder()),
+			 errhint("Raise vdb.scm_size, end the transaction that holds the oldest snapshot and run VACUUM, or merge or drop small tables.")));
 }
 
 /* ---- the whole wait ---- */
@@ -346,8 +347,9 @@ warn_of_wait(void)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the pool is full, and nothing in it could be moved for a while"),
 			 errdetail("What stays in the pool are rows of open transactions and of temporary tables, "
-					   "and the maps, zone maps and deletions of all tables."),
-			 errhint("Raise vdb.scm_size and reload the configuration; this statement then goes on.")));
+					   "and the maps, zone maps and deletions of all tables.%s",
+					   vdb_migrate_horizon_holder()),
+			 errhint("Raise vdb.scm_size and reload the configuration, or end the transaction that holds the oldest snapshot; this statement then goes on.")));
 }
 
 /*
