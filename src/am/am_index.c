@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * am_index.c
- *	  Index support: fetching rows, building and validating indexes, finding dead entries.
+ *	  Index support: fetching rows, building and validating indexes.
  *
  * Every row version has a TID of its own and keeps it for life.  So one index entry leads to one
  * version, and migration never touches an index.
@@ -56,87 +56,6 @@ vdb_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapsho
 {
 	*call_again = false;
 	return vdb_table_fetch(data->rel, vdb_tid_to_row(tid), snapshot, slot, all_dead);
-}
-
-/* ---- dead index entries ---- */
-
-/* Return true if no snapshot can see the version any more. */
-static bool
-is_dead_to_all(Relation rel, HeapTupleHeader hdr)
-{
-	TransactionId dead_after;
-	VdbHtsvResult htsv = vdb_row_satisfies_vacuum_horizon(hdr, &dead_after);
-
-	return htsv == VDB_DEAD ||
-		(htsv == VDB_RECENTLY_DEAD &&
-		 GlobalVisTestIsRemovableXid(GlobalVisTestFor(rel), dead_after));
-}
-
-/*
- * Return true if the version is removed or dead to everyone.  *latest is then raised to the
- * latest id that a standby's snapshots must have passed.  A version that another backend has
- * found dead (known) isn't checked again: its horizon may be newer than ours.
- */
-static bool
-version_removable(Relation rel, ItemPointer tid, bool known, TransactionId *latest)
-{
-	VdbVersion	version;
-	HeapTupleHeader hdr = &version.hdr;
-	TransactionId xmin;
-
-	/* A row that is not there was removed by a record that has resolved its own conflicts. */
-	if (!vdb_table_peek(rel, vdb_tid_to_row(tid), &version))
-		return true;
-	if (!known && !is_dead_to_all(rel, hdr))
-		return false;
-	if (HeapTupleHeaderXminInvalid(hdr))
-		return true;			/* inserted by an aborted transaction: never visible */
-	xmin = HeapTupleHeaderGetXmin(hdr);
-	if (TransactionIdIsNormal(xmin) && TransactionIdFollows(xmin, *latest))
-		*latest = xmin;
-	if (!(hdr->t_infomask & HEAP_XMAX_INVALID) && !vdb_row_only_locked(hdr))
-	{
-		TransactionId xmax = HeapTupleHeaderGetUpdateXid(hdr);
-
-		if (TransactionIdFollows(xmax, *latest))
-			*latest = xmax;
-	}
-	return true;
-}
-
-/*
- * Find the index entries that can be deleted.
- *
- * In a simple deletion, all entries marked knowndeletable stay so, and the others in the list are
- * upgraded if their version is dead.  A bottom-up deletion applies the same test to its
- * candidates, and stops when enough space would be freed.
- */
-TransactionId
-vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
-{
-	TransactionId latest = InvalidTransactionId;
-	int			freed = 0;
-	int			kept = 0;
-
-	for (int i = 0; i < delstate->ndeltids; i++)
-	{
-		TM_IndexDelete *candidate = &delstate->deltids[i];
-		TM_IndexStatus *status = &delstate->status[candidate->id];
-
-		if (delstate->bottomup && freed >= delstate->bottomupfreespace)
-			break;
-		kept = i + 1;
-		if (version_removable(rel, &candidate->tid, status->knowndeletable, &latest))
-		{
-			status->knowndeletable = true;
-			freed += status->freespace;
-		}
-		else
-			Assert(!status->knowndeletable);
-	}
-	if (delstate->bottomup)
-		delstate->ndeltids = freed > 0 ? kept : 0;
-	return latest;
 }
 
 /* ---- build ---- */

@@ -189,6 +189,23 @@ extern bool vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapsh
  */
 extern bool vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version);
 
+/* A row number whose version may be dead to everyone. */
+typedef struct VdbDeadCheck
+{
+	VdbRowNumber row;
+	bool		known;				/* it was found dead before */
+	bool		dead;				/* the result: it is removed, or dead to everyone */
+} VdbDeadCheck;
+
+/*
+ * Find which of these rows, all of one logical block, are dead to everyone.  Returns how many.
+ * *latest is raised to the latest id that a standby's snapshots must have passed before their
+ * index entries are deleted.  The caller is a transaction with an id or a snapshot.  Takes the
+ * block lock, shared, and releases it before anything is read from flash.
+ */
+extern int	vdb_table_check_dead(Relation rel, VdbDeadCheck *checks, int nchecks,
+								 TransactionId *latest);
+
 /*
  * Return true if a version with this number exists, dead or alive.  For VACUUM's index callback.
  * Takes and releases the block lock.

@@ -12,7 +12,7 @@ use VdbTest;
 plan skip_all => 'needs a pool' unless has_vdb();
 my $node = new_node('old', conf => "vdb.scm_size = '8MB'\nfsync = off\nautovacuum = off\nmax_prepared_transactions = 2\n");
 $node->safe_psql('postgres', q{
-	CREATE TABLE hot (id int PRIMARY KEY, n bigint) WITH (fillfactor = 50);
+	CREATE TABLE hot (id int, n bigint) WITH (fillfactor = 50);
 	INSERT INTO hot SELECT g, 0 FROM generate_series(1, 1000) g;
 	CREATE TABLE other (id int);
 	CREATE PROCEDURE churn(rounds int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..rounds LOOP UPDATE hot SET n = n + 1; COMMIT; END LOOP; END $$});
