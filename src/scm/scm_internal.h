@@ -67,6 +67,12 @@ extern int64 vdb_file_bytes(const RelFileLocator *rnode, uint32 file);
  */
 extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo);
 
+/*
+ * scm_filesystem.c: warn if the pool's first file is on a file system on which stores through a
+ * mapping can fail although space was allocated.  No lock is held.
+ */
+extern void vdb_file_check_system(const RelFileLocator *rnode);
+
 /* Sync one file, including pages that were changed through mappings.  Raises I/O errors. */
 extern void vdb_file_sync(const RelFileLocator *rnode, uint32 file);
 

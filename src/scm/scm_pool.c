@@ -598,6 +598,7 @@ vdb_pool_create(const RelFileLocator *rnode)
 				(errcode(ERRCODE_DISK_FULL),
 				 errmsg("could not allocate the pool's first megabyte: %m"),
 				 errhint("Free space on the file system of the database's tablespace.")));
+	vdb_file_check_system(rnode);
 	VDB_STOP_POINT("pool-allocated");
 	pool = make_view(rnode, InvalidOid);
 	PG_TRY();

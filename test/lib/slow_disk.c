@@ -8,7 +8,8 @@
  *
  * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate) or release (ftruncate, and
  * fallocate that punches holes); PART is a part of the file's path, or '*'; ERROR is ENOSPC, EIO or
- * EOPNOTSUPP.  The first line that fits holds: the call is delayed, then fails or is done.  Without
+ * EOPNOTSUPP.  A line 'filesystem PART 0 EIO' makes the file's file system look like btrfs.  The
+ * first line that fits holds: the call is delayed, then fails or is done.  Without
  * the file nothing is delayed.  So a test changes what the disk is like by writing the file, while
  * the server runs.  SLOW_DISK_LOG names a file that gets a line 'CALL PATH' for each call that was
  * delayed, before the delay.
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,6 +96,26 @@ ask(const char *call, int fd)
 
 /* The function of this name that comes after ours. */
 #define NEXT(name) ((__typeof__(&name)) dlsym(RTLD_NEXT, #name))
+
+int
+fstatfs(int fd, struct statfs *st)
+{
+	int			result = NEXT(fstatfs) (fd, st);
+
+	if (result == 0 && ask("filesystem", fd) != 0)
+		st->f_type = 0x9123683E;
+	return result;
+}
+
+int
+fstatfs64(int fd, struct statfs64 *st)
+{
+	int			result = NEXT(fstatfs64) (fd, st);
+
+	if (result == 0 && ask("filesystem", fd) != 0)
+		st->f_type = 0x9123683E;
+	return result;
+}
 
 /* A call that returns -1 and errno. */
 #define FAIL_IF(error) do { int e_ = (error); if (e_ != 0) { errno = e_; return -1; } } while (0)
