@@ -41,7 +41,7 @@ COMMENT ON FUNCTION vdb.migrate(regclass) IS
 -- looking at it: the pool
 CREATE FUNCTION vdb.pool_statistics(
 	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
-	OUT used_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT epoch bigint,
+	OUT used_bytes bigint, OUT row_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT epoch bigint,
 	OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
 	OUT sync_requests bigint, OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
 	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT visibility_checks bigint) RETURNS SETOF record
@@ -63,6 +63,8 @@ COMMENT ON COLUMN vdb.pool.limit_bytes IS
 	'size up to which the pool may grow: vdb.scm_size';
 COMMENT ON COLUMN vdb.pool.used_bytes IS
 	'bytes in use, in units of 64 KiB: rows, and metadata of tables and stripes';
+COMMENT ON COLUMN vdb.pool.row_bytes IS
+	'of used_bytes, those of row segments: what migration can free';
 COMMENT ON COLUMN vdb.pool.free_bytes IS
 	'limit_bytes (or size_bytes, if larger) less used_bytes';
 COMMENT ON COLUMN vdb.pool.high_water_bytes IS

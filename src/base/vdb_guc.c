@@ -94,8 +94,8 @@ define_migration(void)
 							 NULL, &vdb_migrate_enabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_high_water",
-							"Share of the pool in use, in percent, above which migration no longer waits for rows to age.",
-							NULL, &vdb_migrate_high_water, 50, 1, 100,
+							"Share of rows in the pool, in percent, above which migration no longer waits for rows to age.",
+							"Rows can have what metadata leaves of vdb.scm_size.", &vdb_migrate_high_water, 50, 1, 100,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 

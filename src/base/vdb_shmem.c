@@ -115,6 +115,7 @@ init_pool_slot(VdbPoolShared *slot)
 {
 	slot->db = InvalidOid;
 	pg_atomic_init_u32(&slot->used_segments, 0);
+	pg_atomic_init_u32(&slot->row_segments, 0);
 	pg_atomic_init_u32(&slot->total_segments, 0);
 	pg_atomic_init_u32(&slot->high_water_segments, 0);
 	pg_atomic_init_u32(&slot->worker_wanted, 0);

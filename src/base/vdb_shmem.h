@@ -69,6 +69,7 @@ typedef struct VdbPoolShared
 	bool		epoch_begun;		/* this run of the server has stored something */
 	uint32		epoch;				/* valid once begun */
 	pg_atomic_uint32 used_segments; /* in use or reserved */
+	pg_atomic_uint32 row_segments;	/* of these, segments of rows in use: what migration can free */
 	pg_atomic_uint32 total_segments;
 	pg_atomic_uint32 high_water_segments;
 	uint32		alloc_hint;			/* no free segment has a lower number */
@@ -80,6 +81,8 @@ typedef struct VdbPoolShared
 	pid_t		worker_pid;
 	uint64		changes_seen;		/* counters.changes when a worker last looked */
 	uint32		used_seen;			/* segments in use when a worker last looked */
+	bool		futile;				/* the pool was past the high-water mark then, and nothing
+									 * could be moved */
 	int64		leave_until;		/* TimestampTz: no worker before that */
 	VdbFailureNote failures[VDB_FAILURE_NOTES]; /* under pools_lock */
 	VdbPoolCounters counters;

@@ -19,7 +19,7 @@ typedef struct VdbTableStatistics
 	uint32		eligible_ranges;	/* ranges whose segments would make a good stripe */
 	uint32		age_ms;				/* time since all that could move was last moved */
 	uint32		in_doubt_stripes;	/* stripes in doubt whose inserters may have ended by now */
-	uint32		pool_used_percent;
+	uint32		pool_percent;		/* see vdb_migrate_pool_percent */
 } VdbTableStatistics;
 
 /* Thresholds of that decision, from settings. */
@@ -37,6 +37,14 @@ typedef enum VdbReason
 	VDB_REASON_AGE,
 	VDB_REASON_IN_DOUBT				/* only stripes that are to be resolved */
 } VdbReason;
+
+/*
+ * Return how full of rows the pool is: the percentage, in row segments, of the room that rows can
+ * have.  'limit' segments are what the pool may grow to, 'kept_back' of them only for migration,
+ * overlay and maps; 'used' are in use or reserved, and 'rows' of these hold rows.  What metadata
+ * takes is no room for rows, and no reason to move any.
+ */
+extern uint32 vdb_migrate_room_percent(uint32 limit, uint32 kept_back, uint32 used, uint32 rows);
 
 extern VdbReason vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy);
 
@@ -208,7 +216,12 @@ extern void vdb_migrate_storage_dropped(void);
  * need a database without connections.
  */
 extern void vdb_migrate_leave(Oid db);
-extern uint32 vdb_migrate_used_percent(VdbPoolShared *pool);	/* percentage of vdb.scm_size */
+
+/*
+ * Return how full of rows the pool is, in percent of the room that vdb.scm_size and metadata leave
+ * to them: what vdb.migrate_high_water is compared with.
+ */
+extern uint32 vdb_migrate_pool_percent(VdbPoolShared *pool);
 extern void vdb_migrate_room_init(void);
 extern void vdb_migrate_wake_init(void);
 extern void vdb_migrate_debug_init(void);	/* executor hooks of vdb.debug_migrate */

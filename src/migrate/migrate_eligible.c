@@ -19,6 +19,7 @@
 
 #include "base/vdb_guc.h"
 #include "migrate/migrate_private.h"
+#include "scm/scm_words.h"
 
 /* Return the number of closed segments of the range. */
 static uint32
@@ -104,13 +105,15 @@ gather_statistics(const VdbTableRef *ref, VdbTableStatistics *statistics, bool *
 	}
 }
 
-/* Return the percentage in use of what the pool may grow to. */
+/* See migrate.h. */
 uint32
-vdb_migrate_used_percent(VdbPoolShared *pool)
+vdb_migrate_pool_percent(VdbPoolShared *pool)
 {
-	uint64		limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024 / VDB_SEGMENT_BYTES;
+	uint32		limit = vdb_scm_limit_mb() * (1024 * 1024 / VDB_SEGMENT_BYTES);
 
-	return (uint32) (100 * (uint64) pg_atomic_read_u32(&pool->used_segments) / Max(limit, 1));
+	return vdb_migrate_room_percent(limit, vdb_words_kept_back(limit),
+									pg_atomic_read_u32(&pool->used_segments),
+									pg_atomic_read_u32(&pool->row_segments));
 }
 
 /* See migrate.h. */
@@ -124,7 +127,7 @@ vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 	policy.high_water_percent = vdb_migrate_high_water;
 	policy.after_ms = (uint32) vdb_migrate_after_ms;
 	gather_statistics(ref, &statistics, &in_doubt);
-	statistics.pool_used_percent = vdb_migrate_used_percent(vdb_pool_shared(ref->pool));
+	statistics.pool_percent = vdb_migrate_pool_percent(vdb_pool_shared(ref->pool));
 	statistics.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
 	*waiting = statistics.segments > 0 || in_doubt;
 	return vdb_migrate_reason(&statistics, &policy);

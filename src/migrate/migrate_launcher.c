@@ -45,6 +45,8 @@
 #include "migrate/migrate.h"
 
 #define VDB_LAUNCHER_NAP_MS		1000
+#define VDB_LAUNCHER_FUTILE_MS	10000	/* a full pool in which nothing could move is looked at
+										 * again */
 #define VDB_LAUNCHER_SEGMENTS	32	/* a range has at least so many */
 #define VDB_LAUNCHER_SHORT_MS	100
 #define VDB_LEAVE_MS			10000	/* how long no worker is started in a database that was
@@ -194,8 +196,9 @@ pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 		return false;
 	if (pg_atomic_read_u32(&pool->worker_wanted) != 0)
 		return true;
-	if (vdb_migrate_used_percent(pool) >= (uint32) vdb_migrate_high_water &&
-		TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
+	if (vdb_migrate_pool_percent(pool) >= (uint32) vdb_migrate_high_water &&
+		TimestampDifferenceExceeds(*last, now,
+								   pool->futile ? VDB_LAUNCHER_FUTILE_MS : VDB_LAUNCHER_NAP_MS))
 		return true;
 	/* so many new segments may have made a range eligible */
 	if (pg_atomic_read_u32(&pool->used_segments) >= pool->used_seen + VDB_LAUNCHER_SEGMENTS &&

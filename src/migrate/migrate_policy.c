@@ -15,6 +15,16 @@
 #define VDB_TRUNCATE_PAGES		1000
 #define VDB_TRUNCATE_FRACTION	16
 
+/* See migrate.h.  Not less than one segment is taken for the room. */
+uint32
+vdb_migrate_room_percent(uint32 limit, uint32 kept_back, uint32 used, uint32 rows)
+{
+	uint64		lacking = (uint64) (used - Min(rows, used)) + kept_back;
+	uint64		room = limit > lacking ? limit - lacking : 1;
+
+	return (uint32) Min(UINT64CONST(100) * rows / room, 100);
+}
+
 /*
  * Decide whether a table is eligible, and for what reason: its pool fills up, its rows have waited
  * long enough, or a range's segments make a good stripe.  Age goes before backlog: under a steady
@@ -25,7 +35,7 @@ vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy
 {
 	if (statistics->segments > 0)
 	{
-		if (statistics->pool_used_percent >= (uint32) policy->high_water_percent)
+		if (statistics->pool_percent >= (uint32) policy->high_water_percent)
 			return VDB_REASON_FULL;
 		if (statistics->age_ms >= policy->after_ms)
 			return VDB_REASON_AGE;

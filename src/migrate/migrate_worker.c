@@ -360,6 +360,8 @@ vdb_worker_main(Datum arg)
 		idle = work_round() ? 0 : idle + 1;
 		worker_pool->changes_seen = work_waiting ? PG_UINT64_MAX : changes;
 		worker_pool->used_seen = pg_atomic_read_u32(&worker_pool->used_segments);
+		worker_pool->futile = idle > 0 &&
+			vdb_migrate_pool_percent(worker_pool) >= (uint32) vdb_migrate_high_water;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 idle > 0 ? VDB_WORKER_NAP_MS : 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

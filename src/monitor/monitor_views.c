@@ -68,11 +68,13 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	vdb_report_int(&report, 3, size);
 	vdb_report_int(&report, 4, limit);
 	vdb_report_int(&report, 5, used);
-	vdb_report_int(&report, 6, Max(limit, size) - Min(used, Max(limit, size)));
-	vdb_report_int(&report, 7,
+	vdb_report_int(&report, 6,
+				   (uint64) pg_atomic_read_u32(&shared->row_segments) * VDB_SEGMENT_BYTES);
+	vdb_report_int(&report, 7, Max(limit, size) - Min(used, Max(limit, size)));
+	vdb_report_int(&report, 8,
 				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
-	vdb_report_int(&report, 8, shared->epoch);
-	report_counters(&report, 9, &shared->counters);
+	vdb_report_int(&report, 9, shared->epoch);
+	report_counters(&report, 10, &shared->counters);
 	vdb_report_row(&report);
 	return (Datum) 0;
 }

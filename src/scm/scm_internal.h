@@ -199,10 +199,10 @@ extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
 /* Mark units that a change is about to free, so that they are not reserved before it has ended. */
 extern void vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 
-/* End the reservation of units that a change has put to use. */
+/* End the reservation of units that a change has put to use; segments of rows are counted. */
 extern void vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 
-/* Make units available again that a change has freed, or whose reservation is given back. */
+/* Make units available again that a change has freed. */
 extern void vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 
 /*

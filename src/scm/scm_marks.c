@@ -8,7 +8,8 @@
  *
  * alloc_hint and block_hint of the shared slot guarantee that there is no suitable space below
  * them, so searches start there and need not wrap around.  used_segments counts the segments that
- * are not wholly free (in use, reserved, metadata).
+ * are not wholly free (in use, reserved, metadata), and row_segments those that are in use as
+ * segments: they hold rows, which migration can move.
  *
  * A process remembers the units that it has reserved until a change puts them to use or they are
  * given back.  Units that are left when its (sub)transaction ends are given back then.  So no space
@@ -184,6 +185,17 @@ vdb_marks_add_used(VdbPoolShared *shared, int delta)
 		pg_atomic_write_u32(&shared->high_water_segments, used);
 }
 
+/* Return how many of the units are segments. */
+static uint32
+count_segments(const VdbPoolSpace *spaces, int nspaces)
+{
+	uint32		n = 0;
+
+	for (int i = 0; i < nspaces; i++)
+		n += spaces[i].segment ? 1 : 0;
+	return n;
+}
+
 /* ---- give back ---- */
 
 /* Clear the mark of a unit whose state is free.  Returns true if its segment is wholly free now. */
@@ -230,23 +242,36 @@ vdb_alloc_finish(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nspaces; i++)
 		mark_reserved(pool, spaces[i], false);
+	pg_atomic_fetch_add_u32(&pool->shared->row_segments, count_segments(spaces, nspaces));
 	LWLockRelease(pool->alloc_lock);
 	for (int i = 0; i < nspaces; i++)
 		(void) reserved_remove(spaces[i]);
 }
 
-/* See scm_internal.h.  Wakes those that wait for space if a segment is wholly free now. */
-void
-vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
+/*
+ * Make units available, of which row_segments were segments in use.  Wakes those that wait for
+ * space if a segment is wholly free now.
+ */
+static void
+make_available(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces, uint32 row_segments)
 {
 	bool		any = false;
 
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nspaces; i++)
 		any |= release_one(pool, spaces[i]);
+	Assert(pg_atomic_read_u32(&pool->shared->row_segments) >= row_segments);
+	pg_atomic_fetch_sub_u32(&pool->shared->row_segments, (int32) row_segments);
 	LWLockRelease(pool->alloc_lock);
 	if (any)
 		ConditionVariableBroadcast(&pool->shared->space_cv);
+}
+
+/* See scm_internal.h. */
+void
+vdb_alloc_release(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces)
+{
+	make_available(pool, spaces, nspaces, count_segments(spaces, nspaces));
 }
 
 /*
@@ -257,7 +282,7 @@ static void
 unreserve(VdbPool *pool, VdbPoolSpace space)
 {
 	if (reserved_remove(space))
-		vdb_alloc_release(pool, &space, 1);
+		make_available(pool, &space, 1, 0);
 }
 
 /* See scm.h. */
@@ -295,6 +320,7 @@ vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 	VdbPoolShared *shared = pool->shared;
 	uint32		total = vdb_pool_total_segments(pool);
 	uint32		used = 0;
+	uint32		rows = 0;
 
 	for (uint32 base = 0; base < total; base += VDB_GROUP_SEGMENTS)
 	{
@@ -304,9 +330,12 @@ vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 			memset(map->reserved, 0, sizeof(map->reserved));
 		used += vdb_words_count_used(map->state, map->reserved,
 									 Min(VDB_GROUP_SEGMENTS, total - base));
+		/* the first segment of a group is its metadata */
+		rows += vdb_words_count_segments(map->state + 1, Min(VDB_GROUP_SEGMENTS, total - base) - 1);
 	}
 	pg_atomic_write_u32(&shared->total_segments, total);
 	pg_atomic_write_u32(&shared->used_segments, used);
+	pg_atomic_write_u32(&shared->row_segments, rows);
 	pg_atomic_write_u32(&shared->high_water_segments, used);
 	shared->alloc_hint = 0;
 	shared->block_hint = 0;

@@ -127,6 +127,17 @@ vdb_words_count_used(const uint64_t *state, const uint64_t *reserved, uint32_t n
 	return used;
 }
 
+/* Count the segments in [0, n) that are in use as segments, not for single blocks. */
+static inline uint32_t
+vdb_words_count_segments(const uint64_t *state, uint32_t n)
+{
+	uint32_t	segments = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		segments += vdb_word_byte(state[i], 0) == VDB_STATE_FIRST ? 1 : 0;
+	return segments;
+}
+
 /* Return how many segments are kept for migration, overlay and map: 1/16, at least one. */
 static inline uint32_t
 vdb_words_kept_back(uint32_t total)

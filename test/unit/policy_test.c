@@ -34,6 +34,21 @@ test_reason(void)
 }
 
 static void
+test_percent(void)
+{
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 8, 0) == 0, "metadata only");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 60, 60) == 50, "rows only");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 120, 120) == 100, "full of rows");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 128, 128) == 100, "not more than all");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 102, 2) == 10, "2 of the 20 that metadata leaves");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 128, 0) == 0, "full of metadata");
+	UNIT_CHECK(vdb_migrate_room_percent(128, 8, 128, 1) == 100, "but for one segment");
+	UNIT_CHECK(vdb_migrate_room_percent(16, 1, 4, 5) == 33, "read while it changed");
+	UNIT_CHECK(vdb_migrate_room_percent(PG_UINT32_MAX, 0, PG_UINT32_MAX, PG_UINT32_MAX) == 100,
+			   "no overflow");
+}
+
+static void
 test_eligible(void)
 {
 	UNIT_CHECK(!vdb_migrate_range_eligible(0, 0, true, 1), "an empty range");
@@ -116,6 +131,7 @@ int
 main(void)
 {
 	unit_run("when a table is due", test_reason);
+	unit_run("how full a pool is of rows", test_percent);
 	unit_run("when a range is eligible", test_eligible);
 	unit_run("merging", test_merge);
 	unit_run("rewriting stays within bounds", test_rewriting);

@@ -141,6 +141,17 @@ free_step(void)
 	}
 }
 
+/* Count the model's segments whose state is in use: those that are only reserved don't count. */
+static uint32_t
+model_count_segments(void)
+{
+	uint32_t	segments = 0;
+
+	for (uint32_t no = 0; no < SEGMENTS; no++)
+		segments += model[no * VDB_WORD_BLOCKS] == MODEL_SEGMENT && state[no] != 0 ? 1 : 0;
+	return segments;
+}
+
 static uint32_t
 model_count_used(void)
 {
@@ -172,6 +183,8 @@ against_model(void)
 			free_step();
 		used = vdb_words_count_used(state, reserved, SEGMENTS);
 		UNIT_CHECK(used == model_count_used(), "step %d: %u used", step, used);
+		used = vdb_words_count_segments(state, SEGMENTS);
+		UNIT_CHECK(used == model_count_segments(), "step %d: %u segments", step, used);
 	}
 }
 
