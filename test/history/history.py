@@ -34,6 +34,10 @@ Forbidden (names of anomalies as Adya's):
               of WAL, and on the primary in the other.
   ser         any cycle among serializable transactions: G2
 rt edges take part in all of these: a snapshot sees whatever was acknowledged before it was asked for.
+
+judge_stream() is for what logical decoding makes of a history: every committed transaction that wrote something is in
+the stream once, with all it wrote and nothing else; and it comes after those whose end it has waited for, and after
+those that it has read from.
 """
 
 from collections import deque
@@ -416,3 +420,50 @@ class Checker:
 
 def judge(txns, final_lists, final_groups=None):
     return Checker(txns, final_lists, final_groups or {}).judge()
+
+
+# -- the stream of logical decoding -----------------------------------------------------------------------------
+
+
+def written_by(txn):
+    return frozenset(op[:3] for op in txn.ops if op[0] in 'at')
+
+
+def match_stream(txns, stream, problems):
+    """The place of each transaction in the stream, which is a list of sets of ops 'a' and 't'; None if it could be another's."""
+    by_op, place = {}, {}
+    for txn in txns:
+        for op in written_by(txn):
+            by_op.setdefault(op, []).append(txn)
+    for at, ops in enumerate(stream):
+        if not ops:
+            continue
+        of = [t for t in by_op.get(next(iter(ops)), []) if t.status != 'fail' and written_by(t) == ops and t not in place]
+        of.sort(key=lambda t: t.status != 'ok')         # of those that changed the same rows one can have committed
+        if of:
+            place[of[0]] = at if of[0].status == 'ok' or len(of) == 1 else None
+        else:
+            some = sorted(ops, key=str)[:8]
+            problems.append(('stream', 'the stream has a transaction that nobody committed: %s\n%s' % (
+                some, '\n'.join('      %r' % t for op in some[:2] for t in by_op.get(op, [])))))
+    problems += [('stream', 'the stream lacks a committed transaction\n      %r' % t) for t in txns
+                 if t.status == 'ok' and t not in place and written_by(t)]
+    return place
+
+
+def judge_stream(txns, stream):
+    """What is wrong with a stream: a list of (kind, text)."""
+    problems = []
+    place = {t: at for t, at in match_stream(txns, stream, problems).items() if at is not None}
+    writer = {op[1:]: t for t in place for op in written_by(t)}
+    latest = None               # of those that came before in the stream, the one that began last
+    for txn in sorted(place, key=place.get):
+        if latest is not None and txn.end < latest.start:
+            problems.append(('stream order', 'comes after one that began when it had ended\n      %r\n      %r' % (txn, latest)))
+        if latest is None or txn.start > latest.start:
+            latest = txn
+        seen = [(op[1], value) for op in txn.ops if op[0] in 'rs' for value in op[2]]
+        for other in {writer[read] for read in seen if read in writer} - {txn}:
+            if place[other] > place[txn]:
+                problems.append(('stream order', 'comes before one that it has read\n      %r\n      %r' % (txn, other)))
+    return problems

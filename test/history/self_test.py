@@ -3,6 +3,7 @@
 by_hand()    small histories: the one anomaly that each has must be found, and nothing in the good ones
 simulated()  a store with snapshot isolation in memory: nothing is found but write skew; then one thing in its
              history is falsified, and that is found
+streams()    the same store's commits as a stream: nothing is found; then one thing in it is falsified, and that is found
 """
 
 import random
@@ -127,6 +128,7 @@ class Store:
         self.rng, self.level = rng, level
         self.clock, self.value, self.next = 0, {k: [(0, [])] for k in range(6)}, 0
         self.locks, self.txns = {}, []
+        self.stream = []        # what each transaction wrote, in the order of commits
 
     def at(self, key, time):
         return [v for t, v in self.value[key] if t <= time][-1]
@@ -173,6 +175,8 @@ class Store:
     def commit(self, t):
         for key, value in t.mine.items():
             self.value[key].append((self.clock, value))
+        if t.mine:
+            self.stream.append(history.written_by(t))
         self.clock += 1
         self.release(t)
 
@@ -227,9 +231,43 @@ def simulated(rounds=60):
     return wrong
 
 
+def falsify_stream(rng, txns, stream):
+    """Change one thing in a stream; what."""
+    how = rng.choice(['lost', 'twice', 'half', 'mixed', 'aborted', 'late'])
+    at = rng.randrange(len(stream) // 2)
+    if how == 'lost':
+        del stream[at]
+    elif how == 'twice':
+        stream.insert(at, stream[at])
+    elif how == 'half':
+        stream[at] = frozenset(list(stream[at])[1:]) or frozenset([('a', 1, -1)])
+    elif how == 'mixed':
+        stream[at] |= stream.pop()
+    elif how == 'aborted':
+        next(t for t in txns if t.status == 'ok' and history.written_by(t) == stream[at]).status = 'fail'
+    else:
+        stream.append(stream.pop(at))
+    return how
+
+
+def streams(rounds=60):
+    wrong = []
+    for seed in range(rounds):
+        rng = random.Random(seed)
+        store = Store(rng, 'rr')
+        txns, _ = store.run(80)
+        problems = history.judge_stream(txns, store.stream)
+        if problems:
+            wrong.append('stream, seed %d: %s' % (seed, problems[:2]))
+        how = falsify_stream(rng, txns, store.stream)
+        if not history.judge_stream(txns, store.stream):
+            wrong.append('stream, seed %d: falsified (%s), not found' % (seed, how))
+    return wrong
+
+
 def run():
-    wrong = by_hand() + simulated()
+    wrong = by_hand() + simulated() + streams()
     for text in wrong:
         print('self-test: ' + text)
-    print('history: self-test: %d histories by hand, 60 simulated, %d wrong' % (len(CASES), len(wrong)))
+    print('history: self-test: %d histories by hand, 60 simulated, 60 streams, %d wrong' % (len(CASES), len(wrong)))
     return not wrong
