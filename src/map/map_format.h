@@ -219,8 +219,8 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 										 * would */
 #define VDB_META_CONTINUATIONS	1900
 
-/* Version of a meta.  Version 3 has checksums. */
-#define VDB_META_VERSION		3
+/* Version of a meta.  Version 3 has checksums; from version 4 on, written_at is the stripe's. */
+#define VDB_META_VERSION		4
 
 /*
  * Meta: what the pool knows of a stripe.
@@ -254,7 +254,7 @@ typedef struct VdbStripeMeta
 	uint32		epoch;				/* epoch that wrote it */
 	uint64		row_bytes;			/* bytes of its rows before encoding */
 	uint64		stripe_bytes;
-	int64		written_at;			/* TimestampTz */
+	int64		written_at;			/* TimestampTz, as in the stripe's header: identifies it */
 	uint32		table_slot;
 	uint32		table_generation;
 	VdbBlock	pending_next;		/* while no map entry refers to it: next meta of the pending

@@ -19,7 +19,6 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "base/vdb_stop_point.h"
 #include "migrate/migrate_private.h"
@@ -307,7 +306,6 @@ finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	return_pages(mover);
 	Assert(meta->nrows == mover->rows_written && meta->nlbs == mover->nblocks);
 	meta->epoch = mover->epoch;
-	meta->written_at = GetCurrentTimestamp();
 	if (mover->in_doubt)
 		meta->flags |= VDB_STRIPE_IN_DOUBT;
 	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin) &&

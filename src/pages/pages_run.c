@@ -284,22 +284,37 @@ run_page_check(Relation rel, BlockNumber block, Page page)
 								  BLCKSZ, BLCKSZ, header->pd_lower, header->pd_upper));
 }
 
+/*
+ * Check that the main fork has the page, which belongs to the run at 'first'.  The file system is
+ * only asked about pages past the size that was last seen: pages of a run aren't cut off while a
+ * process may read it.
+ */
+static void
+check_page_exists(Relation rel, BlockNumber first, uint64 page)
+{
+	BlockNumber count = RelationGetSmgr(rel)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	if (likely(count != InvalidBlockNumber && page < count))
+		return;
+	count = vdb_pages_count(rel);
+	if (page >= count)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("page " UINT64_FORMAT " of table \"%s\" is missing",
+						page, RelationGetRelationName(rel)),
+				 errdetail("A run that begins at page %u needs it, but the main fork has only %u pages.",
+						   first, count)));
+}
+
 void
 vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char *dst)
 {
 	uint64		page_no = offset / VDB_PAGE_PAYLOAD;
 	uint32		skip = (uint32) (offset % VDB_PAGE_PAYLOAD);
-	BlockNumber count = vdb_pages_count(rel);
 
 	/* Check this before all reads, since core's message names only the file. */
-	if (len > 0 && first + (offset + len - 1) / VDB_PAGE_PAYLOAD >= count)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("page " UINT64_FORMAT " of table \"%s\" is missing",
-						first + (offset + len - 1) / VDB_PAGE_PAYLOAD,
-						RelationGetRelationName(rel)),
-				 errdetail("A run that begins at page %u needs it, but the main fork has only %u pages.",
-						   first, count)));
+	if (len > 0)
+		check_page_exists(rel, first, first + (offset + len - 1) / VDB_PAGE_PAYLOAD);
 
 	while (len > 0)
 	{

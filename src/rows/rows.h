@@ -41,6 +41,7 @@ typedef struct VdbVersion
 	uint32		len;				/* pool: length without VDB_ROW_WIDE */
 	bool		wide;
 	uint32		pos;				/* flash: position in its stripe */
+	bool		xmin_unread;		/* flash: xmin counts as frozen, and was not read */
 } VdbVersion;
 
 /* ---- visibility (rows_visibility.c) ---- */

@@ -76,19 +76,24 @@ extern void vdb_stripe_writer_abort(VdbStripeWriter *writer);
 
 /* ---- reader (stripe_reader.c, stripe_cache.c) ---- */
 
-/* Address of a stripe in its table's main fork, with what identifies it. */
+/*
+ * Address of a stripe in its table's main fork, with what identifies it.  No two stripes that ever
+ * had the same place in the same file were written at the same time.
+ */
 typedef struct VdbStripeAddress
 {
 	BlockNumber first_page;
 	uint32		stripe_id;
 	uint32		range;
+	int64		written_at;			/* TimestampTz; 0: not known */
 } VdbStripeAddress;
 
 /* Return the address of the stripe that a meta describes. */
 static inline VdbStripeAddress
 vdb_stripe_address(const VdbStripeMeta *meta)
 {
-	VdbStripeAddress address = {meta->first_page, meta->stripe_id, meta->range};
+	VdbStripeAddress address = {meta->first_page, meta->stripe_id, meta->range,
+	meta->written_at};
 
 	return address;
 }

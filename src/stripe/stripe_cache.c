@@ -12,9 +12,9 @@
  * References belong to the resource owner that was current when they were taken.  They are released
  * with it, by abort or by the end of the transaction.
  *
- * The key of an entry is the place in the file and the stripe id, which is never used twice in a
- * table.  A file number may be used again after a table was dropped.  So an entry that is found
- * under another table's oid is compared with the header on flash.
+ * The key of an entry is the place in the file, the stripe id, which is never used twice in a
+ * table, and the time when it was written.  A file number may be used again after a table was
+ * dropped; its new stripes were written at other times.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,7 @@ typedef struct VdbStripeHashEntry
 	VdbStripe  *stripe;
 } VdbStripeHashEntry;
 
-StaticAssertDecl(sizeof(VdbStripeKey) == 24, "key has no padding");
+StaticAssertDecl(sizeof(VdbStripeKey) == 32, "key has no padding");
 
 /* The cache of this backend. */
 typedef struct VdbStripeCache
@@ -142,8 +142,6 @@ stripe_free(VdbStripe *stripe)
 	}
 	if (stripe->asked != NULL)
 		pfree(stripe->asked);
-	if (stripe->runs != NULL)
-		pfree(stripe->runs);
 
 	Assert(cache.bytes >= stripe->bytes);
 	cache.bytes -= stripe->bytes;
@@ -321,7 +319,7 @@ stripe_index_lbs(VdbStripe *stripe)
 	Assert(bitmap == stripe->index.header->nbitmaps);
 }
 
-/* Read a stripe's index and enter it, unused. */
+/* Load a stripe's index and enter it, unused. */
 static VdbStripe *
 stripe_load(Relation rel, const VdbStripeKey *key, uint32 range)
 {
@@ -330,18 +328,16 @@ stripe_load(Relation rel, const VdbStripeKey *key, uint32 range)
 	VdbStripeHashEntry *entry;
 	bool		found;
 
-	VdbStripeAddress address = {key->first_page, key->stripe_id, range};
+	VdbStripeAddress address = {key->first_page, key->stripe_id, range, key->written_at};
 
-	vdb_index_read(rel, address, cache.context, &index);
+	vdb_index_load(rel, address, cache.context, &index);
 
 	stripe = MemoryContextAllocZero(cache.context, sizeof(VdbStripe));
 	stripe->key = *key;
-	stripe->relid = RelationGetRelid(rel);
 	stripe->serial = ++cache.serial;
 	stripe->index = index;
 	stripe->stamp = ++cache.clock;
-	stripe->bytes = sizeof(VdbStripe) + index.header->index_bytes +
-		(index.header->nchunks + 1) * sizeof(uint32);
+	stripe->bytes = sizeof(VdbStripe) + vdb_index_size(index.header);
 	stripe_index_lbs(stripe);
 	dlist_init(&stripe->refs);
 	dlist_push_head(&cache.unused, &stripe->link);
@@ -364,22 +360,6 @@ stripe_forget(VdbStripe *stripe)
 		stripe_unhash(stripe);
 }
 
-/*
- * Compare a stripe cached under another table's oid with the file.  Returns whether it is still
- * there.
- */
-static bool
-stripe_revalidate(VdbStripe *stripe, Relation rel)
-{
-	VdbStripeHeader header;
-
-	vdb_header_read(rel, stripe->key.first_page, &header);
-	if (memcmp(&header, stripe->index.header, sizeof(header)) != 0)
-		return false;
-	stripe->relid = RelationGetRelid(rel);
-	return true;
-}
-
 /* See stripe.h. */
 VdbStripe *
 vdb_stripe_open(Relation rel, VdbStripeAddress address)
@@ -388,23 +368,15 @@ vdb_stripe_open(Relation rel, VdbStripeAddress address)
 		.rnode = rel->rd_locator,
 		.backend = rel->rd_backend,
 		.first_page = address.first_page,
-		.stripe_id = address.stripe_id
+		.stripe_id = address.stripe_id,
+		.written_at = address.written_at
 	};
 	VdbStripeHashEntry *entry;
 	VdbStripe  *stripe;
 
 	cache_create();
 	entry = hash_search(cache.hash, &key, HASH_FIND, NULL);
-	stripe = entry != NULL ? entry->stripe : NULL;
-
-	if (stripe != NULL && stripe->relid != RelationGetRelid(rel) &&
-		!stripe_revalidate(stripe, rel))
-	{
-		stripe_forget(stripe);
-		stripe = NULL;
-	}
-	if (stripe == NULL)
-		stripe = stripe_load(rel, &key, address.range);
+	stripe = entry != NULL ? entry->stripe : stripe_load(rel, &key, address.range);
 
 	if (stripe->index.header->range != address.range)
 		vdb_stripe_damaged(rel, address,
@@ -480,6 +452,10 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 	VdbStripe  *stripe = ask->stripe;
 	VdbCachedVector *vector;
 
+	if (stripe->cached == NULL)
+		stripe->cached = vdb_cache_alloc(stripe, stripe->index.header->nvectors *
+										 sizeof(VdbCachedVector *));
+
 	/* Free what an error has left over. */
 	vdb_point_free(&cache.loading);
 	vdb_point_load(&ask->at, cache.context, &cache.loading);
@@ -498,17 +474,6 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 	return vector;
 }
 
-/* Allocate a stripe's arrays by vector and by column, at their first use. */
-static void
-make_arrays(VdbStripe *stripe)
-{
-	const VdbStripeHeader *header = stripe->index.header;
-
-	if (stripe->cached == NULL)
-		stripe->cached = vdb_cache_alloc(stripe, header->nvectors * sizeof(VdbCachedVector *));
-	if (stripe->asked == NULL)
-		stripe->asked = vdb_cache_alloc(stripe, header->ncolumns * sizeof(uint32));
-}
 
 /*
  * See stripe_private.h.  A vector that isn't in the backend's cache is pinned in the shared cache,
@@ -524,10 +489,11 @@ vdb_cache_vector(VdbVectorAsk *ask)
 	uint32	   *asked;
 
 	Assert(stripe->refcount > 0);
-	make_arrays(stripe);
+	if (stripe->asked == NULL)
+		stripe->asked = vdb_cache_alloc(stripe, stripe->index.header->ncolumns * sizeof(uint32));
 	asked = &stripe->asked[at->attno - 1];
 	ask->frame_pinned = ask->frame_missing = false;
-	ask->vector = stripe->cached[number];
+	ask->vector = stripe->cached != NULL ? stripe->cached[number] : NULL;
 	if (ask->vector == NULL && !ask->own && *asked != number + 1)
 	{
 		*asked = number + 1;

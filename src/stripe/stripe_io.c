@@ -293,6 +293,10 @@ header_check(Relation rel, VdbStripeAddress address, const VdbStripeHeader *head
 						   psprintf("Expected stripe %u of range %u, found stripe %u of range %u.",
 									address.stripe_id, address.range,
 									header->stripe_id, header->range));
+	if (address.written_at != 0 && header->written_at != address.written_at)
+		vdb_stripe_damaged(rel, address,
+						   psprintf("Expected a stripe written at " INT64_FORMAT ", found one written at " INT64_FORMAT ".",
+									address.written_at, header->written_at));
 	identity = vdb_pages_identity(rel);
 	if (header->identity != identity)
 		vdb_stripe_damaged(rel, address,
@@ -304,15 +308,15 @@ header_check(Relation rel, VdbStripeAddress address, const VdbStripeHeader *head
 }
 
 /* See stripe_private.h. */
-void
-vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header)
+Size
+vdb_index_size(const VdbStripeHeader *header)
 {
-	vdb_pages_read(rel, first_page, 0, sizeof(*header), (char *) header);
+	return VDB_STRIPE_ALIGN(header->index_bytes) + ((Size) header->nchunks + 1) * sizeof(uint32);
 }
 
-/* Set the pointers to an index's tables. */
-static void
-index_set_tables(VdbStripeIndex *index)
+/* See stripe_private.h. */
+void
+vdb_index_set_tables(VdbStripeIndex *index)
 {
 	VdbStripeLayout layout;
 
@@ -326,6 +330,7 @@ index_set_tables(VdbStripeIndex *index)
 	index->columns = (const VdbStripeColumn *) (index->bytes + layout.columns);
 	index->pieces = (const VdbStripePiece *) (index->bytes + layout.pieces);
 	index->vectors = (const VdbStripeVector *) (index->bytes + layout.vectors);
+	index->chunk_vectors = (uint32 *) (index->bytes + VDB_STRIPE_ALIGN(layout.end));
 }
 
 /* Check everything but the header's own fields, and fill chunk_vectors. */
@@ -365,7 +370,7 @@ vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 	MemoryContext private;
 	const char *wrong;
 
-	vdb_header_read(rel, address.first_page, &header);
+	vdb_pages_read(rel, address.first_page, 0, sizeof(header), (char *) &header);
 	header_check(rel, address, &header);
 
 	/*
@@ -374,7 +379,7 @@ vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 	 */
 	private = AllocSetContextCreate(CurrentMemoryContext, "VDB stripe index",
 									ALLOCSET_SMALL_SIZES);
-	work.bytes = MemoryContextAlloc(private, header.index_bytes);
+	work.bytes = MemoryContextAlloc(private, vdb_index_size(&header));
 	vdb_pages_prefetch(rel, address.first_page, 0, header.index_bytes);
 	vdb_pages_read(rel, address.first_page, 0, header.index_bytes, work.bytes);
 
@@ -382,17 +387,14 @@ vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext context,
 	if (memcmp(work.bytes, &header, sizeof(header)) != 0)
 		vdb_stripe_damaged(rel, address, "Its header changed while being read.");
 
-	work.chunk_vectors = MemoryContextAlloc(private, (header.nchunks + 1) * sizeof(uint32));
-	index_set_tables(&work);
+	vdb_index_set_tables(&work);
 	wrong = index_check(&work);
 	if (wrong != NULL)
 		vdb_stripe_damaged(rel, address, wrong);
 
-	work.bytes = memcpy(MemoryContextAlloc(context, header.index_bytes),
-						work.bytes, header.index_bytes);
-	work.chunk_vectors = memcpy(MemoryContextAlloc(context, (header.nchunks + 1) * sizeof(uint32)),
-								work.chunk_vectors, (header.nchunks + 1) * sizeof(uint32));
-	index_set_tables(&work);
+	work.bytes = memcpy(MemoryContextAlloc(context, vdb_index_size(&header)),
+						work.bytes, vdb_index_size(&header));
+	vdb_index_set_tables(&work);
 	*index = work;
 	MemoryContextDelete(private);
 }
@@ -402,7 +404,6 @@ void
 vdb_index_free(VdbStripeIndex *index)
 {
 	pfree(index->bytes);
-	pfree(index->chunk_vectors);
 	memset(index, 0, sizeof(*index));
 }
 

@@ -193,15 +193,6 @@ point_get(const VdbSharedKey *key, MemoryContext context, VdbPointVector *out)
 	return true;
 }
 
-/*
- * Return whether the relation's pieces may be shared: other backends must be able to read its file.
- */
-static bool
-is_shared(Relation rel)
-{
-	return rel->rd_backend == INVALID_PROC_NUMBER;
-}
-
 /* See stripe_private.h. */
 bool
 vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key)
@@ -209,7 +200,7 @@ vdb_point_pin(const VdbVectorAddress *at, VdbVectorPart *part, VdbSharedKey *key
 	uint64		offset;
 	const VdbPointVector *item;
 
-	if (!is_shared(at->rel))
+	if (!vdb_may_share(at->rel))
 		return false;
 	point_key(at, vdb_vector_find(at, &offset), 0, key);
 	item = (const VdbPointVector *) vdb_shared_begin(key);
@@ -240,10 +231,10 @@ vdb_point_load(const VdbVectorAddress *at, MemoryContext context, VdbPointVector
 
 	Assert(out->bytes == NULL && out->frames == NULL);
 	point_key(at, vector, 0, &key);
-	if (is_shared(at->rel) && point_get(&key, context, out))
+	if (vdb_may_share(at->rel) && point_get(&key, context, out))
 		return;
 	point_read(at, context, out);
-	if (is_shared(at->rel))
+	if (vdb_may_share(at->rel))
 		vdb_shared_put(&key, out, sizeof(*out), out->bytes, out->size);
 }
 
@@ -265,7 +256,7 @@ vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext con
 		point_damaged(at, status);
 	raw = MemoryContextAllocHuge(context, piece.raw_bytes);
 	point_key(at, vector, frame, &key);
-	if (is_shared(at->rel))
+	if (vdb_may_share(at->rel))
 		item = vdb_shared_begin(&key);
 	if (item != NULL)
 	{
@@ -280,7 +271,7 @@ vdb_point_load_frame(const VdbVectorAddress *at, uint32 frame, MemoryContext con
 			pfree(raw);
 			point_damaged(at, status);
 		}
-		if (is_shared(at->rel))
+		if (vdb_may_share(at->rel))
 			vdb_shared_put(&key, raw, piece.raw_bytes, NULL, 0);
 		vdb_scratch_trim();
 	}

@@ -42,8 +42,9 @@ extern uint32 vdb_stripe_index_crc(const char *bytes, size_t len);
 typedef struct VdbStripeIndex
 {
 	VdbStripeAddress address;
-	char	   *bytes;				/* one allocation of index_bytes */
-	uint32	   *chunk_vectors;		/* another one: first vector of each chunk, and the end */
+	char	   *bytes;				/* one allocation of vdb_index_size bytes */
+	uint32	   *chunk_vectors;		/* in it, past the index: first vector of each chunk, and the
+									 * end */
 	const VdbStripeHeader *header;
 	const VdbStripeLb *lbs;
 	const VdbRowSet *bitmaps;
@@ -84,6 +85,19 @@ extern void vdb_index_read(Relation rel, VdbStripeAddress address, MemoryContext
 						   VdbStripeIndex *index);
 extern void vdb_index_free(VdbStripeIndex *index);
 
+/* Return the bytes of an index in memory, given its header. */
+extern Size vdb_index_size(const VdbStripeHeader *header);
+
+/* Set the pointers to the tables of an index whose 'bytes' are set. */
+extern void vdb_index_set_tables(VdbStripeIndex *index);
+
+/*
+ * Do as vdb_index_read does, but take the index from the shared cache if it is there, and put it
+ * there if not (stripe_index.c).  The contents of the shared cache were checked.
+ */
+extern void vdb_index_load(Relation rel, VdbStripeAddress address, MemoryContext context,
+						   VdbStripeIndex *index);
+
 /* Fill the fields of a meta that follow from a stripe's index, and zero the others. */
 extern void vdb_stripe_fill_meta(const VdbStripeHeader *header, const VdbStripeChunk *chunks,
 								 VdbStripeMeta *meta);
@@ -93,12 +107,6 @@ extern int	vdb_index_chunk_of(const VdbStripeIndex *index, uint32 pos);
 
 /* Read and check zone maps; the result is palloc'd.  Raises ERRCODE_DATA_CORRUPTED. */
 extern VdbZone *vdb_index_read_zones(const VdbStripeIndex *index, Relation rel);
-
-/*
- * Read the header alone, as vdb_index_read does first.  Its use is to see whether a cached index is
- * still the one on flash.
- */
-extern void vdb_header_read(Relation rel, BlockNumber first_page, VdbStripeHeader *header);
 
 /* ---- one vector from flash (stripe_io.c) ---- */
 
@@ -152,17 +160,22 @@ extern void vdb_vector_check_opened(const VdbVectorAddress *at, VdbCodecStatus s
 
 /* ---- the shared cache (stripe_shared.c) ---- */
 
-/* Key of a piece of a stripe: the head (frame 0) or another frame of one of its vectors. */
+/*
+ * Key of a piece of a stripe: the head (frame 0) or another frame of one of its vectors, or its
+ * index.
+ */
 typedef struct VdbSharedKey
 {
 	RelFileLocator rnode;
 	BlockNumber first_page;
 	uint32		stripe_id;
-	uint32		index_crc;			/* checksum of the stripe's index */
-	uint32		vector;				/* its number in the vector table */
-	uint32		vector_crc;
+	uint32		index_crc;			/* checksum of the stripe's index; index: written_at, low half */
+	uint32		vector;				/* its number in the vector table, or VDB_SHARED_INDEX */
+	uint32		vector_crc;			/* index: written_at, high half */
 	uint32		frame;
 } VdbSharedKey;
+
+#define VDB_SHARED_INDEX	PG_UINT32_MAX
 
 StaticAssertDecl(sizeof(VdbSharedKey) == 36, "key has no padding");
 
@@ -172,6 +185,15 @@ StaticAssertDecl(sizeof(VdbSharedKey) == 36, "key has no padding");
  */
 extern const char *vdb_shared_begin(const VdbSharedKey *key);
 extern void vdb_shared_end(const VdbSharedKey *key);
+
+/*
+ * Return whether the relation's pieces may be shared: other backends must be able to read its file.
+ */
+static inline bool
+vdb_may_share(Relation rel)
+{
+	return rel->rd_backend == INVALID_PROC_NUMBER;
+}
 
 /* Request shared memory; called by _PG_init while preloading. */
 extern void vdb_shared_cache_init(void);
@@ -267,10 +289,11 @@ vdb_datum_int(Datum value, uint16 width)
 
 /* ---- the cache (stripe_cache.c) ---- */
 
-/* Decoded runs of one xmin block, the one last asked for. */
+/* Decoded runs of one xmin block of one stripe, the one last asked for; one in a backend. */
 typedef struct VdbXminRuns
 {
-	int			block;				/* number of the block, or -1 */
+	uint64		serial;				/* that of the stripe, or 0 */
+	int			block;				/* number of the block */
 	uint32		nruns;
 	uint32		ends[VDB_VECTOR_ROWS];	/* position after each run */
 	int64		xmins[VDB_VECTOR_ROWS];
@@ -284,6 +307,7 @@ typedef struct VdbStripeKey
 	ProcNumber	backend;
 	BlockNumber first_page;
 	uint32		stripe_id;
+	int64		written_at;
 } VdbStripeKey;
 
 /* A cached vector, which its stripe's array refers to. */
@@ -300,16 +324,14 @@ typedef struct VdbCachedVector
 struct VdbStripe
 {
 	VdbStripeKey key;
-	Oid			relid;
 	uint64		serial;				/* never used twice in a backend */
 	bool		hashed;				/* false: forgotten, freed with its last reference */
 	VdbStripeIndex index;
 	int16		lb_entry[VDB_RANGE_LBS];	/* by LB: its entry in index.lbs, or -1 */
 	int16		lb_bitmap[VDB_RANGE_LBS];	/* by LB: its bitmap, or -1 */
-	VdbCachedVector **cached;		/* by vector number; allocated at first use */
+	VdbCachedVector **cached;		/* by vector number; allocated when the first is cached */
 	uint32	   *asked;				/* by column: number + 1 of the vector last asked for;
 									 * allocated at first use */
-	VdbXminRuns *runs;				/* allocated at first use */
 	Size		bytes;				/* bytes counted for this stripe without its vectors */
 	uint32		refcount;
 	dlist_head	refs;				/* VdbStripeRef, one per resource owner */

@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "pages/pages.h"
 #include "stripe/stripe_private.h"
@@ -187,7 +188,7 @@ xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
 	uint64		end = xmins->first_pos;
 	uint64		expected;
 
-	runs->block = -1;			/* invalid until everything is decoded */
+	runs->serial = 0;			/* invalid until everything is decoded */
 	runs->nruns = xmins->nruns;
 	xmins_decode(stripe, block, 0, runs->xmins);
 	xmins_decode(stripe, block, 1, runs->cmins);
@@ -205,14 +206,24 @@ xmins_load(const VdbStripe *stripe, VdbXminRuns *runs, int block)
 	if (end != expected)
 		xmins_damaged(stripe, block, "its runs do not cover its rows");
 	runs->block = block;
+	runs->serial = stripe->serial;
+}
+
+/* Allocate the backend's decoded runs.  The name of their context shows whether they are used. */
+static VdbXminRuns *
+xmins_create(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "VDB stripe xmins",
+												  ALLOCSET_SMALL_SIZES);
+
+	return MemoryContextAllocZero(context, sizeof(VdbXminRuns));
 }
 
 /* See stripe.h. */
 TransactionId
 vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
 {
-	VdbStripe  *entry = unconstify(VdbStripe *, stripe);
-	VdbXminRuns *runs = stripe->runs;
+	static VdbXminRuns *runs = NULL;
 	int			block;
 	uint32		low = 0;
 	uint32		high;
@@ -220,13 +231,9 @@ vdb_stripe_xmin(const VdbStripe *stripe, uint32 pos, CommandId *cmin)
 	Assert(pos < stripe->index.header->nrows);
 
 	if (runs == NULL)
-	{
-		runs = vdb_cache_alloc(entry, sizeof(VdbXminRuns));
-		runs->block = -1;
-		entry->runs = runs;
-	}
+		runs = xmins_create();
 	block = xmins_block_of(stripe, pos);
-	if (runs->block != block)
+	if (runs->serial != stripe->serial || runs->block != block)
 		xmins_load(stripe, runs, block);
 
 	/* Find the first run that ends after pos. */

@@ -8,9 +8,11 @@
  * (stripe_cache.c).
  *
  * There are 64 partitions, by hash of the key.  Each has a lock, an array of hash chains, and an
- * arena that is used as a ring: a new item goes behind the last one and evicts the oldest.
- * Positions rise for ever; their remainder is the place in the arena.  An item never crosses the
- * arena's end; the rest of the arena becomes an item without key.
+ * arena that is used as a ring: a new item goes behind the last one and evicts the oldest.  An item
+ * that was found since it was entered is moved behind the last one instead, as the clock algorithm
+ * does; the next time it must have been found again.  Positions rise for ever; their remainder is
+ * the place in the arena.  An item never crosses the arena's end; the rest of the arena becomes an
+ * item without key.
  *
  * No item is ever removed because it is outdated: stripes don't change, and the key has their
  * checksums.  Items of dropped tables are evicted in time.
@@ -35,9 +37,10 @@
 #include "stripe/stripe_private.h"
 
 #define ITEM_ALIGN			64
-#define ITEM_BYTES_A_CHAIN	4096	/* about the size of an item */
+#define ITEM_BYTES_A_CHAIN	1024	/* most items are larger, so chains are short */
 #define ITEM_SHARE			8		/* an item takes at most 1/ITEM_SHARE of an arena */
 #define ARENA_LEAST			(64 * 1024)
+#define MOVE_BYTES			(32 * 1024) /* an insertion keeps items of at most this size */
 
 /* Head of an item in an arena. */
 typedef struct SharedItem
@@ -46,7 +49,8 @@ typedef struct SharedItem
 	uint32		next;				/* next of its chain: place / ITEM_ALIGN + 1, or 0 */
 	uint32		total;				/* bytes up to the next item */
 	uint32		used;				/* whether it is an item */
-	uint32		pad[4];
+	uint32		touched;			/* found since it was entered or moved */
+	uint32		pad[3];
 } SharedItem;
 
 StaticAssertDecl(sizeof(SharedItem) == ITEM_ALIGN, "an item's head takes one unit");
@@ -214,44 +218,39 @@ count_one(pg_atomic_uint64 *counter)
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
 
-/* Evict the oldest item.  The lock is held exclusive. */
-static void
-push_out(const EntryAddress *address)
+/* Return the link of its chain that leads to an item. */
+static uint32 *
+find_link(const EntryAddress *address, const SharedItem *item)
 {
-	SharedPartition *partition = address->partition;
-	SharedItem *item = item_at(address, partition->tail);
+	uint32		number = item_number(address, item);
+	EntryAddress own;
+	uint32	   *link;
 
-	Assert(partition->tail < partition->head);
-	Assert(item->total > 0 && item->total % ITEM_ALIGN == 0);
-	if (item->used)
-	{
-		uint32		number = item_number(address, item);
-		EntryAddress own;
-		uint32	   *link;
-
-		find_address(&item->key, &own);
-		link = own.chain;
-		while (*link != number)
-			link = &item_numbered(address, *link)->next;
-		*link = item->next;
-		partition->nitems--;
-		count_one(&partition->evictions);
-	}
-	partition->tail += item->total;
+	find_address(&item->key, &own);
+	link = own.chain;
+	while (*link != number)
+		link = &item_numbered(address, *link)->next;
+	return link;
 }
 
-/* Make an item of 'total' bytes in one piece, evicting others.  The lock is held exclusive. */
+/* Return the bytes up to the arena's end if 'total' bytes do not fit in there, else 0. */
+static uint32
+bytes_to_skip(const SharedPartition *partition, uint32 total)
+{
+	uint32		rest = shared->arena_bytes - (uint32) (partition->head % shared->arena_bytes);
+
+	return rest < total ? rest : 0;
+}
+
+/* Take 'total' bytes in one piece behind the last item.  There is room. */
 static SharedItem *
-make_item(const EntryAddress *address, uint32 total)
+take_bytes(const EntryAddress *address, uint32 total)
 {
 	SharedPartition *partition = address->partition;
-	uint32		arena_bytes = shared->arena_bytes;
-	uint32		rest = arena_bytes - (uint32) (partition->head % arena_bytes);
-	uint32		skip = rest < total ? rest : 0;
+	uint32		skip = bytes_to_skip(partition, total);
 	SharedItem *item;
 
-	while (partition->tail + arena_bytes < partition->head + skip + total)
-		push_out(address);
+	Assert(partition->head + skip + total <= partition->tail + shared->arena_bytes);
 	if (skip > 0)
 	{
 		item = item_at(address, partition->head);
@@ -260,9 +259,79 @@ make_item(const EntryAddress *address, uint32 total)
 		partition->head += skip;
 	}
 	item = item_at(address, partition->head);
-	item->used = 1;
-	item->total = total;
 	partition->head += total;
+	return item;
+}
+
+/*
+ * Move the oldest item behind the last one, if there is room once it is gone.  Its new place may
+ * overlap the old one.  Returns the bytes moved, or 0.  The lock is held exclusive.
+ */
+static uint32
+move_item(const EntryAddress *address, SharedItem *item)
+{
+	SharedPartition *partition = address->partition;
+	uint32		total = item->total;
+	uint32		skip = bytes_to_skip(partition, total);
+	uint32	   *link;
+	SharedItem *moved;
+
+	if (partition->tail + shared->arena_bytes < partition->head + skip)
+		return 0;
+	link = find_link(address, item);
+	partition->tail += total;
+	moved = take_bytes(address, total);
+	memmove(moved, item, total);
+	moved->touched = 0;
+	*link = item_number(address, moved);
+	return total;
+}
+
+/* Evict the oldest item.  The lock is held exclusive. */
+static void
+push_out(const EntryAddress *address)
+{
+	SharedPartition *partition = address->partition;
+	SharedItem *item = item_at(address, partition->tail);
+
+	if (item->used)
+	{
+		*find_link(address, item) = item->next;
+		partition->nitems--;
+		count_one(&partition->evictions);
+	}
+	partition->tail += item->total;
+}
+
+/*
+ * Make an item of 'total' bytes in one piece, evicting others: the oldest, but for those that were
+ * found meanwhile.  To bound the time, only so many bytes are kept.  The lock is held exclusive.
+ */
+static SharedItem *
+make_item(const EntryAddress *address, uint32 total)
+{
+	SharedPartition *partition = address->partition;
+	uint32		may_move = MOVE_BYTES;
+	SharedItem *item;
+
+	while (partition->tail + shared->arena_bytes <
+		   partition->head + bytes_to_skip(partition, total) + total)
+	{
+		uint32		moved = 0;
+
+		item = item_at(address, partition->tail);
+		Assert(partition->tail < partition->head);
+		Assert(item->total > 0 && item->total % ITEM_ALIGN == 0);
+		if (item->used && item->touched && item->total <= may_move)
+			moved = move_item(address, item);
+		if (moved == 0)
+			push_out(address);
+		may_move -= moved;
+	}
+	item = take_bytes(address, total);
+	item->used = 1;
+	item->touched = 0;
+	item->total = total;
 	return item;
 }
 
@@ -286,6 +355,8 @@ vdb_shared_begin(const VdbSharedKey *key)
 		LWLockRelease(address.lock);
 		return NULL;
 	}
+	if (!item->touched)
+		item->touched = 1;		/* any of the readers' stores will do */
 	return (const char *) (item + 1);
 }
 

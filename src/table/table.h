@@ -299,7 +299,8 @@ typedef struct VdbBatch
 	VdbOverlayView *overlay;		/* stripe: overlay of the LB */
 	VdbVersion *versions;			/* headers of the rows, in step with index[]; stripe: only when
 									 * not 'plain' */
-	uint16		meta_flags;			/* stripe: flags of its meta */
+	uint16		meta_flags;			/* stripe: flags of its meta; VDB_STRIPE_FROZEN is added if the
+									 * snapshot sees all of its xmins */
 	bool		plain;				/* stripe: all rows are resolved and have no delta record, so
 									 * their headers are 'xmin, no xmax' */
 	bool		check;				/* verify checksums of pool rows: vdb_batch_set_check */

@@ -100,6 +100,7 @@ typedef struct FetchState
 	bool		has_delta;
 	VdbStripeAddress address;		/* striped */
 	uint16		meta_flags;			/* striped */
+	TransactionId max_xmin;			/* striped */
 	union
 	{
 		char		data[VDB_POOL_BLOCK_BYTES];
@@ -148,6 +149,20 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 	fs->found = !deleted;
 	fs->address = vdb_stripe_address(meta);
 	fs->meta_flags = meta->flags;
+	fs->max_xmin = meta->max_xmin;
+}
+
+/*
+ * Return the meta's flags, as if the stripe were frozen if the snapshot sees all of its xmins: then
+ * they needn't be read.  For SERIALIZABLE they may matter even so.
+ */
+static uint16
+flags_for(Relation rel, const FetchState *fs, Snapshot snapshot)
+{
+	if (CheckForSerializableConflictOutNeeded(rel, snapshot) ||
+		!vdb_version_xmins_visible(fs->meta_flags, fs->max_xmin, snapshot))
+		return fs->meta_flags;
+	return fs->meta_flags | VDB_STRIPE_FROZEN;
 }
 
 /*
@@ -169,7 +184,7 @@ check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot s
 		vdb_stripe_release(stripe);
 		return NULL;
 	}
-	vdb_version_from_stripe(&fs->version, stripe, fs->meta_flags, row, (uint32) pos);
+	vdb_version_from_stripe(&fs->version, stripe, flags_for(rel, fs, snapshot), row, (uint32) pos);
 	fs->version.extent = extent;
 	if (fs->has_delta)
 		vdb_version_apply_delta(&fs->version, &fs->drec);

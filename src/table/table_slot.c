@@ -36,6 +36,7 @@ typedef struct VdbSlot
 	Relation	rel;				/* of the striped row */
 	uint32		pos;				/* its position in the stripe */
 	HeapTupleHeaderData hdr;		/* of the striped row */
+	bool		xmin_unread;		/* hdr lacks xmin and cmin: see read_xmin */
 	MemoryContext values;			/* decoded by-reference values; NULL until needed */
 } VdbSlot;
 
@@ -125,6 +126,16 @@ vdb_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 		TTSOpsHeapTuple.getsomeattrs(slot, natts);
 }
 
+/* Complete the header of a striped row, whose xmin is read only if it is asked for. */
+static void
+read_xmin(VdbSlot *vslot)
+{
+	if (vslot->stripe == NULL || !vslot->xmin_unread)
+		return;
+	vdb_version_read_xmin(&vslot->hdr, vslot->stripe, vslot->pos);
+	vslot->xmin_unread = false;
+}
+
 static Datum
 vdb_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 {
@@ -133,6 +144,9 @@ vdb_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 
 	if (vslot->stripe == NULL)
 		return TTSOpsHeapTuple.getsysattr(slot, attnum, isnull);
+	if (attnum == MinTransactionIdAttributeNumber || attnum == MinCommandIdAttributeNumber ||
+		attnum == MaxCommandIdAttributeNumber)
+		read_xmin(vslot);
 	header.t_len = sizeof(HeapTupleHeaderData);
 	header.t_self = slot->tts_tid;
 	header.t_tableOid = slot->tts_tableOid;
@@ -164,25 +178,35 @@ stamp_from_header(HeapTupleHeader dst, const HeapTupleHeaderData *src)
 	dst->t_infomask2 |= src->t_infomask2 & HEAP_KEYS_UPDATED;
 }
 
+/* Form a heap tuple of a striped row, with the header that the slot has. */
+static HeapTuple
+striped_form(VdbSlot *vslot)
+{
+	TupleTableSlot *slot = &vslot->base.base;
+	int			natts = slot->tts_tupleDescriptor->natts;
+	HeapTuple	tuple;
+
+	if (slot->tts_nvalid < natts)
+		striped_getsomeattrs(vslot, natts);
+	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	stamp_from_header(tuple->t_data, &vslot->hdr);
+	tuple->t_self = slot->tts_tid;
+	tuple->t_tableOid = slot->tts_tableOid;
+	return tuple;
+}
+
 /* Turn a striped row into an owned heap tuple in the slot. */
 static void
 striped_to_heap(VdbSlot *vslot)
 {
 	TupleTableSlot *slot = &vslot->base.base;
-	int			natts = slot->tts_tupleDescriptor->natts;
 	MemoryContext old;
 	HeapTuple	tuple;
-	ItemPointerData tid = slot->tts_tid;
-	Oid			table_oid = slot->tts_tableOid;
 
-	if (slot->tts_nvalid < natts)
-		striped_getsomeattrs(vslot, natts);
+	read_xmin(vslot);
 	old = MemoryContextSwitchTo(slot->tts_mcxt);
-	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	tuple = striped_form(vslot);
 	MemoryContextSwitchTo(old);
-	stamp_from_header(tuple->t_data, &vslot->hdr);
-	tuple->t_self = tid;
-	tuple->t_tableOid = table_oid;
 	slot_drop_stripe(vslot);
 
 	vslot->base.tuple = tuple;
@@ -207,9 +231,13 @@ static void
 vdb_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 {
 	VdbSlot    *vslot = (VdbSlot *) dst;
-	MemoryContext old = MemoryContextSwitchTo(dst->tts_mcxt);
-	HeapTuple	tuple = ExecCopySlotHeapTuple(src);
+	MemoryContext old;
+	HeapTuple	tuple;
 
+	if (VDB_SLOT_IS(src))
+		read_xmin((VdbSlot *) src);
+	old = MemoryContextSwitchTo(dst->tts_mcxt);
+	tuple = ExecCopySlotHeapTuple(src);
 	MemoryContextSwitchTo(old);
 	tuple->t_self = src->tts_tid;
 	vdb_slot_clear(dst);
@@ -229,11 +257,15 @@ vdb_slot_get_heap_tuple(TupleTableSlot *slot)
 	return TTSOpsHeapTuple.get_heap_tuple(slot);
 }
 
+/*
+ * Copy the row to a heap tuple.  Aggregates and ANALYZE do so, and don't look at system columns: an
+ * xmin that was not read stays so.
+ */
 static HeapTuple
 vdb_slot_copy_heap_tuple(TupleTableSlot *slot)
 {
 	if (((VdbSlot *) slot)->stripe != NULL)
-		striped_to_heap((VdbSlot *) slot);
+		return striped_form((VdbSlot *) slot);
 	return TTSOpsHeapTuple.copy_heap_tuple(slot);
 }
 
@@ -325,6 +357,7 @@ vdb_slot_store_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, ui
 	vslot->rel = rel;
 	vslot->pos = pos;
 	vslot->hdr = version->hdr;
+	vslot->xmin_unread = version->xmin_unread;
 	vdb_row_to_tid(version->row, &slot->tts_tid);
 }
 
@@ -337,6 +370,7 @@ vdb_slot_force_striped(TupleTableSlot *slot, Relation rel, VdbStripe *stripe, ui
 
 	own->tts_tableOid = RelationGetRelid(rel);
 	vdb_slot_store_striped(own, rel, stripe, pos, version);
+	read_xmin((VdbSlot *) own);
 	tuple = ExecCopySlotHeapTuple(own);
 	ExecDropSingleTupleTableSlot(own);
 	ExecForceStoreHeapTuple(tuple, slot, true);

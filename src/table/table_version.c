@@ -21,15 +21,21 @@
 #define VDB_DELTA_INFOMASK	(HEAP_XMAX_BITS | HEAP_COMBOCID)
 #define VDB_DELTA_INFOMASK2	(HEAP_KEYS_UPDATED)
 
-/* Fill the xmin part of a striped row's header; xmax is invalid. */
+/*
+ * Fill the xmin part of a striped row's header; xmax is invalid.  The xmin of a frozen stripe is
+ * not read, since decoding it costs more than the rest of a look-up.
+ */
 void
 vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 						VdbRowNumber row, uint32 pos)
 {
 	HeapTupleHeader hdr = &version->hdr;
-	CommandId	cmin;
-	TransactionId xmin = vdb_stripe_xmin(stripe, pos, &cmin);
+	CommandId	cmin = FirstCommandId;
+	TransactionId xmin = FrozenTransactionId;
 
+	version->xmin_unread = (meta_flags & VDB_STRIPE_FROZEN) != 0;
+	if (!version->xmin_unread)
+		xmin = vdb_stripe_xmin(stripe, pos, &cmin);
 	memset(hdr, 0, sizeof(HeapTupleHeaderData));
 	version->row = row;
 	version->where = VDB_IN_STRIPE;
@@ -43,7 +49,7 @@ vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flag
 	HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
 	HeapTupleHeaderSetCmin(hdr, cmin);
 	hdr->t_infomask = HEAP_XMAX_INVALID;
-	if (!TransactionIdIsNormal(xmin) || (meta_flags & VDB_STRIPE_FROZEN))
+	if (!TransactionIdIsNormal(xmin))
 		hdr->t_infomask |= HEAP_XMIN_FROZEN;
 	else if (!(meta_flags & VDB_STRIPE_IN_DOUBT))
 		hdr->t_infomask |= HEAP_XMIN_COMMITTED;
@@ -60,6 +66,32 @@ cid_is_of_xmax(uint16 infomask)
 {
 	return (infomask & HEAP_COMBOCID) != 0 ||
 		(!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+}
+
+/* Read the xmin and cmin that vdb_version_from_stripe has left out, for system columns. */
+void
+vdb_version_read_xmin(HeapTupleHeader hdr, VdbStripe *stripe, uint32 pos)
+{
+	CommandId	cmin;
+
+	HeapTupleHeaderSetXmin(hdr, vdb_stripe_xmin(stripe, pos, &cmin));
+	if (!cid_is_of_xmax(hdr->t_infomask))
+		hdr->t_choice.t_heap.t_field3.t_cid = cmin;
+}
+
+/*
+ * Return true if the snapshot is known to see every xmin of a stripe, given the meta's flags and
+ * max_xmin.
+ */
+bool
+vdb_version_xmins_visible(uint16 meta_flags, TransactionId max_xmin, Snapshot snapshot)
+{
+	if (meta_flags & VDB_STRIPE_FROZEN)
+		return true;
+	if (meta_flags & VDB_STRIPE_IN_DOUBT)
+		return false;
+	return snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_MVCC &&
+		TransactionIdPrecedes(max_xmin, snapshot->xmin);
 }
 
 /* Apply a delta record to a version filled from its stripe. */

@@ -12,10 +12,24 @@
 
 /*
  * Fill a version (all but extent) from a stripe, as if it had no delta record.  meta_flags is
- * VdbStripeMeta.flags.
+ * VdbStripeMeta.flags.  With VDB_STRIPE_FROZEN xmin isn't read: the header says that it is frozen.
+ * A reader whose snapshot sees all xmins of the stripe may add that flag.
  */
 extern void vdb_version_from_stripe(VdbVersion *version, VdbStripe *stripe, uint16 meta_flags,
 									VdbRowNumber row, uint32 pos);
+
+/*
+ * Read xmin and cmin of a striped row whose version has xmin_unread, into a copy of its header.
+ * Raises ERRCODE_DATA_CORRUPTED if they are damaged.
+ */
+extern void vdb_version_read_xmin(HeapTupleHeader hdr, VdbStripe *stripe, uint32 pos);
+
+/*
+ * Return true if the snapshot (which may be NULL) is known to see every xmin of a stripe, given
+ * flags and max_xmin of its meta.
+ */
+extern bool vdb_version_xmins_visible(uint16 meta_flags, TransactionId max_xmin,
+									  Snapshot snapshot);
 
 /* Apply a delta record to a version that vdb_version_from_stripe has filled. */
 extern void vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec);

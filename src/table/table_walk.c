@@ -347,21 +347,16 @@ match_chunks(VdbBatch *batch, const StripeAddress *address)
 static bool
 xmins_visible(const ReadRequest *req, const StripeAddress *address)
 {
-	if (address->flags & VDB_STRIPE_FROZEN)
-		return true;
-	if (address->flags & VDB_STRIPE_IN_DOUBT)
-		return false;
-	if (req->snapshot == NULL || req->serializable)
-		return false;
-	switch (req->snapshot->snapshot_type)
-	{
-		case SNAPSHOT_MVCC:
-			return TransactionIdPrecedes(address->max_xmin, req->snapshot->xmin);
-		case SNAPSHOT_ANY:
-			return true;
-		default:
-			return false;
-	}
+	return vdb_version_xmins_visible(address->flags, address->max_xmin,
+									 req->serializable ? NULL : req->snapshot);
+}
+
+/* Return true if the scan takes every version of the stripe that was not removed. */
+static bool
+takes_any(const ReadRequest *req, const StripeAddress *address)
+{
+	return req->snapshot != NULL && req->snapshot->snapshot_type == SNAPSHOT_ANY &&
+		!req->serializable && !(address->flags & VDB_STRIPE_IN_DOUBT);
 }
 
 /*
@@ -422,8 +417,8 @@ take_plain(VdbBatch *batch, const ReadRequest *req, uint32 first_pos, const VdbR
 
 /* Take rows of a striped block in the general case: compose each row's header and check it. */
 static void
-take_checked(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
-			 const VdbExtent *extent, uint32 first_pos, const VdbRowSet present)
+take_checked(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent,
+			 uint32 first_pos, const VdbRowSet present)
 {
 	const VdbOverlayView *overlay = batch->overlay;
 	uint32		pos = first_pos;
@@ -443,7 +438,7 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addre
 			continue;
 		if (!chunk_wanted(batch, &cursor, this_pos))
 			continue;
-		vdb_version_from_stripe(version, batch->stripe, address->flags,
+		vdb_version_from_stripe(version, batch->stripe, batch->meta_flags,
 								vdb_row_make(batch->lb, (uint8) i), this_pos);
 		version->extent = *extent;
 		if (overlay->any && overlay->drec_at[i] >= 0)
@@ -478,17 +473,20 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addr
 	if (!batch->match_any)
 		return;
 	batch->meta_block = address->meta_block;
-	batch->meta_flags = address->flags;
+	/* headers made of this flag say that xmin is frozen, which is as good to this snapshot */
+	batch->meta_flags = address->flags |
+		(xmins_visible(req, address) ? VDB_STRIPE_FROZEN : 0);
 	batch->stripe = vdb_stripe_open(batch->rel, address->address);
 	if (!vdb_stripe_lb(batch->stripe, vdb_lb_index(batch->lb), &first_pos, present))
 		return;
-	if (!batch->overlay->any && xmins_visible(req, address))
+	if (!batch->overlay->any &&
+		((batch->meta_flags & VDB_STRIPE_FROZEN) != 0 || takes_any(req, address)))
 	{
 		batch->plain = true;
 		take_plain(batch, req, first_pos, present);
 	}
 	else
-		take_checked(batch, req, address, extent, first_pos, present);
+		take_checked(batch, req, extent, first_pos, present);
 	batch->striped_rows += batch->nrows;
 }
 

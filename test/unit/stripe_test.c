@@ -46,7 +46,7 @@
 
 /* The stripe that a function's arguments name. */
 #define ADDRESS_ARGS \
-	((VdbStripeAddress) {PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2)})
+	((VdbStripeAddress) {PG_GETARG_UINT32(3), PG_GETARG_UINT32(1), PG_GETARG_UINT32(2), 0})
 
 PG_MODULE_MAGIC;
 
@@ -398,7 +398,7 @@ st_check(PG_FUNCTION_ARGS)
 	StMode		mode = st_mode(text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	BlockNumber first_page = PG_GETARG_UINT32(5);
 	bool		points = PG_GETARG_BOOL(6);
-	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, stripe_id, range});
+	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, stripe_id, range, 0});
 	TableScanDesc scan = table_beginscan(src, GetActiveSnapshot(), 0, NULL);
 	TupleTableSlot *slot = table_slot_create(src, NULL);
 	TupleDesc	desc = RelationGetDescr(dst);
@@ -413,7 +413,7 @@ st_check(PG_FUNCTION_ARGS)
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "row",
 													  ALLOCSET_DEFAULT_SIZES);
 
-	vdb_stripe_describe(dst, (VdbStripeAddress) {first_page, stripe_id, range}, &built);
+	vdb_stripe_describe(dst, (VdbStripeAddress) {first_page, stripe_id, range, 0}, &built);
 	st_window_init(&wide, desc->natts, VDB_VECTOR_ROWS);
 	st_window_init(&narrow, desc->natts, 100);
 
@@ -656,8 +656,8 @@ st_references(PG_FUNCTION_ARGS)
 	uint32		first_page = PG_GETARG_UINT32(3);
 	uint32		id = PG_GETARG_UINT32(1);
 	uint32		range = PG_GETARG_UINT32(2);
-	VdbStripe  *a = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
-	VdbStripe  *b = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
+	VdbStripe  *a = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range, 0});
+	VdbStripe  *b = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range, 0});
 	VdbStripe  *c;
 	Datum		value;
 	bool		isnull;
@@ -669,7 +669,7 @@ st_references(PG_FUNCTION_ARGS)
 	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
 	vdb_stripe_forget(dst);
 	vdb_stripe_value(a, dst, RelationGetDescr(dst), 1, 0, &value, &isnull);
-	c = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
+	c = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range, 0});
 	if (c == a)
 		elog(ERROR, "a forgotten stripe was found");
 	vdb_stripe_release(a);
@@ -756,7 +756,7 @@ st_bench(PG_FUNCTION_ARGS)
 	uint32		range = PG_GETARG_UINT32(2);
 	int			lookups = PG_GETARG_INT32(4);
 	bool		cold = PG_GETARG_BOOL(5);
-	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
+	VdbStripe  *stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range, 0});
 	int			natts = RelationGetDescr(dst)->natts;
 	int			nrows = vdb_stripe_nrows(stripe);
 	uint32		seed = 1;
@@ -774,7 +774,7 @@ st_bench(PG_FUNCTION_ARGS)
 		{
 			vdb_stripe_release(stripe);
 			vdb_stripe_forget(dst);
-			stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range});
+			stripe = vdb_stripe_open(dst, (VdbStripeAddress) {first_page, id, range, 0});
 		}
 		vdb_stripe_value(stripe, dst, RelationGetDescr(dst), i % natts + 1, (seed >> 8) % nrows,
 						 &value, &isnull);
