@@ -90,6 +90,7 @@ $old->start;
 # nothing is stored between the crash and the upgrade
 my $want = sums($old);
 unlike($old->safe_psql('app', 'SELECT string_agg(v, \' \') FROM a.pool'), qr/lost/, 'what was lost is not seen');
+my $old_lsn = $old->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 $old->stop;
 
 sub upgrade
@@ -104,13 +105,21 @@ sub upgrade
 		'-p', $from->port, '-P', $to->port, '-s', $from->host, '--no-sync', @options ]);
 }
 
-# A cluster for the upgrade. It has seen crashes, further on in WAL than the old cluster, with ids that this one has given.
+# A cluster for the upgrade. It was further on in WAL than the old cluster before the library was first loaded, so its
+# vdb_am.ends knows nothing of earlier recoveries; then it has seen a crash, with ids that the old cluster has given too.
+# None of that may be held against the pools that come.
 sub new_cluster
 {
 	my ($name) = @_;
 	my $node = new_node($name, conf => $conf, no_start => 1);
+	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''") if has_vdb();
 	$node->start;
-	$node->safe_psql('postgres', 'SELECT pg_switch_wal() FROM txid_current()') for 1 .. 8;
+	$node->safe_psql('postgres', 'SELECT pg_switch_wal() FROM txid_current()')
+		while $node->safe_psql('postgres', "SELECT pg_current_wal_lsn() <= '$old_lsn'") eq 't';
+	$node->stop;
+	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'vdb_am'") if has_vdb();
+	$node->start;
+	$node->safe_psql('postgres', 'SELECT pg_switch_wal() FROM txid_current()') for 1 .. 2;
 	$node->stop('immediate');
 	$node->start;
 	$node->stop;
