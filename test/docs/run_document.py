@@ -75,7 +75,7 @@ def configure(block):
     with open(os.path.join(os.environ['PGDATA'], 'postgresql.conf'), 'a', encoding='utf-8') as conf:
         conf.write(block.text)
     if block.mark == 'restart':
-        return execute(['bash', '-e'], 'pg_ctl -D "$PGDATA" -w -m fast -l "$DOCS_PLACE.log" restart >/dev/null\n')
+        return execute(['bash', '-e'], 'pg_ctl -D "$PGDATA" -w -m fast -l "$DOCS_FOLDER.log" restart >/dev/null\n')
     return execute(PSQL + ['-c', 'SELECT pg_reload_conf()', '-o', '/dev/null'], '')
 
 
