@@ -6,13 +6,13 @@
  *
  *	CALL PART MILLISECONDS [ERROR]
  *
- * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate) or release (ftruncate, and
- * fallocate that punches holes); PART is a part of the file's path, or '*'; ERROR is ENOSPC, EIO or
- * EOPNOTSUPP.  A line 'filesystem PART 0 EIO' makes the file's file system look like btrfs.  The
- * first line that fits holds: the call is delayed, then fails or is done.  Without
- * the file nothing is delayed.  So a test changes what the disk is like by writing the file, while
- * the server runs.  SLOW_DISK_LOG names a file that gets a line 'CALL PATH' for each call that was
- * delayed, before the delay.
+ * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate), release (ftruncate, and
+ * fallocate that punches holes) or advise (posix_fadvise that announces reads); PART is a part of
+ * the file's path, or '*'; ERROR is ENOSPC, EIO or EOPNOTSUPP.  A line 'filesystem PART 0 EIO'
+ * makes the file's file system look like btrfs.  The first line that fits holds: the call is
+ * delayed, then fails or is done.  Without the file nothing is delayed.  So a test changes what the
+ * disk is like by writing the file, while the server runs.  SLOW_DISK_LOG names a file that gets a
+ * line 'CALL PATH' for each call that was delayed, before the delay.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -176,4 +176,20 @@ posix_fallocate64(int fd, off64_t offset, off64_t length)
 	int			error = ask("allocate", fd);
 
 	return error != 0 ? error : NEXT(posix_fallocate64) (fd, offset, length);
+}
+
+int
+posix_fadvise(int fd, off_t offset, off_t length, int advice)
+{
+	int			error = advice == POSIX_FADV_WILLNEED ? ask("advise", fd) : 0;
+
+	return error != 0 ? error : NEXT(posix_fadvise) (fd, offset, length, advice);
+}
+
+int
+posix_fadvise64(int fd, off64_t offset, off64_t length, int advice)
+{
+	int			error = advice == POSIX_FADV_WILLNEED ? ask("advise", fd) : 0;
+
+	return error != 0 ? error : NEXT(posix_fadvise64) (fd, offset, length, advice);
 }
