@@ -101,7 +101,8 @@ class Server:
             subprocess.check_call([os.path.join(self.bin, 'pg_basebackup'), '-D', self.data, '-N', '-c', 'fast',
                                    '-h', backup_of.sock, '-p', str(backup_of.port), '-U', 'postgres'])
         else:
-            subprocess.check_call([os.path.join(self.bin, 'initdb'), '-D', self.data, '-U', 'postgres',
+            once = [os.path.join(os.path.dirname(os.path.abspath(__file__)), 'initdb_once')] if os.environ.get('VDB_TEMPLATES') else []
+            subprocess.check_call([*once, os.path.join(self.bin, 'initdb'), '-D', self.data, '-U', 'postgres',
                                    '-A', 'trust', '--encoding=UTF8', '--locale=C', '-N', *initdb_args],
                                   stdout=subprocess.DEVNULL)
         lines = ["listen_addresses = ''", "unix_socket_directories = '%s'" % self.sock,

@@ -19,6 +19,7 @@
 #   VDB_TMP       parent of the work folder (default /tmp; keep it short: it holds a socket)
 #   VDB_KEEP      1: leave the work folder behind and say where it is
 #   PG_CONFIG     which server
+#   VDB_TEMPLATES a folder: initdb runs once for each set of options, see initdb_once
 #
 # A server never listens on TCP; its socket lies in the work folder. Started by root, servers run as
 # the OS user in VDB_OSUSER (default postgres), since PostgreSQL refuses to run as root.
@@ -93,7 +94,9 @@ server_init() {
 	work_open
 	export PGDATA=$VDB_WORK/$name PGHOST=$VDB_WORK PGPORT=$((5440 + ${#VDB_CLUSTERS[@]}))
 	SERVER_LOG=$VDB_WORK/$name.log
-	as_server "$PGBIN/initdb" -D "$PGDATA" -U postgres -A trust --no-locale -E UTF8 --data-checksums \
+	local initdb=("$PGBIN/initdb")
+	[ -z "${VDB_TEMPLATES:-}" ] || ! as_server test -x "$VDB_TOP/test/lib/initdb_once" || initdb=("$VDB_TOP/test/lib/initdb_once" "${initdb[@]}")
+	as_server "${initdb[@]}" -D "$PGDATA" -U postgres -A trust --no-locale -E UTF8 --data-checksums -N \
 		>"$VDB_WORK/$name.initdb" 2>&1 || { cat "$VDB_WORK/$name.initdb" >&2; die "initdb failed"; }
 	VDB_CLUSTERS+=("$PGDATA")
 	server_conf "listen_addresses = ''" "unix_socket_directories = '$VDB_WORK'" "port = $PGPORT" \
