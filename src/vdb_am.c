@@ -49,5 +49,6 @@ _PG_init(void)
 	vdb_stripe_init();
 	vdb_am_init();
 	vdb_exec_init();
+	vdb_agg_init();
 	vdb_migrate_init();
 }

@@ -19,9 +19,6 @@
 #include "base/vdb_compat.h"
 #include "table/table.h"
 
-extern const TableAmRoutine vdb_am_routine; /* access method 'vdb' */
-extern const TableAmRoutine vdb_pool_routine;	/* access method 'vdb_pool', for vdb.scm alone */
-
 /* ---- scans (am_scan.c) ---- */
 
 /* A scan of a vdb table, of any kind. */
@@ -174,7 +171,8 @@ extern TransactionId vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *del
 extern double vdb_index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
 										 bool allow_sync, bool anyvisible, bool progress,
 										 BlockNumber start_blockno, BlockNumber numblocks,
-										 IndexBuildCallback callback, void *state, TableScanDesc scan);
+										 IndexBuildCallback callback, void *state,
+										 TableScanDesc scan);
 
 /* Insert the entries that the index still lacks, for phase 3 of CREATE INDEX CONCURRENTLY. */
 extern void vdb_index_validate_scan(Relation table, Relation index, struct IndexInfo *info,

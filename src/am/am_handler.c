@@ -183,7 +183,7 @@ needs_toast_table(Relation rel)
 VDB_ANALYZE_CALLBACK(analyze_next_block, vdb_analyze_next_block);
 VDB_BITMAP_CALLBACKS(vdb_bitmap_next_block, vdb_bitmap_next_tuple);
 
-const TableAmRoutine vdb_am_routine = {
+static const TableAmRoutine am_routine = {
 	.type = T_TableAmRoutine,
 	.slot_callbacks = slot_callbacks,
 
@@ -241,14 +241,14 @@ const TableAmRoutine vdb_am_routine = {
 Datum
 vdb_tableam_handler(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_POINTER(&vdb_am_routine);
+	PG_RETURN_POINTER(&am_routine);
 }
 
 /* Install the hooks of am/ and register the callbacks. */
 void
 vdb_am_init(void)
 {
-	vdb_table_set_routine(&vdb_am_routine);
+	vdb_table_set_routine(&am_routine);
 	vdb_block_init();
 	vdb_utility_init();
 	vdb_tools_init();

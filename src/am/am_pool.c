@@ -319,7 +319,7 @@ pool_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleT
 	return false;
 }
 
-const TableAmRoutine vdb_pool_routine = {
+static const TableAmRoutine pool_routine = {
 	.type = T_TableAmRoutine,
 	.slot_callbacks = pool_slot_callbacks,
 	.scan_begin = pool_scan_begin,
@@ -365,7 +365,7 @@ const TableAmRoutine vdb_pool_routine = {
 Datum
 vdb_poolam_handler(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_POINTER(&vdb_pool_routine);
+	PG_RETURN_POINTER(&pool_routine);
 }
 
 PG_FUNCTION_INFO_V1(vdb_check_preload);

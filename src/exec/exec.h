@@ -102,7 +102,6 @@ extern bool vdb_charge_fetches(PlannerInfo *root, Relation relation, RelOptInfo 
 /* ---- plan (exec_plan.c), execution (exec_scan.c) ---- */
 
 extern const CustomPathMethods vdb_scan_path_methods;
-extern const CustomScanMethods vdb_scan_methods;
 extern Node *vdb_create_scan_state(CustomScan *cscan);
 
 /* Install the hooks and register the node types.  Called at _PG_init. */
@@ -112,10 +111,9 @@ extern void vdb_exec_init(void);
 
 /* ---- aggregation: plan (exec_agg_plan.c), execution (exec_agg.c) ---- */
 
-extern const CustomScanMethods vdb_agg_methods;
 extern Node *vdb_create_agg_state(CustomScan *cscan);
 
-/* Same for aggregation.  Called by vdb_exec_init. */
+/* Same for aggregation. */
 extern void vdb_agg_init(void);
 
 #define VDB_AGG_NAME	"VdbAggregate"

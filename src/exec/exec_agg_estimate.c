@@ -85,7 +85,7 @@ static double count_values(PlannerInfo *root, Node *node, double rows);
 
 /* Return true for types whose values to_point converts to seconds. */
 static bool
-is_time_type(Oid type)
+has_date_part(Oid type)
 {
 	return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
@@ -196,14 +196,14 @@ range_of(PlannerInfo *root, Node *node, Range *range)
 		node = (Node *) ((RelabelType *) node)->arg;
 	if (IsA(node, Var))
 		return range_of_variable(root, node, range);
-	if (!is_time_type(exprType(node)))
+	if (!has_date_part(exprType(node)))
 		return false;
 	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid < FirstGenbkiObjectId)
 		args = ((FuncExpr *) node)->args;
 	else if (IsA(node, OpExpr) && ((OpExpr *) node)->opno < FirstGenbkiObjectId)
 		args = ((OpExpr *) node)->args;
 	variable = only_variable(args);
-	return variable != NULL && is_time_type(exprType(variable)) && range_of(root, variable, range);
+	return variable != NULL && has_date_part(exprType(variable)) && range_of(root, variable, range);
 }
 
 /* Return the number of steps of this size in the expression's range. */
@@ -309,71 +309,95 @@ count_rounded(PlannerInfo *root, List *args)
 	return count_steps(root, linitial(args), pow(10, -DatumGetInt32(scale->constvalue)));
 }
 
+/* Bound the values of a timestamp's date. */
+static double
+count_days(PlannerInfo *root, List *args)
+{
+	return count_steps(root, linitial(args), DAY_SECONDS);
+}
+
+/* Bound the values of a number that is made an integer. */
+static double
+count_integers(PlannerInfo *root, List *args)
+{
+	return count_steps(root, linitial(args), 1);
+}
+
+/* Bound the values of a quotient of integers. */
+static double
+count_quotients(PlannerInfo *root, List *args)
+{
+	return count_steps(root, linitial(args), constant_size(lsecond(args)));
+}
+
+/* One of core's functions, and what bounds its values. */
+typedef struct BoundedFunction
+{
+	Oid			function;
+	double		(*count) (PlannerInfo *root, List *args);
+} BoundedFunction;
+
+static const BoundedFunction bounded_functions[] = {
+	{F_EXTRACT_TEXT_DATE, count_fields},
+	{F_EXTRACT_TEXT_TIME, count_fields},
+	{F_EXTRACT_TEXT_TIMETZ, count_fields},
+	{F_EXTRACT_TEXT_TIMESTAMP, count_fields},
+	{F_EXTRACT_TEXT_TIMESTAMPTZ, count_fields},
+	{F_DATE_PART_TEXT_DATE, count_fields},
+	{F_DATE_PART_TEXT_TIME, count_fields},
+	{F_DATE_PART_TEXT_TIMETZ, count_fields},
+	{F_DATE_PART_TEXT_TIMESTAMP, count_fields},
+	{F_DATE_PART_TEXT_TIMESTAMPTZ, count_fields},
+	{F_DATE_TRUNC_TEXT_TIMESTAMP, count_truncated},
+	{F_DATE_TRUNC_TEXT_TIMESTAMPTZ, count_truncated},
+	{F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT, count_truncated},
+	{F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP, count_bins},
+	{F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ, count_bins},
+	{F_DATE_TIMESTAMP, count_days},
+	{F_DATE_TIMESTAMPTZ, count_days},
+	{F_INT2_NUMERIC, count_integers},
+	{F_INT4_NUMERIC, count_integers},
+	{F_INT8_NUMERIC, count_integers},
+	{F_INT2_FLOAT4, count_integers},
+	{F_INT4_FLOAT4, count_integers},
+	{F_INT8_FLOAT4, count_integers},
+	{F_INT2_FLOAT8, count_integers},
+	{F_INT4_FLOAT8, count_integers},
+	{F_INT8_FLOAT8, count_integers},
+	{F_CEIL_NUMERIC, count_integers},
+	{F_CEILING_NUMERIC, count_integers},
+	{F_FLOOR_NUMERIC, count_integers},
+	{F_ROUND_FLOAT8, count_integers},
+	{F_TRUNC_FLOAT8, count_integers},
+	{F_CEIL_FLOAT8, count_integers},
+	{F_CEILING_FLOAT8, count_integers},
+	{F_FLOOR_FLOAT8, count_integers},
+	{F_ROUND_NUMERIC_INT4, count_rounded},
+	{F_TRUNC_NUMERIC_INT4, count_rounded},
+	{F_INT2DIV, count_quotients},
+	{F_INT4DIV, count_quotients},
+	{F_INT8DIV, count_quotients},
+	{F_INT24DIV, count_quotients},
+	{F_INT42DIV, count_quotients},
+	{F_INT28DIV, count_quotients},
+	{F_INT82DIV, count_quotients},
+	{F_INT48DIV, count_quotients},
+	{F_INT84DIV, count_quotients},
+	{F_INT2MOD, count_remainders},
+	{F_INT4MOD, count_remainders},
+	{F_INT8MOD, count_remainders}
+};
+
 /* Bound the values of one of core's functions, by what the function does. */
 static double
 count_by_function(PlannerInfo *root, Oid function, List *args)
 {
-	switch (function)
+	for (int i = 0; i < (int) lengthof(bounded_functions); i++)
 	{
-		case F_EXTRACT_TEXT_DATE:
-		case F_EXTRACT_TEXT_TIME:
-		case F_EXTRACT_TEXT_TIMETZ:
-		case F_EXTRACT_TEXT_TIMESTAMP:
-		case F_EXTRACT_TEXT_TIMESTAMPTZ:
-		case F_DATE_PART_TEXT_DATE:
-		case F_DATE_PART_TEXT_TIME:
-		case F_DATE_PART_TEXT_TIMETZ:
-		case F_DATE_PART_TEXT_TIMESTAMP:
-		case F_DATE_PART_TEXT_TIMESTAMPTZ:
-			return count_fields(root, args);
-		case F_DATE_TRUNC_TEXT_TIMESTAMP:
-		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ:
-		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT:
-			return count_truncated(root, args);
-		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:
-		case F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ:
-			return count_bins(root, args);
-		case F_DATE_TIMESTAMP:
-		case F_DATE_TIMESTAMPTZ:
-			return count_steps(root, linitial(args), DAY_SECONDS);
-		case F_INT2_NUMERIC:
-		case F_INT4_NUMERIC:
-		case F_INT8_NUMERIC:
-		case F_INT2_FLOAT4:
-		case F_INT4_FLOAT4:
-		case F_INT8_FLOAT4:
-		case F_INT2_FLOAT8:
-		case F_INT4_FLOAT8:
-		case F_INT8_FLOAT8:
-		case F_CEIL_NUMERIC:
-		case F_CEILING_NUMERIC:
-		case F_FLOOR_NUMERIC:
-		case F_ROUND_FLOAT8:
-		case F_TRUNC_FLOAT8:
-		case F_CEIL_FLOAT8:
-		case F_CEILING_FLOAT8:
-		case F_FLOOR_FLOAT8:
-			return count_steps(root, linitial(args), 1);
-		case F_ROUND_NUMERIC_INT4:
-		case F_TRUNC_NUMERIC_INT4:
-			return count_rounded(root, args);
-		case F_INT2DIV:
-		case F_INT4DIV:
-		case F_INT8DIV:
-		case F_INT24DIV:
-		case F_INT42DIV:
-		case F_INT28DIV:
-		case F_INT82DIV:
-		case F_INT48DIV:
-		case F_INT84DIV:
-			return count_steps(root, linitial(args), constant_size(lsecond(args)));
-		case F_INT2MOD:
-		case F_INT4MOD:
-		case F_INT8MOD:
-			return count_remainders(root, args);
-		default:
-			return UNBOUNDED;
+		if (bounded_functions[i].function == function)
+			return bounded_functions[i].count(root, args);
 	}
+	return UNBOUNDED;
 }
 
 /* ---- expressions ---- */

@@ -53,7 +53,7 @@ static const CustomPathMethods agg_path_methods = {
 	.PlanCustomPath = plan_agg_path
 };
 
-const CustomScanMethods vdb_agg_methods = {
+static const CustomScanMethods agg_methods = {
 	.CustomName = VDB_AGG_NAME,
 	.CreateCustomScanState = vdb_create_agg_state
 };
@@ -136,7 +136,7 @@ make_target(AggChoice *choice)
 
 /* Check each column of the target.  Returns false if we can't compute one of them. */
 static bool
-check_columns(AggChoice *choice)
+check_target_columns(AggChoice *choice)
 {
 	int			aggregates = 0;
 	int			called = 0;
@@ -210,6 +210,7 @@ rows_handed_up(AggChoice *choice, double rows)
 {
 	double		groups = 1;
 
+	Assert(choice->group_bytes > 0);
 	if (choice->group_exprs != NIL)
 		groups = vdb_estimate_groups(choice->root, choice->group_exprs, rows);
 	return groups * choice->group_bytes > get_hash_memory_limit() ? rows : groups;
@@ -245,6 +246,7 @@ make_partial_path(AggChoice *choice, Path *scan)
 {
 	CustomPath *path = makeNode(CustomPath);
 
+	Assert(list_length(choice->eq_ops) == list_length(choice->target->exprs));
 	path->path.pathtype = T_CustomScan;
 	path->path.parent = choice->partial_rel;
 	path->path.pathtarget = choice->target;
@@ -370,7 +372,7 @@ offer(PlannerInfo *root, RelOptInfo *input_rel, RelOptInfo *grouped_rel,
 	get_agg_clause_costs(root, AGGSPLIT_INITIAL_SERIAL, &choice.partial_costs);
 	get_agg_clause_costs(root, AGGSPLIT_FINAL_DESERIAL, &choice.final_costs);
 	make_target(&choice);
-	if (!check_columns(&choice))
+	if (!check_target_columns(&choice))
 		return;
 	choice.partial_rel = partial_rel(&choice);
 	if (serial != NULL)
@@ -408,13 +410,14 @@ plan_agg_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 {
 	CustomScan *scan = makeNode(CustomScan);
 
+	Assert(list_length(custom_plans) == 1 && list_length(path->custom_private) == 2);
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.scanrelid = 0;
 	scan->flags = path->flags;
 	scan->custom_plans = custom_plans;
 	scan->custom_scan_tlist = copyObject(tlist);
 	scan->custom_private = path->custom_private;
-	scan->methods = &vdb_agg_methods;
+	scan->methods = &agg_methods;
 	return &scan->scan.plan;
 }
 
@@ -423,5 +426,5 @@ vdb_agg_init(void)
 {
 	previous_upper_hook = create_upper_paths_hook;
 	create_upper_paths_hook = vdb_upper_paths;
-	RegisterCustomScanMethods(&vdb_agg_methods);
+	RegisterCustomScanMethods(&agg_methods);
 }

@@ -113,6 +113,7 @@ prepare_transition(VdbAggregate *aggregate, const Aggref *aggref, Oid transfn)
 	int			ntypes = get_aggregate_argtypes((Aggref *) aggref, types);
 	Expr	   *expr;
 
+	Assert(aggregate->nargs < FUNC_MAX_ARGS);
 	build_aggregate_transfn_expr(types, ntypes, 0, aggref->aggvariadic, aggref->aggtranstype,
 								 aggref->inputcollid, transfn, InvalidOid, &expr, NULL);
 	fmgr_info(transfn, &aggregate->transfn);
@@ -180,6 +181,7 @@ vdb_aggregate_vectorized(const VdbAggregate *aggregate)
 static MemoryContext
 value_context(const VdbAggregate *aggregate)
 {
+	Assert(aggregate->call_context->curaggcontext != NULL);
 	return aggregate->call_context->curaggcontext->ecxt_per_tuple_memory;
 }
 
@@ -222,6 +224,7 @@ spare_strict(VdbAggregate *aggregate, CalledState *s)
 	}
 	if (s->none)
 	{
+		Assert(aggregate->nargs > 0);
 		s->value = keep(aggregate, call->args[1].value);
 		s->isnull = s->none = false;
 		return true;
@@ -294,6 +297,7 @@ vdb_aggregate_result(VdbAggregate *aggregate, char *state, bool *isnull)
 
 	if (aggregate->kernel != NULL)
 		return aggregate->kernel->result(state, isnull);
+	Assert(aggregate->serialized == (call != NULL));
 	*isnull = s->isnull;
 	if (!aggregate->serialized || (s->isnull && aggregate->serialfn.fn_strict))
 		return s->value;

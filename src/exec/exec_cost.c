@@ -127,6 +127,7 @@ vdb_cost_fraction(Relation rel, Index varno, List *clauses)
 	for (uint32 range = 0; range < ranges; range += step)
 		sample_range(&sample, &ref, range * VDB_RANGE_LBS);
 	vdb_zone_set_free(&sample.zones);
+	Assert(sample.matching <= sample.seen);
 	if (sample.seen == 0)
 		return 1.0;
 	/* a sample that matches nothing still leaves a chunk or so to read */
@@ -191,6 +192,7 @@ vdb_charged_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count
 						   Cost *startup_cost, Cost *total_cost, Selectivity *selectivity,
 						   double *correlation, double *pages)
 {
+	Assert(cost_method(path->indexinfo->relam) != NULL);
 	cost_method(path->indexinfo->relam) (root, path, loop_count, startup_cost, total_cost,
 										 selectivity, correlation, pages);
 	*total_cost += index_charge(root, path, *selectivity);
@@ -276,6 +278,7 @@ charge_bitmaps(List *paths, double share)
 {
 	ListCell   *lc;
 
+	Assert(share >= 0 && share <= 1);
 	foreach(lc, paths)
 	{
 		Path	   *path = lfirst(lc);

@@ -162,7 +162,7 @@ strategy_of(Oid operator, Oid type)
 
 /* Return the scan's column that the node refers to, ignoring relabeling, or -1. */
 static int
-column_of(VdbScanState *scan, Node *node)
+scan_column_of(VdbScanState *scan, Node *node)
 {
 	const Var  *var;
 
@@ -190,11 +190,11 @@ match_comparison(VdbScanState *scan, OpExpr *op, VectorClause *clause)
 	if (list_length(op->args) != 2)
 		return false;
 	clause->arg = lsecond(op->args);
-	clause->column = column_of(scan, linitial(op->args));
+	clause->column = scan_column_of(scan, linitial(op->args));
 	if (clause->column < 0 || !vdb_is_constant((Node *) clause->arg))
 	{
 		clause->arg = linitial(op->args);
-		clause->column = column_of(scan, lsecond(op->args));
+		clause->column = scan_column_of(scan, lsecond(op->args));
 		operator = get_commutator(operator);
 		if (clause->column < 0 || !OidIsValid(operator) || !vdb_is_constant((Node *) clause->arg))
 			return false;
@@ -223,7 +223,7 @@ match_vector(VdbScanState *scan, Node *node, VectorClause *clause)
 	if (IsA(node, NullTest) && !((NullTest *) node)->argisrow)
 	{
 		clause->kind = ((NullTest *) node)->nulltesttype == IS_NULL ? FILTER_NULL : FILTER_NOT_NULL;
-		clause->column = column_of(scan, (Node *) ((NullTest *) node)->arg);
+		clause->column = scan_column_of(scan, (Node *) ((NullTest *) node)->arg);
 		return clause->column >= 0;
 	}
 	if (!IsA(node, OpExpr) || !match_comparison(scan, (OpExpr *) node, clause))
@@ -369,7 +369,7 @@ store_constant(VdbFilter *filter, VectorClause *clause, Datum value)
 
 /* Prepare for the first slice of a scan. */
 static void
-begin(VdbFilter *filter)
+begin_filter(VdbFilter *filter)
 {
 	MemoryContextReset(filter->values);
 	for (int i = 0; i < filter->nvector; i++)
@@ -571,7 +571,7 @@ vdb_filter_slice(VdbFilter *filter)
 	VdbScanState *scan = filter->scan;
 
 	if (!filter->begun)
-		begin(filter);
+		begin_filter(filter);
 	for (int i = 0; i < filter->nvector && scan->nrows > 0; i++)
 	{
 		if (!get_ready(filter, &filter->vector[i]))
@@ -599,8 +599,10 @@ note_outcome(VdbScanState *scan, RowClause *clause, bool passes)
 	if (!clause->watched)
 		return;
 	if (clause->nclauses == 1 || !passes)
-		more = vdb_pruner_reached(scan->pruner, clause->place, passes ? VDB_OUTCOME_TRUE :
-								  clause->nclauses == 1 ? VDB_OUTCOME_NOT_TRUE : VDB_OUTCOME_UNKNOWN);
+		more = vdb_pruner_reached(scan->pruner, clause->place,
+								  passes ? VDB_OUTCOME_TRUE :
+								  clause->nclauses == 1 ? VDB_OUTCOME_NOT_TRUE :
+								  VDB_OUTCOME_UNKNOWN);
 	else
 	{
 		for (int i = 0; i < clause->nclauses; i++)

@@ -350,7 +350,7 @@ probe_hash(VdbGroups *groups)
  * memory and in the partial result.
  */
 static Datum
-keep_value(const GroupKey *key, Datum value)
+keep_key_value(const GroupKey *key, Datum value)
 {
 	if (key->byval)
 		return value;
@@ -379,8 +379,8 @@ new_group(VdbGroups *groups, uint32 hash)
 
 		group_nulls(groups, group)[i] = isnull;
 		if (!isnull)
-			group_values(groups, group)[i] = keep_value(&groups->keys[i],
-														input->values[groups->row]);
+			group_values(groups, group)[i] = keep_key_value(&groups->keys[i],
+															input->values[groups->row]);
 	}
 	groups->init(groups->init_arg, vdb_group_states(groups, group));
 	if (groups->last != NULL)

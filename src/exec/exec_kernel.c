@@ -225,7 +225,7 @@ add_moment(MomentState *s, float8 value)
 
 /* Return the count. */
 static Datum
-count_result(const char *state, bool *isnull)
+kernel_count_result(const char *state, bool *isnull)
 {
 	*isnull = false;
 	return Int64GetDatum(((const CountState *) state)->count);
@@ -334,7 +334,7 @@ oid_result(const char *state, bool *isnull)
 #define LOOPS(name)		name##_add, name##_add_one
 
 static const VdbKernel kernels[] = {
-	{F_INT8INC_ANY, sizeof(CountState), LOOPS(count_any), count_result},
+	{F_INT8INC_ANY, sizeof(CountState), LOOPS(count_any), kernel_count_result},
 	{F_INT2_SUM, sizeof(SumState), LOOPS(sum_int2), sum_result},
 	{F_INT4_SUM, sizeof(SumState), LOOPS(sum_int4), sum_result},
 	{F_INT2_AVG_ACCUM, sizeof(SumState), LOOPS(sum_int2), average_result},
@@ -383,7 +383,7 @@ count_rows_add_one(char *state, const VdbInput *input, const uint16 *at, int n)
 }
 
 static const VdbKernel count_rows = {
-	F_INT8INC, sizeof(CountState), LOOPS(count_rows), count_result
+	F_INT8INC, sizeof(CountState), LOOPS(count_rows), kernel_count_result
 };
 
 const VdbKernel *

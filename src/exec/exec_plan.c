@@ -46,7 +46,7 @@ const CustomPathMethods vdb_scan_path_methods = {
 	.PlanCustomPath = plan_custom_path
 };
 
-const CustomScanMethods vdb_scan_methods = {
+static const CustomScanMethods scan_methods = {
 	.CustomName = VDB_SCAN_NAME,
 	.CreateCustomScanState = vdb_create_scan_state
 };
@@ -98,7 +98,7 @@ is_vdb_rel(RelOptInfo *rel, RangeTblEntry *rte)
 
 /* Return true if the custom scan can be used for this relation. */
 static bool
-is_candidate(RelOptInfo *rel, RangeTblEntry *rte)
+can_use_scan(RelOptInfo *rel, RangeTblEntry *rte)
 {
 	return vdb_enable_custom_scan && rte->tablesample == NULL && !wants_header(rel);
 }
@@ -161,7 +161,8 @@ custom_path_like(Path *seq, RelOptInfo *rel, List *prunable, double fraction)
 	path->path.parallel_workers = seq->parallel_workers;
 	path->path.rows = seq->rows;
 	path->path.startup_cost = seq->startup_cost;
-	path->path.total_cost = seq->startup_cost + setup + (run - setup) * VDB_SCAN_CPU_FACTOR * fraction;
+	path->path.total_cost = seq->startup_cost + setup +
+		(run - setup) * VDB_SCAN_CPU_FACTOR * fraction;
 	vdb_path_disabled_like(&path->path, seq);
 	path->path.pathkeys = NIL;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
@@ -241,7 +242,7 @@ vdb_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if (!is_vdb_rel(rel, rte))
 		return;
 	relation = table_open(rte->relid, NoLock);
-	choice.custom = is_candidate(rel, rte);
+	choice.custom = can_use_scan(rel, rte);
 	made_anew = rte->tablesample == NULL && vdb_charge_fetches(root, relation, rel);
 	if ((choice.custom || made_anew) && !is_beaten(rel))
 	{
@@ -293,6 +294,8 @@ pruning_addresses(List *clauses, List *prunable)
 			places = lappend_int(places, place);
 		place++;
 	}
+	/* they are all among the clauses that the filter has */
+	Assert(list_length(places) <= list_length(prunable));
 	return places;
 }
 
@@ -306,13 +309,14 @@ plan_custom_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 {
 	CustomScan *scan = makeNode(CustomScan);
 
+	Assert(rel->relid > 0 && custom_plans == NIL);
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
 	scan->custom_private = list_make2(needed_columns(rel, scan->scan.plan.qual),
 									  pruning_addresses(clauses, path->custom_private));
-	scan->methods = &vdb_scan_methods;
+	scan->methods = &scan_methods;
 	return &scan->scan.plan;
 }
 
@@ -321,6 +325,5 @@ vdb_exec_init(void)
 {
 	previous_pathlist_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = vdb_rel_pathlist;
-	RegisterCustomScanMethods(&vdb_scan_methods);
-	vdb_agg_init();
+	RegisterCustomScanMethods(&scan_methods);
 }

@@ -19,7 +19,7 @@
 
 #include "exec/exec.h"
 
-/* ---- the scan (exec_scan.c, exec_slice.c) ---- */
+/* ---- the scan (exec_scan.c, exec_slice.c, exec_column.c) ---- */
 
 /* State that the processes of a parallel scan share; the counters are for EXPLAIN. */
 typedef struct VdbSharedScan
@@ -187,7 +187,8 @@ vdb_memo_reset(VdbMemo *memo)
 static inline int
 vdb_memo_look(VdbMemo *memo, const VdbInput *input, int row)
 {
-	uint16	   *slot = &memo->row[vdb_mix_bits((uint64) input->values[row] ^ input->nulls[row]) >> 56];
+	uint64		hash = vdb_mix_bits((uint64) input->values[row] ^ input->nulls[row]);
+	uint16	   *slot = &memo->row[hash >> 56];
 	int			other = *slot;
 
 	if (other != VDB_MEMO_NONE && input->values[other] == input->values[row] &&

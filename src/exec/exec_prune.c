@@ -164,7 +164,7 @@ store_array(PruneNode *node, Datum value)
 
 /* Store a constant for the scan: a copy, detoasted. */
 static void
-store_constant(VdbPruner *pruner, PruneNode *node, Datum value)
+keep_constant(VdbPruner *pruner, PruneNode *node, Datum value)
 {
 	MemoryContext old = MemoryContextSwitchTo(pruner->values);
 
@@ -186,11 +186,13 @@ store_constant(VdbPruner *pruner, PruneNode *node, Datum value)
 
 /* Evaluate a leaf's constant and store it. */
 static void
-evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
+evaluate_constant(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 {
 	bool		isnull;
 	Datum		value;
 
+	Assert(node->kind == PRUNE_COMPARE || node->kind == PRUNE_IN);
+	Assert(IsA(node->arg, Const) || (node->arg_state != NULL && econtext != NULL));
 	if (IsA(node->arg, Const))
 	{
 		value = ((const Const *) node->arg)->constvalue;
@@ -199,7 +201,7 @@ evaluate(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 	else
 		value = ExecEvalExprSwitchContext(node->arg_state, econtext, &isnull);
 	if (!isnull)				/* strict: a null matches nothing */
-		store_constant(pruner, node, value);
+		keep_constant(pruner, node, value);
 	node->state = PRUNE_KNOWN;
 }
 
@@ -226,7 +228,7 @@ prepare_node(VdbPruner *pruner, PruneNode *node, ExprContext *econtext)
 	node->values = node->low = node->high = NULL;
 	if (IsA(node->arg, Const) ||
 		(econtext != NULL && vdb_is_harmless((Node *) node->arg, econtext)))
-		evaluate(pruner, node, econtext);
+		evaluate_constant(pruner, node, econtext);
 }
 
 void
@@ -290,6 +292,7 @@ vdb_pruner_reached(VdbPruner *pruner, int place, VdbOutcome outcome)
 {
 	PruneNode  *clause = place < pruner->nclauses ? pruner->clauses[place] : NULL;
 
+	Assert(place >= 0);
 	if (clause == NULL)
 		return false;
 	reach(pruner, clause, outcome);
@@ -305,7 +308,7 @@ refresh_node(VdbPruner *pruner, PruneNode *node, bool zone_changed, ExprContext 
 	foreach(lc, node->children)
 		refresh_node(pruner, lfirst(lc), zone_changed, econtext);
 	if (is_leaf(node) && node->state == PRUNE_REACHED)
-		evaluate(pruner, node, econtext);
+		evaluate_constant(pruner, node, econtext);
 	else if (is_leaf(node) && node->state == PRUNE_KNOWN && zone_changed)
 		set_bounds(pruner, node);
 }
@@ -315,6 +318,7 @@ vdb_pruner_refresh(VdbPruner *pruner, ExprContext *econtext)
 {
 	bool		zone_changed = pruner->zoned && pruner->zone != session_timezone;
 
+	Assert(econtext != NULL);
 	if (!pruner->reached && !zone_changed)
 		return false;
 	for (int i = 0; i < pruner->nclauses; i++)

@@ -72,7 +72,7 @@ vdb_scan_state(PlanState *node)
 
 /* Add a column to those that the scan reads. */
 static void
-add_column(VdbScanState *state, int attno)
+add_scan_column(VdbScanState *state, int attno)
 {
 	VdbColumnValues *column = &state->columns[state->ncolumns++];
 
@@ -94,7 +94,7 @@ choose_columns(VdbScanState *state, List *named)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		if (!TupleDescAttr(desc, i)->attisdropped && (all || list_member_int(named, i + 1)))
-			add_column(state, i + 1);
+			add_scan_column(state, i + 1);
 	}
 }
 
