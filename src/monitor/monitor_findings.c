@@ -63,6 +63,7 @@ vdb_finding(VdbFindings *findings, const char *severity, const char *location,
 	char		message[VDB_FINDING_BYTES];
 	va_list		args;
 
+	Assert(strcmp(severity, VDB_ERROR_FOUND) == 0 || strcmp(severity, VDB_WARNING_FOUND) == 0);
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
@@ -93,6 +94,7 @@ vdb_findings_report(VdbFindings *findings, VdbReport *report)
 {
 	ListCell   *cell;
 
+	Assert(report->ncolumns == 3);
 	foreach(cell, findings->list)
 	{
 		const Finding *finding = lfirst(cell);

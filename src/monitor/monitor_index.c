@@ -226,7 +226,7 @@ put_entry(IndexCheck *check, IndexTuple entry, VdbRowNumber row)
  * keeps the pin only for btrees.
  */
 static void
-check_all_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, Buffer *buffer)
+check_entry_visible(IndexCheck *check, const VdbTableRef *ref, VdbRowNumber row, Buffer *buffer)
 {
 	if (check->with_values && vdb_visible_peek(check->rel, vdb_row_lb(row), buffer) &&
 		!vdb_table_present(check->rel, ref, row))
@@ -257,10 +257,11 @@ read_index(IndexCheck *check)
 		{
 			vdb_finding(check->findings, VDB_ERROR_FOUND, check->location,
 						_("an entry refers to row (%u,%u), which the table never had"),
-						ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid));
+						ItemPointerGetBlockNumberNoCheck(tid),
+						ItemPointerGetOffsetNumberNoCheck(tid));
 			continue;
 		}
-		check_all_visible(check, &ref, row, &buffer);
+		check_entry_visible(check, &ref, row, &buffer);
 		old = MemoryContextSwitchTo(check->row_context);
 		if (check->with_values)
 		{
@@ -290,6 +291,7 @@ next_entry(IndexCheck *check)
 	if (!check->have_entry)
 		return;
 	check->entry_row = (VdbRowNumber) DatumGetInt64(slot_getattr(check->sort_slot, 1, &isnull));
+	Assert(!isnull && (before == VDB_ROW_NONE || check->entry_row >= before));
 	bytes = slot_getattr(check->sort_slot, 2, &isnull);
 	check->entry = isnull ? NULL : (IndexTuple) VARDATA_ANY(DatumGetPointer(bytes));
 	if (check->entry_row == before)
@@ -305,6 +307,7 @@ compare_values(IndexCheck *check, VdbRowNumber row)
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 
+	Assert(check->with_values && check->entry_row == row);
 	memcpy(entry, check->entry, IndexTupleSize(check->entry));	/* aligned */
 	FormIndexDatum(check->info, check->row_slot, check->estate, values, nulls);
 	for (int i = 0; i < desc->natts; i++)

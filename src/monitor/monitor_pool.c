@@ -88,7 +88,7 @@ walk_directory(void *arg)
 
 /* Note the blocks of the current table. */
 static void
-walk_table(void *arg)
+note_table_blocks(void *arg)
 {
 	PoolCheck  *check = arg;
 
@@ -139,7 +139,7 @@ walk_tables(PoolCheck *check)
 			continue;
 		}
 		snprintf(location, sizeof(location), "table slot %u", slot);
-		if (vdb_verify_try(check->scratch, location, walk_table, check))
+		if (vdb_verify_try(check->scratch, location, note_table_blocks, check))
 			continue;
 		check->incomplete = true;
 		if (!is_going(check))
@@ -182,7 +182,7 @@ suspicion(PoolCheck *check, VdbBlock block)
  * suspect in the same way.
  */
 static void
-look(PoolCheck *check, bool first)
+look_at_pool(PoolCheck *check, bool first)
 {
 	check->incomplete = false;
 	memset(check->referred, 0, check->total);
@@ -253,7 +253,7 @@ report_suspects(PoolCheck *check)
 
 /* Open the pool of this database.  This step runs in a subtransaction. */
 static void
-open_pool(void *arg)
+open_checked_pool(void *arg)
 {
 	((PoolCheck *) arg)->pool = vdb_pool_open();
 }
@@ -266,8 +266,8 @@ check_pool(PoolCheck *check)
 	check->before = palloc_extended(check->total, MCXT_ALLOC_HUGE);
 	check->referred = palloc_extended(check->total, MCXT_ALLOC_HUGE);
 	check->suspect = palloc_extended(check->total, MCXT_ALLOC_HUGE);
-	look(check, true);
-	look(check, false);
+	look_at_pool(check, true);
+	look_at_pool(check, false);
 	report_suspects(check);
 }
 
@@ -281,7 +281,7 @@ vdb_monitor_verify_pool(PG_FUNCTION_ARGS)
 	vdb_report_begin(&report, fcinfo);
 	check.findings = vdb_findings_create();
 	check.scratch = vdb_findings_create();
-	if (vdb_verify_try(check.findings, "pool", open_pool, &check))
+	if (vdb_verify_try(check.findings, "pool", open_checked_pool, &check))
 		check_pool(&check);
 	vdb_findings_report(check.findings, &report);
 	return (Datum) 0;

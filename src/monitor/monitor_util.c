@@ -66,6 +66,7 @@ vdb_report_text(VdbReport *report, int column, const char *value)
 void
 vdb_report_row(VdbReport *report)
 {
+	Assert(report->rsinfo->setResult != NULL);
 	tuplestore_putvalues(report->rsinfo->setResult, report->rsinfo->setDesc,
 						 report->values, report->nulls);
 	memset(report->nulls, true, sizeof(report->nulls));
@@ -127,7 +128,7 @@ vdb_inspect_open(Oid relid, VdbInspectRight right)
 
 /* Copy the zone maps of a stripe.  Return NULL if it has none.  Block lock held. */
 static VdbZone *
-copy_zones(VdbPool *pool, const VdbStripeMeta *meta)
+copy_stripe_zones(VdbPool *pool, const VdbStripeMeta *meta)
 {
 	Size		n = (Size) meta->nchunks * meta->ncolumns;
 	VdbZone    *zones;
@@ -155,6 +156,7 @@ see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, Vdb
 	const VdbStripeMeta *meta;
 	VdbSeenStripe *stripe;
 
+	Assert(LWLockHeldByMe(vdb_block_lock(vdb_block_lock_no(ref->slot, extent->lb))));
 	for (int i = seen->nstripes; i-- > 0;)
 		if (seen->stripes[i].meta_block == extent->ref)
 			return &seen->stripes[i];
@@ -164,6 +166,7 @@ see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, Vdb
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("stripe metadata is in pool block %u, which does not exist", extent->ref)));
 	meta = vdb_map_meta(ref->pool, extent->ref);
+	Assert(seen->nstripes < VDB_RANGE_LBS);
 	stripe = &seen->stripes[seen->nstripes];
 	memset(stripe, 0, sizeof(VdbSeenStripe));
 	stripe->meta_block = extent->ref;
@@ -171,7 +174,7 @@ see_stripe(const VdbTableRef *ref, const VdbExtent *extent, bool with_zones, Vdb
 	stripe->meta = palloc0(sizeof(VdbStripeMeta));
 	memcpy(stripe->meta, meta, offsetof(VdbStripeMeta, continuations));
 	if (with_zones)
-		stripe->zones = copy_zones(ref->pool, meta);
+		stripe->zones = copy_stripe_zones(ref->pool, meta);
 	seen->nstripes++;
 	return stripe;
 }
@@ -207,11 +210,13 @@ see_segment_block(const VdbTableRef *ref, const VdbExtent *extent, VdbSeenRange 
 		(extent->lb - header->first_lb) * VDB_LB_ROWS;
 	VdbSeenSegment *segment = NULL;
 
+	Assert(LWLockHeldByMe(vdb_block_lock(vdb_block_lock_no(ref->slot, extent->lb))));
 	for (int i = seen->nsegments; i-- > 0 && segment == NULL;)
 		if (seen->segments[i].block == extent->ref)
 			segment = &seen->segments[i];
 	if (segment == NULL)
 	{
+		Assert(seen->nsegments < VDB_RANGE_LBS);
 		segment = &seen->segments[seen->nsegments++];
 		memset(segment, 0, sizeof(VdbSeenSegment));
 		segment->block = extent->ref;
@@ -263,7 +268,7 @@ vdb_see_range(const VdbTableRef *ref, uint32 range, bool with_zones, VdbSeenRang
  * damaged one must not be followed.
  */
 static bool
-bound_is_valid(Form_pg_attribute att, const char *image, uint8 len)
+bound_can_be_shown(Form_pg_attribute att, const char *image, uint8 len)
 {
 	if (len == 0 || len > VDB_ZONE_BYTES)
 		return false;
@@ -288,7 +293,7 @@ vdb_zone_bound(Form_pg_attribute att, const VdbZone *zone, bool max, Datum *valu
 		return false;
 	image = palloc0(VDB_ZONE_BYTES + MAXIMUM_ALIGNOF);
 	memcpy(image, bytes, VDB_ZONE_BYTES);
-	if (!bound_is_valid(att, image, max ? zone->max_len : zone->min_len))
+	if (!bound_can_be_shown(att, image, max ? zone->max_len : zone->min_len))
 		return false;
 	if (att->attbyval)
 		memcpy(value, image, sizeof(Datum));

@@ -42,7 +42,7 @@ verify_blocks(void *arg)
 	{
 		CHECK_FOR_INTERRUPTS();
 		verify->lb = vdb_cursor_lb(&verify->cursor);
-		vdb_verify_place_block(verify, verify->lb);
+		vdb_verify_locate_block(verify, verify->lb);
 		vdb_verify_block(verify);
 	} while (vdb_cursor_next_in_range(&verify->cursor));
 }
@@ -60,7 +60,7 @@ see_range(void *arg)
 static void
 verify_range(VdbVerify *verify)
 {
-	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "range %u", verify->range);
+	snprintf(verify->location, VDB_VERIFY_LOCATION_BYTES, "range %u", verify->range);
 	verify->seen->nstripes = verify->seen->nsegments = 0;
 	(void) vdb_verify_try(verify->findings, verify->location, see_range, verify);
 	for (int i = 0; i < verify->seen->nstripes; i++)
@@ -88,8 +88,8 @@ structure_found(VdbLogicalBlock lb, const char *message, void *arg)
 {
 	VdbVerify  *verify = arg;
 
-	vdb_verify_place_block(verify, lb);
-	VDB_ERROR_AT_PLACE(verify, "%s", message);
+	vdb_verify_locate_block(verify, lb);
+	VDB_ERROR_AT_LOCATION(verify, "%s", message);
 }
 
 /* Check the map. */
@@ -124,7 +124,7 @@ verify_ranges(VdbVerify *verify)
 	vdb_cursor_init_blocks(&verify->cursor, &verify->ref);
 	while (!vdb_findings_full(verify->findings))
 	{
-		strlcpy(verify->location, "map", VDB_VERIFY_PLACE_BYTES);
+		strlcpy(verify->location, "map", VDB_VERIFY_LOCATION_BYTES);
 		if (!vdb_verify_try(verify->findings, verify->location, next_range, verify) ||
 			!verify->more)
 			break;
@@ -168,7 +168,7 @@ check_pages(VdbVerify *verify)
 
 /* Check the entry's own counts, unless they have changed since the start. */
 static void
-check_counts(VdbVerify *verify, const VdbTableEntry *before)
+check_entry_counts(VdbVerify *verify, const VdbTableEntry *before)
 {
 	const VdbTableEntry *after = vdb_map_table_entry(&verify->ref);
 
@@ -207,7 +207,7 @@ verify_table(VdbVerify *verify)
 	if (!vdb_findings_full(verify->findings))
 	{
 		check_pages(verify);
-		check_counts(verify, &before);
+		check_entry_counts(verify, &before);
 	}
 	MemoryContextDelete(verify->context);
 }

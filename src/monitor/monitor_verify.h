@@ -12,7 +12,7 @@
 #include "monitor/monitor.h"
 
 /* Size of the text that names a location. */
-#define VDB_VERIFY_PLACE_BYTES		96
+#define VDB_VERIFY_LOCATION_BYTES		96
 
 /* The pages of one stripe in the main fork. */
 typedef struct VdbVerifyRun
@@ -42,7 +42,7 @@ typedef struct VdbVerify
 	uint32		range;				/* the current range */
 	VdbLogicalBlock lb;				/* the current logical block */
 	const VdbSeenStripe *stripe;	/* the current stripe */
-	char		location[VDB_VERIFY_PLACE_BYTES];	/* names the object being checked */
+	char		location[VDB_VERIFY_LOCATION_BYTES];	/* names the object being checked */
 	uint64		stripe_rows;		/* rows of stripes, in all ranges so far */
 	uint64		stripes;			/* stripes in all ranges so far */
 	VdbVerifyRun *runs;				/* pages of these stripes */
@@ -51,14 +51,14 @@ typedef struct VdbVerify
 } VdbVerify;
 
 /* Add an error at the current location. */
-#define VDB_ERROR_AT_PLACE(verify, ...) \
+#define VDB_ERROR_AT_LOCATION(verify, ...) \
 	vdb_finding((verify)->findings, VDB_ERROR_FOUND, (verify)->location, __VA_ARGS__)
 
 /*
  * Make a logical block the current location (monitor_verify.c).  VDB_MAX_LOGICAL_BLOCK stands for
  * the table as a whole.
  */
-extern void vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb);
+extern void vdb_verify_locate_block(VdbVerify *verify, VdbLogicalBlock lb);
 
 /*
  * Check the logical block verify->lb (monitor_verify_block.c).  Takes its block lock, shared, to

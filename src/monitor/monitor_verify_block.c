@@ -20,12 +20,12 @@
 
 /* See monitor_verify.h. */
 void
-vdb_verify_place_block(VdbVerify *verify, VdbLogicalBlock lb)
+vdb_verify_locate_block(VdbVerify *verify, VdbLogicalBlock lb)
 {
 	if (lb == VDB_MAX_LOGICAL_BLOCK)
-		strlcpy(verify->location, "table", VDB_VERIFY_PLACE_BYTES);
+		strlcpy(verify->location, "table", VDB_VERIFY_LOCATION_BYTES);
 	else
-		snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u", lb);
+		snprintf(verify->location, VDB_VERIFY_LOCATION_BYTES, "logical block %u", lb);
 }
 
 /* ---- row versions in segments ---- */
@@ -37,12 +37,12 @@ check_xid(VdbVerify *verify, const VdbVersion *version, const char *which, Trans
 	if (!TransactionIdIsNormal(xid))
 		return;
 	if (TransactionIdFollowsOrEquals(xid, ReadNextTransactionId()))
-		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which is in the future"),
-						   vdb_row_index(version->row), which, xid);
+		VDB_ERROR_AT_LOCATION(verify, _("row %u has %s %u, which is in the future"),
+							  vdb_row_index(version->row), which, xid);
 	else if (TransactionIdIsNormal(verify->relfrozenxid) &&
 			 TransactionIdPrecedes(xid, verify->relfrozenxid))
-		VDB_ERROR_AT_PLACE(verify, _("row %u has %s %u, which precedes relfrozenxid %u"),
-						   vdb_row_index(version->row), which, xid, verify->relfrozenxid);
+		VDB_ERROR_AT_LOCATION(verify, _("row %u has %s %u, which precedes relfrozenxid %u"),
+							  vdb_row_index(version->row), which, xid, verify->relfrozenxid);
 }
 
 /* Check the ids and the next version in a row version's header. */
@@ -54,7 +54,7 @@ check_header(VdbVerify *verify, const VdbVersion *version)
 
 	/* a speculative insertion that was taken back has none, and is marked invalid */
 	if (!TransactionIdIsValid(HeapTupleHeaderGetRawXmin(hdr)) && !HeapTupleHeaderXminInvalid(hdr))
-		VDB_ERROR_AT_PLACE(verify, _("row %u has no xmin"), vdb_row_index(version->row));
+		VDB_ERROR_AT_LOCATION(verify, _("row %u has no xmin"), vdb_row_index(version->row));
 	if (!HeapTupleHeaderXminInvalid(hdr))
 		check_xid(verify, version, "xmin", HeapTupleHeaderGetXmin(hdr));
 	if (!(hdr->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
@@ -64,10 +64,11 @@ check_header(VdbVerify *verify, const VdbVersion *version)
 		return;
 	next = vdb_tid_to_row(&hdr->t_ctid);
 	if (next == VDB_ROW_NONE || vdb_row_lb(next) >= vdb_map_limit(&verify->ref))
-		VDB_ERROR_AT_PLACE(verify,
-						   _("row %u refers to a next version (%u,%u) that was never stored"),
-						   vdb_row_index(version->row), ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
-						   ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
+		VDB_ERROR_AT_LOCATION(verify,
+							  _("row %u refers to a next version (%u,%u) that was never stored"),
+							  vdb_row_index(version->row),
+							  ItemPointerGetBlockNumberNoCheck(&hdr->t_ctid),
+							  ItemPointerGetOffsetNumberNoCheck(&hdr->t_ctid));
 }
 
 /*
@@ -112,13 +113,13 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 
 	if (natts > desc->natts)
 	{
-		VDB_ERROR_AT_PLACE(verify, _("row %u has %d attributes, the table has %d"), index, natts,
-						   desc->natts);
+		VDB_ERROR_AT_LOCATION(verify, _("row %u has %d attributes, the table has %d"), index, natts,
+							  desc->natts);
 		return;
 	}
 	if (tuple->t_hoff < SizeofHeapTupleHeader + (nulls ? BITMAPLEN(natts) : 0))
 	{
-		VDB_ERROR_AT_PLACE(verify, _("row %u has no room for its null bitmap"), index);
+		VDB_ERROR_AT_LOCATION(verify, _("row %u has no room for its null bitmap"), index);
 		return;
 	}
 	for (int i = 0; i < natts; i++)
@@ -135,9 +136,9 @@ check_attributes(VdbVerify *verify, uint8 index, const HeapTupleHeaderData *tupl
 		bytes = off < size ? value_bytes(att, data + off, size - off) : 0;
 		if (bytes == 0)
 		{
-			VDB_ERROR_AT_PLACE(verify,
-							   _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
-							   index, i + 1, off, size);
+			VDB_ERROR_AT_LOCATION(verify,
+								  _("row %u has a damaged value of attribute %d at byte %zu of %zu"),
+								  index, i + 1, off, size);
 			return;
 		}
 		off += bytes;
@@ -187,8 +188,8 @@ check_overlaps(VdbVerify *verify, int n)
 				a->offset < b->offset + VDB_ROW_EXTRA_BYTES + b->len &&
 				b->offset < a->offset + VDB_ROW_EXTRA_BYTES + a->len)
 			{
-				VDB_ERROR_AT_PLACE(verify, _("rows %u and %u overlap in pool block %u"),
-								   vdb_row_index(b->row), vdb_row_index(a->row), a->block);
+				VDB_ERROR_AT_LOCATION(verify, _("rows %u and %u overlap in pool block %u"),
+									  vdb_row_index(b->row), vdb_row_index(a->row), a->block);
 				return;
 			}
 		}
@@ -213,15 +214,15 @@ check_wide(void *arg)
 static void
 try_wide(VdbVerify *verify)
 {
-	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "logical block %u, row %u", verify->lb,
+	snprintf(verify->location, VDB_VERIFY_LOCATION_BYTES, "logical block %u, row %u", verify->lb,
 			 vdb_row_index(verify->version->row));
 	(void) vdb_verify_try(verify->findings, verify->location, check_wide, verify);
-	vdb_verify_place_block(verify, verify->lb);
+	vdb_verify_locate_block(verify, verify->lb);
 }
 
 /* Check the n row versions in the arena. */
 static void
-check_rows(VdbVerify *verify, int n)
+check_versions(VdbVerify *verify, int n)
 {
 	char	   *image = verify->arena;
 
@@ -238,9 +239,10 @@ check_rows(VdbVerify *verify, int n)
 		if (vdb_rows_may_lack_data(&version->hdr))
 			 /* nothing to read */ ;
 		else if (vdb_rows_damaged(version, image, &damage))
-			VDB_ERROR_AT_PLACE(verify,
-							   _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
-							   vdb_row_index(damage.row), damage.block, damage.offset, damage.expected, damage.found);
+			VDB_ERROR_AT_LOCATION(verify,
+								  _("row %u in pool block %u at offset %u: wrong checksum, expected %08X, found %08X"),
+								  vdb_row_index(damage.row), damage.block, damage.offset,
+								  damage.expected, damage.found);
 		else if (version->wide)
 			try_wide(verify);
 		else
@@ -262,21 +264,21 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 	VdbRowSet	present;
 
 	if (!vdb_stripe_lb(stripe, vdb_lb_index(verify->lb), &first_pos, present))
-		VDB_ERROR_AT_PLACE(verify, _("stripe %u does not cover the logical block"),
-						   meta->stripe_id);
+		VDB_ERROR_AT_LOCATION(verify, _("stripe %u does not cover the logical block"),
+							  meta->stripe_id);
 	else
 		for (int i = 0; verify->view->any && i < verify->view->ndrecs; i++)
 		{
 			const VdbDeltaRecord *drec = &verify->view->drecs[i];
 
 			if (!vdb_rowset_has(present, drec->index))
-				VDB_ERROR_AT_PLACE(verify,
-								   _("a delta record changes row %u, which stripe %u does not have"),
-								   drec->index, meta->stripe_id);
+				VDB_ERROR_AT_LOCATION(verify,
+									  _("a delta record changes row %u, which stripe %u does not have"),
+									  drec->index, meta->stripe_id);
 			if (!(drec->flags & VDB_DELTA_MOVED) && drec->next_lb >= vdb_map_limit(&verify->ref))
-				VDB_ERROR_AT_PLACE(verify,
-								   _("row %u refers to a next version in logical block %u, which was never handed out"),
-								   drec->index, drec->next_lb);
+				VDB_ERROR_AT_LOCATION(verify,
+									  _("row %u refers to a next version in logical block %u, which was never handed out"),
+									  drec->index, drec->next_lb);
 		}
 	vdb_stripe_release(stripe);
 }
@@ -341,18 +343,18 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	if (kind == VDB_EXTENT_REMOVED)
 		return;					/* it had no row when its bit was set */
 	if (kind != VDB_EXTENT_STRIPE)
-		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but not in a stripe"));
+		VDB_ERROR_AT_LOCATION(verify, _("it is marked all-visible, but not in a stripe"));
 	else if (any_deleted(verify->view))
-		VDB_ERROR_AT_PLACE(verify,
-						   _("it is marked all-visible, but rows of it were deleted or updated"));
+		VDB_ERROR_AT_LOCATION(verify,
+							  _("it is marked all-visible, but rows of it were deleted or updated"));
 	if (seen == NULL)
 		return;
 	batch = vdb_batch_create(verify->rel);
 	visible = vdb_batch_read(batch, verify->lb, GetActiveSnapshot(), InvalidTransactionId, false);
 	left = rows_left(verify, seen);
 	if (visible != left)
-		VDB_ERROR_AT_PLACE(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
-						   visible, left);
+		VDB_ERROR_AT_LOCATION(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
+							  visible, left);
 	vdb_batch_free(batch);
 }
 
@@ -392,7 +394,7 @@ vdb_verify_block(VdbVerify *verify)
 	vdb_unlock_block(&verify->ref, verify->lb);
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
-	check_rows(verify, nrows);
+	check_versions(verify, nrows);
 	/* a stripe that appeared since the walk of the range is checked by the next verification */
 	if (stripe != NULL)
 		check_drecs(verify, stripe);

@@ -20,9 +20,9 @@ static void
 compare_count(VdbVerify *verify, const char *what, uint64 pool, uint64 flash)
 {
 	if (pool != flash)
-		VDB_ERROR_AT_PLACE(verify,
-						   _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
-						   what, pool, flash);
+		VDB_ERROR_AT_LOCATION(verify,
+							  _("the pool's metadata says %s " UINT64_FORMAT ", the stripe on flash " UINT64_FORMAT),
+							  what, pool, flash);
 }
 
 /* Compare the meta in the pool, and its zone maps, with those on flash. */
@@ -49,9 +49,9 @@ compare_meta(void *arg)
 		return;
 	for (int i = 0; i < (int) meta->nchunks * meta->ncolumns; i++)
 		if (memcmp(&seen->zones[i], &built.zones[i], sizeof(VdbZone)) != 0)
-			VDB_ERROR_AT_PLACE(verify,
-							   _("zone map of chunk %d, column %d, differs from the one on flash"),
-							   i / meta->ncolumns, i % meta->ncolumns + 1);
+			VDB_ERROR_AT_LOCATION(verify,
+								  _("zone map of chunk %d, column %d, differs from the one on flash"),
+								  i / meta->ncolumns, i % meta->ncolumns + 1);
 }
 
 /*
@@ -91,9 +91,9 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 		return;
 	if (!vdb_zone_bound(att, zone, false, &min) || !vdb_zone_bound(att, zone, true, &max))
 	{
-		VDB_ERROR_AT_PLACE(verify,
-						   _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
-						   chunk, NameStr(att->attname));
+		VDB_ERROR_AT_LOCATION(verify,
+							  _("chunk %d, column \"%s\": the zone map holds no value of the column's type"),
+							  chunk, NameStr(att->attname));
 		return;
 	}
 	values = palloc(VDB_VECTOR_ROWS * sizeof(Datum));
@@ -110,9 +110,9 @@ check_zone(VdbVerify *verify, VdbStripe *stripe, int chunk, int attno, const Vdb
 				(DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], min)) >= 0 &&
 				 DatumGetInt32(FunctionCall2Coll(&cmp, zone->collation, values[i], max)) <= 0))
 				continue;
-			VDB_ERROR_AT_PLACE(verify,
-							   _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
-							   chunk, NameStr(att->attname), pos + i);
+			VDB_ERROR_AT_LOCATION(verify,
+								  _("chunk %d, column \"%s\": the value at position %u is outside its zone map"),
+								  chunk, NameStr(att->attname), pos + i);
 			next = end;
 			break;
 		}
@@ -158,7 +158,7 @@ stripe_damaged(void *arg, const char *message)
 	StripeDamage *damage = arg;
 
 	damage->any = true;
-	VDB_ERROR_AT_PLACE(damage->verify, "%s", message);
+	VDB_ERROR_AT_LOCATION(damage->verify, "%s", message);
 }
 
 /* Remember the pages of a stripe. */
@@ -188,7 +188,7 @@ vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
 	verify->stripes++;
 	verify->stripe_rows += meta->nrows;
 	note_pages(verify, meta);
-	snprintf(verify->location, VDB_VERIFY_PLACE_BYTES, "stripe %u at page %u", meta->stripe_id,
+	snprintf(verify->location, VDB_VERIFY_LOCATION_BYTES, "stripe %u at page %u", meta->stripe_id,
 			 meta->first_page);
 	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
 	if (damage.any)

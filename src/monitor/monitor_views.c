@@ -38,6 +38,7 @@ report_counters(VdbReport *report, int column, VdbPoolCounters *counters)
 		&counters->visibility_checks
 	};
 
+	Assert(column + (int) lengthof(shown) == report->ncolumns);
 	for (int i = 0; i < (int) lengthof(shown); i++)
 		vdb_report_int(report, column + i, pg_atomic_read_u64(shown[i]));
 }
@@ -114,7 +115,7 @@ typedef struct TableStatistics
 
 /* Walk the table's map and count.  ERROR at damage. */
 static void
-count_table(const VdbTableRef *ref, TableStatistics *statistics)
+fill_statistics(const VdbTableRef *ref, TableStatistics *statistics)
 {
 	VdbSeenRange *seen = palloc(sizeof(VdbSeenRange));
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "VDB table statistics",
@@ -163,7 +164,8 @@ report_entry(VdbReport *report, const VdbTableRef *ref)
 	TableStatistics statistics = {0};
 	TimestampTz oldest;
 
-	count_table(ref, &statistics);
+	Assert(report->ncolumns == 12);
+	fill_statistics(ref, &statistics);
 	oldest = oldest_unmigrated(&entry);
 	vdb_report_int(report, 0, statistics.pool_rows);
 	vdb_report_int(report, 1, statistics.segments * VDB_SEGMENT_BYTES);
