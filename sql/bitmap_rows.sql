@@ -18,8 +18,8 @@ CREATE INDEX ON bm (k);
 CREATE INDEX ON bm (id);
 CREATE INDEX ON bm_heap (k);
 CREATE INDEX ON bm_heap (id);
--- Rows found, those that heap finds, and how many versions were judged for them.
-CREATE FUNCTION found(clause text, OUT rows bigint, OUT same bool, OUT judged bigint) LANGUAGE plpgsql AS $$
+-- Rows found, those that heap finds, and how many versions were tested for them.
+CREATE FUNCTION found(clause text, OUT rows bigint, OUT same bool, OUT tested bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	query text := 'SELECT count(*), sum(hashtextextended(v, id)) FROM %s WHERE ' || clause;
 	before bigint;
@@ -34,7 +34,7 @@ BEGIN
 	END IF;
 	SELECT visibility_checks INTO before FROM vdb.pool;
 	EXECUTE format(query, 'bm') INTO rows, digest;
-	SELECT visibility_checks - before INTO judged FROM vdb.pool;
+	SELECT visibility_checks - before INTO tested FROM vdb.pool;
 	EXECUTE format(query, 'bm_heap') INTO heap_rows, heap_digest;
 	same := rows = heap_rows AND digest IS NOT DISTINCT FROM heap_digest;
 END $$;
@@ -45,7 +45,7 @@ SELECT * FROM found('k = 7 OR k = 8');
 SELECT * FROM found('k IN (7, 8) AND right(v, 1) = ''7''');
 SELECT * FROM found('id BETWEEN 300 AND 900');
 SELECT * FROM found('id = -1');
--- dead versions that the index still names are judged, others are not
+-- dead versions that the index still names are tested, others are not
 DELETE FROM bm WHERE id % 1000 = 7;
 DELETE FROM bm_heap WHERE id % 1000 = 7;
 UPDATE bm SET v = v || 'u' WHERE id % 1000 = 507;
@@ -76,7 +76,7 @@ SELECT vdb.migrate('wide_apart') > 0 AS moved;
 SELECT count(*) FROM wide_apart WHERE id = 7;
 DROP TABLE wide_apart;
 RESET work_mem;
--- on flash: rows that everybody sees are not judged at all, others one by one
+-- on flash: rows that everybody sees are not tested at all, others one by one
 SELECT vdb.migrate('bm') > 0 AS moved;
 SELECT * FROM found('k = 7');
 SELECT * FROM found('k = 7 OR k = 8');

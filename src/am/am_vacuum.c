@@ -188,7 +188,8 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 					   "Stripes frozen: %lld, resolved: %lld, rewritten or freed: %lld. Segments freed: %lld. "
 					   "Pages cut off: %u. Index entries removed: %lld. "
 					   "Removable cutoff: %u, new relfrozenxid: %u.",
-					   (long long) (vs->removed + vs->moved.rows_dropped), vs->live, vs->recently_dead,
+					   (long long) (vs->removed + vs->moved.rows_dropped), vs->live,
+					   vs->recently_dead,
 					   (long long) vs->frozen, (long long) vs->stripes_frozen,
 					   (long long) vs->moved.stripes_resolved, (long long) vs->moved.stripes_freed,
 					   (long long) vs->moved.segments_freed,

@@ -278,7 +278,7 @@ vdb_vacuum_resolve_stripes(VdbVacuum *vs)
 
 /* Remember that the walk has met a stripe; 0 stands for none.  No lightweight lock held. */
 static void
-note_stripe(VdbVacuum *vs, uint32 stripe_id)
+note_vacuum_stripe(VdbVacuum *vs, uint32 stripe_id)
 {
 	Assert(vs->nstripes <= vs->max_stripes);
 	if (stripe_id == 0 || (vs->nstripes > 0 && vs->stripes[vs->nstripes - 1] == stripe_id))
@@ -332,7 +332,7 @@ freeze_stripe(VdbVacuum *vs)
 		vdb_map_freeze_stripe(&vs->ref, to_freeze);
 		vs->stripes_frozen++;
 	}
-	note_stripe(vs, stripe_id);
+	note_vacuum_stripe(vs, stripe_id);
 }
 
 /* Return true if a version has ids to freeze. */

@@ -32,7 +32,9 @@ vdb_planes_measure(const VdbEncodePlan *plan)
 static void
 vdb_planes_write(const VdbEncodePlan *plan, VdbByteWriter *writer)
 {
-	VdbPlanesHeader header = {.base = plan->min,.unit = plan->unit,.planes = (uint8) vdb_planes_of(plan)};
+	VdbPlanesHeader header = {.base = plan->min,.unit = plan->unit,
+		.planes = (uint8) vdb_planes_of(plan)
+	};
 	int64		fields[VDB_VEC_MAX_COUNT];
 
 	vdb_bytes_put(writer, &header, sizeof(header));

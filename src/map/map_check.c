@@ -69,7 +69,7 @@ note_blocks(MapCheck *check, VdbBlock first, int n)
 }
 
 static int
-compare_blocks(const void *a, const void *b)
+compare_block_numbers(const void *a, const void *b)
 {
 	VdbBlock	x = *(const VdbBlock *) a;
 	VdbBlock	y = *(const VdbBlock *) b;
@@ -82,7 +82,7 @@ static void
 check_doubles(MapCheck *check, VdbLogicalBlock lb)
 {
 	if (check->nblocks > 1)
-		qsort(check->blocks, check->nblocks, sizeof(VdbBlock), compare_blocks);
+		qsort(check->blocks, check->nblocks, sizeof(VdbBlock), compare_block_numbers);
 	for (int i = 1; i < check->nblocks; i++)
 		if (check->blocks[i] == check->blocks[i - 1])
 			finding(check, lb, _("pool block %u is used twice"), check->blocks[i]);

@@ -142,9 +142,11 @@ vdb_map_report_damage(Relation rel, int elevel, const VdbMetaDamage *damage)
 	ereport(elevel,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("%s of stripe %u of table \"%s\", in pool block %u: wrong checksum",
-					_(damage->what), damage->stripe_id, RelationGetRelationName(rel), damage->block),
+					_(damage->what), damage->stripe_id, RelationGetRelationName(rel),
+					damage->block),
 			 errdetail("Expected %08X, found %08X.", damage->expected, damage->found),
-			 elevel < ERROR ? errhint("The stripe is read without them; VACUUM FULL makes new ones.") : 0));
+			 elevel < ERROR ?
+			 errhint("The stripe is read without them; VACUUM FULL makes new ones.") : 0));
 }
 
 /* ---- zone maps that are checked before use ---- */

@@ -343,7 +343,8 @@ StaticAssertDecl(sizeof(VdbZoneBlock) <= VDB_POOL_BLOCK_PAYLOAD, "zone block fit
 /* Stands for a continuation's number in the checksum of zone maps inside the meta. */
 #define VDB_ZONES_IN_META		PG_UINT32_MAX
 
-#define VDB_ZONES_INSIDE		((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))
+#define VDB_ZONES_INSIDE \
+	((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))
 
 StaticAssertDecl(VDB_ZONES_INSIDE == 125, "zone maps in a meta block");
 

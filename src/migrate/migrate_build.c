@@ -288,7 +288,7 @@ freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
  * pool is full.
  */
 static bool
-finish_stripe(VdbMover *mover, VdbStripeWriter *writer)
+finish_new_stripe(VdbMover *mover, VdbStripeWriter *writer)
 {
 	VdbStripeMeta *meta = &mover->built.meta;
 
@@ -325,5 +325,5 @@ vdb_mover_build(VdbMover *mover)
 {
 	VdbStripeWriter *writer = build_stripe(mover);
 
-	return finish_stripe(mover, writer) && build_delta(mover);
+	return finish_new_stripe(mover, writer) && build_delta(mover);
 }

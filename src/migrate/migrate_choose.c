@@ -119,8 +119,8 @@ look_at_segment(VdbMover *mover, VdbLogicalBlock lb, BlockFacts *facts)
  * what was stored.  The block lock is held shared.
  */
 static int
-note_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged,
-			VdbMetaDamage *damage)
+note_mergeable_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, bool *damaged,
+					  VdbMetaDamage *damage)
 {
 	const VdbStripeMeta *meta;
 	StripeFacts *stripe = NULL;
@@ -172,7 +172,7 @@ look_at_block(VdbMover *mover, Survey *survey, VdbLogicalBlock lb, BlockFacts *f
 	if (facts->extent.kind == VDB_EXTENT_SEGMENT)
 		look_at_segment(mover, lb, facts);
 	else if (facts->extent.kind == VDB_EXTENT_STRIPE && survey != NULL)
-		facts->stripe = note_stripe(mover, survey, &facts->extent, &damaged, &damage);
+		facts->stripe = note_mergeable_stripe(mover, survey, &facts->extent, &damaged, &damage);
 	vdb_unlock_block(&mover->ref, lb);
 	if (damaged)
 		vdb_map_report_damage(mover->rel, ERROR, &damage);
@@ -273,7 +273,7 @@ survey_stripes(VdbMover *mover, Survey *survey)
 
 /* Add a block to those that move. */
 static void
-add_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
+add_segment_block(VdbMover *mover, uint8 index, const BlockFacts *facts)
 {
 	VdbMovingBlock *block = &mover->blocks[mover->nblocks++];
 
@@ -347,7 +347,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 		too_many_groups(mover, facts[first].extent.ref))
 		return nlbs;
 	for (int i = first; i < first + nlbs; i++)
-		add_block(mover, (uint8) i, &facts[i]);
+		add_segment_block(mover, (uint8) i, &facts[i]);
 	mover->segments[mover->nsegments++] = facts[first].extent.ref;
 	return nlbs;
 }
@@ -382,7 +382,7 @@ choose_stripe(VdbMover *mover, Survey *survey, int number)
 	mover->stripes[mover->nstripes++] = stripe->address;
 	for (int i = 0; i < survey->end; i++)
 		if (survey->blocks[i].stripe == number)
-			add_block(mover, (uint8) i, &survey->blocks[i]);
+			add_segment_block(mover, (uint8) i, &survey->blocks[i]);
 	return true;
 }
 

@@ -148,7 +148,8 @@ compare_all(VdbMover *mover)
 		VdbMovingBlock *block = &mover->blocks[b];
 		uint32		lock_no = vdb_block_lock_no(mover->ref.slot, vdb_mover_lb(mover, block->index));
 
-		if (pg_atomic_read_u64(&vdb_shared->block_changes[lock_no]) != mover->block_changes[lock_no])
+		if (pg_atomic_read_u64(&vdb_shared->block_changes[lock_no]) !=
+			mover->block_changes[lock_no])
 			compare_block(mover, block);
 		stale = stale || block->stale;
 	}
@@ -411,7 +412,7 @@ indexes_clean(const VdbMover *mover)
  * pages/README.md.
  */
 static void
-mark_visible(VdbMover *mover)
+mark_moved_visible(VdbMover *mover)
 {
 	Buffer		buffer = InvalidBuffer;
 	bool		clean;
@@ -482,7 +483,7 @@ move_range(VdbMover *mover, VdbMigrateResult *result)
 		return mover->nresolved > 0;
 	count_shared(mover);
 	count_result(mover, result);
-	mark_visible(mover);
+	mark_moved_visible(mover);
 	return true;
 }
 

@@ -240,7 +240,7 @@ out_of_patience(VdbPoolShared *shared)
  * caller has a lock on the relation.
  */
 static void
-count_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
+count_table_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 {
 	VdbBlock	last = VDB_BLOCK_NONE;
 	VdbCursor	cursor;
@@ -282,7 +282,7 @@ count_table(void *arg)
 			work->owned++;
 		return;
 	}
-	count_segments(work->ref, &some, &work->owned);
+	count_table_segments(work->ref, &some, &work->owned);
 	relation_close(rel, AccessShareLock);
 	work->segments += some;
 	/* only the table's session can move a temporary table's rows */

@@ -46,7 +46,7 @@ typedef struct RangeMove
 } RangeMove;
 
 static void
-move_range(void *arg)
+move_one_range(void *arg)
 {
 	RangeMove  *move = arg;
 
@@ -65,10 +65,10 @@ try_range(RangeMove *move)
 	move->done = false;
 	if (!(move->flags & VDB_MIGRATE_GUARD))
 	{
-		move_range(move);
+		move_one_range(move);
 		return move->done;
 	}
-	error = vdb_try(move_range, move);
+	error = vdb_try(move_one_range, move);
 	if (error == NULL)
 		return move->done;
 	if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)

@@ -98,7 +98,7 @@ vdb_migrate_storage_dropped(void)
 
 /* Note that an abort takes back the storage that was made. */
 static void
-transaction_ended(XactEvent event, void *arg)
+wake_transaction_ended(XactEvent event, void *arg)
 {
 	Assert(armed || !(made || dropped));
 	if (event == XACT_EVENT_ABORT)
@@ -107,7 +107,8 @@ transaction_ended(XactEvent event, void *arg)
 
 /* Note that the abort of a subtransaction may take back storage. */
 static void
-subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+wake_subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+						  void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		dropped = dropped || made;
@@ -140,6 +141,6 @@ vdb_migrate_wake_init(void)
 {
 	previous_access = object_access_hook;
 	object_access_hook = object_accessed;
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
+	RegisterXactCallback(wake_transaction_ended, NULL);
+	RegisterSubXactCallback(wake_subtransaction_ended, NULL);
 }

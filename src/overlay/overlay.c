@@ -36,7 +36,7 @@
 #include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
 
-#define UNIT_WORD_BYTES		8		/* bytes of the word from capacity to epoch */
+#define DELTA_WORD_BYTES		8	/* bytes of the word from capacity to epoch */
 
 /* Smaller block deltas are not shrunk: the gain is not worth a flush of WAL. */
 #define VDB_SHRINK_BYTES	2048
@@ -161,12 +161,12 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 	image->header.capacity = class->capacity;
 	image->header.epoch = vdb_pool_shared(ref->pool)->epoch;
 	vdb_scm_change_write(change, address->block, address->offset, image->bytes, word);
-	vdb_scm_change_write(change, address->block, address->offset + word + UNIT_WORD_BYTES,
-						 image->bytes + word + UNIT_WORD_BYTES, end - word - UNIT_WORD_BYTES);
+	vdb_scm_change_write(change, address->block, address->offset + word + DELTA_WORD_BYTES,
+						 image->bytes + word + DELTA_WORD_BYTES, end - word - DELTA_WORD_BYTES);
 	if (!is_zero(memory + end, class->bytes - end))
 		vdb_scm_change_zero(change, address->block, address->offset + end, class->bytes - end);
 	vdb_scm_change_publish(change, address->block, address->offset + word,
-						   image->bytes + word, UNIT_WORD_BYTES);
+						   image->bytes + word, DELTA_WORD_BYTES);
 }
 
 /*
@@ -266,11 +266,11 @@ adopt_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdel
 	vdb_scm_change_block_lock(change, vdb_block_lock_no(ref->slot, extent->lb));
 	vdb_scm_change_write(change, extent->overlay_block, extent->overlay_offset, &header, word);
 	vdb_scm_change_write(change, extent->overlay_block,
-						 extent->overlay_offset + word + UNIT_WORD_BYTES,
-						 (char *) &header + word + UNIT_WORD_BYTES,
-						 sizeof(header) - word - UNIT_WORD_BYTES);
+						 extent->overlay_offset + word + DELTA_WORD_BYTES,
+						 (char *) &header + word + DELTA_WORD_BYTES,
+						 sizeof(header) - word - DELTA_WORD_BYTES);
 	vdb_scm_change_publish(change, extent->overlay_block, extent->overlay_offset + word,
-						   (char *) &header + word, UNIT_WORD_BYTES);
+						   (char *) &header + word, DELTA_WORD_BYTES);
 	vdb_map_set_overlay(change, ref, extent, extent->overlay_block, extent->overlay_offset);
 	vdb_scm_change_end(change);
 	extent->overlay_epoch = (uint16) header.epoch;

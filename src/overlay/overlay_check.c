@@ -158,7 +158,7 @@ typedef struct OverlayCheck
 
 /* Report and count one finding. */
 static void
-finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
+overlay_finding(OverlayCheck *check, VdbLogicalBlock lb, const char *message)
 {
 	check->nfindings++;
 	check->report(lb, message, check->arg);
@@ -190,7 +190,7 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 		snprintf(message, sizeof(message),
 				 _("block delta in pool block %u, byte %u, has a damaged header"),
 				 address->block, address->offset);
-		finding(check, bdelta->lb, message);
+		overlay_finding(check, bdelta->lb, message);
 		return;
 	}
 	if (bdelta->lb >= vdb_map_limit(ref))
@@ -198,7 +198,7 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 		snprintf(message, sizeof(message),
 				 _("block delta in pool block %u, byte %u, is of a logical block never handed out"),
 				 address->block, address->offset);
-		finding(check, bdelta->lb, message);
+		overlay_finding(check, bdelta->lb, message);
 	}
 	for (int i = 0; i < bdelta->capacity; i++)
 	{
@@ -209,14 +209,14 @@ check_delta(OverlayCheck *check, const VdbBlockDeltaAddress *address)
 			snprintf(message, sizeof(message),
 					 _("block delta in pool block %u, byte %u, has unknown flags %04X in delta record %d"),
 					 address->block, address->offset, drec->flags, i);
-			finding(check, bdelta->lb, message);
+			overlay_finding(check, bdelta->lb, message);
 		}
 		else if (!is_good_group_delta(drec))
 		{
 			snprintf(message, sizeof(message),
 					 _("block delta in pool block %u, byte %u, has a damaged group delta %d"),
 					 address->block, address->offset, i);
-			finding(check, bdelta->lb, message);
+			overlay_finding(check, bdelta->lb, message);
 		}
 	}
 }
@@ -239,7 +239,7 @@ check_list(OverlayCheck *check, int list)
 			snprintf(message, sizeof(message),
 					 _("list %d of slabs of block deltas leads to pool block %u, which is no slab of the table"),
 					 list, block);
-			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
+			overlay_finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 			return;
 		}
 		slab = vdb_overlay_slab(ref, block);
@@ -248,7 +248,7 @@ check_list(OverlayCheck *check, int list)
 		{
 			snprintf(message, sizeof(message),
 					 _("slab of block deltas in pool block %u has wrong links"), block);
-			finding(check, VDB_MAX_LOGICAL_BLOCK, message);
+			overlay_finding(check, VDB_MAX_LOGICAL_BLOCK, message);
 		}
 		for (int i = 0; i < slab->nunits; i++)
 		{

@@ -54,7 +54,9 @@ vdb_block_delta_at(VdbPool *pool, VdbBlock block, uint16 offset)
 static inline uint16
 vdb_block_delta_offset(int size_class, int i)
 {
-	return vdb_block_delta_classes[size_class].first + i * vdb_block_delta_classes[size_class].bytes;
+	const VdbBlockDeltaClass *class = &vdb_block_delta_classes[size_class];
+
+	return class->first + i * class->bytes;
 }
 
 /* Return delta record i of a block delta, used or not. */

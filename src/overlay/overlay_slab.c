@@ -89,7 +89,7 @@ vdb_overlay_class_for(int ndrecs)
 
 /* Return the number of the slab's first free block delta other than the one to avoid, or -1. */
 static int
-free_delta(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
+find_free_delta(const VdbTableRef *ref, VdbBlock block, VdbBlock avoid_block, uint16 avoid_offset)
 {
 	const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
 
@@ -262,7 +262,7 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 
 		while (block != VDB_BLOCK_NONE && nfull < SLAB_BATCH)
 		{
-			int			i = free_delta(ref, block, avoid_block, avoid_offset);
+			int			i = find_free_delta(ref, block, avoid_block, avoid_offset);
 
 			if (i >= 0)
 			{

@@ -56,7 +56,7 @@ mask_of(VdbLogicalBlock lb)
  * is locked in exclusive mode.
  */
 static void
-apply(Page page, const VdbVisibleRecord *record)
+apply_visible(Page page, const VdbVisibleRecord *record)
 {
 	switch (record->what)
 	{
@@ -81,7 +81,7 @@ change_page(Relation rel, Buffer buffer, uint8 what, VdbLogicalBlock lb)
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	START_CRIT_SECTION();
-	apply(page, &record);
+	apply_visible(page, &record);
 	MarkBufferDirty(buffer);
 	if (RelationNeedsWAL(rel))
 		PageSetLSN(page, vdb_scm_log_page(buffer, &record, sizeof(record)));
@@ -235,7 +235,7 @@ redo_visible(XLogReaderState *xlog)
 
 		if (PageIsNew(page))
 			PageInit(page, BLCKSZ, 0);
-		apply(page, &record);
+		apply_visible(page, &record);
 		PageSetLSN(page, xlog->EndRecPtr);
 		MarkBufferDirty(buffer);
 	}

@@ -73,8 +73,10 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 	char		flags[VDB_FLAGS_BYTES];
 
 	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, vdb_row_lb(version->row))));
-	Assert(((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix)))->t_hoff == version->hdr.t_hoff);
-	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix))) ==
+	Assert(((const HeapTupleHeaderData *) (stored + sizeof(VdbRowPrefix)))->t_hoff ==
+		   version->hdr.t_hoff);
+	Assert(HeapTupleHeaderGetNatts((const HeapTupleHeaderData *)
+								   (stored + sizeof(VdbRowPrefix))) ==
 		   HeapTupleHeaderGetNatts(&version->hdr));
 
 	memcpy(head, &xmax_epoch, sizeof(uint32));

@@ -106,7 +106,8 @@ vdb_rows_report_damage(Relation rel, int elevel, const VdbRowDamage *damage)
 	ereport(elevel,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("row (%u,%d) of table \"%s\" fails its checksum",
-					vdb_row_lb(damage->row), vdb_row_index(damage->row) + 1, RelationGetRelationName(rel)),
+					vdb_row_lb(damage->row), vdb_row_index(damage->row) + 1,
+					RelationGetRelationName(rel)),
 			 errdetail("Expected %08X, found %08X, for what pool block %u has at offset %u.",
 					   damage->expected, damage->found, damage->block, damage->offset),
 			 errhint("vdb.verify() lists all damage of the table.")));

@@ -107,7 +107,7 @@ entries_wanted(void)
 }
 
 static uint32
-chains_wanted(uint32 nentries)
+open_chains_wanted(uint32 nentries)
 {
 	return pg_nextpower2_32(nentries / VDB_OPEN_LOCKS);
 }
@@ -129,7 +129,7 @@ vdb_open_shmem_size(void)
 {
 	uint32		nentries = entries_wanted();
 
-	return add_size(entries_offset(chains_wanted(nentries)),
+	return add_size(entries_offset(open_chains_wanted(nentries)),
 					mul_size(nentries, sizeof(VdbOpenEntry)));
 }
 
@@ -139,7 +139,7 @@ vdb_open_shmem_size(void)
 void
 vdb_open_shmem_init(void *address, bool found)
 {
-	uint32		nchains = chains_wanted(entries_wanted());
+	uint32		nchains = open_chains_wanted(entries_wanted());
 
 	vdb_open = address;
 	vdb_open_entries = (VdbOpenEntry *) ((char *) address + entries_offset(nchains));
@@ -159,7 +159,8 @@ vdb_open_shmem_init(void *address, bool found)
 		vdb_open->chains[i] = VDB_OPEN_NONE;
 	for (uint32 i = 0; i < vdb_open->nentries; i++)
 	{
-		vdb_open_entries[i].chain_next = (i + 1 < vdb_open->nentries) ? (int32) i + 1 : VDB_OPEN_NONE;
+		vdb_open_entries[i].chain_next = (i + 1 < vdb_open->nentries) ?
+			(int32) i + 1 : VDB_OPEN_NONE;
 		pg_atomic_init_u32(&vdb_open_entries[i].owner, VDB_OWNER_CLOSED);
 	}
 	vdb_open->free_head = 0;
@@ -190,8 +191,9 @@ static inline int32 *
 table_list(const VdbOpenTable *table)
 {
 	uint32		hash = table_hash(table);
+	VdbOpenPartition *partition = &vdb_open->partitions[hash % VDB_OPEN_LOCKS];
 
-	return &vdb_open->partitions[hash % VDB_OPEN_LOCKS].lists[(hash / VDB_OPEN_LOCKS) % VDB_OPEN_LISTS];
+	return &partition->lists[(hash / VDB_OPEN_LOCKS) % VDB_OPEN_LISTS];
 }
 
 /* Return the chain of a segment's entry. */

@@ -29,7 +29,7 @@ typedef uint32 (*FindInWords) (const uint64 *state, const uint64 *reserved,
 
 /* Return the first segment from 'from' on at which 'find' stops, or NO_SEGMENT. */
 static uint32
-find_segment(VdbPool *pool, uint32 from, FindInWords find)
+search_segments(VdbPool *pool, uint32 from, FindInWords find)
 {
 	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
 
@@ -78,7 +78,7 @@ lock_for_reserving(VdbPool *pool, int want)
 static uint32
 take_segment(VdbPool *pool)
 {
-	uint32		no = find_segment(pool, pool->shared->alloc_hint, vdb_words_find_segment);
+	uint32		no = search_segments(pool, pool->shared->alloc_hint, vdb_words_find_segment);
 
 	pool->shared->alloc_hint = no == NO_SEGMENT ?
 		pg_atomic_read_u32(&pool->shared->total_segments) : no + 1;
@@ -147,7 +147,7 @@ reserve_block(VdbPool *pool, bool urgent)
 	uint32		no;
 
 	lock_for_reserving(pool, 1);
-	no = find_segment(pool, shared->block_hint, vdb_words_find_room);
+	no = search_segments(pool, shared->block_hint, vdb_words_find_room);
 	if (no == NO_SEGMENT && room_for(pool, 1, urgent) > 0)
 	{
 		no = take_segment(pool);

@@ -204,7 +204,7 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 	if (entry == NULL)
 		entry = add_block(change, block);
 	to = grow_spans(entry, need);
-	head.address = VDB_SPAN_PLACE(offset, phase, data == NULL);
+	head.address = VDB_SPAN_ADDRESS(offset, phase, data == NULL);
 	head.length = len;
 	memcpy(to, &head, sizeof(head));
 	if (data)
@@ -215,7 +215,7 @@ gather(VdbScmChange *change, VdbBlock block, uint16 offset,
 
 /* Raise an error unless the pool has the block. */
 static void
-check_block(const VdbScmChange *change, VdbBlock block)
+check_change_block(const VdbScmChange *change, VdbBlock block)
 {
 	if (unlikely(block == VDB_BLOCK_NONE ||
 				 block / VDB_SEGMENT_BLOCKS >= vdb_pool_total_segments(change->pool)))
@@ -228,14 +228,14 @@ void
 vdb_scm_change_write(VdbScmChange *change, VdbBlock block, uint16 offset,
 					 const void *data, uint16 len)
 {
-	check_block(change, block);
+	check_change_block(change, block);
 	gather(change, block, offset, data, len, VDB_PHASE_STORE);
 }
 
 void
 vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 len)
 {
-	check_block(change, block);
+	check_change_block(change, block);
 	gather(change, block, offset, NULL, len, VDB_PHASE_STORE);
 }
 
@@ -245,7 +245,7 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 {
 	Assert(len == 1 || len == 2 || len == 4 || len == 8);
 	Assert(offset % len == 0);
-	check_block(change, block);
+	check_change_block(change, block);
 	gather(change, block, offset, data, len, VDB_PHASE_PUBLISH);
 }
 
@@ -381,7 +381,7 @@ gather_state(VdbScmChange *change, VdbPoolSpace space, uint64 state, int phase)
 
 	Assert(!(change->flags & VDB_CHANGE_UNLOGGED));
 	Assert(index != 0);			/* metadata is never allocated */
-	check_block(change, space.block);
+	check_change_block(change, space.block);
 	if (space.segment)
 		gather(change, vdb_group_map_block(segment_no), offset, &state, 8, phase);
 	else
@@ -615,7 +615,7 @@ log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
  * one, but no process waits.
  */
 static void
-count_one(pg_atomic_uint64 *counter)
+increment_counter(pg_atomic_uint64 *counter)
 {
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
 }
@@ -628,7 +628,7 @@ static void
 count_block_changes(const VdbScmChange *change)
 {
 	for (int i = 0; i < change->nlocks; i++)
-		count_one(&vdb_shared->block_changes[change->locks[i]]);
+		increment_counter(&vdb_shared->block_changes[change->locks[i]]);
 }
 
 /* Count the change, and its flush of WAL, in the pool's statistics. */
@@ -639,9 +639,9 @@ count_change(VdbScmChange *change)
 
 	if (shared == NULL)
 		return;
-	count_one(&shared->counters.changes);
+	increment_counter(&shared->counters.changes);
 	if (change->flags & VDB_CHANGE_FLUSH)
-		count_one(&shared->counters.flushes);
+		increment_counter(&shared->counters.flushes);
 }
 
 XLogRecPtr

@@ -252,8 +252,8 @@ add_end(XLogRecPtr lsn, FullTransactionId next_xid)
 }
 
 /*
- * Settle the preliminary end of the last start, if there is one.  Remove it if that run ended in
- * recovery, else make it a normal end by an even LSN.
+ * Remove the preliminary end of the last start, if there is one and that run ended in recovery;
+ * else make it a normal end by an even LSN.
  */
 static void
 confirm_preliminary(VdbEnds *ends)

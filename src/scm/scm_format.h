@@ -159,7 +159,7 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 #define VDB_SPAN_OFFSET(address)	((address) & 0x1FFF)
 #define VDB_SPAN_PHASE(address)	(((address) >> 13) & 0x03)
 #define VDB_SPAN_IS_ZERO(address) (((address) & 0x8000) != 0)
-#define VDB_SPAN_PLACE(offset, phase, zero) \
+#define VDB_SPAN_ADDRESS(offset, phase, zero) \
 	((uint16) ((offset) | ((phase) << 13) | ((zero) ? 0x8000 : 0)))
 
 /* Forms and limits of packed spans. */

@@ -305,7 +305,7 @@ apply_locked(RedoChange *change)
 
 /* Request a sync of the touched files, or sync them here if the queue is full. */
 static void
-request_syncs(RedoChange *change)
+request_redo_syncs(RedoChange *change)
 {
 	uint32		previous = PG_UINT32_MAX;
 
@@ -362,7 +362,7 @@ redo(XLogReaderState *record)
 		XLogFlush(record->EndRecPtr);
 	find_targets(&change);
 	apply_locked(&change);
-	request_syncs(&change);
+	request_redo_syncs(&change);
 }
 
 /* ---- description ---- */
@@ -390,7 +390,7 @@ desc(StringInfo buf, XLogReaderState *record)
 		return;
 	}
 	memcpy(&head, XLogRecGetData(record), sizeof(head));
-	appendStringInfo(buf, "version %u; blocks %d; row locks %u", head.version,
+	appendStringInfo(buf, "version %u; blocks %d; block locks %u", head.version,
 					 XLogRecMaxBlockId(record) + 1, head.nlocks);
 	if ((head.flags & VDB_RECORD_CONFLICT) &&
 		XLogRecGetDataLen(record) >= sizeof(head) + sizeof(removed))

@@ -38,7 +38,8 @@
 #define VDB_ROW_PREFIX_BYTES	8
 #define VDB_ROW_CRC_BYTES		4
 #define VDB_ROW_CRC_FROM		24	/* earlier bytes of the tuple header: by field */
-#define VDB_ROW_CRC_INFOMASK	(HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL | HEAP_HASOID_OLD)
+#define VDB_ROW_CRC_INFOMASK \
+	(HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL | HEAP_HASOID_OLD)
 
 /* The first bytes that the checksum covers, collected from the row version. */
 typedef struct VdbRowCrcHead

@@ -316,7 +316,7 @@ typedef struct VdbBatch
 	int			match_pruned;		/* chunks of this stripe that chunks_pruned includes */
 	uint8	   *chunk_match;		/* by chunk: it may match */
 	uint8	   *chunk_read;			/* by chunk: rows of it were taken */
-	/* figures for EXPLAIN and statistics */
+	/* counters for EXPLAIN and statistics */
 	uint64		stripes_seen;
 	uint64		chunks_seen;
 	uint64		chunks_pruned;
@@ -616,7 +616,8 @@ extern TM_Result vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot
 								  bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode);
 extern TM_Result vdb_table_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 								TupleTableSlot *slot, CommandId cid,
-								LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
+								LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+								TM_FailureData *tmfd);
 
 /* ---- the visibility map (table_visible.c) ---- */
 

@@ -173,7 +173,7 @@ live_rows(Counter *counter, VdbBlock segment, const VdbSegmentUse *use, uint32 m
 
 /* Count the rows in the pool of a stratum. */
 static void
-count_segments(Counter *counter)
+count_pool_stratum(Counter *counter)
 {
 	const Stratum *stratum = &counter->stratum;
 	int			looks = Min(stratum->nsegments, VDB_COUNT_SEGMENTS);
@@ -277,7 +277,7 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 				range * VDB_RANGE_LBS + summary.overlaid_lbs[lb];
 	}
 	VDB_STOP_POINT("table-count-listed");
-	count_segments(counter);
+	count_pool_stratum(counter);
 	count_overlays(counter);
 }
 

@@ -164,7 +164,7 @@ make_ours(VdbTarget *target, const ModifyRequest *request, bool *lockers_gone)
 
 /* Fill *tmfd after make_ours has failed, and let go of the version. */
 static TM_Result
-give_up(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
+give_up_change(VdbTarget *target, TM_Result result, TM_FailureData *tmfd)
 {
 	if (target->locked)
 	{
@@ -265,7 +265,7 @@ vdb_table_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot crossche
 	if (result != TM_Ok)
 	{
 		vdb_event_free(&target.event);
-		return give_up(&target, result, tmfd);
+		return give_up_change(&target, result, tmfd);
 	}
 
 	conflict_in(&target);
@@ -391,7 +391,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	(void) GetCurrentTransactionId();
 	*lockmode = request.mode;
 	if (!vdb_target_init(&target, rel, otid))
-		return give_up(&target, TM_Deleted, tmfd);
+		return give_up_change(&target, TM_Deleted, tmfd);
 
 	tuple = vdb_slot_form(slot, rel, &palloced);
 	if (compare_versions(&target, tuple))
@@ -402,7 +402,7 @@ vdb_table_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId
 	if (result != TM_Ok)
 	{
 		vdb_event_free(&target.event);
-		result = give_up(&target, result, tmfd);
+		result = give_up_change(&target, result, tmfd);
 		vdb_rows_unreserve(&target.ref, &address);
 		if (palloced)
 			heap_freetuple(tuple);

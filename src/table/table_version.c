@@ -189,7 +189,8 @@ vdb_version_to_delta(const VdbVersion *version, uint32 epoch, VdbDeltaRecord *dr
 	drec->infomask2 = hdr->t_infomask2 & VDB_DELTA_INFOMASK2;
 	drec->xmax = HeapTupleHeaderGetRawXmax(hdr);
 	/* locks of rows with different cmins shall be alike: the overlay keeps them together */
-	drec->cid = cid_is_of_xmax(hdr->t_infomask) ? hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
+	drec->cid = cid_is_of_xmax(hdr->t_infomask) ?
+		hdr->t_choice.t_heap.t_field3.t_cid : FirstCommandId;
 	drec->xmax_epoch = epoch;
 	drec->next_lb = vdb_row_lb(version->row);
 	drec->next_index = drec->index;

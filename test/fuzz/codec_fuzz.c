@@ -165,7 +165,8 @@ get_piece(void *arg, uint32 frame, const uint8 **raw)
 	{
 		pieces->stored[frame] = exact_copy(pieces->bytes + place.offset, place.stored_bytes);
 		pieces->frames[frame] = malloc(place.raw_bytes);
-		status = vdb_codec_part_unpack(ws, &pieces->part, frame, pieces->stored[frame], pieces->frames[frame]);
+		status = vdb_codec_part_unpack(ws, &pieces->part, frame, pieces->stored[frame],
+									   pieces->frames[frame]);
 		if (status != VDB_CODEC_OK)
 		{
 			free(pieces->frames[frame]);
@@ -249,7 +250,8 @@ fuzz_part(const uint8 *bytes, size_t size, const VdbVectorReader *whole)
 		pieces.bytes = bytes;
 		pieces.size = size;
 		keep = malloc(need.keep_bytes);
-		if (vdb_codec_part_open(ws, head, have, keep, need.keep_bytes, &pieces.part) == VDB_CODEC_OK)
+		if (vdb_codec_part_open(ws, head, have, keep, need.keep_bytes, &pieces.part) ==
+			VDB_CODEC_OK)
 		{
 			for (uint32 pos = 0; pos < pieces.part.reader.info.count; pos++)
 				ask_part(&pieces, whole, pos);
@@ -558,8 +560,10 @@ make_corpus_of(const char *directory, uint8 kind, uint32 count, bool with_nulls,
 	static const uint8 *ptrs[VDB_VEC_MAX_COUNT];
 	static uint32 lens[VDB_VEC_MAX_COUNT];
 	static uint8 nulls[VDB_VEC_NULL_BYTES];
-	VdbVectorInput in = {.kind = kind,.image = (VdbImageMode) (count % 3),.width = kind == VDB_VEC_FIXED ? 16 : 8,
-		.count = count,.nulls = with_nulls ? nulls : NULL,.values = values,.data = data,.ptrs = ptrs,.lens = lens
+	VdbVectorInput in = {.kind = kind,.image = (VdbImageMode) (count % 3),
+		.width = kind == VDB_VEC_FIXED ? 16 : 8,.count = count,
+		.nulls = with_nulls ? nulls : NULL,.values = values,.data = data,
+		.ptrs = ptrs,.lens = lens
 	};
 
 	for (int encoding = 0; encoding < VDB_ENC_COUNT; encoding++)

@@ -164,7 +164,9 @@ static void
 bench_strings(void)
 {
 	static char text[COUNT][64];
-	VdbVectorInput in = {.kind = VDB_VEC_BYTES,.image = VDB_IMAGE_SHORT,.count = COUNT,.ptrs = ptrs,.lens = lens};
+	VdbVectorInput in = {.kind = VDB_VEC_BYTES,.image = VDB_IMAGE_SHORT,.count = COUNT,
+		.ptrs = ptrs,.lens = lens
+	};
 
 	for (uint32 distinct = 20; distinct <= 2000000; distinct *= 100000)
 	{

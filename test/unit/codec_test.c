@@ -21,7 +21,8 @@ static const uint32 sizes[] = {0, 1, 2, 9, 127, 128, 129, 256, 257, 2047, 2048};
 
 typedef enum NullPattern
 {
-	NULLS_NONE, NULLS_ABSENT_BUT_GIVEN, NULLS_SOME, NULLS_FIRST, NULLS_RUNS, NULLS_ALL, NULLS_PATTERNS
+	NULLS_NONE, NULLS_ABSENT_BUT_GIVEN, NULLS_SOME, NULLS_FIRST, NULLS_RUNS, NULLS_ALL,
+	NULLS_PATTERNS
 } NullPattern;
 
 static uint8 null_bits[VDB_VEC_NULL_BYTES];
@@ -80,7 +81,8 @@ count_nulls(const VdbVectorInput *in)
 
 typedef enum IntShape
 {
-	INT_ZERO, INT_EXTREMES, INT_RANDOM, INT_SMALL, INT_RISING, INT_RUNS, INT_FEW_FAR, INT_FALLING_STEEP, INT_MINUTES, INT_SHAPES
+	INT_ZERO, INT_EXTREMES, INT_RANDOM, INT_SMALL, INT_RISING, INT_RUNS, INT_FEW_FAR,
+	INT_FALLING_STEEP, INT_MINUTES, INT_SHAPES
 } IntShape;
 
 static int64
@@ -672,7 +674,8 @@ test_fixed(void)
 
 					for (uint32 pos = 0; pos < in.count; pos++)
 					{
-						uint64		value = unit_random_below(distinct[d]) * UINT64_C(0x9E3779B97F4A7C15);
+						uint64		value = unit_random_below(distinct[d]) *
+							UINT64_C(0x9E3779B97F4A7C15);
 
 						for (uint32 i = 0; i < in.width; i++)
 							data[pos * in.width + i] = (uint8) (value >> (i % 8 * 8));
@@ -918,7 +921,8 @@ test_units(void)
 		UINT64_C(0x8000000000000001), UINT64_MAX
 	};
 	static const uint32 counts[] = {2, 200, 256, 700, 2048};
-	static const int forces[] = {-1, VDB_ENC_RLE, VDB_ENC_FOR, VDB_ENC_DELTA, VDB_ENC_DICT, VDB_ENC_PLANES};
+	static const int forces[] = {-1, VDB_ENC_RLE, VDB_ENC_FOR, VDB_ENC_DELTA, VDB_ENC_DICT,
+	VDB_ENC_PLANES};
 	int64		values[MAX_COUNT];
 	VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 8,.values = values};
 
@@ -1005,7 +1009,8 @@ test_planes(void)
 {
 	static const uint8 golden[] = {
 		1, 7, 0, 0, 3, 0, 4, 0, 35, 0, 0, 0, 35, 0, 0, 0,
-		0xFB, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 10, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+		0xFB, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 10, 0, 0, 0, 0, 0, 0, 0,
+		2, 0, 0, 0, 0, 0, 0, 0,
 		1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 3
 	};
 	int64		values[MAX_COUNT] = {2585, -5, 25};
@@ -1243,13 +1248,15 @@ test_damage(void)
 			for (int nulls = 0; nulls < NULLS_PATTERNS; nulls++)
 			{
 				int			level = nulls % 2 == 0 ? 0 : -1;
-				VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 4,.count = counts[c],.values = values,
-					.nulls = make_nulls(nulls, counts[c])
+				VdbVectorInput in = {.kind = VDB_VEC_INT,.width = 4,.count = counts[c],
+					.values = values,.nulls = make_nulls(nulls, counts[c])
 				};
 
 				make_ints(nulls % 2 ? INT_FEW_FAR : INT_RUNS, 4, in.count, values);
 				damage_vector(&in, force, level);
-				in = (VdbVectorInput) {.kind = VDB_VEC_FIXED,.width = 16,.count = counts[c],.data = data,.nulls = in.nulls};
+				in = (VdbVectorInput) {.kind = VDB_VEC_FIXED,.width = 16,.count = counts[c],
+					.data = data,.nulls = in.nulls
+				};
 				damage_vector(&in, force, level);
 				in = (VdbVectorInput) {.kind = VDB_VEC_BYTES,.image = (VdbImageMode) (nulls % 3),
 					.count = counts[c],.ptrs = ptrs,.lens = lens,.nulls = in.nulls
@@ -1297,7 +1304,9 @@ test_part_checksums(void)
 	static char text[MAX_COUNT][80];
 	const uint8 *ptrs[MAX_COUNT];
 	uint32		lens[MAX_COUNT];
-	VdbVectorInput in = {.kind = VDB_VEC_BYTES,.image = VDB_IMAGE_SHORT,.count = MAX_COUNT,.ptrs = ptrs,.lens = lens};
+	VdbVectorInput in = {.kind = VDB_VEC_BYTES,.image = VDB_IMAGE_SHORT,.count = MAX_COUNT,
+		.ptrs = ptrs,.lens = lens
+	};
 	VdbEncodeOptions options = {.force_encoding = VDB_ENC_PLAIN,.zstd_level = 3};
 	VdbEncodedVector out;
 	PieceSource source = {0};
@@ -1370,7 +1379,9 @@ test_impossible_bits(void)
 	{
 		VdbPackedHeader packed = {.bits = bits[b],.count = 256};
 		uint32		bytes = sizeof(packed) + 32 * (uint32) bits[b];
-		VdbVectorHeader header = {.version = 1,.encoding = VDB_ENC_FOR,.kind = VDB_VEC_INT,.count = 256,.width = 8,.stored_bytes = bytes,.raw_bytes = bytes};
+		VdbVectorHeader header = {.version = 1,.encoding = VDB_ENC_FOR,.kind = VDB_VEC_INT,
+			.count = 256,.width = 8,.stored_bytes = bytes,.raw_bytes = bytes
+		};
 		uint8	   *vector = calloc(1, sizeof(header) + bytes);
 		VdbVectorReader reader;
 

@@ -10,8 +10,8 @@
 /* The types that filters know; left and right of mock_operator. */
 enum
 {
-	MOCK_INT2, MOCK_INT4, MOCK_INT8, MOCK_OID, MOCK_FLOAT4, MOCK_FLOAT8, MOCK_DATE, MOCK_TIMESTAMPTZ,
-	MOCK_TEXT, MOCK_TYPES
+	MOCK_INT2, MOCK_INT4, MOCK_INT8, MOCK_OID, MOCK_FLOAT4, MOCK_FLOAT8, MOCK_DATE,
+	MOCK_TIMESTAMPTZ, MOCK_TEXT, MOCK_TYPES
 };
 
 extern Oid	mock_type(int type);

@@ -542,8 +542,9 @@ static Clause
 random_clause(int column)
 {
 	static const int kinds[][2] = {
-		{MOCK_INT2, MOCK_INT2}, {MOCK_INT2, MOCK_INT4}, {MOCK_INT4, MOCK_INT2}, {MOCK_INT4, MOCK_INT4},
-		{MOCK_INT4, MOCK_INT8}, {MOCK_INT8, MOCK_INT2}, {MOCK_INT8, MOCK_INT8}, {MOCK_OID, MOCK_OID},
+		{MOCK_INT2, MOCK_INT2}, {MOCK_INT2, MOCK_INT4}, {MOCK_INT4, MOCK_INT2},
+		{MOCK_INT4, MOCK_INT4}, {MOCK_INT4, MOCK_INT8}, {MOCK_INT8, MOCK_INT2},
+		{MOCK_INT8, MOCK_INT8}, {MOCK_OID, MOCK_OID},
 		{MOCK_FLOAT4, MOCK_FLOAT4}, {MOCK_FLOAT4, MOCK_FLOAT8}, {MOCK_FLOAT8, MOCK_FLOAT4},
 		{MOCK_FLOAT8, MOCK_FLOAT8}, {MOCK_DATE, MOCK_DATE}, {MOCK_TIMESTAMPTZ, MOCK_TIMESTAMPTZ},
 		{MOCK_TEXT, MOCK_TEXT},
@@ -800,7 +801,8 @@ test_groups(void)
 
 		for (int slice = 0; slice < 4; slice++)
 		{
-			VdbInput	inputs[4] = {{values[0], nulls[0]}, {values[1], nulls[1]}, {values[2], nulls[2]}, {carried, not_null}};
+			VdbInput	inputs[4] = {{values[0], nulls[0]}, {values[1], nulls[1]},
+			{values[2], nulls[2]}, {carried, not_null}};
 			VdbGroup   *found[ROWS];
 			uint16		at[ROWS];
 			int			n;
@@ -842,7 +844,8 @@ static void
 test_limit(void)
 {
 	VdbGroups  *groups = make_groups(3);
-	VdbInput	inputs[4] = {{values[0], nulls[0]}, {values[1], nulls[1]}, {values[2], nulls[2]}, {values[0], nulls[0]}};
+	VdbInput	inputs[4] = {{values[0], nulls[0]}, {values[1], nulls[1]}, {values[2], nulls[2]},
+	{values[0], nulls[0]}};
 	VdbGroup   *found[ROWS];
 	uint16		at[6] = {0, 1, 2, 3, 4, 5};
 

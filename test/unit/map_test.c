@@ -106,7 +106,8 @@ switch_lbs(const VdbTableRef *ref, uint32 range, const uint8 *indexes, int n, Vd
 				vdb_scm_change_free_segment(change, extent.ref);
 		}
 	vdb_map_switch(change, ref, range, indexes, n,
-				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE, meta, NULL, NULL);
+				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE, meta,
+				   NULL, NULL);
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	vdb_map_unlock_lbs(ref, range, indexes, n);
@@ -698,7 +699,8 @@ test_meta_crashes(void)
 		if (!crashed)
 			break;
 		vdb_map_sweep(&ref);
-		UNIT_CHECK(mock_used_count() == before || mock_used_count() == before + 1 + (int) ((5600 + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK),
+		UNIT_CHECK(mock_used_count() == before || mock_used_count() == before + 1 +
+				   (int) ((5600 + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK),
 				   "crash at %d: %d blocks more", at, mock_used_count() - before);
 		UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "swept");
 		UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");

@@ -178,7 +178,9 @@ test_layout(void)
 						   "delta record %d of class %d", i, c);
 				UNIT_CHECK(vdb_delta_record_offset(i) + 24 <= class->bytes,
 						   "delta record %d of class %d", i, c);
-				UNIT_CHECK(i == 0 || vdb_delta_record_offset(i) >= vdb_delta_record_offset(i - 1) + 24, "delta record %d", i);
+				UNIT_CHECK(i == 0 ||
+						   vdb_delta_record_offset(i) >= vdb_delta_record_offset(i - 1) + 24,
+						   "delta record %d", i);
 			}
 		}
 	}
@@ -322,7 +324,8 @@ places_used(const VdbTableRef *ref, VdbLogicalBlock lb, int *class_size)
 							  extent.overlay_offset);
 	if (bdelta == NULL)
 		return -1;
-	*class_size = vdb_block_delta_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
+	*class_size =
+		vdb_block_delta_classes[vdb_overlay_slab(ref, extent.overlay_block)->size_class].bytes;
 	return vdb_block_delta_used(bdelta);
 }
 
@@ -473,8 +476,9 @@ test_group_delta_alike(void)
 	uint32		epoch = vdb_epoch_current(pool);
 
 	for (int i = 0; i < VDB_LB_ROWS; i++)
-		drecs[i] = (VdbDeltaRecord) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,.infomask2 = HEAP_KEYS_UPDATED,
-		.flags = VDB_DELTA_USED,.xmax = 3000,.cid = 5,.xmax_epoch = epoch,.next_lb = 9};
+		drecs[i] = (VdbDeltaRecord) {.index = i,.next_index = i,.infomask = HEAP_XMAX_EXCL_LOCK,
+		.infomask2 = HEAP_KEYS_UPDATED,.flags = VDB_DELTA_USED,.xmax = 3000,.cid = 5,
+		.xmax_epoch = epoch,.next_lb = 9};
 	drecs[0].cid = 6;
 	drecs[1].infomask2 = 0;
 	drecs[2].xmax = 3001;

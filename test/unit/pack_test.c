@@ -27,7 +27,7 @@ static size_t used;
 static void
 add(uint16 offset, int phase, const void *bytes, uint16 len)
 {
-	VdbSpanHeader  head = {VDB_SPAN_PLACE(offset, phase, bytes == NULL), len};
+	VdbSpanHeader  head = {VDB_SPAN_ADDRESS(offset, phase, bytes == NULL), len};
 
 	memcpy(spans + used, &head, sizeof(head));
 	used += sizeof(head);
@@ -158,7 +158,8 @@ make_spans(void)
 	while (used < ROOM - 600 && unit_random_below(40) != 0)
 	{
 		uint16		len = (uint16) (unit_random_below(3) ? 1 + unit_random_below(120) : 2);
-		int			phase = unit_random_below(4) ? VDB_PHASE_STORE + len % 2 : (int) unit_random_below(4);
+		int			phase = unit_random_below(4) ? VDB_PHASE_STORE + len % 2 :
+			(int) unit_random_below(4);
 
 		if (len == 2 && unit_random_below(4))
 			phase = VDB_PHASE_PUBLISH;

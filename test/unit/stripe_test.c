@@ -454,7 +454,9 @@ st_check(PG_FUNCTION_ARGS)
 						  isnull);
 			}
 			if (a < vdb_stripe_ncolumns(stripe))
-				st_check_zone(att, &built.zones[vdb_stripe_chunk_of(stripe, (uint32) i) * built.meta.ncolumns + a],
+				st_check_zone(att,
+							  &built.zones[vdb_stripe_chunk_of(stripe, (uint32) i) *
+										   built.meta.ncolumns + a],
 							  wide.values[a][i - wide.first], wide.isnull[a][i - wide.first]);
 			nulls += slot->tts_isnull[a];
 			compared++;
