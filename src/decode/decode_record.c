@@ -40,7 +40,7 @@ typedef struct ParsedEvent
 
 /* Copy 'len' bytes and move *at behind them.  Raises an error if 'end' comes first. */
 static void
-take_bytes(const char **at, const char *end, void *bytes, size_t len)
+read_bytes(const char **at, const char *end, void *bytes, size_t len)
 {
 	if ((size_t) (end - *at) < len)
 		vdb_scm_record_damaged("An event is too short.");
@@ -55,10 +55,10 @@ take_number(const char **at, const char *end)
 	uint8		number;
 	uint16		wide;
 
-	take_bytes(at, end, &number, sizeof(number));
+	read_bytes(at, end, &number, sizeof(number));
 	if (number < VDB_EVENT_WIDE_NUMBER)
 		return number;
-	take_bytes(at, end, &wide, sizeof(wide));
+	read_bytes(at, end, &wide, sizeof(wide));
 	return wide;
 }
 
@@ -86,13 +86,13 @@ parse_event(const char *at, uint32 len, ParsedEvent *event)
 	const char *end = at + len;
 	uint32		number;
 
-	take_bytes(&at, end, &event->what, sizeof(event->what));
-	take_bytes(&at, end, &number, sizeof(number));
+	read_bytes(&at, end, &event->what, sizeof(event->what));
+	read_bytes(&at, end, &number, sizeof(number));
 	event->file.relNumber = number;
 	event->file.dbOid = MyDatabaseId;
 	event->file.spcOid = MyDatabaseTableSpace;
 	if (event->what & VDB_EVENT_TABLESPACE)
-		take_bytes(&at, end, &event->file.spcOid, sizeof(Oid));
+		read_bytes(&at, end, &event->file.spcOid, sizeof(Oid));
 	event->nunchanged = 0;
 	if (event->what & VDB_EVENT_UNCHANGED)
 		event->nunchanged = take_list(&at, end, event->unchanged);
@@ -236,7 +236,7 @@ old_row(ReorderBuffer *rb, const ParsedEvent *event)
 		case VDB_OLD_KEY:
 			return old_key(rb, at, event->end);
 		case VDB_OLD_ROW:
-			take_bytes(&at, event->end, &head, VDB_EVENT_TUPLE_BYTES);
+			read_bytes(&at, event->end, &head, VDB_EVENT_TUPLE_BYTES);
 			made = new_tuple(rb, event->end - at, &tuple);
 			set_header(tuple->t_data, head.infomask2, head.infomask, head.hoff);
 			memcpy(event_tuple_bytes(tuple), at, event->end - at);

@@ -408,9 +408,9 @@ vdb_stripe_forget(Relation rel)
 	}
 }
 
-/* See stripe_private.h. */
-void *
-vdb_cache_alloc(VdbStripe *stripe, Size size)
+/* Allocate zeroed memory that lives as long as the stripe's entry; it counts against the limit. */
+static void *
+cache_alloc(VdbStripe *stripe, Size size)
 {
 	void	   *memory = MemoryContextAllocExtended(cache.context, size,
 													MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
@@ -453,8 +453,8 @@ vector_load(const VdbVectorAsk *ask, uint32 number)
 	VdbCachedVector *vector;
 
 	if (stripe->cached == NULL)
-		stripe->cached = vdb_cache_alloc(stripe, stripe->index.header->nvectors *
-										 sizeof(VdbCachedVector *));
+		stripe->cached = cache_alloc(stripe, stripe->index.header->nvectors *
+									 sizeof(VdbCachedVector *));
 
 	/* Free what an error has left over. */
 	vdb_point_free(&cache.loading);
@@ -490,7 +490,7 @@ vdb_cache_vector(VdbVectorAsk *ask)
 
 	Assert(stripe->refcount > 0);
 	if (stripe->asked == NULL)
-		stripe->asked = vdb_cache_alloc(stripe, stripe->index.header->ncolumns * sizeof(uint32));
+		stripe->asked = cache_alloc(stripe, stripe->index.header->ncolumns * sizeof(uint32));
 	asked = &stripe->asked[at->attno - 1];
 	ask->frame_pinned = ask->frame_missing = false;
 	ask->vector = stripe->cached != NULL ? stripe->cached[number] : NULL;

@@ -169,8 +169,8 @@ typedef struct VdbSharedKey
 	RelFileLocator rnode;
 	BlockNumber first_page;
 	uint32		stripe_id;
-	uint32		index_crc;			/* checksum of the stripe's index; index: written_at, low half */
-	uint32		vector;				/* its number in the vector table, or VDB_SHARED_INDEX */
+	uint32		index_crc;			/* of the stripe's index; index: written_at, low half */
+	uint32		vector;				/* its number in vector table, or VDB_SHARED_INDEX */
 	uint32		vector_crc;			/* index: written_at, high half */
 	uint32		frame;
 } VdbSharedKey;
@@ -378,9 +378,6 @@ extern VdbCodecStatus vdb_cache_frame(void *arg, uint32 frame, const uint8 **raw
 
 /* Return a vector's reader if the cache holds all of the vector, else NULL. */
 extern const VdbVectorReader *vdb_cache_peek(VdbStripe *stripe, const VdbVectorAddress *at);
-
-/* Allocate zeroed memory that lives as long as the stripe's entry; it counts against the limit. */
-extern void *vdb_cache_alloc(VdbStripe *stripe, Size size);
 
 /* ---- zone maps (stripe_stats.c) ---- */
 
