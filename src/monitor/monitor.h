@@ -18,7 +18,7 @@
 /* ---- set-returning functions (monitor_util.c) ---- */
 
 /* Largest number of columns of a result. */
-#define VDB_REPORT_COLUMNS	20
+#define VDB_REPORT_COLUMNS	32
 
 /*
  * A result set under construction.  The columns of the current row are set by number, from 0.
