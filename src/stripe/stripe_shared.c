@@ -40,7 +40,7 @@
 #define ITEM_BYTES_A_CHAIN	1024	/* most items are larger, so chains are short */
 #define ITEM_SHARE			8		/* an item takes at most 1/ITEM_SHARE of an arena */
 #define ARENA_LEAST			(64 * 1024)
-#define MOVE_BYTES			(32 * 1024) /* an insertion keeps items of at most this size */
+#define MOVE_BYTES			(128 * 1024)	/* an insertion keeps items of at most this size */
 
 /* Head of an item in an arena. */
 typedef struct SharedItem

@@ -122,7 +122,7 @@ is(q1("$forced SELECT v FROM again WHERE id = 7"), 'new 7', 'a stripe after trun
 $node->append_conf('postgresql.conf', "vdb.shared_cache = '16MB'\nvdb.stripe_cache = '1MB'\n");
 $node->restart;
 q1('CREATE TABLE wide (id int PRIMARY KEY, t text) USING vdb;
-	INSERT INTO wide SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 80000) g');
+	INSERT INTO wide SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 240000) g');
 migrate($node, 'wide');
 q1('VACUUM ANALYZE wide');
 q1(q{
@@ -139,7 +139,7 @@ q1(q{
 			PERFORM t FROM wide WHERE id = 5000;
 			SELECT missing + misses - before INTO missing FROM vdb.cache;
 			FOR i IN 1 .. 8 LOOP
-				n := (n::bigint * 7919 % 69991)::int;
+				n := (n::bigint * 7919 % 229981)::int;
 				PERFORM t FROM wide WHERE id = 10000 + n;
 			END LOOP;
 		END LOOP;
