@@ -87,6 +87,7 @@ part_bytes(HeapTuple tuple, Size *len)
 static void
 free_run(Run *run)
 {
+	Assert(run->got <= run->total);
 	dlist_delete(&run->node);
 	pfree(run->data);
 	pfree(run);
@@ -239,6 +240,7 @@ wide_row(const RelFileLocator *file, const char *image, uint32 bytes, HeapTuple 
 	VdbWideRef	ref;
 	Run		   *run;
 
+	Assert(hoff >= SizeofHeapTupleHeader && hoff < bytes);
 	memcpy(&ref, image + hoff, sizeof(ref));
 	run = find_run(file, ref.first_page);
 	if (run == NULL || run->got != ref.data_bytes)
@@ -264,6 +266,7 @@ without_unchanged(Relation relation, HeapTuple whole, const uint16 *columns, int
 	HeapTuple	tuple;
 	VdbReorderTuple *made;
 
+	Assert(n > 0);
 	heap_deform_tuple(whole, desc, values, isnull);
 	for (int i = 0; i < n; i++)
 	{
@@ -294,6 +297,8 @@ complete_row(Relation relation, const RelFileLocator *file, HeapTuple packed)
 	VdbReorderTuple *made;
 
 	memcpy(&part, bytes, sizeof(part));
+	Assert(part.wide || part.nunchanged > 0);
+	Assert(len == sizeof(part) + part.nunchanged * sizeof(uint16) + part.bytes);
 	memcpy(columns, bytes + sizeof(part), part.nunchanged * sizeof(uint16));
 	bytes += sizeof(part) + part.nunchanged * sizeof(uint16);
 	if (part.wide)
@@ -372,6 +377,7 @@ apply_completed(ReorderBuffer *rb, ReorderBufferTXN *txn, Relation relation,
 	const RelFileLocator *file = &change->data.tp.rlocator;
 	ReorderBufferChange whole = *change;
 
+	Assert(completion != NULL && completion->ctx->reorder == rb);
 	begin_change(txn);
 	switch (mark_of(change->data.tp.newtuple))
 	{

@@ -94,7 +94,9 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 	VdbChunkRecord record = {.version = VDB_CHUNK_VERSION,.first = 1,.total = total};
 	char		chunk[VDB_CHUNK_BYTES];
 	uint32		fill = VDB_EVENT_TUPLE_BYTES;
+	uint32		logged PG_USED_FOR_ASSERTS_ONLY = 0;
 
+	Assert(total > VDB_OLD_INLINE);
 	record.spc_oid = rel->rd_locator.spcOid;
 	record.db_oid = rel->rd_locator.dbOid;
 	record.rel_number = rel->rd_locator.relNumber;
@@ -109,9 +111,11 @@ log_chunks(Relation rel, HeapTuple tuple, uint32 total)
 		memcpy(chunk + fill, from, part);
 		from += part;
 		vdb_scm_log_event(&record, sizeof(record), chunk, fill + part);
+		logged += fill + part;
 		record.first = 0;
 		fill = 0;
 	}
+	Assert(logged == total);
 }
 
 /* Append the old row's key as VDB_OLD_KEY has it: data without a tuple header. */

@@ -221,6 +221,7 @@ key_tuple(TupleDesc desc, TupleTableSlot *old, const Bitmapset *columns)
 	bool	   *isnull = palloc(desc->natts * sizeof(bool));
 	HeapTuple	tuple;
 
+	Assert(!bms_is_empty(columns));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		isnull[i] = !bms_is_member(i + 1, columns);
@@ -258,6 +259,7 @@ vdb_identity_of_deleted(Relation rel, TupleTableSlot *old, VdbOldRow *row)
 {
 	Bitmapset  *columns;
 
+	Assert(row->tuple == NULL && row->columns == NULL);
 	if (is_full(rel, old, row) || rel->rd_rel->relreplident == REPLICA_IDENTITY_NOTHING)
 		return;
 	columns = key_columns(rel);
@@ -282,6 +284,7 @@ vdb_identity_of_updated(Relation rel, TupleTableSlot *old, HeapTuple tuple, VdbO
 	bool	   *isnull = palloc(desc->natts * sizeof(bool));
 	bool	   *external;
 
+	Assert(row->tuple == NULL && row->columns == NULL);
 	slot_getallattrs(old);
 	heap_deform_tuple(tuple, desc, values, isnull);
 	external = find_external(rel, old->tts_values, old->tts_isnull);

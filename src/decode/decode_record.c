@@ -55,6 +55,7 @@ take_number(const char **at, const char *end)
 	uint8		number;
 	uint16		wide;
 
+	Assert(*at <= end);
 	read_bytes(at, end, &number, sizeof(number));
 	if (number < VDB_EVENT_WIDE_NUMBER)
 		return number;
@@ -140,6 +141,7 @@ part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
 	HeapTuple	tuple;
 	VdbReorderTuple *made = new_tuple(rb, part_bytes + len, &tuple);
 
+	Assert(OidIsValid(mark) && mark <= VDB_PART_NOTHING);
 	tuple->t_tableOid = mark;
 	if (part_bytes > 0)
 		memcpy(event_tuple_bytes(tuple), part, part_bytes);
@@ -207,6 +209,7 @@ old_key(ReorderBuffer *rb, const char *at, const char *end)
 
 	if (natts > MaxHeapAttributeNumber)
 		vdb_scm_record_damaged("An event's key is of too many columns.");
+	Assert(hoff <= PG_UINT8_MAX && at <= end);
 	made = new_tuple(rb, hoff - SizeofHeapTupleHeader + (end - at), &tuple);
 	set_header(tuple->t_data, natts, HEAP_HASVARWIDTH | (bits > 0 ? HEAP_HASNULL : 0),
 			   (uint8) hoff);
@@ -257,6 +260,7 @@ new_change(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, ReorderBufferChan
 {
 	ReorderBufferChange *change = vdb_reorder_get_change(ctx->reorder);
 
+	Assert(TransactionIdIsValid(XLogRecGetXid(buf->record)));
 	change->action = action;
 	change->origin_id = XLogRecGetOrigin(buf->record);
 	change->data.tp.rlocator = *file;
@@ -374,6 +378,7 @@ queue_part(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const RelFileLoca
 {
 	ReorderBufferChange *change = new_change(ctx, buf, REORDER_BUFFER_CHANGE_INSERT, file);
 
+	Assert(OidIsValid(vdb_reorder_heap_tuple(tuple)->t_tableOid));
 	vdb_complete_install(ctx);
 	change->data.tp.newtuple = tuple;
 	queue(ctx, buf, change, true);
