@@ -106,7 +106,8 @@ freeze_xmax(const VdbFreezeLimits *limits, HeapTupleHeader hdr, VdbRowNumber row
 		/* lost or aborted: forget the id when it gets old */
 		if (hdr->t_infomask & HEAP_XMAX_IS_MULTI)
 		{
-			if (!multi_is_old(limits, xmax, limit))
+			/* a lost one has no id: see clean_lost_ids in rows_read.c */
+			if (MultiXactIdIsValid(xmax) && !multi_is_old(limits, xmax, limit))
 				return false;
 		}
 		else if (!TransactionIdIsNormal(xmax) || !TransactionIdPrecedes(xmax, limit))

@@ -152,6 +152,8 @@ init_shared(void)
 		elog(FATAL, "the control file is not in shared memory");
 	vdb_shared->control_file = control;
 	vdb_shared->epoch_limit = control->checkPointCopy.nextXid;
+	vdb_shared->multi_limit = control->checkPointCopy.nextMulti;
+	pg_atomic_init_u32(&vdb_shared->preparing, 0);
 	vdb_shared->recovered = false;
 	vdb_shared->start_id = make_start_id();
 	pg_atomic_init_u32(&vdb_shared->scm_size_mb, (uint32) vdb_scm_size_mb);

@@ -92,6 +92,8 @@ typedef struct VdbPoolShared
 typedef struct VdbShared
 {
 	FullTransactionId epoch_limit;	/* nextXid when this run's recovery ended */
+	MultiXactId multi_limit;		/* next multixact id then */
+	pg_atomic_uint32 preparing;		/* transactions within PREPARE TRANSACTION (rows_multi.c) */
 	bool		recovered;			/* this run began with recovery */
 	uint64		start_id;			/* random, one per run of the server; never 0 */
 	struct ControlFileData *control_file;	/* the server's copy in shared memory */

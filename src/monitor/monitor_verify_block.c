@@ -305,12 +305,24 @@ rows_left(VdbVerify *verify, const VdbSeenStripe *seen)
 	return n;
 }
 
+/* Return the transaction that deleted or updated the row of a delta record, which has one. */
+static TransactionId
+delta_updater(const VdbDeltaRecord *drec)
+{
+	HeapTupleHeaderData hdr;
+
+	memset(&hdr, 0, sizeof(hdr));
+	hdr.t_infomask = drec->infomask;
+	HeapTupleHeaderSetXmax(&hdr, drec->xmax);
+	return HeapTupleHeaderGetUpdateXid(&hdr);
+}
+
 /*
  * Return true if a row of the block was deleted or updated, or is being so.
  *
  * An aborted deleter's delta record keeps a block from being marked all-visible, but may be found
  * in a marked one: a crash can lose the record of the delete together with that of the clearing
- * before it, and leave the delta record.  A delta record with a multixact was flushed.
+ * before it, and leave the delta record.
  */
 static bool
 any_deleted(const VdbOverlayView *view)
@@ -318,11 +330,12 @@ any_deleted(const VdbOverlayView *view)
 	for (int i = 0; view->any && i < view->ndrecs; i++)
 	{
 		const VdbDeltaRecord *drec = &view->drecs[i];
+		TransactionId updater;
 
 		if ((drec->infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(drec->infomask))
 			continue;
-		if ((drec->infomask & HEAP_XMAX_IS_MULTI) || TransactionIdIsInProgress(drec->xmax) ||
-			TransactionIdDidCommit(drec->xmax))
+		updater = delta_updater(drec);
+		if (TransactionIdIsInProgress(updater) || TransactionIdDidCommit(updater))
 			return true;
 	}
 	return false;

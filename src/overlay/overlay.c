@@ -31,6 +31,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/transam.h"
 
 #include "base/vdb_stop_point.h"
@@ -90,8 +91,15 @@ extent_delta(const VdbTableRef *ref, const VdbExtent *extent)
 static void
 sanitize(const VdbTableRef *ref, VdbLogicalBlock lb, VdbDeltaRecord *drec)
 {
-	if ((drec->infomask & HEAP_XMAX_IS_MULTI) || !TransactionIdIsNormal(drec->xmax) ||
-		!vdb_epoch_lost(ref->pool, drec->xmax_epoch, drec->xmax))
+	bool		lost;
+
+	if (drec->infomask & HEAP_XMAX_IS_MULTI)
+		lost = MultiXactIdIsValid(drec->xmax) &&
+			vdb_epoch_lost_multi(ref->pool, drec->xmax_epoch, drec->xmax);
+	else
+		lost = TransactionIdIsNormal(drec->xmax) &&
+			vdb_epoch_lost(ref->pool, drec->xmax_epoch, drec->xmax);
+	if (likely(!lost))
 		return;
 	drec->xmax = InvalidTransactionId;
 	drec->infomask &= ~(HEAP_XMAX_BITS | HEAP_COMBOCID);

@@ -13,7 +13,7 @@
  * That bit may survive the WAL record that was to set it, as any store of a delta record may.  The
  * group delta then names one more row under the xmax for which the bit was set, and that xmax never
  * committed.  This is right, because all rows of a group delta share the status of one (epoch,
- * xid), or of a multixact, whose records are flushed.
+ * xid), or of a multixact whose members all end with a crash, or whose records are flushed.
  *
  *-------------------------------------------------------------------------
  */

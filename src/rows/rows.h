@@ -90,16 +90,23 @@ extern bool vdb_row_only_locked(HeapTupleHeader hdr);
 
 /* ---- new xmax (rows_xmax.c): what heap calls compute_new_xmax_infomask and its relatives ---- */
 
+/* What to store of a new xmax. */
+typedef struct VdbNewXmax
+{
+	TransactionId xmax;				/* or multixact id */
+	uint16		infomask;			/* HEAP_XMAX_BITS */
+	uint16		infomask2;			/* HEAP_KEYS_UPDATED */
+	bool		must_flush;			/* the change that stores it needs VDB_CHANGE_FLUSH */
+} VdbNewXmax;
+
 /*
- * Compute the xmax, infomask bits and infomask2 bits to store when transaction add_to_xmax (our
- * own) locks, updates or deletes (is_update) with strength 'mode' a version whose header is hdr.
- * This may create or extend a multixact.  A change that stores one (infomask has
- * HEAP_XMAX_IS_MULTI) must be begun with VDB_CHANGE_FLUSH, which flushes the multixact's own WAL as
- * well.
+ * Compute what to store when transaction add_to_xmax (our own) locks, updates or deletes
+ * (is_update) with strength 'mode' a version whose header is hdr.  This may create or extend a
+ * multixact, whose WAL must be flushed before it is stored in some cases (rows_multi.c).  The
+ * caller holds the block lock exclusively until the change has ended.
  */
 extern void vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode mode,
-							 bool is_update,
-							 TransactionId *new_xmax, uint16 *new_infomask, uint16 *new_infomask2);
+							 bool is_update, VdbNewXmax *new);
 
 /*
  * Compute the xmax with which the new version of an updated row starts: the lockers of the old

@@ -21,9 +21,12 @@
  *
  * - The old xmax is the new one, of this epoch (a locker goes on to update).  Any mixture belongs
  *   to this transaction, which a crash ends.
- * - The new xmax is a multixact, or it is the rest of a multixact that still counts (freezing).
- *   Mixtures would be wrong.  The caller's change has VDB_CHANGE_FLUSH (WAL has to be flushed
- *   before storing a multixact anyway), and redo repairs all that a crash left.
+ * - The caller's change has VDB_CHANGE_FLUSH, because the new xmax is a multixact that must be
+ *   flushed, or the rest of a multixact that still counts (freezing).  Redo repairs all that a
+ *   crash left.
+ * - The new xmax is another multixact.  The old one still counts, but a crash ends it: it is a
+ *   lock, and none of its holders is prepared (rows_multi.c).  HEAP_XMAX_INVALID is stored before
+ *   all else, by the change itself: an error before the change must not undo a lock.
  * - In all other cases the old xmax no longer counts (its transactions are over, and it was a lock,
  *   or aborted, or lost); if it did, a multixact would have been made of the two.
  *   HEAP_XMAX_INVALID is stored as a hint first.
@@ -91,33 +94,36 @@ write_header(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *ver
 }
 
 /*
- * Store HEAP_XMAX_INVALID on media before xmax changes from one that no longer counts; see the head
- * of the file.
+ * Have HEAP_XMAX_INVALID on media before xmax changes to another one; see the head of the file.
  */
 static void
-hide_old_xmax(const VdbTableRef *ref, const VdbVersion *version, uint32 epoch)
+hide_old_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
+			  uint32 epoch)
 {
 	const VdbRowPrefix *prefix = stored_prefix(ref, version);
 	const HeapTupleHeaderData *stored = (const HeapTupleHeaderData *) (prefix + 1);
 	uint16		infomask = stored->t_infomask | HEAP_XMAX_INVALID;
+	bool		is_multi = (version->hdr.t_infomask & HEAP_XMAX_IS_MULTI) != 0;
+	uint16		offset = version->offset + sizeof(VdbRowPrefix) +
+		offsetof(HeapTupleHeaderData, t_infomask);
 
 	if (stored->t_infomask & HEAP_XMAX_INVALID)
 		return;
-	if (version->hdr.t_infomask & HEAP_XMAX_IS_MULTI)
+	if (vdb_scm_change_is_flushed(change))
 		return;
 	if (prefix->xmax_epoch == epoch &&
-		!(stored->t_infomask & HEAP_XMAX_IS_MULTI) &&
+		((stored->t_infomask & HEAP_XMAX_IS_MULTI) != 0) == is_multi &&
 		HeapTupleHeaderGetRawXmax(stored) == HeapTupleHeaderGetRawXmax(&version->hdr))
 		return;
 
-	vdb_scm_hint(ref->pool, version->block,
-				 (uint16) (version->offset + sizeof(VdbRowPrefix) + offsetof(HeapTupleHeaderData,
-																			 t_infomask)),
-				 &infomask, sizeof(infomask));
+	if (is_multi)
+		vdb_scm_change_first(change, version->block, offset, infomask);
+	else
+		vdb_scm_hint(ref->pool, version->block, offset, &infomask, sizeof(infomask));
 }
 
 /*
- * See rows.h.  version->hdr has the new xmax as vdb_xmax_compute gave it; if that is a multixact,
+ * See rows.h.  version->hdr has the new xmax as vdb_xmax_compute gave it; if it asked for a flush,
  * the change was begun with VDB_CHANGE_FLUSH.  This function must not replace a multixact by a
  * member of it that still counts.
  */
@@ -125,7 +131,7 @@ void
 vdb_rows_set_xmax(VdbScmChange *change, const VdbTableRef *ref, const VdbVersion *version,
 				  uint32 epoch)
 {
-	hide_old_xmax(ref, version, epoch);
+	hide_old_xmax(change, ref, version, epoch);
 	write_header(change, ref, version, epoch);
 }
 

@@ -124,6 +124,14 @@ extern VdbAppender *vdb_appender_get(const VdbTableRef *ref, uint32 image_bytes)
 extern uint32 vdb_appender_average(const VdbAppender *appender);
 extern void vdb_appenders_trim(void);
 
+/* ---- multixacts (rows_multi.c) ---- */
+
+extern MultiXactId vdb_multi_make(TransactionId xmax, bool xmax_is_multi,
+								  MultiXactStatus xmax_status, TransactionId xid,
+								  MultiXactStatus status);
+extern bool vdb_multi_must_flush(MultiXactId multi, const MultiXactMember *members, int nmembers);
+extern void vdb_multi_init(void);
+
 /* ---- places (rows_fill.c) ---- */
 
 /*

@@ -174,10 +174,18 @@ clean_lost_ids(VdbPool *pool, HeapTupleHeader hdr, uint32 xmin_epoch, uint32 xma
 		vdb_epoch_lost(pool, xmin_epoch, xmin))
 		hdr->t_infomask |= HEAP_XMIN_INVALID;
 
-	/* WAL is flushed before a multixact id is stored, so these are never lost. */
-	if (!(hdr->t_infomask & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
-		TransactionIdIsNormal(xmax) &&
-		vdb_epoch_lost(pool, xmax_epoch, xmax))
+	if (unlikely(hdr->t_infomask & HEAP_XMAX_IS_MULTI))
+	{
+		if (MultiXactIdIsValid(xmax) && vdb_epoch_lost_multi(pool, xmax_epoch, xmax))
+		{
+			hdr->t_infomask |= HEAP_XMAX_INVALID;
+			/* even VACUUM must not ask for its members: it never was, or is another one now */
+			HeapTupleHeaderSetXmax(hdr, InvalidTransactionId);
+		}
+	}
+	else if (!(hdr->t_infomask & (HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID)) &&
+			 TransactionIdIsNormal(xmax) &&
+			 vdb_epoch_lost(pool, xmax_epoch, xmax))
 		hdr->t_infomask |= HEAP_XMAX_INVALID;
 }
 

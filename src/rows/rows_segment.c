@@ -610,4 +610,5 @@ vdb_rows_init(void)
 	vdb_shmem_register("vdb open segments", vdb_open_shmem_size(), true, vdb_open_shmem_init);
 	RegisterXactCallback(transaction_ended, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
+	vdb_multi_init();
 }

@@ -26,7 +26,7 @@
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 
-#include "rows/rows.h"
+#include "rows/rows_private.h"
 
 #define NO_STATUS	(-1)
 
@@ -149,10 +149,8 @@ single_bits(LockTupleMode mode, bool is_update, uint16 *infomask, uint16 *infoma
 
 /* Set the header bits of a multixact, which follow from its members. */
 static void
-multi_bits(MultiXactId multi, uint16 *infomask, uint16 *infomask2)
+multi_bits(const MultiXactMember *members, int nmembers, uint16 *infomask, uint16 *infomask2)
 {
-	MultiXactMember *members;
-	int			nmembers = GetMultiXactIdMembers(multi, &members, false, false);
 	LockTupleMode strongest = LockTupleKeyShare;
 	bool		updated = false;
 
@@ -169,8 +167,6 @@ multi_bits(MultiXactId multi, uint16 *infomask, uint16 *infomask2)
 	*infomask = HEAP_XMAX_IS_MULTI | lock_bits(strongest);
 	if (!updated)
 		*infomask |= HEAP_XMAX_LOCK_ONLY;
-	if (nmembers > 0)
-		pfree(members);
 }
 
 /* The parts of the present xmax that the new one must keep. */
@@ -213,10 +209,12 @@ xmax_to_keep(HeapTupleHeader hdr)
 /* See rows.h. */
 void
 vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode mode, bool is_update,
-				 TransactionId *new_xmax, uint16 *new_infomask, uint16 *new_infomask2)
+				 VdbNewXmax *new)
 {
 	TransactionId old_xmax = HeapTupleHeaderGetRawXmax(hdr);
 	KeepXmax	keep = xmax_to_keep(hdr);
+	MultiXactMember *members;
+	int			nmembers;
 
 	Assert(TransactionIdIsCurrentTransactionId(add_to_xmax));
 	if (keep == KEEP_XID && TransactionIdEquals(old_xmax, add_to_xmax))
@@ -233,17 +231,19 @@ vdb_xmax_compute(HeapTupleHeader hdr, TransactionId add_to_xmax, LockTupleMode m
 
 	if (keep == KEEP_NOTHING)
 	{
-		*new_xmax = add_to_xmax;
-		single_bits(mode, is_update, new_infomask, new_infomask2);
+		new->xmax = add_to_xmax;
+		new->must_flush = false;
+		single_bits(mode, is_update, &new->infomask, &new->infomask2);
 		return;
 	}
-	if (keep == KEEP_MULTI)
-		*new_xmax = MultiXactIdExpand((MultiXactId) old_xmax, add_to_xmax,
-									  vdb_lock_mode_status(mode, is_update));
-	else
-		*new_xmax = MultiXactIdCreate(old_xmax, vdb_xmax_status(hdr), add_to_xmax,
-									  vdb_lock_mode_status(mode, is_update));
-	multi_bits(*new_xmax, new_infomask, new_infomask2);
+	new->xmax = vdb_multi_make(old_xmax, keep == KEEP_MULTI,
+							   keep == KEEP_MULTI ? 0 : vdb_xmax_status(hdr),
+							   add_to_xmax, vdb_lock_mode_status(mode, is_update));
+	nmembers = GetMultiXactIdMembers((MultiXactId) new->xmax, &members, false, false);
+	multi_bits(members, nmembers, &new->infomask, &new->infomask2);
+	new->must_flush = vdb_multi_must_flush((MultiXactId) new->xmax, members, nmembers);
+	if (nmembers > 0)
+		pfree(members);
 }
 
 /*
@@ -266,7 +266,14 @@ vdb_xmax_carry(HeapTupleHeader old_hdr, bool lockers_gone, TransactionId *xmax,
 		*infomask = HEAP_XMAX_INVALID;
 	}
 	else if (mask & HEAP_XMAX_IS_MULTI)
-		multi_bits((MultiXactId) *xmax, infomask, infomask2);
+	{
+		MultiXactMember *members;
+		int			nmembers = GetMultiXactIdMembers((MultiXactId) *xmax, &members, false, false);
+
+		multi_bits(members, nmembers, infomask, infomask2);
+		if (nmembers > 0)
+			pfree(members);
+	}
 	else
 		*infomask = HEAP_XMAX_KEYSHR_LOCK | HEAP_XMAX_LOCK_ONLY;
 }

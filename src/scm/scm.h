@@ -85,6 +85,13 @@ extern uint32 vdb_epoch_current(VdbPool *pool);
 extern bool vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid);
 
 /*
+ * Check whether (epoch, multixact id) is lost: a crash took its WAL.  Also true on a standby that
+ * has not redone the multixact's record: the pool may be ahead of redo after a restart.  This is
+ * cheap, and any lock may be held.
+ */
+extern bool vdb_epoch_lost_multi(VdbPool *pool, uint32 epoch, MultiXactId multi);
+
+/*
  * Check whether rows stored in 'epoch' that WAL does not cover (those of unlogged and temporary
  * tables) still exist.  They do not once a later run began with recovery (after a crash, or by
  * promotion), because core then emptied those tables' files.  The header's field 'recovered' gives
@@ -190,6 +197,15 @@ extern void vdb_scm_change_zero(VdbScmChange *change, VdbBlock block, uint16 off
  */
 extern void vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 								   const void *data, uint16 len);
+
+/*
+ * Have a 2-byte word, aligned, stored and persisted before all else when the change is applied; one
+ * in a change.  It is not logged, so the change must store other bytes there.
+ */
+extern void vdb_scm_change_first(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 word);
+
+/* Check whether the change was begun with VDB_CHANGE_FLUSH. */
+extern bool vdb_scm_change_is_flushed(const VdbScmChange *change);
 
 /*
  * List a block lock, which redo takes exclusive while it applies the change, because of readers on

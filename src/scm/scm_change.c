@@ -10,7 +10,8 @@
  *	1. delay the start of checkpoints (DELAY_CHKPT_START)
  *	2. enter a critical section; insert the record
  *	3. if structural, flush WAL up to its end
- *	4. apply by phase: allocations, stores, fence, publishes, fence, frees
+ *	4. apply by phase: what hides old bytes, fence, allocations, stores, fence, publishes,
+ *	   fence, frees
  *	5. request a sync of the touched files
  *	6. stop delaying
  *	7. remove the reservation marks of the units that are now used or were
@@ -86,6 +87,9 @@ struct VdbScmChange
 	uint16		locks[VDB_BLOCK_LOCKS]; /* block locks that redo takes, ascending */
 	TransactionId latest_removed;	/* for conflicts on standbys, or invalid */
 	uint32		extend_blocks;		/* blocks that redo makes the file long, or 0 */
+	VdbBlock	first_block;		/* where 'first_word' goes before all else, or VDB_BLOCK_NONE */
+	uint16		first_offset;
+	uint16		first_word;
 	const char *event;				/* owned by the caller */
 	uint32		event_len;			/* bytes of the event; 0: none */
 	SpaceList	used;
@@ -121,6 +125,7 @@ vdb_change_open(VdbPool *pool, int flags)
 	change->nlocks = 0;
 	change->latest_removed = InvalidTransactionId;
 	change->extend_blocks = 0;
+	change->first_block = VDB_BLOCK_NONE;
 	change->event_len = 0;
 	change->used.n = 0;
 	change->freed.n = 0;
@@ -249,6 +254,17 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 	gather(change, block, offset, data, len, VDB_PHASE_PUBLISH);
 }
 
+void
+vdb_scm_change_first(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 word)
+{
+	Assert(change->open && change->first_block == VDB_BLOCK_NONE);
+	Assert(offset >= VDB_POOL_BLOCK_HEADER && offset % sizeof(word) == 0);
+	check_change_block(change, block);
+	change->first_block = block;
+	change->first_offset = offset;
+	change->first_word = word;
+}
+
 /* Gather a write to the pool's header; 'offset' is that in VdbPoolHeader. */
 void
 vdb_change_header(VdbScmChange *change, int phase, size_t offset,
@@ -271,9 +287,9 @@ vdb_change_format_map(VdbScmChange *change, VdbBlock map_block)
 
 /* Gather a write of one entry of the epoch ring. */
 void
-vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value)
+vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, const VdbEpochLimits *limits)
 {
-	gather(change, block, offset, &value, sizeof(value), VDB_PHASE_STORE);
+	gather(change, block, offset, limits, sizeof(*limits), VDB_PHASE_STORE);
 }
 
 /* Have redo make the pool's files at least 'nblocks' blocks long before it applies the change. */
@@ -311,6 +327,12 @@ vdb_scm_change_block_lock(VdbScmChange *change, uint32 lock_no)
 	}
 	change->locks[at] = (uint16) lock_no;
 	change->nlocks++;
+}
+
+bool
+vdb_scm_change_is_flushed(const VdbScmChange *change)
+{
+	return (change->flags & VDB_CHANGE_FLUSH) != 0;
 }
 
 bool
@@ -539,12 +561,27 @@ apply_phase(VdbScmChange *change, int phase)
 	return any;
 }
 
+/* Store the word that comes before all else, if there is one. */
+static void
+apply_first(VdbScmChange *change)
+{
+	bool		pmem = change->pool->is_pmem;
+
+	if (change->first_block == VDB_BLOCK_NONE)
+		return;
+	vdb_persist->store(pmem, change->first_block, change->first_offset,
+					   vdb_pool_pointer(change->pool, change->first_block) + change->first_offset,
+					   &change->first_word, sizeof(change->first_word));
+	vdb_persist->fence(pmem);
+}
+
 /* Apply all phases.  Must be called in the critical section. */
 static void
 apply(VdbScmChange *change)
 {
 	bool		pmem = change->pool->is_pmem;
 
+	apply_first(change);
 	apply_phase(change, VDB_PHASE_USE);
 	apply_phase(change, VDB_PHASE_STORE);
 	VDB_STOP_POINT("change-half-applied");

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_ends.c
- *	  The ends of this cluster's recoveries: their positions in WAL and next transaction ids.
+ *	  The ends of this cluster's recoveries: their positions in WAL and next ids.
  *
  * If a pool keeps bytes whose WAL was lost, that WAL was lost before a recovery
  * ended.  A run of the server that stores nothing into a pool leaves no trace
@@ -235,7 +235,7 @@ write_or_log(void)
 
 /* Append an end in shared memory.  If there is no room, drop the oldest and raise known_since. */
 static void
-add_end(XLogRecPtr lsn, FullTransactionId next_xid)
+add_end(XLogRecPtr lsn, VdbEpochLimits next)
 {
 	VdbEndsCopy *copy = &shared_ends->copy;
 	VdbEnd	   *end;
@@ -248,7 +248,7 @@ add_end(XLogRecPtr lsn, FullTransactionId next_xid)
 	}
 	end = &copy->ends[copy->head.count++];
 	end->lsn = lsn;
-	end->next_xid = U64FromFullTransactionId(next_xid);
+	end->next = next;
 }
 
 /*
@@ -320,17 +320,18 @@ attach_ends(void *address, bool found)
 	confirm_preliminary(shared_ends);
 	shared_ends->preliminary = control->state != DB_SHUTDOWNED;
 	if (shared_ends->preliminary)
-		add_end(control->checkPoint | 1, control->checkPointCopy.nextXid);
+		add_end(control->checkPoint | 1, vdb_epoch_limits(control->checkPointCopy.nextXid,
+														  control->checkPointCopy.nextMulti));
 	if (shared_ends->preliminary || shared_ends->unwritten)
 		write_or_log();
 }
 
 /*
- * Note that recovery ends here, with 'next_xid' as the next id.  Called in the startup process if
+ * Note that recovery ends here, with 'next' as the next ids.  Called in the startup process if
  * something was redone.
  */
 void
-vdb_ends_note(FullTransactionId next_xid)
+vdb_ends_note(VdbEpochLimits next)
 {
 	VdbEndsCopy *copy = &shared_ends->copy;
 
@@ -342,7 +343,7 @@ vdb_ends_note(FullTransactionId next_xid)
 		copy->head.count--;
 	if (shared_ends->fault != ENDS_INTACT)
 		begin_anew(shared_ends, GetXLogReplayRecPtr(NULL));
-	add_end(GetXLogReplayRecPtr(NULL), next_xid);
+	add_end(GetXLogReplayRecPtr(NULL), next);
 	write_or_log();
 }
 
@@ -362,11 +363,11 @@ vdb_ends_forget(void)
 /* ---- looking up ends ---- */
 
 /*
- * Check whether a recovery ended past this position.  If so, sets *next_xid to the next id as the
- * first such recovery left it.
+ * Check whether a recovery ended past this position.  If so, sets *next to the next ids as the
+ * first such recovery left them.
  */
 bool
-vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
+vdb_ends_first_after(XLogRecPtr begin, VdbEpochLimits *next)
 {
 	const VdbEndsCopy *copy = &shared_ends->copy;
 	int			at = (int) copy->head.count;
@@ -375,7 +376,7 @@ vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid)
 		at--;
 	if (at == (int) copy->head.count)
 		return false;
-	*next_xid = FullTransactionIdFromU64(copy->ends[at].next_xid);
+	*next = copy->ends[at].next;
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scm_epoch.c
- *	  Epochs: which run of the server stored a transaction id, and whether that id is lost.
+ *	  Epochs: which run of the server stored an id, and whether that id is lost.
  *
  * The pool may keep bytes whose WAL was lost in a crash.  Among them are
  * transaction ids that the next run of the server hands out again.  So a
@@ -10,6 +10,10 @@
  * later run begins epoch n + 1.  Then the ring gets the limit L(n), the next id
  * as recovery left it.  Ids of epoch n that survived are below L(n); an id at
  * or past L(n) under epoch n is lost: its transaction never happened.
+ *
+ * Multixact ids are bounded in the same way, by the next multixact id as recovery
+ * left it.  This is only right for those whose record comes before the records of
+ * all higher ids; rows_multi.c makes sure of that.
  *
  * Between the start of a run and its first store, the current epoch n is not
  * ended on the medium, but is bounded in the same way.  There may have been
@@ -35,6 +39,7 @@
  */
 #include "postgres.h"
 
+#include "access/multixact.h"
 #include "access/xlog.h"
 
 #include "base/vdb_guc.h"
@@ -48,20 +53,20 @@ ring_address(uint32 epoch, VdbBlock *block, uint16 *offset)
 	uint32		index = epoch % VDB_RING_ENTRIES;
 
 	*block = VDB_RING_FIRST_BLOCK + index / VDB_RING_BLOCK_ENTRIES;
-	*offset = VDB_POOL_BLOCK_HEADER + (index % VDB_RING_BLOCK_ENTRIES) * sizeof(uint64);
+	*offset = VDB_POOL_BLOCK_HEADER + (index % VDB_RING_BLOCK_ENTRIES) * sizeof(VdbEpochLimits);
 }
 
-/* Return the limit L of an ended epoch, as the ring has it. */
-static TransactionId
-ring_limit(VdbPool *pool, uint32 epoch)
+/* Return the limits of an ended epoch, as the ring has them. */
+static VdbEpochLimits
+ring_limits(VdbPool *pool, uint32 epoch)
 {
 	VdbBlock	block;
 	uint16		offset;
-	uint64		full;
+	VdbEpochLimits limits;
 
 	ring_address(epoch, &block, &offset);
-	memcpy(&full, vdb_pool_pointer(pool, block) + offset, sizeof(full));
-	return (TransactionId) full;
+	memcpy(&limits, vdb_pool_pointer(pool, block) + offset, sizeof(limits));
+	return limits;
 }
 
 /*
@@ -78,15 +83,15 @@ vdb_epoch_attach(VdbPool *pool)
 
 /*
  * Check whether recovery has run since the current epoch began, which is another run's.  Sets
- * *limit to that epoch's limit L.
+ * *limits to that epoch's limits.
  */
 static bool
-recovered_since(VdbPool *pool, FullTransactionId *limit)
+recovered_since(VdbPool *pool, VdbEpochLimits *limits)
 {
 	XLogRecPtr	begin = *(volatile const uint64 *) &pool->header->begin_lsn;
 
-	*limit = vdb_shared->epoch_limit;
-	return vdb_ends_first_after(begin, limit) || vdb_shared->recovered;
+	*limits = vdb_epoch_limits(vdb_shared->epoch_limit, vdb_shared->multi_limit);
+	return vdb_ends_first_after(begin, limits) || vdb_shared->recovered;
 }
 
 /*
@@ -132,17 +137,15 @@ begin_next(VdbPool *pool)
 	uint32		start = pool->header->ring_start;
 	VdbScmChange *change = vdb_change_open(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_INTERNAL);
 	uint64		begin = GetXLogInsertRecPtr();
-	FullTransactionId limit;
-	uint64		ended_limit;
-	bool		recovered = recovered_since(pool, &limit);
+	VdbEpochLimits limits;
+	bool		recovered = recovered_since(pool, &limits);
 	VdbBlock	block;
 	uint16		offset;
 
 	if (next - start > VDB_RING_ENTRIES)
 		start = next - VDB_RING_ENTRIES;
 	ring_address(ended, &block, &offset);
-	ended_limit = U64FromFullTransactionId(limit);
-	vdb_change_ring(change, block, offset, ended_limit);
+	vdb_change_ring(change, block, offset, &limits);
 	vdb_change_header(change, VDB_PHASE_STORE, offsetof(VdbPoolHeader, ring_start),
 					  &start, sizeof(start));
 	if (recovered)
@@ -209,48 +212,82 @@ vdb_scm_change_begin(VdbPool *pool, int flags)
 	return vdb_change_open(pool, flags);
 }
 
-bool
-vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
+/* What a crash took of an epoch's ids. */
+typedef enum EpochLoss
+{
+	LOST_NOTHING,
+	LOST_PAST_LIMITS,
+	LOST_ALL
+} EpochLoss;
+
+/* Determine what is lost of an epoch.  Sets *limits if the result is LOST_PAST_LIMITS. */
+static inline EpochLoss
+find_loss(VdbPool *pool, uint32 epoch, VdbEpochLimits *limits)
 {
 	bool		ours = pool->header->start_id == vdb_shared->start_id;
-	FullTransactionId limit;
 	uint32		current;
 	uint32		start;
 
-	Assert(TransactionIdIsNormal(xid));
 	pg_read_barrier();			/* start_id is stored after epoch */
 	current = *(volatile const uint32 *) &pool->header->epoch;
 	if (likely(epoch >= current))
 	{
 		/* The epoch has not ended.  If it is ours or our primary's, nothing of it is lost. */
 		if (ours || RecoveryInProgress())
-			return false;
+			return LOST_NOTHING;
 		if (epoch > current)
-			return true;
-		(void) recovered_since(pool, &limit);
+			return LOST_ALL;
+		(void) recovered_since(pool, limits);
 		/* begin_lsn is stored after start_id; start over if it may be the new epoch's. */
 		pg_read_barrier();
 		if (pool->header->start_id == vdb_shared->start_id)
-			return vdb_epoch_lost(pool, epoch, xid);
-		return TransactionIdFollowsOrEquals(xid, XidFromFullTransactionId(limit));
+			return find_loss(pool, epoch, limits);
+		return LOST_PAST_LIMITS;
 	}
 	pg_read_barrier();
 	start = pool->header->ring_start;
 	if (epoch < start)
 		epoch = start;
 	if (epoch >= current)
+		return LOST_NOTHING;
+	*limits = ring_limits(pool, epoch);
+	return LOST_PAST_LIMITS;
+}
+
+bool
+vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
+{
+	VdbEpochLimits limits;
+	EpochLoss	loss = find_loss(pool, epoch, &limits);
+
+	Assert(TransactionIdIsNormal(xid));
+	if (likely(loss == LOST_NOTHING))
 		return false;
-	return TransactionIdFollowsOrEquals(xid, ring_limit(pool, epoch));
+	return loss == LOST_ALL || TransactionIdFollowsOrEquals(xid, limits.xid);
+}
+
+bool
+vdb_epoch_lost_multi(VdbPool *pool, uint32 epoch, MultiXactId multi)
+{
+	VdbEpochLimits limits;
+	EpochLoss	loss = find_loss(pool, epoch, &limits);
+
+	Assert(MultiXactIdIsValid(multi));
+	if (RecoveryInProgress() && !MultiXactIdPrecedes(multi, ReadNextMultiXactId()))
+		return true;
+	if (likely(loss == LOST_NOTHING))
+		return false;
+	return loss == LOST_ALL || !MultiXactIdPrecedes(multi, limits.multi);
 }
 
 bool
 vdb_epoch_survived(VdbPool *pool, uint32 epoch)
 {
 	bool		ours = pool->header->start_id == vdb_shared->start_id;
-	FullTransactionId limit;
+	VdbEpochLimits limits;
 
 	/* If recovery has run since anything was stored, no stored row survived. */
-	if (!ours && !RecoveryInProgress() && recovered_since(pool, &limit) &&
+	if (!ours && !RecoveryInProgress() && recovered_since(pool, &limits) &&
 		*(volatile const uint64 *) &pool->header->start_id != vdb_shared->start_id)
 		return false;
 	pg_read_barrier();

@@ -16,7 +16,7 @@
 #include "scm/scm.h"
 
 #define VDB_POOL_MAGIC			VDB_POOL_MAGIC_TEXT
-#define VDB_POOL_VERSION		4
+#define VDB_POOL_VERSION		5
 
 #define VDB_GROUP_SEGMENTS		480
 #define VDB_GROUP_BLOCKS		(VDB_GROUP_SEGMENTS * VDB_SEGMENT_BLOCKS)
@@ -74,9 +74,16 @@ StaticAssertDecl(sizeof(VdbGroupMap) == 7680, "group map layout");
 StaticAssertDecl(sizeof(VdbGroupMap) <= VDB_POOL_BLOCK_PAYLOAD, "group map fits");
 
 /*
- * Ring of epochs: entry i % VDB_RING_ENTRIES, of 8 bytes, is the full transaction id from which on
- * ids are lost in epoch i.  The entries for i from ring_start to epoch - 1 are valid.
+ * Ring of epochs: entry i % VDB_RING_ENTRIES has the ids from which on ids are lost in epoch i.
+ * The entries for i from ring_start to epoch - 1 are valid.
  */
+typedef struct VdbEpochLimits
+{
+	TransactionId xid;				/* 0 */
+	MultiXactId multi;				/* 4 */
+} VdbEpochLimits;
+
+StaticAssertDecl(sizeof(VdbEpochLimits) == 8, "ring entry layout");
 
 /*
  * WAL records have the resource manager VDB_RMGR_ID.  The record of a change comes in two variants,
@@ -178,7 +185,7 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
  */
 #define VDB_ENDS_FILE			"vdb_am.ends"
 #define VDB_ENDS_MAGIC			"VDBENDS"	/* not terminated */
-#define VDB_ENDS_VERSION		2
+#define VDB_ENDS_VERSION		3
 #define VDB_ENDS_COPIES			2
 #define VDB_ENDS_MAX			1022
 
@@ -197,7 +204,7 @@ typedef struct VdbEndsHeader
 typedef struct VdbEnd
 {
 	uint64		lsn;				/* 0: end of the last record redone; odd if preliminary */
-	uint64		next_xid;			/* 8: next full transaction id then */
+	VdbEpochLimits next;			/* 8: next transaction id and multixact id then */
 } VdbEnd;
 
 /* One copy. */

@@ -81,20 +81,29 @@ extern void vdb_pool_map_file(VdbPool *pool, uint32 file);
 
 /* ---- scm_ends.c ---- */
 
+/* Return the limits of an epoch after which these ids came next. */
+static inline VdbEpochLimits
+vdb_epoch_limits(FullTransactionId next_xid, MultiXactId next_multi)
+{
+	VdbEpochLimits limits = {XidFromFullTransactionId(next_xid), next_multi};
+
+	return limits;
+}
+
 /* Initialize; called from _PG_init while the library is preloaded. */
 extern void vdb_ends_init(void);
 
 /* Record that recovery ends here.  Called in the startup process. */
-extern void vdb_ends_note(FullTransactionId next_xid);
+extern void vdb_ends_note(VdbEpochLimits next);
 
 /* Forget all ends before pg_upgrade replaces the cluster's pools.  Raises I/O errors. */
 extern void vdb_ends_forget(void);
 
 /*
- * Check whether a recovery ended past this WAL position.  *next_xid is set to the next transaction
- * id that the first such recovery left.
+ * Check whether a recovery ended past this WAL position.  *next is set to the next transaction id
+ * and multixact id that the first such recovery left.
  */
-extern bool vdb_ends_first_after(XLogRecPtr begin, FullTransactionId *next_xid);
+extern bool vdb_ends_first_after(XLogRecPtr begin, VdbEpochLimits *next);
 
 /* Check whether all ends past this WAL position are known. */
 extern bool vdb_ends_reach(XLogRecPtr begin);
@@ -239,7 +248,8 @@ extern void vdb_change_extend(VdbScmChange *change, uint32 nblocks);
 extern void vdb_change_format_map(VdbScmChange *change, VdbBlock map_block);
 
 /* Store one entry of the ring of epochs. */
-extern void vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset, uint64 value);
+extern void vdb_change_ring(VdbScmChange *change, VdbBlock block, uint16 offset,
+							const VdbEpochLimits *limits);
 
 /* Store a field of the pool's header; 'offset' is the field's offset in VdbPoolHeader. */
 extern void vdb_change_header(VdbScmChange *change, int phase, size_t offset,

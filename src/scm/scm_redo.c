@@ -31,6 +31,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/multixact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xloginsert.h"
@@ -435,7 +436,8 @@ cleanup(void)
 {
 	vdb_shared->recovered = true;
 	vdb_shared->epoch_limit = TransamVariables->nextXid;
-	vdb_ends_note(vdb_shared->epoch_limit);
+	vdb_shared->multi_limit = ReadNextMultiXactId();
+	vdb_ends_note(vdb_epoch_limits(vdb_shared->epoch_limit, vdb_shared->multi_limit));
 	for (int i = 0; redo_started && i < REDO_FILES; i++)
 		close_redo_file(&redo_files[i]);
 }

@@ -36,6 +36,7 @@ typedef struct VdbTarget
 	uint32		epoch;				/* the current epoch */
 	bool		locked;				/* block lock held; version is valid */
 	bool		changed;			/* version.hdr has the new xmax, or will be stored otherwise */
+	bool		must_flush;			/* the new xmax must not be stored before WAL is flushed */
 	Buffer		visible;			/* locked, striped: pin of the block's page of the visibility
 									 * map */
 	bool		queued;				/* heavyweight tuple lock held ... */

@@ -212,21 +212,19 @@ void
 vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
 {
 	HeapTupleHeader hdr = &target->version.hdr;
-	TransactionId xmax;
-	uint16		infomask;
-	uint16		infomask2;
+	VdbNewXmax	new;
 
 	Assert(target->locked && !target->changed);
-	vdb_xmax_compute(hdr, GetCurrentTransactionId(), mode, is_update,
-					 &xmax, &infomask, &infomask2);
+	vdb_xmax_compute(hdr, GetCurrentTransactionId(), mode, is_update, &new);
 	VDB_STOP_POINT("table-xmax-computed");
 
 	target->changed = true;
 	hdr->t_infomask &= ~HEAP_XMAX_BITS;
 	hdr->t_infomask2 &= ~HEAP_KEYS_UPDATED;
-	hdr->t_infomask |= infomask;
-	hdr->t_infomask2 |= infomask2;
-	HeapTupleHeaderSetXmax(hdr, xmax);
+	hdr->t_infomask |= new.infomask;
+	hdr->t_infomask2 |= new.infomask2;
+	HeapTupleHeaderSetXmax(hdr, new.xmax);
+	target->must_flush = new.must_flush;
 	if (HEAP_XMAX_IS_LOCKED_ONLY(hdr->t_infomask))
 		hdr->t_ctid = target->tid;	/* it has no newer version now */
 }
@@ -239,10 +237,8 @@ vdb_target_stamp_xmax(VdbTarget *target, LockTupleMode mode, bool is_update)
  * record comes before the change's own, so the change is never found with the bit
  * still set, neither after a crash nor on a standby.
  *
- * A multixact is stored only when WAL up to this record is flushed.  Otherwise the
- * pool could keep it while a crash loses the unflushed end of WAL, and the number
- * would then be given to other members.  Also, its bits must not be read with
- * another xmax (rows_change.c).
+ * Some multixacts are stored only when WAL up to this record is flushed
+ * (rows_multi.c).
  */
 void
 vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple new_tuple)
@@ -252,7 +248,7 @@ vdb_target_store(VdbTarget *target, const VdbRowAddress *new_address, HeapTuple 
 
 	Assert(target->locked && target->changed);
 	Assert((new_address == NULL) == (new_tuple == NULL));
-	if (target->ref.logged && (target->version.hdr.t_infomask & HEAP_XMAX_IS_MULTI))
+	if (target->ref.logged && target->must_flush)
 		flags |= VDB_CHANGE_FLUSH;
 	if (target->version.where == VDB_IN_STRIPE &&
 		!HEAP_XMAX_IS_LOCKED_ONLY(target->version.hdr.t_infomask))

@@ -345,12 +345,21 @@ typedef struct MockRange
 struct VdbScmChange
 {
 	int			n;
+	int			flags;
+	char	   *first_word;			/* NULL: none */
+	uint16		first_value;
 	int			nblocks;
 	VdbBlock	blocks[VDB_CHANGE_MAX_BLOCKS];
 	MockRange	ranges[4096];
 };
 
 static VdbScmChange the_change;
+
+/* Multixacts are not made here. */
+void
+vdb_multi_init(void)
+{
+}
 
 void
 mock_start(void)
@@ -427,6 +436,12 @@ vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 	return epoch < pool->shared.epoch && xid >= pool->limit_xid[epoch];
 }
 
+bool
+vdb_epoch_lost_multi(VdbPool *pool, uint32 epoch, MultiXactId multi)
+{
+	return epoch < pool->shared.epoch && multi >= pool->limit_multi[epoch];
+}
+
 int
 vdb_scm_reserve_segments(VdbPool *pool, int want, bool urgent, VdbBlock *segments)
 {
@@ -470,7 +485,24 @@ VdbScmChange *
 vdb_scm_change_begin(VdbPool *pool, int flags)
 {
 	the_change.n = the_change.nblocks = 0;
+	the_change.flags = flags;
+	the_change.first_word = NULL;
 	return &the_change;
+}
+
+bool
+vdb_scm_change_is_flushed(const VdbScmChange *change)
+{
+	return (change->flags & VDB_CHANGE_FLUSH) != 0;
+}
+
+void
+vdb_scm_change_first(VdbScmChange *change, VdbBlock block, uint16 offset, uint16 word)
+{
+	if (change->first_word != NULL)
+		abort();
+	change->first_word = mock_bytes(block, offset);
+	change->first_value = word;
 }
 
 static void
@@ -537,6 +569,8 @@ vdb_scm_change_fits(const VdbScmChange *change, VdbBlock block, uint16 len)
 XLogRecPtr
 vdb_scm_change_end(VdbScmChange *change)
 {
+	if (change->first_word != NULL)
+		memcpy(change->first_word, &change->first_value, sizeof(change->first_value));
 	for (int phase = 0; phase <= (mock_pool.hold_publish ? 0 : 1); phase++)
 	{
 		for (int i = 0; i < change->n; i++)

@@ -21,6 +21,7 @@ struct VdbPool
 	int			nreserved;			/* reserved, neither claimed nor given back */
 	int			fail_claim;			/* next claim: 1 error before, 2 error after it happened */
 	uint32		limit_xid[16];		/* per epoch: first xid it can't know */
+	uint32		limit_multi[16];	/* per epoch: first multixact id it can't know */
 	VdbLogicalBlock next_lb;
 	VdbBlock	lb_segment[65536];
 	VdbLogicalBlock lb_first[65536];

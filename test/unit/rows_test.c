@@ -927,8 +927,17 @@ test_lost_ids(void)
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "xmax of this epoch");
 	prefix->xmax_epoch = 3;
 	hdr->t_infomask |= HEAP_XMAX_IS_MULTI;
+	mock_pool.limit_multi[3] = 1002;
 	read_row(row, &version, &removed);
-	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact is never lost");
+	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "a multixact has its own limit");
+	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 1001, "and its id");
+	mock_pool.limit_multi[3] = 1001;
+	read_row(row, &version, &removed);
+	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "the multixact is lost");
+	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 0, "its id is not used");
+	hdr->t_infomask |= HEAP_XMAX_INVALID;
+	read_row(row, &version, &removed);
+	UNIT_CHECK(HeapTupleHeaderGetRawXmax(&version.hdr) == 0, "nor behind a hint");
 	hdr->t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
 	mock_pool.limit_xid[3] = 1;
 	read_row(row, &version, &removed);
@@ -1045,9 +1054,13 @@ test_set_xmax(void)
 	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "still locked");
 	UNIT_CHECK(mock_hints == 1, "no hint");
 
-	/* a multixact takes over from a locker that still counts */
+	/* a multixact takes over from a locker that still counts; a crash in between ends that one */
+	read_row(row, &version, &removed);
+	UNIT_CHECK(!(version.hdr.t_infomask & HEAP_XMAX_INVALID), "locked until then");
 	set_xmax(&version, 17, HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY);
-	UNIT_CHECK(mock_hints == 1, "no hint");
+	UNIT_CHECK(mock_hints == 1, "not as a hint: the change may fail");
+	read_row(row, &version, &removed);
+	UNIT_CHECK(version.hdr.t_infomask & HEAP_XMAX_INVALID, "the new id has no old flags");
 	mock_pool.hold_publish = false;
 	check_all_rows();
 }

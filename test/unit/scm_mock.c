@@ -179,6 +179,13 @@ vdb_epoch_lost(VdbPool *pool, uint32 epoch, TransactionId xid)
 	return epoch < shared.epoch && xid >= limits[epoch];
 }
 
+/* Here, WAL is flushed before a multixact is stored. */
+bool
+vdb_epoch_lost_multi(VdbPool *pool, uint32 epoch, MultiXactId multi)
+{
+	return false;
+}
+
 /* ---- allocation ---- */
 
 int
