@@ -6,6 +6,8 @@
 #   bench_load AM                 ... with BENCH_EVENTS events
 #   bench_settle AM               vdb: moves all to stripes; both: VACUUM ANALYZE
 #   bench_result CASE AM VALUE    one run's figure
+#   bench_counted CASE AM COMMAND...   ... the figure that the command prints, and how often it made WAL durable
+#   bench_report_counted CASE UNIT higher|lower GOAL   as bench_report, for the figures and for the flushes
 #   bench_report CASE UNIT higher|lower GOAL   medians and the ratio: above 1 means better than heap
 #
 # Knobs: BENCH_EVENTS (1000000), BENCH_RUNS (5), BENCH_SECS (10, a pgbench run), BENCH_CLIENTS ('1 4 16 64'),
@@ -69,6 +71,21 @@ bench_settle() {
 }
 
 bench_result() { echo "$1|$2|$3" >>"$RESULTS"; }
+
+# Processes report what they did when they end, or when they have been idle for a while.
+bench_counted() {
+	local case=$1 am=$2 figure
+	shift 2
+	sql "SELECT pg_stat_reset_shared('wal')" >/dev/null
+	figure=$("$@")
+	bench_result "$case" "$am" "$figure"
+	bench_result "$case, flushes" "$am" "$(sql 'SELECT wal_sync FROM pg_stat_wal')"
+}
+
+bench_report_counted() {
+	bench_report "$@"
+	bench_report "$1, flushes" fdatasync lower 'for comparison'
+}
 
 median() { sort -g | awk '{v[NR] = $1} END {if (NR) print (NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2)}'; }
 
