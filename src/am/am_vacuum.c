@@ -220,6 +220,23 @@ vacuum_range(VdbVacuum *vs)
 	while (vs->removed > removed &&
 		   vdb_migrate_range(vs->rel, &vs->ref, range, VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
+	(void) vdb_map_free_range(&vs->ref, range);
+}
+
+/* Warn of the end of the table's row numbers when a sixteenth of them is left. */
+static void
+warn_of_row_numbers(const VdbVacuum *vs)
+{
+	VdbLogicalBlock left = VDB_MAX_LOGICAL_BLOCK - vdb_map_limit(&vs->ref);
+
+	if (left >= VDB_MAX_LOGICAL_BLOCK / 16)
+		return;
+	ereport(WARNING,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("table \"%s\" has few row numbers left", RelationGetRelationName(vs->rel)),
+			 errdetail("%.2f%% of its row numbers are left, for " UINT64_FORMAT " row versions.",
+					   100.0 * left / VDB_MAX_LOGICAL_BLOCK, (uint64) left * VDB_LB_ROWS),
+			 errhint("Rewrite the table with VACUUM FULL.")));
 }
 
 /* Vacuum all ranges of the table, each under the migration lock. */
@@ -275,6 +292,7 @@ vdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	{
 		blocks = (BlockNumber) vdb_map_limit(&vs.ref);
 		walk_table(&vs);
+		warn_of_row_numbers(&vs);
 		vdb_migrate_sweep_pages(rel, &vs.ref);
 	}
 	else

@@ -267,6 +267,15 @@ extern void vdb_map_lock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *
 extern void vdb_map_unlock_lbs(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes,
 							   int nlbs);
 
+/* ---- ranges without rows (map_range.c) ---- */
+
+/*
+ * Give the range's node back to the pool if all of the range was handed out and no logical block of
+ * it has rows any more; likewise the nodes above it that lead nowhere then.  Returns whether that
+ * was so.  The change is flushed.  Takes the map lock.  The caller holds no block or map lock.
+ */
+extern bool vdb_map_free_range(const VdbTableRef *ref, uint32 range);
+
 /* ---- zone maps (map_zone.c) ---- */
 
 /*
@@ -385,6 +394,7 @@ typedef struct VdbRangeSummary
 {
 	bool		complete;			/* all of its logical blocks were handed out */
 	bool		thinned;			/* some are removed, or have an overlay */
+	bool		empty;				/* complete, and none has rows: see vdb_map_free_range */
 	int			nsegments;
 	int			nstripes;
 	int			segment_lbs;		/* logical blocks in segments */
@@ -397,7 +407,8 @@ typedef struct VdbRangeSummary
 } VdbRangeSummary;
 
 /*
- * Summarize a range.  Returns false if the range has no node.  The caller holds a lock on the
+ * Summarize a range.  Returns false if the range has no node: it was never reached, or all of its
+ * rows are removed.  The caller holds a lock on the
  * relation.  Raises ERRCODE_DATA_CORRUPTED for damage.
  */
 extern bool vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary);

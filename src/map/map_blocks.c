@@ -3,10 +3,10 @@
  * map_blocks.c
  *	  Walk over every block that a table has in the pool, to compare with the allocation map.
  *
- * The tree is walked without the map lock, since it only grows while the table is in use.  Logical
- * blocks are looked at under their block locks, one at a time, and the table's lists under the map
- * lock.  So nothing that is referred to can be freed while it is looked at, but what moves may be
- * met twice or not at all.
+ * The tree is walked without the map lock, range by range.  Logical blocks are looked at under
+ * their block locks, one at a time, and the table's lists under the map lock.  So nothing that is
+ * referred to can be freed while it is looked at, but what moves may be met twice or not at all,
+ * and a node of the tree may be given back after it was met.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,14 +61,12 @@ is_new(BlockWalk *walk, VdbBlock block)
 	return true;
 }
 
-/* Walk over a range node and what its entries refer to. */
+/* Walk over what the entries of a range refer to. */
 static void
-walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
+walk_range(BlockWalk *walk, uint32 range)
 {
 	const VdbTableRef *ref = walk->ref;
 
-	walk->report(block, false, walk->arg);
-	(void) vdb_map_range(ref, block, range);
 	walk->nmet = 0;
 	for (uint32 i = 0; i < VDB_RANGE_LBS; i++)
 	{
@@ -88,27 +86,40 @@ walk_range(BlockWalk *walk, VdbBlock block, uint32 range)
 	}
 }
 
-/* Walk over a node of the tree and everything below it. */
+/*
+ * Report the tree's nodes on the way to a range that were not on the way to the one before
+ * ('previous', or PG_UINT64_MAX), as far as they are still there.
+ */
 static void
-walk_node(BlockWalk *walk, VdbBlock block, uint32 height, uint64 first_range)
+walk_path(const BlockWalk *walk, uint32 range, uint64 previous)
 {
-	const VdbInnerNode *node;
-
-	CHECK_FOR_INTERRUPTS();
-	check_number(walk, block, "map node");
-	if (height == 0)
+	for (uint32 height = 0; height <= VDB_MAP_MAX_HEIGHT; height++)
 	{
-		walk_range(walk, block, (uint32) first_range);
-		return;
+		VdbBlock	block;
+
+		if (previous != PG_UINT64_MAX &&
+			range / vdb_map_capacity(height) == previous / vdb_map_capacity(height))
+			break;
+		block = vdb_map_node_block(walk->ref, range, height);
+		if (block == VDB_BLOCK_NONE)
+			continue;
+		check_number(walk, block, "map node");
+		walk->report(block, false, walk->arg);
 	}
-	node = vdb_map_inner(walk->ref, block, height);
-	walk->report(block, false, walk->arg);
-	for (uint32 i = 0; i < VDB_INNER_FANOUT; i++)
-	{
-		VdbBlock	child = vdb_map_read_pointer(&node->children[i]);
+}
 
-		if (child != VDB_BLOCK_NONE)
-			walk_node(walk, child, height - 1, first_range + i * vdb_map_capacity(height - 1));
+/* Walk over the tree, range by range. */
+static void
+walk_tree(BlockWalk *walk)
+{
+	uint64		previous = PG_UINT64_MAX;
+
+	for (uint32 range = 0; vdb_map_next_range(walk->ref, &range); range++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		walk_path(walk, range, previous);
+		walk_range(walk, range);
+		previous = range;
 	}
 }
 
@@ -147,18 +158,9 @@ void
 vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
 {
 	BlockWalk	walk = {ref, report, arg, 0, {0}};
-	VdbBlock	root;
-	uint32		height = 0;
 
 	vdb_map_check_ref(ref);
-	root = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
-	if (root != VDB_BLOCK_NONE)
-	{
-		check_number(&walk, root, "map node");
-		if (!vdb_map_is_range(ref->pool, root))
-			height = vdb_map_inner(ref, root, 0)->height;
-		walk_node(&walk, root, height, 0);
-	}
+	walk_tree(&walk);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
 	vdb_map_check_ref(ref);
 	walk_lists(&walk);

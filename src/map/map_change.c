@@ -10,7 +10,8 @@
  *
  * Row numbers rise, so the range to add is always the one after the last.  The tree lacks either
  * nothing, or one chain of nodes down to the new range.  The chain hangs below an existing node, or
- * below a new root that has the old one as its first child.
+ * below a new root that has the old one as its first child; it is the whole tree if that was empty,
+ * or is empty again because no range has rows (map_range.c).
  *
  *-------------------------------------------------------------------------
  */

@@ -3,9 +3,10 @@
  * map_check.c
  *	  Verification of a table's map.  Reports damage instead of raising an error.
  *
- * The tree is walked without the map lock, since it only grows.  At each range node all block locks
- * of its logical blocks are held shared, taken in ascending order, so that nothing its entries
- * refer to can be freed meanwhile.
+ * The tree is walked without the map lock.  At each range node all block locks of its logical
+ * blocks are held shared, taken in ascending order, so that nothing its entries refer to can be
+ * freed meanwhile.  Nodes may be given back during the walk (map_range.c), so what is wrong with
+ * one is reported only if the tree still leads to it afterwards.
  *
  *-------------------------------------------------------------------------
  */
@@ -217,27 +218,52 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 	}
 }
 
-/* Check the range node in a block, under the block locks of its logical blocks. */
-static void
-check_range(MapCheck *check, VdbBlock block, uint32 range)
+/*
+ * Return whether the tree leads to this block as its node of this height.  A height of -1 means the
+ * root.
+ */
+static bool
+still_linked(const MapCheck *check, VdbBlock block, int height, uint64 first_range)
 {
-	const VdbRangeNode *node = vdb_map_body(check->ref->pool, block);
-	VdbLogicalBlock first = range * VDB_RANGE_LBS;
+	if (height < 0)
+		return vdb_map_read_pointer(&vdb_map_table_entry(check->ref)->root) == block;
+	return vdb_map_node_block(check->ref, (uint32) first_range, (uint32) height) == block;
+}
 
-	if (!vdb_map_head_fits(check->ref, node, VDB_RANGE_MAGIC, VDB_MAP_VERSION) ||
-		node->range != range)
-	{
-		finding(check, first, _("pool block %u is not the map node of range %u"), block, range);
-		return;
-	}
+/* Check the entries of a range's node, under the block locks of its logical blocks. */
+static void
+check_entries(MapCheck *check, VdbBlock block, uint32 range)
+{
+	VdbMapEntry *entries = palloc(VDB_RANGE_LBS * sizeof(VdbMapEntry));
+	VdbLogicalBlock first = range * VDB_RANGE_LBS;
+	VdbBlock	node;
+
 	for (uint32 no = 0; no < VDB_BLOCK_LOCKS; no++)
 		LWLockAcquire(vdb_block_lock(no), LW_SHARED);
-	note_blocks(check, block, 1);
-	for (int i = 0; i < VDB_RANGE_LBS; i++)
-		check_entry(check, first + i, node->entries, i);
-	check_doubles(check, first);
+	if (vdb_map_read_entries(check->ref, range, 0, VDB_RANGE_LBS, entries, &node))
+	{
+		note_blocks(check, block, 1);
+		for (int i = 0; i < VDB_RANGE_LBS; i++)
+			check_entry(check, first + i, entries, i);
+		check_doubles(check, first);
+	}
 	for (uint32 no = VDB_BLOCK_LOCKS; no-- > 0;)
 		LWLockRelease(vdb_block_lock(no));
+	pfree(entries);
+}
+
+/* Check the range node in a block. */
+static void
+check_range(MapCheck *check, VdbBlock block, int height, uint32 range)
+{
+	const VdbRangeNode *node = vdb_map_body(check->ref->pool, block);
+
+	if (vdb_map_head_fits(check->ref, node, VDB_RANGE_MAGIC, VDB_MAP_VERSION) &&
+		node->range == range)
+		check_entries(check, block, range);
+	else if (still_linked(check, block, height, range))
+		finding(check, range * VDB_RANGE_LBS, _("pool block %u is not the map node of range %u"),
+				block, range);
 }
 
 /* Check a node and everything below it.  A height of -1 means the root, of any height. */
@@ -249,11 +275,15 @@ check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
 	const VdbInnerNode *node;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!check_block_number(check, lb, block, _("map node")))
+	if (block == VDB_BLOCK_NONE || block >= vdb_pool_total_blocks(check->ref->pool))
+	{
+		if (still_linked(check, block, height, first_range))
+			(void) check_block_number(check, lb, block, _("map node"));
 		return;
+	}
 	if (height == 0 || (height < 0 && vdb_map_is_range(check->ref->pool, block)))
 	{
-		check_range(check, block, (uint32) first_range);
+		check_range(check, block, height, (uint32) first_range);
 		return;
 	}
 	node = vdb_map_body(check->ref->pool, block);
@@ -261,13 +291,18 @@ check_node(MapCheck *check, VdbBlock block, int height, uint64 first_range)
 		node->height < 1 || node->height > VDB_MAP_MAX_HEIGHT ||
 		(height > 0 && node->height != height))
 	{
-		finding(check, lb, _("pool block %u is not an inner map node of the table"), block);
+		if (still_linked(check, block, height, first_range))
+			finding(check, lb, _("pool block %u is not an inner map node of the table"), block);
 		return;
 	}
+	height = node->height;
 	for (int i = 0; i < VDB_INNER_FANOUT; i++)
-		if (node->children[i] != VDB_BLOCK_NONE)
-			check_node(check, node->children[i], node->height - 1,
-					   first_range + i * vdb_map_capacity(node->height - 1));
+	{
+		VdbBlock	child = vdb_map_read_pointer(&node->children[i]);
+
+		if (child != VDB_BLOCK_NONE)
+			check_node(check, child, height - 1, first_range + i * vdb_map_capacity(height - 1));
+	}
 }
 
 /* Check the metas that no map entry refers to.  The map lock is held shared. */
@@ -326,15 +361,14 @@ int64
 vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *arg)
 {
 	MapCheck	check = {ref, report, arg, 0, NULL, 0, 0};
-	const VdbTableEntry *entry = vdb_map_table_entry(ref);
+	VdbBlock	root;
 
 	vdb_map_check_ref(ref);
-	if (entry->flags & VDB_TABLE_EMPTYING)
+	if (vdb_map_table_entry(ref)->flags & VDB_TABLE_EMPTYING)
 		return 0;
-	if (entry->root != VDB_BLOCK_NONE)
-		check_node(&check, entry->root, -1, 0);
-	else if (entry->next_lb != 0)
-		finding(&check, 0, _("the table has handed out logical blocks but has no map"));
+	root = vdb_map_read_pointer(&vdb_map_table_entry(ref)->root);
+	if (root != VDB_BLOCK_NONE)
+		check_node(&check, root, -1, 0);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
 	check_free_pages(&check);
 	check_pending(&check);

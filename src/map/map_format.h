@@ -13,7 +13,7 @@
 #include "scm/scm.h"
 
 #define VDB_MAP_VERSION			1
-#define VDB_DIRECTORY_VERSION	2	/* 2: entries have a creator */
+#define VDB_DIRECTORY_VERSION	3	/* 3: entries count the nodes freed */
 #define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
 #define VDB_RANGE_MAGIC			0x5652414E	/* "VRAN" */
 #define VDB_INNER_MAGIC			0x56494E4E	/* "VINN" */
@@ -64,15 +64,19 @@ typedef struct VdbTableEntry
 	uint64		creator;			/* at 128: full id of the top transaction that made the
 									 * storage, until it is known to have committed; then 0, as for
 									 * storage older than its entry */
+	uint32		nodes_freed;		/* changes that have freed nodes of the tree; stored last in
+									 * each */
+	uint32		pad;				/* zero */
 } VdbTableEntry;
 
 /* Milliseconds modulo 2^32; only differences are meaningful. */
 #define VDB_MAP_CLOCK(timestamp) ((uint32) ((timestamp) / 1000))
 
 StaticAssertDecl(offsetof(VdbTableEntry, creator) == 128, "table entry's creator is at 128");
-StaticAssertDecl(sizeof(VdbTableEntry) == 136, "table entry is 136 bytes on media");
+StaticAssertDecl(offsetof(VdbTableEntry, nodes_freed) == 136, "count of freed nodes is at 136");
+StaticAssertDecl(sizeof(VdbTableEntry) == 144, "table entry is 144 bytes on media");
 
-#define VDB_DIRECTORY_ENTRIES	59
+#define VDB_DIRECTORY_ENTRIES	56
 
 /* Block of the directory. */
 typedef struct VdbDirectoryBlock

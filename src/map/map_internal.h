@@ -141,8 +141,17 @@ vdb_map_range(const VdbTableRef *ref, VdbBlock block, uint32 range)
 	return node;
 }
 
-/* map_lookup.c */
-extern VdbBlock vdb_map_range_block(const VdbTableRef *ref, uint32 range);
+/* map_lookup.c: the tree, read without the map lock */
+extern VdbBlock vdb_map_node_block(const VdbTableRef *ref, uint32 range, uint32 height);
+extern bool vdb_map_read_entries(const VdbTableRef *ref, uint32 range, int first, int n,
+								 VdbMapEntry *entries, VdbBlock *node);
+
+/* Return the block of the range's node, as vdb_map_node_block does. */
+static inline VdbBlock
+vdb_map_range_block(const VdbTableRef *ref, uint32 range)
+{
+	return vdb_map_node_block(ref, range, 0);
+}
 
 /*
  * map_meta.c: each call of a freeing function is one bounded step; the map lock is held exclusive

@@ -4,9 +4,9 @@
  *	  Summary of a range, read from its node without locks.
  *
  * A process that looks for work must look at every range of every table.  Taking 256 block locks
- * for each would cost a core on a large table.  A node is never freed while its table is in use, so
- * it may be read at any time.  Entries that change meanwhile may be read half old, half new, so the
- * summary is only good for deciding where to look under locks.
+ * for each would cost a core on a large table.  So the node is copied as vdb_map_read_entries does.
+ * Entries that change meanwhile may be copied half old, half new, so the summary is only good for
+ * deciding where to look under locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,19 +29,18 @@ bool
 vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary)
 {
 	VdbLogicalBlock limit = vdb_map_limit(ref);
-	VdbBlock	block = vdb_map_range_block(ref, range);
-	const VdbRangeNode *node;
+	VdbMapEntry entries[VDB_RANGE_LBS];
+	VdbBlock	node;
 
 	summary->complete = limit / VDB_RANGE_LBS > range;
-	summary->thinned = false;
+	summary->thinned = summary->empty = false;
 	summary->nsegments = summary->nstripes = 0;
 	summary->segment_lbs = summary->striped_lbs = summary->noverlaid = 0;
-	if (block == VDB_BLOCK_NONE)
+	if (!vdb_map_read_entries(ref, range, 0, VDB_RANGE_LBS, entries, &node))
 		return false;
-	node = vdb_map_range(ref, block, range);
 	for (int i = 0; i < VDB_RANGE_LBS; i++)
 	{
-		VdbMapEntry entry = node->entries[i];
+		VdbMapEntry entry = entries[i];
 
 		if (entry.kind == VDB_EXTENT_SEGMENT)
 		{
@@ -63,5 +62,6 @@ vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary
 			summary->thinned = true;
 	}
 	summary->thinned = summary->thinned || summary->noverlaid > 0;
+	summary->empty = summary->complete && summary->nsegments == 0 && summary->nstripes == 0;
 	return true;
 }

@@ -150,8 +150,9 @@ extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult 
  */
 extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);
 
-/* Check whether a move of this range with these flags may find anything; a hint. */
-extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags);
+/* Check whether a move of the range that was summarized, with these flags, may find anything. */
+extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range,
+								 const VdbRangeSummary *summary, int flags);
 
 /* ---- pages of the main fork (migrate_pages.c) ---- */
 

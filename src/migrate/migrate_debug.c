@@ -54,12 +54,16 @@ static bool
 may_find(const VdbTableRef *ref, int flags)
 {
 	VdbCursor	cursor;
+	VdbRangeSummary summary;
 
 	vdb_cursor_init_blocks(&cursor, ref);
 	while (vdb_cursor_next_range(&cursor))
 	{
+		uint32		range = vdb_lb_range(vdb_cursor_lb(&cursor));
+
 		CHECK_FOR_INTERRUPTS();
-		if (vdb_migrate_may_find(ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags))
+		if (vdb_map_summarize(ref, range, &summary) &&
+			vdb_migrate_may_find(ref, range, &summary, flags))
 			return true;
 	}
 	return false;

@@ -135,23 +135,20 @@ vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 
 /* See migrate.h. */
 bool
-vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, int flags)
+vdb_migrate_may_find(const VdbTableRef *ref, uint32 range, const VdbRangeSummary *summary,
+					 int flags)
 {
-	VdbRangeSummary summary;
-
-	if (!vdb_map_summarize(ref, range, &summary))
-		return false;
 	if (flags & VDB_MIGRATE_ELIGIBLE)
-		return is_eligible(ref, &summary);
-	if (summary.nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
+		return is_eligible(ref, summary);
+	if (summary->nsegments > 0 && !(flags & VDB_MIGRATE_STRIPES))
 		return true;
-	if (summary.thinned && summary.nstripes > 0)
+	if (summary->thinned && summary->nstripes > 0)
 		return true;
-	for (int i = 0; i < summary.nstripes; i++)
+	for (int i = 0; i < summary->nstripes; i++)
 	{
 		bool		resolves;
 
-		if (is_in_doubt(ref, range, &summary, i, &resolves))
+		if (is_in_doubt(ref, range, summary, i, &resolves))
 			return true;
 	}
 	return false;

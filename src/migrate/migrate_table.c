@@ -127,11 +127,16 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 	for (; vdb_cursor_next_range(&cursor); pass->next++)
 	{
 		RangeMove	move = {rel, ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags, result, false};
+		VdbRangeSummary summary;
 		bool		locked;
 
 		CHECK_FOR_INTERRUPTS();
 		pass->next = move.range;
-		if (!vdb_migrate_may_find(ref, pass->next, flags))
+		if (!vdb_map_summarize(ref, move.range, &summary))
+			continue;
+		if (summary.empty)
+			(void) vdb_map_free_range(ref, move.range);
+		if (summary.empty || !vdb_migrate_may_find(ref, move.range, &summary, flags))
 			continue;
 		if (move_locked(&move, pass, wait, &locked))
 			return true;

@@ -208,6 +208,14 @@ extern void vdb_scm_change_first(VdbScmChange *change, VdbBlock block, uint16 of
 extern bool vdb_scm_change_is_flushed(const VdbScmChange *change);
 
 /*
+ * Add a store that is applied after everything that the change publishes, together with the states
+ * of what it frees: 1, 2, 4 or 8 bytes, naturally aligned.  A process that sees it sees what was
+ * published, and no process gets what the change frees before it.
+ */
+extern void vdb_scm_change_last(VdbScmChange *change, VdbBlock block, uint16 offset,
+								const void *data, uint16 len);
+
+/*
  * List a block lock, which redo takes exclusive while it applies the change, because of readers on
  * a standby.
  */

@@ -265,6 +265,16 @@ vdb_scm_change_first(VdbScmChange *change, VdbBlock block, uint16 offset, uint16
 	change->first_word = word;
 }
 
+void
+vdb_scm_change_last(VdbScmChange *change, VdbBlock block, uint16 offset,
+					const void *data, uint16 len)
+{
+	Assert(len == 1 || len == 2 || len == 4 || len == 8);
+	Assert(offset % len == 0);
+	check_change_block(change, block);
+	gather(change, block, offset, data, len, VDB_PHASE_LAST);
+}
+
 /* Gather a write to the pool's header; 'offset' is that in VdbPoolHeader. */
 void
 vdb_change_header(VdbScmChange *change, int phase, size_t offset,

@@ -160,7 +160,8 @@ StaticAssertDecl(sizeof(VdbSpanHeader) == 4, "span header layout");
 #define VDB_PHASE_USE			0	/* allocation maps: units become used */
 #define VDB_PHASE_STORE			1
 #define VDB_PHASE_PUBLISH		2
-#define VDB_PHASE_LAST			3	/* allocation maps: units become free; the header's start_id */
+#define VDB_PHASE_LAST			3	/* allocation maps: units become free; the header's start_id;
+									 * what says that something was freed */
 #define VDB_PHASES				4
 
 #define VDB_SPAN_OFFSET(address)	((address) & 0x1FFF)

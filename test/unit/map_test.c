@@ -767,6 +767,202 @@ test_gone(void)
 	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
 }
 
+/* ---- ranges that give back their nodes ---- */
+
+/* Let the LBs that claim_in has handed out lose their rows. */
+static void
+remove_range(const VdbTableRef *ref, uint32 range)
+{
+	uint8		indexes[16];
+
+	for (int i = 0; i < 16; i++)
+		indexes[i] = i;
+	switch_lbs(ref, range, indexes, 16, VDB_BLOCK_NONE, true);
+}
+
+/* Hand out some LBs of a range; its rest is skipped by the next call. */
+static void
+claim_in(const VdbTableRef *ref, uint32 range)
+{
+	set_limit(ref, range * VDB_RANGE_LBS);
+	UNIT_CHECK(claim(ref, 2, 8, NULL, NULL) == 2, "range %u", range);
+}
+
+/*
+ * A table whose rows are in ranges 0 and 3000.  Those of 7 and 2000 are removed; the latter's node
+ * is the only one below its inner node.
+ */
+static VdbTableRef
+make_holes(void)
+{
+	VdbTableRef ref;
+
+	pool = mock_create();
+	ref = make_table(1, 0);
+	claim_in(&ref, 0);
+	claim_in(&ref, 7);
+	claim_in(&ref, 2000);
+	claim_in(&ref, 3000);
+	remove_range(&ref, 7);
+	remove_range(&ref, 2000);
+	return ref;
+}
+
+static void
+count_block(VdbBlock block, bool segment, void *arg)
+{
+	++*(int *) arg;
+}
+
+static void
+test_free_range(void)
+{
+	VdbTableRef ref = make_holes();
+	VdbTableRef other;
+	int			before = mock_used_count();
+	uint32		range = 1;
+	int			blocks = 0;
+	VdbExtent	extent;
+
+	UNIT_CHECK(vdb_map_table_entry(&ref)->height == 2, "height");
+	UNIT_CHECK(!vdb_map_free_range(&ref, 0), "it has rows");
+	UNIT_CHECK(!vdb_map_free_range(&ref, 1) && !vdb_map_free_range(&ref, 5000), "no node");
+	remove_range(&ref, 3000);
+	before = mock_used_count();
+	UNIT_CHECK(!vdb_map_free_range(&ref, 3000), "not all of it was handed out");
+	UNIT_CHECK(vdb_map_free_range(&ref, 7) && mock_used_count() == before - 1, "range 7");
+	UNIT_CHECK(!vdb_map_free_range(&ref, 7), "once");
+	UNIT_CHECK(vdb_map_next_range(&ref, &range) && range == 2000, "next is %u", range);
+	UNIT_CHECK(vdb_map_free_range(&ref, 2000) && mock_used_count() == before - 3,
+			   "with its inner node");
+	range = 1;
+	UNIT_CHECK(vdb_map_next_range(&ref, &range) && range == 3000, "next is %u", range);
+	vdb_map_lookup(&ref, 2000 * VDB_RANGE_LBS, &extent);
+	UNIT_CHECK(extent.kind == VDB_EXTENT_NONE && extent.node == VDB_BLOCK_NONE, "no rows");
+	UNIT_CHECK(vdb_map_next_lb(&ref, 256) == vdb_map_limit(&ref), "skipped");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->nodes_freed == 2, "counted");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	vdb_map_blocks(&ref, count_block, &blocks);
+	UNIT_CHECK(blocks == 2 + 5, "two segments and the nodes, but %d", blocks);
+
+	/* the last one takes the tree with it, and the next claim makes another */
+	set_limit(&ref, 3001 * VDB_RANGE_LBS);
+	remove_range(&ref, 0);
+	UNIT_CHECK(vdb_map_free_range(&ref, 0) && vdb_map_free_range(&ref, 3000), "all");
+	UNIT_CHECK(vdb_map_table_entry(&ref)->root == VDB_BLOCK_NONE && mock_used_count() == 1,
+			   "%d blocks", mock_used_count());
+	UNIT_CHECK(vdb_map_next_lb(&ref, 0) == vdb_map_limit(&ref), "nothing");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	UNIT_CHECK(claim(&ref, 2, 8, NULL, NULL) == 2, "claims");
+	UNIT_CHECK(vdb_map_next_lb(&ref, 0) == 3001 * VDB_RANGE_LBS, "at the end");
+	UNIT_CHECK(vdb_map_check(&ref, report, NULL) == 0, "check");
+	other = ref;
+	other.pool = mock_standby();
+	UNIT_CHECK(vdb_map_next_lb(&other, 0) == 3001 * VDB_RANGE_LBS, "the standby, too");
+	vdb_map_table_drop(&ref);
+	UNIT_CHECK(mock_used_count() == 1, "%d left", mock_used_count());
+}
+
+static VdbTableRef racing;
+static bool keep_heads;
+static bool came;
+
+/* Spoil a block that was given back, as its next owner would. */
+static void
+spoil(VdbBlock block)
+{
+	char	   *bytes = (char *) vdb_pool_block(pool, block) + VDB_POOL_BLOCK_HEADER;
+	int			from = keep_heads ? sizeof(VdbMapHead) : 0;
+
+	UNIT_CHECK(mock_state(block) == 0, "block %u is free", block);
+	memset(bytes + from, 0xEE, VDB_POOL_BLOCK_PAYLOAD - from);
+}
+
+/* What happens in the middle of a reader. */
+static void
+give_back(void)
+{
+	const VdbInnerNode *root = (const VdbInnerNode *)
+		((const char *) vdb_pool_block(pool, vdb_map_table_entry(&racing)->root) +
+		 VDB_POOL_BLOCK_HEADER);
+	const VdbInnerNode *inner[2];
+	VdbBlock	blocks[3];
+
+	came = true;
+	for (int i = 0; i < 2; i++)
+		inner[i] = (const VdbInnerNode *)
+			((const char *) vdb_pool_block(pool, root->children[i]) + VDB_POOL_BLOCK_HEADER);
+	blocks[0] = inner[0]->children[7];
+	blocks[1] = inner[1]->children[2000 - 1024];
+	blocks[2] = root->children[1];
+	UNIT_CHECK(vdb_map_free_range(&racing, 7) && vdb_map_free_range(&racing, 2000), "freed");
+	for (int i = 0; i < 3; i++)
+		spoil(blocks[i]);
+}
+
+/* Read in one of several ways. */
+static void
+read_racing(int way)
+{
+	VdbRangeSummary summary;
+	VdbExtent	extent;
+	uint32		range = 8;
+	int			blocks = 0;
+
+	switch (way)
+	{
+		case 0:
+		case 1:
+			vdb_map_lookup(&racing, (way == 0 ? 7 : 2000) * VDB_RANGE_LBS + 3, &extent);
+			UNIT_CHECK(extent.kind == VDB_EXTENT_NONE || extent.kind == VDB_EXTENT_REMOVED,
+					   "kind %u", extent.kind);
+			break;
+		case 2:
+			UNIT_CHECK(vdb_map_next_lb(&racing, 256) == 3000 * VDB_RANGE_LBS, "next");
+			break;
+		case 3:
+			UNIT_CHECK(vdb_map_next_range(&racing, &range) && (range == 2000 || range == 3000),
+					   "range %u", range);
+			break;
+		case 4:
+		case 5:
+			if (vdb_map_summarize(&racing, way == 4 ? 7 : 2000, &summary))
+				UNIT_CHECK(summary.empty && summary.nstripes == 0, "summary");
+			break;
+		case 6:
+			UNIT_CHECK(vdb_map_check(&racing, report, NULL) == 0, "check");
+			break;
+		case 7:
+			vdb_map_blocks(&racing, count_block, &blocks);
+			UNIT_CHECK(blocks >= 4 + 5 && blocks <= 4 + 8, "%d blocks", blocks);
+			break;
+	}
+}
+
+/* Nodes are given back, and used for something else, after each of a reader's steps. */
+static void
+test_free_race(void)
+{
+	int			steps = 0;
+
+	for (int way = 0; way < 8 * 2; way++)
+	{
+		keep_heads = way % 2 != 0;
+		came = true;
+		for (int at = 0; came; at += Max(1, at / 8))
+		{
+			racing = make_holes();
+			came = false;
+			mock_on_read = give_back;
+			mock_reads_before = at;
+			read_racing(way / 2);
+			mock_on_read = NULL;
+			steps++;
+		}
+	}
+	UNIT_CHECK(steps > 100, "only %d", steps);
+}
+
 int
 main(void)
 {
@@ -779,6 +975,8 @@ main(void)
 	unit_run("checksums of metas and zone maps", test_checksums);
 	unit_run("counters", test_counts);
 	unit_run("blocks without rows are skipped", test_gone);
+	unit_run("ranges without rows give back their nodes", test_free_range);
+	unit_run("nodes are given back under readers", test_free_race);
 	unit_run("damage is reported", test_damage);
 	unit_run("drop with crashes", test_drop_crashes);
 	unit_run("reset with crashes", test_reset_crashes);

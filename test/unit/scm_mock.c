@@ -75,6 +75,8 @@ static VdbBlock alloc_cursor;
 int			mock_blocks_left = -1;
 int			mock_changes;
 int			mock_crash_at = -1;
+void		(*mock_on_read) (void) = NULL;
+int			mock_reads_before = 0;
 TransactionId mock_next_xid = FirstNormalTransactionId;
 
 static void
@@ -109,9 +111,10 @@ mock_create(void)
 		standby.memory = malloc(ALL_BYTES);
 	}
 	/* free blocks hold rubbish but for their first bytes */
-	for (size_t i = 0; i < ALL_BYTES; i++)
-		primary.memory[i] = i % VDB_POOL_BLOCK_BYTES < VDB_POOL_BLOCK_HEADER ||
-			i >= (size_t) MOCK_BLOCKS * VDB_POOL_BLOCK_BYTES ? 0 : (char) 0xA5;
+	memset(primary.memory, 0, ALL_BYTES);
+	for (size_t i = 0; i < MOCK_BLOCKS; i++)
+		memset(primary.memory + i * VDB_POOL_BLOCK_BYTES + VDB_POOL_BLOCK_HEADER, 0xA5,
+			   VDB_POOL_BLOCK_PAYLOAD);
 	memcpy(standby.memory, primary.memory, ALL_BYTES);
 	memset(reserved, 0, sizeof(reserved));
 	memset(&shared, 0, sizeof(shared));
@@ -141,6 +144,13 @@ vdb_pool_block(VdbPool *pool, VdbBlock block)
 {
 	if (block == VDB_BLOCK_NONE || block >= MOCK_BLOCKS)
 		fail("read of a block that doesn't exist", block);
+	if (mock_on_read != NULL && mock_reads_before-- <= 0 && shim_locks_held() == 0)
+	{
+		void		(*other) (void) = mock_on_read;
+
+		mock_on_read = NULL;
+		other();
+	}
 	return pointer(pool, block);
 }
 
@@ -363,6 +373,16 @@ vdb_scm_change_publish(VdbScmChange *change, VdbBlock block, uint16 offset,
 	if (len > 8 || (len & (len - 1)) != 0 || offset % len != 0)
 		fail("publish isn't an aligned word", offset);
 	add_spans(change, block, offset, data, len, 2);
+}
+
+void
+vdb_scm_change_last(VdbScmChange *change, VdbBlock block, uint16 offset,
+					const void *data, uint16 len)
+{
+	check_ownership(block);
+	if (len > 8 || (len & (len - 1)) != 0 || offset % len != 0)
+		fail("a last store isn't an aligned word", offset);
+	add_spans(change, block, offset, data, len, 3);
 }
 
 void

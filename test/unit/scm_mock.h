@@ -25,6 +25,13 @@ extern int	mock_blocks_left;
 extern int	mock_changes;
 extern int	mock_crash_at;
 
+/*
+ * Another process: called once, in the middle of a reader, when so many blocks have been read
+ * before and no lock is held.
+ */
+extern void (*mock_on_read) (void);
+extern int	mock_reads_before;
+
 /* Run body in a process that may crash; true if it did (mock_crash was called then). */
 extern bool mock_run(void (*body) (void *), void *arg);
 
