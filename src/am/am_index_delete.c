@@ -71,8 +71,8 @@ reorder(TM_IndexDeleteOp *op, VdbIndexBlock *blocks, int nblocks)
  * index page that this frees beyond what was known.
  */
 static int
-check_entries(Relation rel, TM_IndexDeleteOp *op, const VdbIndexBlock *block, VdbDeadCheck *checks,
-			  TransactionId *latest)
+find_dead_entries(Relation rel, TM_IndexDeleteOp *op, const VdbIndexBlock *block,
+				  VdbDeadCheck *checks, TransactionId *latest)
 {
 	int			freed = 0;
 
@@ -121,7 +121,7 @@ vdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *op)
 	}
 	for (int b = 0; b < nblocks; b++)
 	{
-		int			freed = check_entries(rel, op, &blocks[b], checks, &latest);
+		int			freed = find_dead_entries(rel, op, &blocks[b], checks, &latest);
 
 		looked_at = blocks[b].first + blocks[b].n;
 		total += freed;
