@@ -1,6 +1,7 @@
 # A subscription to vdb tables: what publications have, the initial copy, random changes by several sessions while rows move, SIGKILL of
-# the publisher, of the subscriber and of the migration worker, the stream sent in progress and prepared. After each round every table of
-# the subscriber, on heap and on vdb, must be equal to the publisher's: the decoded stream, replayed, gives the same table.
+# publisher and subscriber, of an apply worker, a walsender and migration workers, the stream sent in progress and prepared. After each
+# round every table of the subscriber, on heap and on vdb, must be equal to the publisher's: the decoded stream, replayed, gives the same
+# table. VDB_SUBSCRIBE_ROUNDS and VDB_SUBSCRIBE_MINUTES say how long.
 use strict;
 use warnings;
 use FindBin;
@@ -10,12 +11,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
 
-my $rounds = $ENV{VDB_SUBSCRIBE_ROUNDS} || 4;
+my $rounds = $ENV{VDB_SUBSCRIBE_ROUNDS} || 5;
+my $end = time() + 60 * ($ENV{VDB_SUBSCRIBE_MINUTES} || 0);
 my $seed = $ENV{VDB_SUBSCRIBE_SEED} || int(rand(1 << 30));
 srand($seed);
 note("seed $seed");
 my $conf = "autovacuum = off\nmax_prepared_transactions = 20\nmax_logical_replication_workers = 12\nmax_sync_workers_per_subscription = 4\n" .
-	"max_worker_processes = 24\nlogical_decoding_work_mem = 64kB\nwal_receiver_status_interval = 1\n";
+	"max_worker_processes = 24\nlogical_decoding_work_mem = 64kB\nwal_receiver_status_interval = 1\nrestart_after_crash = on\n";
 my $pub = new_node('pub', init => { allows_streaming => 'logical' }, conf => $conf);
 my $sub = new_node('sub', init => { allows_streaming => 'logical' }, conf => $conf);
 # heap, or the method under test: three pairs
@@ -145,6 +147,16 @@ sub all_equal
 
 sub restart_killed { my ($node) = @_; kill_all($node); $node->start; return; }
 
+# SIGKILL of one process of a server, which restarts all others.
+sub kill_one
+{
+	my ($node, $which) = @_;
+	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $which LIMIT 1") or return;
+	kill 'KILL', $pid;
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid") or die "$which is still there";
+	return;
+}
+
 # ---- the copy, with changes beside ----
 
 my @load = map { start_load($_, 15) } 1 .. 2;
@@ -154,18 +166,16 @@ all_equal('initial copy beside changes');
 
 # ---- rounds ----
 
-for my $round (1 .. $rounds)
+for (my $round = 1; $round <= $rounds || time() < $end; $round++)
 {
-	my $event = (qw(migration publisher subscriber worker rewrite))[ $round % 5 ];
+	my $event = (qw(migration publisher subscriber apply worker rewrite walsender))[ $round % 7 ];
 	@load = map { start_load("$round$_", 25) } 1 .. 3;
 	migrate($pub, pick(@tables)) for 1 .. 3;
 	restart_killed($pub) if $event eq 'publisher';
 	restart_killed($sub) if $event eq 'subscriber';
-	if ($event eq 'worker' && has_vdb())
-	{
-		my $pid = $pub->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'vdb%' AND datname IS NOT NULL LIMIT 1");
-		kill 'TERM', $pid if $pid;
-	}
+	kill_one($sub, "backend_type = 'logical replication worker'") if $event eq 'apply';
+	kill_one($pub, "backend_type = 'walsender'") if $event eq 'walsender';
+	kill_one($_, "backend_type LIKE 'vdb%' AND datname IS NOT NULL") for grep { $event eq 'worker' && has_vdb() } $pub, $sub;
 	if ($event eq 'rewrite')
 	{
 		my $t = pick('vv_pk', 'vh_pk');
