@@ -44,9 +44,9 @@ done
 welcome=()
 if [ -z "${PG_CONFIG:-}" ]; then
 	for e in ${VDB_EXTENSIONS:-}; do
-		case $e in	# another package brings PostGIS's control file, and does not need the library
+		case $e in	# another package brings PostGIS's control file, and does not need the library; output plugins have none
 			partman) sign=/usr/share/postgresql/15/extension/pg_partman.control ;;
-			postgis-3) sign=/usr/lib/postgresql/15/lib/postgis-3.so ;;
+			postgis-3 | wal2json | decoderbufs) sign=/usr/lib/postgresql/15/lib/$e.so ;;
 			*) sign=/usr/share/postgresql/15/extension/$e.control ;;
 		esac
 		[ -e "$sign" ] || welcome+=("postgresql-15-$e")

@@ -1,5 +1,5 @@
 # Logical decoding where it is not like replaying statements: insertions that are taken back, rows that somebody else was faster to
-# change, rows whose transaction is streamed in pieces, tables and the pool gone before they are decoded, other plugins. And what it costs:
+# change, rows whose transaction is streamed in pieces, tables and the pool gone before they are decoded. And what it costs:
 # WAL, memory, and that a slot holds back neither migration nor the pool's space.
 use strict;
 use warnings;
@@ -174,34 +174,5 @@ for my $level (qw(replica logical))
 	}
 }
 cmp_ok($bytes{$_}{logical} / $bytes{$_}{replica}, '<=', 1.10, "$_: at most a tenth more WAL at logical ($bytes{$_}{replica}, $bytes{$_}{logical})") for sort keys %statement;
-
-# ---- other plugins ----
-
-for my $plugin (qw(wal2json decoderbufs))
-{
-	SKIP:
-	{
-		skip "$plugin is not installed", 1 unless -e `pg_config --pkglibdir` =~ s/\n//r . "/$plugin.so";
-		my $about = $node->safe_psql('postgres', 'SHOW server_version') =~ /^15\.(\d+)/ && $1 >= 19 && $node->safe_psql('postgres',
-			"SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'");
-		$node->append_conf('postgresql.conf', "output_plugin_libraries = 'pgoutput, test_decoding, wal2json, decoderbufs'\n") if $about;
-		$node->restart if $about;
-		my %got;
-		for my $method ('heap', 'vdb')
-		{
-			new_slot($plugin);
-			$node->safe_psql('postgres', "SET client_min_messages = error; DROP TABLE IF EXISTS p; CREATE TABLE p (a int PRIMARY KEY, b text, w text, n numeric) USING $method");
-			$node->safe_psql('postgres', "ALTER TABLE p ALTER w SET STORAGE EXTERNAL");
-			$node->safe_psql('postgres', "SELECT count(*) FROM pg_logical_slot_get_" . ($plugin eq 'wal2json' ? '' : 'binary_') . "changes('s', NULL, NULL)");
-			$node->safe_psql('postgres', "INSERT INTO p SELECT g, 'b' || g, CASE WHEN g % 2 = 0 THEN r(20000, g) ELSE r(3000, g) END, g * 1.5 FROM generate_series(1, 10) g");
-			migrate($node, 'p');
-			$node->safe_psql('postgres', $_) for "UPDATE p SET b = 'new' WHERE a < 5", 'UPDATE p SET a = a + 100 WHERE a = 6', 'DELETE FROM p WHERE a > 8', 'ALTER TABLE p REPLICA IDENTITY FULL', 'UPDATE p SET n = NULL WHERE a = 1', 'DELETE FROM p WHERE a = 2';
-			$got{$method} = $plugin eq 'wal2json' ?
-				$node->safe_psql('postgres', "SELECT data FROM pg_logical_slot_get_changes('s', NULL, NULL, 'format-version', '2', 'include-xids', '0', 'include-transaction', '0')") :
-				$node->safe_psql('postgres', "SELECT length(data) FROM pg_logical_slot_get_binary_changes('s', NULL, NULL)");
-		}
-		ok($got{vdb} eq $got{heap} && $got{heap} ne '', "$plugin says the same of heap and vdb") or diag(short($got{vdb}), "\n", short($got{heap}));
-	}
-}
 $node->stop;
 done_testing();
