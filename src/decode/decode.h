@@ -13,6 +13,7 @@
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 
+#include "decode/decode_format.h"
 #include "scm/scm.h"
 
 /* Return true if changes of the relation's rows need events (wal_level = logical, permanent). */
@@ -68,6 +69,20 @@ vdb_event_attach(VdbScmChange *change, const VdbEvent *event)
 {
 	if (event->len > 0)
 		vdb_scm_change_event(change, event->data ? event->data : event->few, event->len);
+}
+
+/*
+ * Set whether the rows of a batch go on in another record after this event's.  Called before the
+ * record's change ends.  Decoding streams nothing between the records of a batch with wide rows,
+ * since the pages of all of them come before the first.
+ */
+static inline void
+vdb_event_set_more(VdbEvent *event, bool more)
+{
+	char	   *what = event->data ? event->data : event->few;
+
+	if (event->len > 0)
+		*what = (char) (more ? *what | VDB_EVENT_MORE : *what & ~VDB_EVENT_MORE);
 }
 
 /* Free the event's bytes and leave it empty.  It may be empty already. */

@@ -6,7 +6,7 @@
  * An event is the end of the main data of a change's record, if the record has VDB_RECORD_EVENT set
  * (scm_format.h, which has the version, too).  It is not aligned:
  *
- *	uint8	what: kind (VDB_EVENT_KIND), flags, form of the old row (VDB_EVENT_OLD)
+ *	uint8	what: kind (VDB_EVENT_KIND), form of the old row (VDB_EVENT_OLD), flags
  *	uint32	the table's file number
  *	uint32	its tablespace, if VDB_EVENT_TABLESPACE; else the database's
  *	list	of attribute numbers, if VDB_EVENT_UNCHANGED
@@ -47,6 +47,8 @@
 #define VDB_OLD_KEY				0x20
 #define VDB_OLD_ROW				0x40
 #define VDB_OLD_CHUNKS			0x60
+
+#define VDB_EVENT_MORE			0x80	/* the batch goes on in another record */
 
 #define VDB_EVENT_LEAST			5	/* bytes of the shortest event */
 #define VDB_EVENT_WIDE_NUMBER	255 /* the number is in the next two bytes */

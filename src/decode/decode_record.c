@@ -281,9 +281,25 @@ typedef struct Visit
 	LogicalDecodingContext *ctx;
 	XLogRecordBuffer *buf;
 	const ParsedEvent *event;
+	ReorderBufferChange *inserted;	/* the row before, not queued yet; or NULL */
 } Visit;
 
-/* Queue the insertion of one row.  Goes on with the next span. */
+/*
+ * Queue the insertion of the row before, if there is one.  In core's view an insertion ends what
+ * its parts have begun, and the transaction may be streamed after it.  So only the 'last' row of a
+ * batch does that: the pages of all its wide rows came before the first row.
+ */
+static void
+queue_inserted(Visit *visit, bool last)
+{
+	if (visit->inserted == NULL)
+		return;
+	visit->inserted->data.tp.clear_toast_afterwards = last;
+	queue(visit->ctx, visit->buf, visit->inserted, false);
+	visit->inserted = NULL;
+}
+
+/* Make the insertion of one row, and queue the one before.  Goes on with the next span. */
 static bool
 visit_inserted(void *arg, const char *bytes, uint16 len)
 {
@@ -291,11 +307,12 @@ visit_inserted(void *arg, const char *bytes, uint16 len)
 	bool		speculative = VDB_EVENT_KIND(visit->event->what) == VDB_EVENT_SPECULATIVE;
 	ReorderBufferChange *change;
 
+	queue_inserted(visit, false);
 	change = new_change(visit->ctx, visit->buf,
 						speculative ? REORDER_BUFFER_CHANGE_INTERNAL_SPEC_INSERT :
 						REORDER_BUFFER_CHANGE_INSERT, &visit->event->file);
 	change->data.tp.newtuple = new_row(visit->ctx->reorder, visit->event, bytes, len);
-	queue(visit->ctx, visit->buf, change, false);
+	visit->inserted = change;
 	return true;
 }
 
@@ -337,7 +354,7 @@ static void
 decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *bytes, uint32 len)
 {
 	ParsedEvent event;
-	Visit		visit = {ctx, buf, &event};
+	Visit		visit = {ctx, buf, &event, NULL};
 
 	parse_event(bytes, len, &event);
 	if (event.nunchanged > 0)
@@ -347,6 +364,7 @@ decode_event(LogicalDecodingContext *ctx, XLogRecordBuffer *buf, const char *byt
 		case VDB_EVENT_INSERT:
 		case VDB_EVENT_SPECULATIVE:
 			vdb_scm_record_stores(buf->record, visit_inserted, &visit);
+			queue_inserted(&visit, (event.what & VDB_EVENT_MORE) == 0);
 			break;
 		case VDB_EVENT_UPDATE:
 			vdb_scm_record_stores(buf->record, visit_updated, &visit);

@@ -131,7 +131,7 @@ StaticAssertDecl(sizeof(VdbEpochLimits) == 8, "ring entry layout");
 /* event for logical decoding alone, without blocks (decode/decode_format.h) */
 #define VDB_XLOG_EVENT			0x30
 
-#define VDB_RECORD_VERSION		4
+#define VDB_RECORD_VERSION		5
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
 #define VDB_RECORD_EVENT		0x04

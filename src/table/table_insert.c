@@ -169,11 +169,12 @@ prepare_batch(Relation rel, const VdbTableRef *ref, TupleTableSlot **slots, int 
  * flush; most of its WAL should be flushed by then.
  */
 static void
-put_batch(const VdbTableRef *ref, const NewRow *rows, int n, const VdbEvent *event)
+put_batch(const VdbTableRef *ref, const NewRow *rows, int n, VdbEvent *event)
 {
 	XLogRecPtr	lsn;
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, vdb_row_change_flags(ref));
 
+	vdb_event_set_more(event, true);
 	vdb_event_attach(change, event);
 	for (int i = 0; i < n; i++)
 	{
@@ -186,6 +187,7 @@ put_batch(const VdbTableRef *ref, const NewRow *rows, int n, const VdbEvent *eve
 		}
 		vdb_rows_put(change, ref, &rows[i].address, rows[i].tuple);
 	}
+	vdb_event_set_more(event, false);
 	lsn = vdb_scm_change_end(change);
 	if (!XLogRecPtrIsInvalid(lsn))
 		XLogSetAsyncXactLSN(lsn);

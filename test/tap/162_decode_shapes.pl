@@ -1,6 +1,6 @@
 # Decoded rows of unusual shape and from unusual places, as heap's: tables in other tablespaces, keys and unchanged values beyond column 254,
-# rows of many MB (VDB_DECODE_MB, up to some hundred) as new and old rows; insertions taken back in transactions that are streamed;
-# decoding again after an error, and after a slot was advanced over wide rows.
+# rows of many MB (VDB_DECODE_MB, up to some hundred) as new and old rows; batches of wide rows streamed in turns with others; insertions
+# taken back in transactions that are streamed; decoding again after an error, and after a slot was advanced over wide rows.
 use strict;
 use warnings;
 use FindBin;
@@ -123,6 +123,30 @@ my $before = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 $node->safe_psql('postgres', "INSERT INTO t VALUES (4, r(30000, 4))");
 $node->safe_psql('postgres', "SELECT pg_replication_slot_advance('s', '$before')");
 is(scalar(() = get('s') =~ /INSERT: a\[integer\]:\d+/g), 1, 'a slot advanced over wide rows goes on after them');
+
+# ---- a batch of wide rows, streamed while others are streamed, too ----
+
+{
+	get('s');
+	$node->safe_psql('postgres', q{DROP TABLE t; CREATE TABLE t (a int PRIMARY KEY, w text); ALTER TABLE t ALTER w SET STORAGE EXTERNAL; CREATE PUBLICATION wide FOR TABLE t});
+	$node->safe_psql('postgres', "SELECT pg_replication_slot_advance('p', pg_current_wal_lsn())");
+	my $file = $node->basedir . '/wide';
+	$node->safe_psql('postgres', "COPY (SELECT g, r(20000 + 1000 * (g % 3), g) FROM generate_series(1, 12) g) TO '$file'");
+	my ($one, $two) = map { start_session($node) } 1 .. 2;
+	session_query($_, 'BEGIN') for $one, $two;
+	for my $turn (1, 2)
+	{
+		session_query($one, "COPY t FROM '$file'");
+		session_query($two, "INSERT INTO t SELECT g, 'two' FROM generate_series(10000 * $turn, 10000 * $turn + 1500) g");
+		session_query($one, "UPDATE t SET a = a + 100 * $turn WHERE a < 100");
+	}
+	session_query($_, 'COMMIT') for $one, $two;
+	end_session($_) for $one, $two;
+	my $stream = get('s', ", 'stream-changes', '1'");
+	is(scalar(() = $stream =~ /^streaming change/gm), 48 + 3002, 'two transactions streamed in turns, one by batches of wide rows: all changes');
+	is($node->safe_psql('postgres', q{SELECT count(*), min(length(data)) > 20000 FROM pg_logical_slot_get_binary_changes('p', NULL, NULL, 'proto_version', '2', 'publication_names', 'wide', 'streaming', 'on')
+		WHERE get_byte(data, 0) = ascii('I') AND length(data) > 200}), '24|t', '... with all their bytes');
+}
 
 # ---- taken back, and streamed ----
 
