@@ -172,6 +172,13 @@ init_shared(void)
 		init_pool_slot(&vdb_shared->pools[i]);
 }
 
+/* Forget VdbShared before the process detaches from shared memory: it logs messages after that. */
+static void
+forget_shared(int code, Datum arg)
+{
+	vdb_shared = NULL;
+}
+
 /* Attach to VdbShared, and to the registered parts' memory; initialize what is new. */
 static void
 startup_hook(void)
@@ -195,6 +202,7 @@ startup_hook(void)
 		registered[i].callback(address, found);
 	}
 	LWLockRelease(AddinShmemInitLock);
+	on_shmem_exit(forget_shared, 0);
 }
 
 /* See vdb_shmem.h. */
