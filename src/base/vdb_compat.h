@@ -75,6 +75,7 @@ typedef RelFileNode RelFileLocator;
 #define relNumber				relNode
 #define rd_locator				rd_node
 #define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
 #define RelFileLocatorEquals	RelFileNodeEquals
 #define RelidByRelfilenumber	RelidByRelfilenode
 #define relation_set_new_filelocator relation_set_new_filenode	/* of TableAmRoutine */

@@ -556,7 +556,8 @@ extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolu
  * writers of rows don't wait for it, except an inserter that finds the pool full.
  *
  * Returns false if the lock isn't available and 'wait' is false.  Also returns false if this
- * transaction has moved the table's storage; then it can't get the lock at all.
+ * transaction has moved the table's storage, or has changed its columns and could take that back
+ * without the storage; then it can't get the lock at all.
  */
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
 

@@ -5,17 +5,21 @@
  *
  * A transaction that has moved a table to another tablespace can't take it.
  * Until that transaction commits, the pool's entry belongs to both storages (see
- * am_ddl.c), and a stripe would be in only one of them.
+ * am_ddl.c), and a stripe would be in only one of them.  Nor can a transaction
+ * that has changed the table's columns, as an abort takes that back.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "table/table.h"
 
@@ -47,12 +51,56 @@ moved_here(Relation rel)
 	return key.spc != ref.spc || key.relnode != ref.relnode;
 }
 
+/*
+ * Return the transaction in progress that has made the table's storage, as a subtransaction of this
+ * one, or InvalidSubTransactionId if the storage is older.
+ */
+static SubTransactionId
+storage_maker(Relation rel)
+{
+	return rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId ?
+		rel->rd_newRelfilelocatorSubid : rel->rd_createSubid;
+}
+
+/*
+ * Return true if this transaction has added, dropped or changed columns of the table, and can take
+ * that back without taking back the storage.  What is written to a stripe has the columns of now:
+ * values of dropped columns would be lost, and columns that were added would be met again by others
+ * that get the same numbers.  Other processes see no such change, as it needs an exclusive lock.
+ */
+static bool
+columns_changed_here(Relation rel)
+{
+	SubTransactionId maker = storage_maker(rel);
+	bool		changed = false;
+
+	Assert(InterruptHoldoffCount == 0);
+	if (maker == GetCurrentSubTransactionId() ||
+		!CheckRelationLockedByMe(rel, AccessExclusiveLock, true))
+		return false;
+	for (int i = 1; i <= RelationGetNumberOfAttributes(rel) && !changed; i++)
+	{
+		HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(rel)),
+											Int16GetDatum(i));
+		TransactionId xmin;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		/* what ends with the whole transaction ends with the storage that it has made */
+		changed = TransactionIdIsCurrentTransactionId(xmin) &&
+			(maker == InvalidSubTransactionId || xmin != GetTopTransactionIdIfAny());
+		ReleaseSysCache(tuple);
+	}
+	return changed;
+}
+
 bool
 vdb_table_migration_lock(Relation rel, bool wait)
 {
 	LOCKTAG		tag;
 
-	if (moved_here(rel))
+	if (moved_here(rel) || columns_changed_here(rel))
 		return false;
 	migration_tag(rel, &tag);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
