@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/heaptoast.h"
 #include "access/xlogreader.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
@@ -133,6 +134,41 @@ set_header(HeapTupleHeader to, uint16 infomask2, uint16 infomask, uint8 hoff)
 	to->t_hoff = hoff;
 }
 
+/*
+ * Return how many bytes more the reorder buffer counts for heap's row of this length.  Heap has a
+ * long row's values out of line, in chunks, and each chunk is a change with a tuple.
+ */
+static Size
+chunk_overhead(Size len)
+{
+	Size		chunks = (len + TOAST_MAX_CHUNK_SIZE - 1) / TOAST_MAX_CHUNK_SIZE;
+
+	if (len <= TOAST_TUPLE_THRESHOLD)
+		return 0;
+	return chunks * (sizeof(ReorderBufferChange) + sizeof(HeapTupleData) +
+					 MAXALIGN(SizeofHeapTupleHeader) + sizeof(Oid) + sizeof(int32) + VARHDRSZ);
+}
+
+/*
+ * Make a plain row from its tuple's image.  Zeroes that no reader looks at follow a long row's
+ * data, so that it counts as heap's (chunk_overhead).
+ */
+static VdbReorderTuple *
+plain_row(ReorderBuffer *rb, const HeapTupleHeaderData *hdr, const char *image, Size len)
+{
+	Size		more = chunk_overhead(len);
+	HeapTuple	tuple;
+	VdbReorderTuple *made;
+
+	Assert(len >= SizeofHeapTupleHeader);
+	len -= SizeofHeapTupleHeader;
+	made = new_tuple(rb, len + more, &tuple);
+	set_header(tuple->t_data, hdr->t_infomask2, hdr->t_infomask, hdr->t_hoff);
+	memcpy(event_tuple_bytes(tuple), image + SizeofHeapTupleHeader, len);
+	memset(event_tuple_bytes(tuple) + len, 0, more);
+	return made;
+}
+
 /* Make a marked tuple of a part's struct and of 'len' bytes behind it. */
 static VdbReorderTuple *
 part_tuple(ReorderBuffer *rb, Oid mark, const void *part, Size part_bytes,
@@ -176,13 +212,7 @@ new_row(ReorderBuffer *rb, const ParsedEvent *event, const char *bytes, uint16 l
 		vdb_scm_record_damaged("A row's length is wrong.");
 
 	if (!part.wide && event->nunchanged == 0)
-	{
-		made = new_tuple(rb, image_len - SizeofHeapTupleHeader, &tuple);
-		set_header(tuple->t_data, hdr.t_infomask2, hdr.t_infomask, hdr.t_hoff);
-		memcpy(event_tuple_bytes(tuple), image + SizeofHeapTupleHeader,
-			   image_len - SizeofHeapTupleHeader);
-		return made;
-	}
+		return plain_row(rb, &hdr, image, image_len);
 	part.bytes = image_len;
 	part.nunchanged = event->nunchanged;
 	made = new_tuple(rb, sizeof(part) + event->nunchanged * sizeof(uint16) + image_len, &tuple);
@@ -287,16 +317,21 @@ typedef struct Visit
 /*
  * Queue the insertion of the row before, if there is one.  In core's view an insertion ends what
  * its parts have begun, and the transaction may be streamed after it.  So only the 'last' row of a
- * batch does that: the pages of all its wide rows came before the first row.
+ * batch does that: the pages of all its wide rows came before the first row.  Long rows count as
+ * parts of the batch, too, since heap has the chunks of all its rows first.
  */
 static void
 queue_inserted(Visit *visit, bool last)
 {
-	if (visit->inserted == NULL)
+	ReorderBufferChange *change = visit->inserted;
+	bool		long_row;
+
+	if (change == NULL)
 		return;
-	visit->inserted->data.tp.clear_toast_afterwards = last;
-	queue(visit->ctx, visit->buf, visit->inserted, false);
+	long_row = vdb_reorder_heap_tuple(change->data.tp.newtuple)->t_len > TOAST_TUPLE_THRESHOLD;
+	change->data.tp.clear_toast_afterwards = last;
 	visit->inserted = NULL;
+	queue(visit->ctx, visit->buf, change, long_row && !last);
 }
 
 /* Make the insertion of one row, and queue the one before.  Goes on with the next span. */
