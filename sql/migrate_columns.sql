@@ -67,5 +67,21 @@ ALTER TABLE mc_new ALTER a TYPE bigint;
 SELECT count(*), sum(c), mc_striped('mc_new') FROM mc_new;
 COMMIT;
 SELECT count(*), sum(a), sum(c) FROM mc_new;
-DROP TABLE mc, mc_new;
+-- what ended well before does not end alone: made and changed in subtransactions that are over
+BEGIN;
+SET LOCAL vdb.debug_migrate = 'all';
+SAVEPOINT s; CREATE TABLE mc_late (a int) USING vdb; RELEASE s;
+SAVEPOINT s; INSERT INTO mc_late SELECT generate_series(1, 100); RELEASE s;
+SELECT mc_striped('mc_late');
+SAVEPOINT s; ALTER TABLE mc_late ADD COLUMN b int DEFAULT 1; RELEASE s;
+SAVEPOINT s; INSERT INTO mc_late SELECT generate_series(101, 200); RELEASE s;
+SELECT mc_striped('mc_late');
+-- one that is open does
+SAVEPOINT s; ALTER TABLE mc_late DROP COLUMN b;
+SAVEPOINT t; INSERT INTO mc_late SELECT generate_series(201, 300); RELEASE t;
+SELECT mc_striped('mc_late');
+ROLLBACK TO s;
+COMMIT;
+SELECT count(*), sum(b), mc_striped('mc_late') FROM mc_late;
+DROP TABLE mc, mc_new, mc_late;
 DROP FUNCTION mc_striped;

@@ -13,6 +13,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/subtrans.h"
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -62,6 +64,40 @@ storage_maker(Relation rel)
 		rel->rd_newRelfilelocatorSubid : rel->rd_createSubid;
 }
 
+/* Return the transaction that wrote a column's row of pg_attribute, or InvalidTransactionId. */
+static TransactionId
+column_writer(Relation rel, int attnum)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(rel)),
+										Int16GetDatum(attnum));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidTransactionId;
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xmin;
+}
+
+/*
+ * Return true if the transaction, which is this one or a subtransaction that has not failed,
+ * belongs to a subtransaction that is open, and so may end alone.
+ */
+static bool
+may_end_alone(TransactionId xid)
+{
+	TransactionId top = GetTopTransactionIdIfAny();
+	TransactionId open = GetCurrentTransactionIdIfAny();
+
+	if (!TransactionIdIsValid(open))
+		return true;			/* its parents can't be asked for */
+	for (; TransactionIdIsValid(open) && open != top; open = SubTransGetParent(open))
+		for (TransactionId x = xid; TransactionIdIsValid(x) && x != top; x = SubTransGetParent(x))
+			if (x == open)
+				return true;
+	return false;
+}
+
 /*
  * Return true if this transaction has added, dropped or changed columns of the table, and can take
  * that back without taking back the storage.  What is written to a stripe has the columns of now:
@@ -72,25 +108,23 @@ static bool
 columns_changed_here(Relation rel)
 {
 	SubTransactionId maker = storage_maker(rel);
+	TransactionId creator = InvalidTransactionId;
 	bool		changed = false;
 
 	Assert(InterruptHoldoffCount == 0);
 	if (maker == GetCurrentSubTransactionId() ||
 		!CheckRelationLockedByMe(rel, AccessExclusiveLock, true))
 		return false;
+	/* a system column's row is as old as the table */
+	if (rel->rd_createSubid != InvalidSubTransactionId)
+		creator = column_writer(rel, SelfItemPointerAttributeNumber);
 	for (int i = 1; i <= RelationGetNumberOfAttributes(rel) && !changed; i++)
 	{
-		HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(rel)),
-											Int16GetDatum(i));
-		TransactionId xmin;
+		TransactionId xid = column_writer(rel, i);
 
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-		/* what ends with the whole transaction ends with the storage that it has made */
-		changed = TransactionIdIsCurrentTransactionId(xmin) &&
-			(maker == InvalidSubTransactionId || xmin != GetTopTransactionIdIfAny());
-		ReleaseSysCache(tuple);
+		changed = TransactionIdIsValid(xid) && xid != creator &&
+			TransactionIdIsCurrentTransactionId(xid) &&
+			(maker == InvalidSubTransactionId || may_end_alone(xid));
 	}
 	return changed;
 }
