@@ -34,6 +34,7 @@ int			vdb_migrate_backlog_segments = 256;
 int			vdb_migrate_cost_delay_ms = 0;
 bool		vdb_migrate_enabled = true;
 int			vdb_migrate_high_water = 50;
+int			vdb_migrate_min_rows = 8192;
 char	   *vdb_scm_tablespace = NULL;
 int			vdb_shared_cache_mb = -1;
 int			vdb_stripe_cache_mb = 16;
@@ -95,7 +96,13 @@ define_migration(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.migrate_high_water",
 							"Share of rows in the pool, in percent, above which migration no longer waits for rows to age.",
-							"Rows can have what metadata leaves of vdb.scm_size.", &vdb_migrate_high_water, 50, 1, 100,
+							"Rows can have what metadata leaves of vdb.scm_size.",
+							&vdb_migrate_high_water, 50, 1, 100,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.migrate_min_rows",
+							"Number of rows among 65,536 row numbers, in segments that are full, that age alone moves to a stripe.",
+							"1 MB of such segments moves in any case. 0 means any number, also from segments that are not full.",
+							&vdb_migrate_min_rows, 8192, 0, 65536,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 

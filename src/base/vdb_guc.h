@@ -27,6 +27,7 @@ extern int	vdb_migrate_backlog_segments;	/* closed segments that make a range el
 extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;	/* background migration */
 extern int	vdb_migrate_high_water; /* percent of the pool */
+extern int	vdb_migrate_min_rows;
 extern char *vdb_scm_tablespace;
 extern int	vdb_stripe_cache_mb;	/* per backend */
 extern int	vdb_shared_cache_mb;	/* -1: a quarter of shared_buffers */

@@ -15,11 +15,13 @@
 /* Statistics of a table, from which vdb_migrate_reason decides. */
 typedef struct VdbTableStatistics
 {
-	uint32		segments;			/* segments, open ones included */
+	uint32		pressed_ranges;		/* ranges with so many rows that a full pool moves them */
+	uint32		aged_ranges;		/* ranges with so many rows that age moves them */
 	uint32		eligible_ranges;	/* ranges whose segments would make a good stripe */
-	uint32		age_ms;				/* time since all that could move was last moved */
+	uint32		age_ms;				/* time since age last moved rows */
 	uint32		in_doubt_stripes;	/* stripes in doubt whose inserters may have ended by now */
-	uint32		pool_percent;		/* see vdb_migrate_pool_percent */
+	uint32		mergeable_ranges;	/* ranges with stripes to be merged */
+	uint32		pool_percent;		/* see vdb_migrate_room_percent */
 } VdbTableStatistics;
 
 /* Thresholds of that decision, from settings. */
@@ -33,9 +35,10 @@ typedef enum VdbReason
 {
 	VDB_REASON_NONE,
 	VDB_REASON_FULL,
-	VDB_REASON_BACKLOG,
 	VDB_REASON_AGE,
-	VDB_REASON_IN_DOUBT				/* only stripes that are to be resolved */
+	VDB_REASON_BACKLOG,
+	VDB_REASON_IN_DOUBT,			/* only stripes that are to be resolved */
+	VDB_REASON_MERGE				/* only stripes that are to be merged */
 } VdbReason;
 
 /*
@@ -55,11 +58,56 @@ extern VdbReason vdb_migrate_reason(const VdbTableStatistics *statistics, const 
 extern bool vdb_migrate_range_eligible(uint32 segments, uint32 closed, bool complete,
 									   int backlog_segments);
 
+/* What segments of a range have, and so what a move of them would give. */
+typedef struct VdbWaiting
+{
+	uint32		segments;
+	uint32		rows;				/* counted while segments are fewer than VDB_MIN_SEGMENTS */
+	uint32		empty;				/* segments without rows that a session has handed back */
+} VdbWaiting;
+
+/* How much of that must wait in a range to be worth a stripe. */
+typedef struct VdbMinimum
+{
+	uint32		rows;
+	uint32		segments;
+} VdbMinimum;
+
+#define VDB_MIN_SEGMENTS	16		/* 1 MB */
+
 /*
- * Check whether a stripe of the range should be merged with the rows that move now.  This bounds
- * how often a row is rewritten.
+ * Return the minimum, of so many rows by setting, for a pool that is so full of rows.  It is the
+ * whole one below the high-water mark.  Above it falls with the room that is left: so a full pool
+ * first moves what makes the largest stripes, and in the end single rows.
  */
-extern bool vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range);
+extern VdbMinimum vdb_migrate_minimum(int min_rows, uint32 pool_percent, int high_water_percent);
+
+/* Check whether what waits is worth a move.  Segments without rows always are: they cost none. */
+extern bool vdb_migrate_worth(const VdbWaiting *waiting, const VdbMinimum *minimum);
+
+/* A stripe that may be merged. */
+typedef struct VdbMergeStripe
+{
+	int			number;				/* the caller's */
+	uint32		rows;
+	uint64		bytes;				/* before encoding */
+} VdbMergeStripe;
+
+/* With what stripes of a range may be merged. */
+typedef struct VdbMergeInto
+{
+	uint64		rows;				/* rows that move anyway; 0: stripes only */
+	uint64		bytes;				/* bytes of these, before encoding, about */
+	int			range_stripes;		/* stripes that the range has */
+	bool		last;				/* the range gets no more rows */
+	int			most;				/* no more stripes than that can be merged */
+} VdbMergeInto;
+
+/*
+ * Choose the stripes of a range to be merged into one, with the rows that move now.  Sorts the
+ * array; the first n are chosen, and n is returned.  This bounds how often a row is rewritten.
+ */
+extern int	vdb_migrate_merge(VdbMergeStripe *stripes, int nstripes, const VdbMergeInto *into);
 
 /* Check whether a stripe has lost so many of its rows that it should be rewritten without them. */
 extern bool vdb_migrate_compact(uint32 written_rows, uint32 left_rows);
@@ -78,6 +126,11 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 									 * rows */
 #define VDB_MIGRATE_ELIGIBLE	0x08	/* move only eligible ranges, and only segments that are
 										 * closed already */
+#define VDB_MIGRATE_AGED	0x20	/* move only ranges in which enough rows wait, and only
+									 * segments that are closed, or were idle for long */
+#define VDB_MIGRATE_PRESSED 0x40	/* while the pool is past the high-water mark, move only ranges
+									 * in which enough rows wait for that */
+#define VDB_MIGRATE_MERGE	0x80	/* merge stripes, even if nothing moves */
 #define VDB_MIGRATE_GUARD	0x10	/* leave a range whose damage raises an error, and move the
 									 * others: this needs a subtransaction, so it is not for
 									 * inserters that make room, as its end would forget their
@@ -141,16 +194,34 @@ extern bool vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResu
  */
 extern void vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result);
 
+/* Bytes before encoding that the rows of a stripe take at most, but for its last row. */
+#define VDB_STRIPE_RAW_BYTES	(48 * 1024 * 1024)
+
 /* ---- what is eligible (migrate_eligible.c) ---- */
 
 /*
- * Check whether the table is eligible, and why.  *waiting is set if it has rows in the pool or
- * stripes in doubt, so that it must be looked at again later.  The caller holds a lock on the
- * relation and no lightweight locks.
+ * Check whether the table is eligible, and why.  *waiting is set if it may become eligible as time
+ * goes by, without any change, so that it must be looked at again later.  The caller holds a lock
+ * on the relation and no lightweight locks.
  */
 extern VdbReason vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting);
 
-/* Check whether a move of the range that was summarized, with these flags, may find anything. */
+/*
+ * Check whether a move with these flags moves the segments of the range at all: whether enough
+ * waits in them.
+ */
+extern bool vdb_migrate_segments_wanted(const VdbTableRef *ref, uint32 range, int flags);
+
+/*
+ * Return how long, in milliseconds, a segment that a session has handed back must have been idle
+ * for a move with these flags to take it; VDB_IDLE_NEVER if none is taken.
+ */
+extern int64 vdb_migrate_idle_ms(int flags, bool has_rows);
+
+/*
+ * Check whether a move of the range that was summarized, with these flags, may find anything; a
+ * hint.
+ */
 extern bool vdb_migrate_may_find(const VdbTableRef *ref, uint32 range,
 								 const VdbRangeSummary *summary, int flags);
 

@@ -24,12 +24,6 @@
 #include "migrate/migrate_private.h"
 #include "pages/pages.h"
 
-/*
- * Bytes before encoding that the rows of one stripe take at most, about; a single row may take
- * more.
- */
-#define VDB_STRIPE_RAW_BYTES	(48 * 1024 * 1024)
-
 /* Pages that a stripe's header and zone maps may take besides its data. */
 #define VDB_STRIPE_HEAD_PAGES	8
 

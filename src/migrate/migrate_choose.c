@@ -12,7 +12,7 @@
  *    rows, if segments with rows are to be left alone.
  * 3. Closed segments whose rows are resolved and intact (migrate_intact.c), and stripes that must
  *    or should be rewritten (many of their rows are dead to everyone).
- * 4. If anything moves, stripes that are small beside it.
+ * 4. Stripes that are small beside what moves, or, with VDB_MIGRATE_MERGE, beside each other.
  *
  * The caller holds the migration lock, so no stripe comes or goes meanwhile.  Block locks are taken
  * shared, one at a time.
@@ -333,7 +333,8 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	if ((mover->flags & VDB_MIGRATE_STRIPES) && segment_has_rows(survey, first, nlbs))
 		return nlbs;
 	if (vdb_rows_segment_open(&mover->ref, facts[first].extent.ref,
-							  !(mover->flags & VDB_MIGRATE_ELIGIBLE)))
+							  vdb_migrate_idle_ms(mover->flags,
+												  segment_has_rows(survey, first, nlbs))))
 		return nlbs;
 	/* it is closed now; rows that were appended before that count, too */
 	for (int i = first; i < first + nlbs; i++)
@@ -425,19 +426,54 @@ choose_rewrites(VdbMover *mover, Survey *survey, uint32 *rows)
 			*rows += survey->stripes[s].left;
 }
 
-/* Choose stripes that are small beside what moves anyway. */
+/* Check whether rows can be added to the range, or wait in it, that don't move now. */
+static bool
+more_to_come(const VdbMover *mover, const Survey *survey)
+{
+	int			waiting = 0;
+
+	for (int i = 0; i < survey->end; i++)
+		waiting += survey->blocks[i].extent.kind == VDB_EXTENT_SEGMENT ? 1 : 0;
+	for (int b = 0; b < mover->nblocks; b++)
+		waiting -= mover->blocks[b].kind == VDB_EXTENT_SEGMENT ? 1 : 0;
+	Assert(waiting >= 0);
+	return survey->end < VDB_RANGE_LBS || waiting > 0;
+}
+
+/*
+ * Choose stripes that are small beside what moves anyway, or beside each other.  'rows' move.  A
+ * process that makes room has no time for stripes that are not small.
+ */
 static void
 choose_merges(VdbMover *mover, Survey *survey, uint32 rows)
 {
+	VdbMergeStripe candidates[VDB_RANGE_LBS];
+	VdbMergeInto into = {.rows = rows,.range_stripes = survey->nstripes};
+	int			n = 0;
+
+	into.bytes = (uint64) mover->nsegments * VDB_SEGMENT_BYTES;
+	into.last = !(mover->flags & VDB_MIGRATE_OWN) && !more_to_come(mover, survey);
+	into.most = VDB_SWITCH_METAS - mover->nstripes;
 	for (int s = 0; s < survey->nstripes; s++)
 	{
-		StripeFacts *stripe = &survey->stripes[s];
+		const StripeFacts *stripe = &survey->stripes[s];
+		uint64		bytes = (uint64) stripe->address.nrows * stripe->address.average_bytes;
 
-		if (stripe->chosen || (stripe->in_progress && !(mover->flags & VDB_MIGRATE_OWN)))
-			continue;
-		if (vdb_migrate_merge(stripe->address.nrows, rows, (uint32) survey->nstripes))
-			(void) choose_stripe(mover, survey, s);
+		if (stripe->chosen)
+			into.bytes += bytes;
+		else if ((stripe->flags & VDB_STRIPE_IN_DOUBT) == 0 ||
+				 (!stripe->in_progress && mover->nblocks > 0) ||
+				 (mover->flags & VDB_MIGRATE_OWN))
+		{
+			candidates[n].number = s;
+			candidates[n].rows = stripe->address.nrows;
+			candidates[n++].bytes = bytes;
+		}
 	}
+	n = vdb_migrate_merge(candidates, n, &into);
+	Assert(n <= into.most);
+	for (int i = 0; i < n; i++)
+		(void) choose_stripe(mover, survey, candidates[i].number);
 }
 
 static int
@@ -486,10 +522,10 @@ vdb_mover_choose(VdbMover *mover)
 	survey_stripes(mover, survey);
 	if (!choose_removed(mover, survey))
 	{
-		if (!(mover->flags & VDB_MIGRATE_STRIPES))
+		if (vdb_migrate_segments_wanted(&mover->ref, mover->range, mover->flags))
 			choose_segments(mover, survey, &rows);
 		choose_rewrites(mover, survey, &rows);
-		if (mover->nblocks > 0)
+		if (mover->nblocks > 0 || (mover->flags & VDB_MIGRATE_MERGE))
 			choose_merges(mover, survey, rows);
 	}
 	qsort(mover->blocks, mover->nblocks, sizeof(VdbMovingBlock), compare_blocks);

@@ -14,6 +14,7 @@
 #define VDB_COMPACT_PERCENT		20
 #define VDB_TRUNCATE_PAGES		1000
 #define VDB_TRUNCATE_FRACTION	16
+#define VDB_MERGE_STRIPES		16
 
 /* See migrate.h.  Not less than one segment is taken for the room. */
 uint32
@@ -27,22 +28,47 @@ vdb_migrate_room_percent(uint32 limit, uint32 kept_back, uint32 used, uint32 row
 
 /*
  * Decide whether a table is eligible, and for what reason: its pool fills up, its rows have waited
- * long enough, or a range's segments make a good stripe.  Age goes before backlog: under a steady
- * load some range is always eligible, and a range that never becomes eligible would wait for ever.
+ * long enough, or a range's segments make a good stripe.  Age goes before backlog: it moves such
+ * ranges, too.
  */
 VdbReason
 vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy)
 {
-	if (statistics->segments > 0)
+	if (statistics->pool_percent >= (uint32) policy->high_water_percent &&
+		statistics->pressed_ranges > 0)
+		return VDB_REASON_FULL;
+	if (statistics->age_ms >= policy->after_ms && statistics->aged_ranges > 0)
+		return VDB_REASON_AGE;
+	if (statistics->eligible_ranges > 0)
+		return VDB_REASON_BACKLOG;
+	if (statistics->in_doubt_stripes > 0)
+		return VDB_REASON_IN_DOUBT;
+	return statistics->mergeable_ranges > 0 ? VDB_REASON_MERGE : VDB_REASON_NONE;
+}
+
+/* See migrate.h. */
+VdbMinimum
+vdb_migrate_minimum(int min_rows, uint32 pool_percent, int high_water_percent)
+{
+	VdbMinimum	minimum = {(uint32) min_rows, VDB_MIN_SEGMENTS};
+	uint32		room = 100 - Min(pool_percent, 100);
+	uint32		room_at_mark = (uint32) Max(100 - high_water_percent, 1);
+
+	if (room < room_at_mark)
 	{
-		if (statistics->pool_percent >= (uint32) policy->high_water_percent)
-			return VDB_REASON_FULL;
-		if (statistics->age_ms >= policy->after_ms)
-			return VDB_REASON_AGE;
-		if (statistics->eligible_ranges > 0)
-			return VDB_REASON_BACKLOG;
+		minimum.rows = (uint32) ((uint64) minimum.rows * room / room_at_mark);
+		minimum.segments = minimum.segments * room / room_at_mark;
 	}
-	return statistics->in_doubt_stripes > 0 ? VDB_REASON_IN_DOUBT : VDB_REASON_NONE;
+	return minimum;
+}
+
+/* See migrate.h. */
+bool
+vdb_migrate_worth(const VdbWaiting *waiting, const VdbMinimum *minimum)
+{
+	return waiting->segments > 0 &&
+		(waiting->empty > 0 || waiting->rows >= minimum->rows ||
+		 waiting->segments >= minimum->segments);
 }
 
 /*
@@ -81,16 +107,41 @@ vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end)
 		(free_at_end >= VDB_TRUNCATE_PAGES || free_at_end >= npages / VDB_TRUNCATE_FRACTION);
 }
 
-/*
- * Check whether a stripe is rewritten together with new rows of its range.  It is if it has at most
- * twice their number of rows: each row is then rewritten a logarithmic number of times on its way
- * to a full stripe.  Many stripes in a range are merged regardless, as each costs a meta block in
- * the pool.
- */
-bool
-vdb_migrate_merge(uint32 stripe_rows, uint32 moving_rows, uint32 stripes_in_range)
+/* Order stripes by their number of rows. */
+static int
+compare_rows(const void *a, const void *b)
 {
-	if (stripes_in_range > 16)
-		return true;
-	return stripe_rows <= 2 * moving_rows;
+	uint32		x = ((const VdbMergeStripe *) a)->rows;
+	uint32		y = ((const VdbMergeStripe *) b)->rows;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/*
+ * See migrate.h.  The smallest stripes are taken, as long as each has at most twice as many rows as
+ * all before it and what moves: each row is then rewritten a logarithmic number of times on its way
+ * to a full stripe.  When the range gets no more rows all are merged, as far as they fit into one
+ * stripe, once for all.  Many stripes in a range are merged regardless, as each costs a meta block
+ * in the pool.
+ */
+int
+vdb_migrate_merge(VdbMergeStripe *stripes, int nstripes, const VdbMergeInto *into)
+{
+	bool		any_size = into->last || into->range_stripes > VDB_MERGE_STRIPES;
+	uint64		rows = into->rows;
+	uint64		bytes = into->bytes;
+	int			n;
+
+	Assert(into->most >= 0 && nstripes <= into->range_stripes);
+	qsort(stripes, nstripes, sizeof(VdbMergeStripe), compare_rows);
+	for (n = 0; n < Min(nstripes, into->most); n++)
+	{
+		if (bytes + stripes[n].bytes > VDB_STRIPE_RAW_BYTES)
+			break;
+		if (!any_size && rows > 0 && stripes[n].rows > 2 * rows)
+			break;
+		rows += stripes[n].rows;
+		bytes += stripes[n].bytes;
+	}
+	return into->rows > 0 || n > 1 ? n : 0;
 }

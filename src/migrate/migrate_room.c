@@ -259,7 +259,7 @@ count_table_segments(const VdbTableRef *ref, uint64 *segments, uint64 *owned)
 			continue;
 		last = extent.ref;
 		(*segments)++;
-		if (vdb_rows_segment_state(ref, extent.ref) == VDB_SEGMENT_OWNED)
+		if (vdb_rows_segment_state(ref, extent.ref, NULL) == VDB_SEGMENT_OWNED)
 			(*owned)++;
 	}
 }

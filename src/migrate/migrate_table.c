@@ -185,7 +185,8 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
-	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT | VDB_MIGRATE_GUARD, true, &result);
+	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT | VDB_MIGRATE_MERGE | VDB_MIGRATE_GUARD,
+							 true, &result);
 	/* the other rows have moved, and stay moved */
 	vdb_migrate_report(rel, ERROR, &result);
 	relation_close(rel, AccessShareLock);

@@ -94,9 +94,13 @@ begin_task(WorkerTask *task)
 	 * pool then need not do it by itself.
 	 */
 	if (reason == VDB_REASON_FULL)
-		task->flags |= VDB_MIGRATE_OWN;
+		task->flags |= VDB_MIGRATE_OWN | VDB_MIGRATE_PRESSED;
+	else if (reason == VDB_REASON_AGE && vdb_migrate_min_rows > 0)
+		task->flags |= VDB_MIGRATE_AGED;
 	else if (reason == VDB_REASON_IN_DOUBT)
 		task->flags |= VDB_MIGRATE_STRIPES;
+	else if (reason == VDB_REASON_MERGE)
+		task->flags = VDB_MIGRATE_GUARD | VDB_MIGRATE_STRIPES | VDB_MIGRATE_MERGE;
 	else if (reason == VDB_REASON_BACKLOG)
 		task->flags |= VDB_MIGRATE_ELIGIBLE;
 	return task->begun;

@@ -230,7 +230,7 @@ show_segments(Inspection *inspection)
 		vdb_report_int(report, 5, segment->epoch);
 		vdb_report_text(report, 6,
 						segment_state_name(vdb_rows_segment_state(&inspection->ref,
-																  segment->block)));
+																  segment->block, NULL)));
 		vdb_report_row(report);
 	}
 }

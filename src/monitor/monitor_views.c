@@ -131,7 +131,7 @@ fill_statistics(const VdbTableRef *ref, TableStatistics *statistics)
 		{
 			statistics->pool_rows += seen->segments[i].rows;
 			statistics->segments++;
-			if (!vdb_rows_segment_open(ref, seen->segments[i].block, false))
+			if (!vdb_rows_segment_open(ref, seen->segments[i].block, VDB_IDLE_NEVER))
 				statistics->backlog++;
 		}
 		for (int i = 0; i < seen->nstripes; i++)

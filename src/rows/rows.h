@@ -210,14 +210,17 @@ extern void vdb_rows_hand_back(void);
 extern void vdb_rows_keep_addresses(bool keep);
 
 /*
- * Check whether the segment is owned by an appender.  Without 'take', a segment in this epoch's
- * hand-back list counts as open, too.  With 'take', such a segment is taken off the list for good,
- * so that no backend appends to it any more; the result is then true only if an appender still owns
- * the segment, which must be left alone.
+ * Check whether the segment is open: owned by an appender, or in this epoch's hand-back list.  A
+ * segment of the list that has been idle for 'idle_ms' milliseconds is taken off it for good, so
+ * that no backend appends to it any more, and then isn't open.  0 takes any such segment, so that
+ * true means that an appender owns the segment, which must be left alone; VDB_IDLE_NEVER takes
+ * none.
  */
-extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take);
+#define VDB_IDLE_NEVER		(-1)
 
-/* States of a segment, for monitoring; asking for the state changes nothing. */
+extern bool vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, int64 idle_ms);
+
+/* States of a segment; asking for the state changes nothing. */
 typedef enum VdbSegmentState
 {
 	VDB_SEGMENT_OWNED,				/* by an appender */
@@ -225,7 +228,12 @@ typedef enum VdbSegmentState
 	VDB_SEGMENT_CLOSED
 } VdbSegmentState;
 
-extern VdbSegmentState vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment);
+/*
+ * Return the state of a segment.  *idle_ms, which may be NULL, is set to the milliseconds since the
+ * segment was handed back; to 0 if it is in another state.
+ */
+extern VdbSegmentState vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment,
+											  int64 *idle_ms);
 
 /*
  * Return the header of a segment, checked (magic, table, generation, logical block).  Raises

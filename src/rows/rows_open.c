@@ -574,20 +574,47 @@ vdb_open_close(int handle)
 /* ---- functions for other parts ---- */
 
 /*
- * Check whether the segment is open.  With 'take' a handed-back segment is closed, and true means
- * that an appender owns it.
+ * Return the milliseconds since the entry was handed back.  It may be taken and given back
+ * meanwhile, so this is a hint unless the caller owns the entry.
+ */
+static int64
+entry_idle_ms(const VdbOpenEntry *entry)
+{
+	return Max(GetCurrentTimestamp() - entry->given_at, 0) / 1000;
+}
+
+/*
+ * Own the entry if it is handed back and has been idle for so long.  It is looked at before it is
+ * taken, as a session that finds its segment taken goes on in another one.
+ */
+static bool
+take_idle(VdbOpenEntry *entry, int64 idle_ms)
+{
+	if (idle_ms > 0 && entry_idle_ms(entry) < idle_ms)
+		return false;
+	if (!owner_take(entry, VDB_OWNER_CLOSED))
+		return false;
+	if (idle_ms == 0 || entry_idle_ms(entry) >= idle_ms)
+		return true;
+	owner_give(entry);
+	return false;
+}
+
+/*
+ * Check whether the segment is open.  A handed-back segment that was idle for idle_ms is closed;
+ * with VDB_IDLE_NEVER none is.
  */
 bool
-vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take)
+vdb_open_status(const VdbOpenTable *table, VdbBlock segment, int64 idle_ms)
 {
 	LWLock	   *lock = partition_lock(table_partition(table));
 	int32		i;
 	bool		open;
 
-	LWLockAcquire(lock, take ? LW_EXCLUSIVE : LW_SHARED);
+	LWLockAcquire(lock, idle_ms != VDB_IDLE_NEVER ? LW_EXCLUSIVE : LW_SHARED);
 	i = chain_find(table, segment);
 	open = (i != VDB_OPEN_NONE);
-	if (open && take && owner_take(&vdb_open_entries[i], VDB_OWNER_CLOSED))
+	if (open && idle_ms != VDB_IDLE_NEVER && take_idle(&vdb_open_entries[i], idle_ms))
 	{
 		entry_drop(i);
 		open = false;
@@ -596,19 +623,23 @@ vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take)
 	return open;
 }
 
-/* Return the current state of the segment. */
+/* Return the current state of the segment, and how long it has been idle. */
 VdbSegmentState
-vdb_open_state(const VdbOpenTable *table, VdbBlock segment)
+vdb_open_state(const VdbOpenTable *table, VdbBlock segment, int64 *idle_ms)
 {
 	LWLock	   *lock = partition_lock(table_partition(table));
 	VdbSegmentState state = VDB_SEGMENT_CLOSED;
 	int32		i;
 
+	if (idle_ms != NULL)
+		*idle_ms = 0;
 	LWLockAcquire(lock, LW_SHARED);
 	i = chain_find(table, segment);
 	if (i != VDB_OPEN_NONE)
 		state = pg_atomic_read_u32(&vdb_open_entries[i].owner) == VDB_OWNER_NONE ?
 			VDB_SEGMENT_HANDED_BACK : VDB_SEGMENT_OWNED;
+	if (idle_ms != NULL && state == VDB_SEGMENT_HANDED_BACK)
+		*idle_ms = entry_idle_ms(&vdb_open_entries[i]);
 	LWLockRelease(lock);
 	return state;
 }

@@ -70,8 +70,8 @@ extern VdbRetake vdb_open_retake(const VdbOpenTable *table, int handle, VdbBlock
 								 uint32 image_bytes, VdbSegmentFill *fill);
 extern void vdb_open_give(int handle, const VdbSegmentFill *fill);
 extern void vdb_open_close(int handle);
-extern bool vdb_open_status(const VdbOpenTable *table, VdbBlock segment, bool take);
-extern VdbSegmentState vdb_open_state(const VdbOpenTable *table, VdbBlock segment);
+extern bool vdb_open_status(const VdbOpenTable *table, VdbBlock segment, int64 idle_ms);
+extern VdbSegmentState vdb_open_state(const VdbOpenTable *table, VdbBlock segment, int64 *idle_ms);
 extern void vdb_open_identify(const VdbTableRef *ref, VdbOpenTable *table);
 
 /* ---- what this backend owns (rows_owned.c) ---- */

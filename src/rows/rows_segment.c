@@ -582,22 +582,22 @@ vdb_rows_note_change(void)
 
 /* See rows.h. */
 bool
-vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, bool take)
+vdb_rows_segment_open(const VdbTableRef *ref, VdbBlock segment, int64 idle_ms)
 {
 	VdbOpenTable table;
 
 	vdb_open_identify(ref, &table);
-	return vdb_open_status(&table, segment, take);
+	return vdb_open_status(&table, segment, idle_ms);
 }
 
 /* See rows.h. */
 VdbSegmentState
-vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment)
+vdb_rows_segment_state(const VdbTableRef *ref, VdbBlock segment, int64 *idle_ms)
 {
 	VdbOpenTable table;
 
 	vdb_open_identify(ref, &table);
-	return vdb_open_state(&table, segment);
+	return vdb_open_state(&table, segment, idle_ms);
 }
 
 /*

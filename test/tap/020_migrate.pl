@@ -51,7 +51,7 @@ is(q1("SELECT sum(rows) + (SELECT coalesce(sum(rows), 0) FROM vdb.segments('t'))
   or diag stripes('t');
 session_query($writer, "BEGIN; INSERT INTO t $rows(200001, 240000) g; ROLLBACK");
 cmp_ok(q1($in_doubt), '>', 0, 'in-doubt: all aborted');
-$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 500\n");
+$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 500\nvdb.migrate_min_rows = 0\n");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.stripes('t') WHERE in_doubt)") or fail('the worker resolves');
 $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM vdb.segments('t'))") or fail('the worker migrates');
@@ -135,7 +135,7 @@ prepare_db($node, 'other');
 $node->safe_psql('other', "CREATE TABLE o AS SELECT g AS id FROM generate_series(1, 5000) g");
 q1('ALTER DATABASE other ALLOW_CONNECTIONS false');
 $node->stop;
-$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 200\n");
+$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 200\nvdb.migrate_min_rows = 0\n");
 $node->start;
 sleep patience(8);
 q1('ALTER DATABASE other ALLOW_CONNECTIONS true');

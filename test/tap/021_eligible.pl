@@ -45,8 +45,8 @@ cmp_ok(q1("SELECT pool_rows FROM vdb.tables WHERE relation = 'ranges'::regclass"
 is(q1("SELECT max(n) FROM (SELECT count(*) AS n FROM vdb.stripes('ranges') GROUP BY range) x"), '1', 'a stripe for each full range');
 is(q1('SELECT count(*), sum(id) FROM ranges'), '150000|11250075000', 'all rows are there');
 
-# Age moves the rest, and closes what sessions left.
-$node->append_conf('postgresql.conf', "vdb.migrate_after = 100\n");
+# Without a minimum age moves the rest, and closes what sessions left.
+$node->append_conf('postgresql.conf', "vdb.migrate_after = 100\nvdb.migrate_min_rows = 0\n");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT bool_and(pool_rows = 0) FROM vdb.tables") or fail('age moves all');
 is(moved('many'), '85', 'of open segments, too');

@@ -158,7 +158,7 @@ cmp_ok(q1("SELECT striped_rows FROM vdb.tables WHERE relation = 'ranges'::regcla
 # the worker: one report for each table, and the others' rows move
 $node->stop;
 my $log = -s $node->logfile;
-$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\n");
+$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\nvdb.migrate_min_rows = 0\n");
 $node->start;
 q1("CREATE TABLE later (id int); INSERT INTO later SELECT generate_series(1, 1000)");
 $node->poll_query_until('postgres', "SELECT striped_rows = 1000 FROM vdb.tables WHERE relation = 'later'::regclass") or fail('other tables move');

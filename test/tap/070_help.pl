@@ -78,7 +78,7 @@ end_session($_) for $helper, $holder;
 is(q1('SELECT count(*) FROM fresh'), '1100', 'and has stored nothing');
 
 # the worker
-$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\n");
+$node->append_conf('postgresql.conf', "vdb.migrate_enabled = on\nvdb.migrate_after = 100\nvdb.migrate_min_rows = 0\n");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT pool_rows = 0 FROM vdb.tables WHERE relation = 'good'::regclass") or fail('the worker goes on');
 q1('INSERT INTO fresh SELECT g, NULL FROM generate_series(1, 10) g');

@@ -11,7 +11,7 @@ use VdbTest;
 
 plan skip_all => 'vdb only' unless has_vdb();
 
-my $node = new_node('pause', conf => "vdb.scm_size = '256MB'\nvdb.migrate_after = 0\nvdb.migrate_enabled = off\nautovacuum = off\nfsync = off\n");
+my $node = new_node('pause', conf => "vdb.scm_size = '256MB'\nvdb.migrate_after = 0\nvdb.migrate_min_rows = 0\nvdb.migrate_enabled = off\nautovacuum = off\nfsync = off\n");
 
 sub q1 { return $node->safe_psql('postgres', $_[0]); }
 sub configure { $node->append_conf('postgresql.conf', join('', map { "$_\n" } @_)); $node->reload; return; }

@@ -7,10 +7,12 @@
 
 #include "migrate/migrate.h"
 
+/* pressed, aged, eligible ranges; age; stripes in doubt; mergeable ranges; percent */
 static VdbReason
-reason(uint32 segments, uint32 eligible, uint32 age, uint32 in_doubt, uint32 used)
+reason(uint32 pressed, uint32 aged, uint32 eligible, uint32 age, uint32 in_doubt, uint32 mergeable,
+	   uint32 percent)
 {
-	VdbTableStatistics statistics = {segments, eligible, age, in_doubt, used};
+	VdbTableStatistics statistics = {pressed, aged, eligible, age, in_doubt, mergeable, percent};
 	VdbPolicy	policy = {.high_water_percent = 50,.after_ms = 10000};
 
 	return vdb_migrate_reason(&statistics, &policy);
@@ -19,18 +21,51 @@ reason(uint32 segments, uint32 eligible, uint32 age, uint32 in_doubt, uint32 use
 static void
 test_reason(void)
 {
-	UNIT_CHECK(reason(0, 0, 1000000, 0, 100) == VDB_REASON_NONE, "nothing to move");
-	UNIT_CHECK(reason(1, 0, 0, 0, 0) == VDB_REASON_NONE, "young");
-	UNIT_CHECK(reason(1, 0, 9999, 0, 49) == VDB_REASON_NONE, "not yet");
-	UNIT_CHECK(reason(1, 0, 10000, 0, 49) == VDB_REASON_AGE, "old enough");
-	UNIT_CHECK(reason(64, 1, 0, 0, 0) == VDB_REASON_BACKLOG, "an eligible range");
-	UNIT_CHECK(reason(64, 1, 10000, 0, 0) == VDB_REASON_AGE,
+	UNIT_CHECK(reason(0, 0, 0, 1000000, 0, 0, 100) == VDB_REASON_NONE, "nothing to move");
+	UNIT_CHECK(reason(0, 1, 0, 9999, 0, 0, 49) == VDB_REASON_NONE, "not yet");
+	UNIT_CHECK(reason(0, 1, 0, 10000, 0, 0, 49) == VDB_REASON_AGE, "old enough");
+	UNIT_CHECK(reason(0, 0, 0, 10000, 0, 0, 49) == VDB_REASON_NONE, "old, but too little");
+	UNIT_CHECK(reason(0, 0, 1, 0, 0, 0, 0) == VDB_REASON_BACKLOG, "an eligible range");
+	UNIT_CHECK(reason(0, 1, 1, 10000, 0, 0, 49) == VDB_REASON_AGE,
 			   "what never becomes eligible doesn't starve");
-	UNIT_CHECK(reason(1, 0, 0, 0, 50) == VDB_REASON_FULL, "high water");
-	UNIT_CHECK(reason(64, 1, 10000, 0, 50) == VDB_REASON_FULL, "the most urgent one counts");
-	UNIT_CHECK(reason(0, 0, 0, 1, 0) == VDB_REASON_IN_DOUBT, "stripes to resolve");
-	UNIT_CHECK(reason(1, 0, 0, 1, 0) == VDB_REASON_IN_DOUBT, "young rows stay meanwhile");
-	UNIT_CHECK(reason(1, 0, 10000, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
+	UNIT_CHECK(reason(1, 0, 0, 0, 0, 0, 50) == VDB_REASON_FULL, "high water");
+	UNIT_CHECK(reason(1, 0, 0, 0, 0, 0, 49) == VDB_REASON_NONE, "below it");
+	UNIT_CHECK(reason(1, 1, 1, 10000, 1, 1, 50) == VDB_REASON_FULL, "the most urgent one counts");
+	UNIT_CHECK(reason(0, 1, 0, 10000, 0, 0, 50) == VDB_REASON_AGE, "full, but of other tables");
+	UNIT_CHECK(reason(0, 0, 0, 0, 1, 1, 0) == VDB_REASON_IN_DOUBT, "stripes to resolve");
+	UNIT_CHECK(reason(0, 1, 0, 10000, 1, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
+	UNIT_CHECK(reason(0, 0, 0, 0, 0, 1, 0) == VDB_REASON_MERGE, "stripes to merge come last");
+}
+
+static bool
+worth(uint32 segments, uint32 rows, uint32 empty, int min_rows, uint32 percent)
+{
+	VdbWaiting	waiting = {segments, rows, empty};
+	VdbMinimum	minimum = vdb_migrate_minimum(min_rows, percent, 50);
+
+	return vdb_migrate_worth(&waiting, &minimum);
+}
+
+static void
+test_worth(void)
+{
+	UNIT_CHECK(!worth(0, 0, 0, 0, 100), "nothing waits");
+	UNIT_CHECK(worth(4, 8192, 0, 8192, 0), "a chunk");
+	UNIT_CHECK(!worth(4, 8191, 0, 8192, 49), "less");
+	UNIT_CHECK(worth(16, 100, 0, 8192, 0), "a megabyte of long rows");
+	UNIT_CHECK(!worth(15, 100, 0, 8192, 0), "less");
+	UNIT_CHECK(worth(1, 1, 0, 0, 0), "no minimum");
+	UNIT_CHECK(worth(1, 0, 1, 8192, 0), "segments without rows");
+	UNIT_CHECK(!worth(4, 8191, 0, 8192, 50), "at the mark it is the whole minimum");
+	UNIT_CHECK(worth(4, 4096, 0, 8192, 75), "half of it half way");
+	UNIT_CHECK(!worth(4, 4095, 0, 8192, 75), "not less");
+	UNIT_CHECK(worth(8, 1, 0, 8192, 75), "or half a megabyte");
+	UNIT_CHECK(!worth(7, 1, 0, 8192, 75), "not less");
+	UNIT_CHECK(!worth(1, 1, 0, 8192, 90), "a segment waits for long");
+	UNIT_CHECK(worth(1, 1, 0, 8192, 95), "but not for ever");
+	UNIT_CHECK(worth(1, 1, 0, 8192, 100), "in a full pool a row moves");
+	UNIT_CHECK(vdb_migrate_minimum(8192, 99, 100).rows == 8192, "no mark, no pressure");
+	UNIT_CHECK(vdb_migrate_minimum(65536, 101, 1).segments == 0, "no overflow");
 }
 
 static void
@@ -60,16 +95,47 @@ test_eligible(void)
 	UNIT_CHECK(!vdb_migrate_range_eligible(80, 63, false, 64), "almost a backlog");
 }
 
+/* Return how many of the stripes, of so many rows of 100 bytes each, are merged; -1 ends them. */
+static int
+merged(uint32 moving, int others, bool last, int most, const int *rows)
+{
+	VdbMergeStripe stripes[64];
+	VdbMergeInto into = {.rows = moving,.bytes = moving * 100,.last = last,.most = most};
+	int			n = 0;
+
+	for (; rows[n] >= 0; n++)
+		stripes[n] = (VdbMergeStripe) {n, (uint32) rows[n], (uint64) rows[n] * 100};
+	into.range_stripes = n + others;
+	return vdb_migrate_merge(stripes, n, &into);
+}
+
+#define MERGED(moving, others, last, most, ...) \
+	merged(moving, others, last, most, (const int[]) {__VA_ARGS__, -1})
+
 static void
 test_merge(void)
 {
-	UNIT_CHECK(vdb_migrate_merge(200, 100, 2), "twice");
-	UNIT_CHECK(!vdb_migrate_merge(201, 100, 2), "more than twice");
-	UNIT_CHECK(!vdb_migrate_merge(1, 0, 16), "nothing moves");
-	UNIT_CHECK(vdb_migrate_merge(60000, 1, 17), "too many stripes");
+	UNIT_CHECK(MERGED(100, 0, false, 12, 200) == 1, "twice");
+	UNIT_CHECK(MERGED(100, 0, false, 12, 201) == 0, "more than twice");
+	UNIT_CHECK(MERGED(100, 0, false, 12, 900, 300, 100) == 3, "the smallest first, then the sum");
+	UNIT_CHECK(MERGED(100, 0, false, 12, 800, 200) == 1, "as far as it reaches");
+	UNIT_CHECK(MERGED(0, 0, false, 12, 100) == 0, "one alone");
+	UNIT_CHECK(MERGED(0, 0, false, 12, 100, 200) == 2, "beside each other");
+	UNIT_CHECK(MERGED(0, 0, false, 12, 100, 201) == 0, "more than twice");
+	UNIT_CHECK(MERGED(0, 0, true, 12, 60000, 1) == 2, "no more rows come");
+	UNIT_CHECK(MERGED(1, 0, true, 12, 60000) == 1, "with the last rows");
+	UNIT_CHECK(MERGED(0, 0, true, 12, 60000) == 0, "a full stripe stays");
+	UNIT_CHECK(MERGED(1, 16, false, 12, 60000) == 1, "too many stripes");
+	UNIT_CHECK(MERGED(0, 0, true, 2, 30, 20, 10) == 2, "as many as a switch takes");
+	UNIT_CHECK(MERGED(100, 0, true, 0, 30) == 0, "none");
+	UNIT_CHECK(MERGED(0, 0, true, 12, 300000, 300000) == 0, "they don't fit into one stripe");
+	UNIT_CHECK(MERGED(300000, 0, true, 12, 300000) == 0, "nor with what moves");
 }
 
-/* Every row of a range arrives in equal parts: how often is a row rewritten? */
+/*
+ * Every row of a range arrives in equal parts: how often is a row rewritten?  The last part makes
+ * one stripe of all.
+ */
 static void
 test_rewriting(void)
 {
@@ -77,28 +143,24 @@ test_rewriting(void)
 	{
 		PARTS = 64, PART = 1024
 	};
-	uint32		stripes[PARTS];
+	VdbMergeStripe stripes[PARTS];
 	int			n = 0;
 	uint64		written = 0;
 
 	for (int i = 0; i < PARTS; i++)
 	{
+		VdbMergeInto into = {.rows = PART,.range_stripes = n,.last = i == PARTS - 1,.most = 12};
+		int			taken = vdb_migrate_merge(stripes, n, &into);
 		uint32		sum = PART;
-		int			kept = 0;
-		int			count = n;
 
-		for (int s = 0; s < count; s++)
-		{
-			if (vdb_migrate_merge(stripes[s], PART, (uint32) count))
-				sum += stripes[s];
-			else
-				stripes[kept++] = stripes[s];
-		}
-		n = kept;
-		stripes[n++] = sum;
+		for (int s = 0; s < taken; s++)
+			sum += stripes[s].rows;
+		memmove(stripes, stripes + taken, (n - taken) * sizeof(VdbMergeStripe));
+		n -= taken;
+		stripes[n++] = (VdbMergeStripe) {0, sum, 0};
 		written += sum;
 	}
-	UNIT_CHECK(n <= 18, "%d stripes", n);
+	UNIT_CHECK(n == 1 && stripes[0].rows == PARTS * PART, "%d stripes", n);
 	UNIT_CHECK(written <= (uint64) PARTS * PART * 8, "rows are written " UINT64_FORMAT " times",
 			   written / (PARTS * PART));
 }
@@ -132,6 +194,7 @@ main(void)
 {
 	unit_run("when a table is due", test_reason);
 	unit_run("how full a pool is of rows", test_percent);
+	unit_run("when enough waits", test_worth);
 	unit_run("when a range is eligible", test_eligible);
 	unit_run("merging", test_merge);
 	unit_run("rewriting stays within bounds", test_rewriting);

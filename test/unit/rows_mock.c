@@ -618,7 +618,7 @@ vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segment, const 
 	for (int i = 0; i < n; i++)
 	{
 		/* no process may find it in the map while it isn't registered */
-		if (!vdb_rows_segment_open(ref, segments[i], true))
+		if (!vdb_rows_segment_open(ref, segments[i], 0))
 			abort();
 		first_lbs[i] = pool->next_lb;
 		format(change, segments[i], first_lbs[i], arg);

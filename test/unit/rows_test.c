@@ -148,7 +148,7 @@ segment_of(VdbRowNumber row)
 static bool
 is_open(VdbRowNumber row)
 {
-	return vdb_rows_segment_open(&test_ref, segment_of(row), false);
+	return vdb_rows_segment_open(&test_ref, segment_of(row), VDB_IDLE_NEVER);
 }
 
 /* ---- filling ---- */
@@ -322,7 +322,7 @@ test_outstanding(void)
 		UNIT_CHECK(reserve(8000, i, &places[i]), "reserve");
 	vdb_rows_hand_back();
 	for (int i = 0; i < 40; i++)
-		UNIT_CHECK(vdb_rows_segment_open(&test_ref, places[i].slot_block, true),
+		UNIT_CHECK(vdb_rows_segment_open(&test_ref, places[i].slot_block, 0),
 				   "owned while outstanding");
 	for (int i = 0; i < 40; i++)
 		put(8000, i, &places[i]);
@@ -351,12 +351,12 @@ test_open_and_take(void)
 	first = append(100);
 	header = vdb_rows_segment(&test_ref, segment_of(first), vdb_row_lb(first));
 	UNIT_CHECK(header->first_lb == 0 && header->epoch == 3, "header");
-	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), false), "owned");
-	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), true), "owned, not taken");
+	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), VDB_IDLE_NEVER), "owned");
+	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), 0), "owned, not taken");
 	mock_transaction_end(true);
-	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), false), "handed back");
-	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), true), "taken");
-	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), false), "closed");
+	UNIT_CHECK(vdb_rows_segment_open(&test_ref, segment_of(first), VDB_IDLE_NEVER), "handed back");
+	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), 0), "taken");
+	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, segment_of(first), VDB_IDLE_NEVER), "closed");
 	next = append(100);
 	UNIT_CHECK(segment_of(next) != segment_of(first), "no session appends to it");
 }
@@ -450,14 +450,14 @@ test_claim_fails(void)
 	mock_pool.fail_claim = 0;
 	mock_transaction_end(false);
 	UNIT_CHECK(mock_pool.nreserved == 0, "reserved: %d", mock_pool.nreserved);
-	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, 8, false), "no entry is left");
+	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, 8, VDB_IDLE_NEVER), "no entry is left");
 	mock_pool.fail_claim = 2;
 	UNIT_CHECK(!mock_try(append_one), "error");
 	mock_pool.fail_claim = 0;
 	mock_subtransaction_abort();
 	UNIT_CHECK(mock_pool.nreserved == 0, "what was claimed is not unreserved: %d",
 			   mock_pool.nreserved);
-	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, 16, false), "no entry is left");
+	UNIT_CHECK(!vdb_rows_segment_open(&test_ref, 16, VDB_IDLE_NEVER), "no entry is left");
 	append(100);
 	check_all_rows();
 }
@@ -508,7 +508,7 @@ test_open_model(void)
 		else if (segment->state == 1 || (segment->state == 2 && unit_random_below(4) == 0))
 		{
 			bool		take = unit_random_below(3) == 0;
-			bool		open = vdb_open_status(&table, (i + 1) * 8, take);
+			bool		open = vdb_open_status(&table, (i + 1) * 8, take ? 0 : VDB_IDLE_NEVER);
 
 			UNIT_CHECK(open == (segment->state == 1 || !take), "status of %d", i);
 			if (!open)
@@ -554,7 +554,8 @@ test_open_model(void)
 	{
 		VdbOpenTable table = model_table(i % 50);
 
-		UNIT_CHECK(vdb_open_status(&table, (i + 1) * 8, false) == (model[i].state != 0), "%d", i);
+		UNIT_CHECK(vdb_open_status(&table, (i + 1) * 8, VDB_IDLE_NEVER) == (model[i].state != 0),
+				   "%d", i);
 		if (model[i].state == 1)
 			vdb_open_close(model[i].handle);
 	}
@@ -588,7 +589,7 @@ test_open_retake(void)
 			   "its own, not the lowest");
 	UNIT_CHECK(seen_fill.next_slot == 7 && seen_fill.next_offset == fill.next_offset,
 			   "where it was");
-	UNIT_CHECK(vdb_open_status(&table, 16, true), "owned: no other process closes it");
+	UNIT_CHECK(vdb_open_status(&table, 16, 0), "owned: no other process closes it");
 	UNIT_CHECK(!vdb_open_take(&table, 64, 1, &seen_fill, &handle), "the other was in use just now");
 	MyProcPid = pid + 1;
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &seen_fill) == VDB_RETAKE_BUSY,
@@ -617,7 +618,7 @@ test_open_retake(void)
 	fill.next_slot = fill.nslots;
 	vdb_open_give(high, &fill);
 	UNIT_CHECK(vdb_open_retake(&table, high, 16, 64, &fill) == VDB_RETAKE_FAILED, "full");
-	UNIT_CHECK(!vdb_open_status(&table, 16, false), "and so closed");
+	UNIT_CHECK(!vdb_open_status(&table, 16, VDB_IDLE_NEVER), "and so closed");
 }
 
 /* With no entry free, somebody's handed-back segment makes way. */
@@ -640,7 +641,7 @@ test_open_evicts(void)
 	{
 		VdbOpenTable table = model_table(i % 7);
 
-		if (vdb_open_status(&table, (i + 1) * 8, false))
+		if (vdb_open_status(&table, (i + 1) * 8, VDB_IDLE_NEVER))
 			nopen++;
 	}
 	UNIT_CHECK(nopen == 4096 + 5 * VDB_OPEN_PER_BACKEND, "all entries are in use: %d", nopen);
