@@ -21,6 +21,23 @@
 
 /* ---- scans (am_scan.c) ---- */
 
+/* A choice of one in each stretch of 'step' things (am_analyze.c). */
+typedef struct VdbAnalyzeChoice
+{
+	uint32		step;
+	uint32		at;					/* things of the stretch that were passed */
+	uint32		chosen;				/* number of the chosen one */
+} VdbAnalyzeChoice;
+
+/* What ANALYZE reads of the table (am_analyze.c). */
+typedef struct VdbAnalyze
+{
+	VdbAnalyzeChoice blocks;		/* of the blocks that have a place, which are read */
+	int			row_step;			/* of a block, one in each so many rows is read; 0: not yet
+									 * planned */
+	double		weight;				/* rows that a row stands for */
+} VdbAnalyze;
+
 /* A scan of a vdb table, of any kind. */
 typedef struct VdbScanDescData
 {
@@ -31,6 +48,7 @@ typedef struct VdbScanDescData
 	VdbLogicalBlock range_last;		/* last logical block of the range */
 	uint16		first_index;		/* first row of the range in range_first */
 	uint16		end_index;			/* end of the range in range_last, exclusive */
+	VdbAnalyze	analyze;			/* for ANALYZE alone */
 } VdbScanDescData;
 
 typedef VdbScanDescData *VdbScanDesc;
@@ -79,13 +97,7 @@ extern Size vdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc psca
 /* Reset the shared part of a parallel scan for a rescan. */
 extern void vdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 
-/* ---- bitmap, sample, ANALYZE (am_block.c) ---- */
-
-/*
- * Blocks below this limit lie in the main fork's first file.  Prefetching such a block is harmless
- * even if it does not exist.
- */
-#define VDB_PREFETCH_SAFE	((int64) RELSEG_SIZE - 1)
+/* ---- bitmap, sample (am_block.c) ---- */
 
 /*
  * Read the rows of a block that the bitmap names, or all of its rows if the entry is lossy.  For
@@ -107,6 +119,20 @@ extern bool vdb_sample_next_block(TableScanDesc sscan, struct SampleScanState *s
 extern bool vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state,
 								  TupleTableSlot *slot);
 
+/* ---- ANALYZE (am_analyze.c) ---- */
+
+/*
+ * Blocks below this limit lie in the main fork's first file.  Prefetching such a block is harmless
+ * even if it does not exist.
+ */
+#define VDB_PREFETCH_SAFE	((int64) RELSEG_SIZE - 1)
+
+/*
+ * Return the number of blocks that core shall see, given that of logical blocks.  ANALYZE sees
+ * fewer in a large table.
+ */
+extern int64 vdb_analyze_limit(int64 limit);
+
 /*
  * Move to the share of the table that a sampled block stands for.  A share is one or more logical
  * blocks.  Return false if the table has no such block any more.
@@ -114,11 +140,13 @@ extern bool vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *s
 extern bool vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno);
 
 /*
- * Store the next row of the share in the slot, and count the live and dead rows on the way.
- * Return false at the end of the share.
+ * Store the next row of the share that was chosen in the slot.  Count the live and dead rows on the
+ * way, each for those that it stands for.  Return false at the end of the share.
  */
 extern bool vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 								   double *deadrows, TupleTableSlot *slot);
+
+/* ---- sizes (am_block.c) ---- */
 
 /*
  * Give the size of a fork in bytes.  The main fork's is the number of logical blocks times

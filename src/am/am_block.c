@@ -1,17 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * am_block.c
- *	  Access by block: bitmap and sample scans, ANALYZE, and sizes.
+ *	  Access by block: bitmap and sample scans, and sizes.
  *
- * To core, a block of a vdb table is a logical block, that is 256 row numbers.  Two places need
- * care, because core also takes it for a block of the main fork:
- *
- * - ANALYZE prefetches the blocks that it has sampled.  While it runs, relation_size therefore
- *	 answers with a number of blocks that md.c can be asked for, and each of them stands for an
- *	 equal share of the logical blocks.
- * - Bitmap heap scans prefetch, too.  That costs a system call for each block, and the pages
- *	 fetched have nothing to do with what will be read.  An executor hook switches it off.  The
- *	 hook also keeps these scans from skipping rows by the visibility map.
+ * To core, a block of a vdb table is a logical block, that is 256 row numbers.  Bitmap heap scans
+ * also take it for a block of the main fork, and prefetch it.  That costs a system call for each
+ * block, and the pages fetched have nothing to do with what will be read.  An executor hook
+ * switches it off.  The hook also keeps these scans from skipping rows by the visibility map.
+ * (ANALYZE prefetches, too: see am_analyze.c.)
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +15,6 @@
 
 #include "access/relscan.h"
 #include "access/tsmapi.h"
-#include "commands/progress.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "nodes/nodeFuncs.h"
@@ -28,8 +23,6 @@
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "storage/smgr.h"
-#include "utils/backend_progress.h"
-#include "utils/backend_status.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -222,94 +215,6 @@ vdb_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleT
 	return found;
 }
 
-/* ---- ANALYZE ---- */
-
-/* Return true if this backend runs ANALYZE, by its progress report. */
-static bool
-analyzing(void)
-{
-	return MyBEEntry != NULL &&
-		MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
-}
-
-/*
- * Return the number of blocks that ANALYZE samples from.  Each stands for limit / blocks logical
- * blocks.
- */
-static int64
-analyze_blocks(Relation rel)
-{
-	return Min(block_limit(rel), VDB_PREFETCH_SAFE);
-}
-
-bool
-vdb_analyze_next_block(TableScanDesc sscan, BlockNumber blockno)
-{
-	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
-	int64		blocks = analyze_blocks(sscan->rs_rd);
-	int64		limit;
-
-	if (blocks == 0 || (int64) blockno >= blocks)
-		return false;
-	/* the share's logical blocks */
-	vdb_cursor_start(cursor, NULL);
-	limit = cursor->limit;
-	vdb_cursor_bound(cursor, (int64) blockno * limit / blocks,
-					 ((int64) blockno + 1) * limit / blocks);
-	return true;
-}
-
-/* Count the current row as live or dead.  Return true if it belongs in the sample. */
-static bool
-analyze_row(const VdbCursor *cursor, double *liverows, double *deadrows)
-{
-	VdbVersion	version;
-
-	Assert(cursor->snapshot == NULL && cursor->keep_dead);
-	switch (cursor->batch->htsv[cursor->row])
-	{
-		case VDB_LIVE:
-			*liverows += 1;
-			return true;
-		case VDB_DEAD:
-		case VDB_RECENTLY_DEAD:
-			*deadrows += 1;
-			return false;
-		case VDB_INSERT_IN_PROGRESS:
-			vdb_batch_version(cursor->batch, cursor->row, &version);
-			if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(&version.hdr)))
-				return false;
-			*liverows += 1;
-			return true;
-		default:
-			/* deleted by a transaction in progress: live, unless it is ours */
-			vdb_batch_version(cursor->batch, cursor->row, &version);
-			if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(&version.hdr)))
-			{
-				*deadrows += 1;
-				return false;
-			}
-			*liverows += 1;
-			return true;
-	}
-}
-
-bool
-vdb_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
-					   double *deadrows, TupleTableSlot *slot)
-{
-	VdbCursor  *cursor = &((VdbScanDesc) sscan)->cursor;
-
-	vdb_cursor_take_versions(cursor, oldest_xmin, true);
-	while (vdb_cursor_move(cursor, true))
-	{
-		if (analyze_row(cursor, liverows, deadrows))
-			return vdb_cursor_slot(cursor, slot);
-	}
-	ExecClearTuple(slot);
-	return false;
-}
-
 /* ---- sizes ---- */
 
 /* Return the size of a fork's files in bytes; 0 if the fork does not exist. */
@@ -333,7 +238,7 @@ vdb_relation_size(Relation rel, ForkNumber fork)
 	if (vdb_tool_asks_size(rel, fork, &bytes))
 		return bytes;
 	if (fork == MAIN_FORKNUM)
-		return (uint64) (analyzing() ? analyze_blocks(rel) : block_limit(rel)) * BLCKSZ;
+		return (uint64) vdb_analyze_limit(block_limit(rel)) * BLCKSZ;
 	if (fork == InvalidForkNumber)
 	{
 		bytes = (uint64) block_limit(rel) * BLCKSZ;

@@ -24,6 +24,7 @@
 int			vdb_chunk_rows = 8192;
 int			vdb_codec_force = -1;
 bool		vdb_debug_aggregate = false;
+int			vdb_debug_analyze_blocks = INT_MAX;
 int			vdb_debug_migrate = VDB_DEBUG_MIGRATE_OFF;
 bool		vdb_enable_aggregate = true;
 bool		vdb_enable_custom_scan = true;
@@ -130,6 +131,11 @@ define_testing(void)
 							 "Makes vectorized aggregation cost nothing to the planner, for tests.",
 							 NULL, &vdb_debug_aggregate, false,
 							 PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_EXPLAIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.debug_analyze_blocks",
+							"Most blocks that ANALYZE samples from, for tests.",
+							"With fewer blocks each stands for more rows, as in a large table.",
+							&vdb_debug_analyze_blocks, INT_MAX, 1, INT_MAX,
+							PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vdb.debug_migrate",
 							 "Moves rows to stripes around each statement, for tests.",
 							 "resolved: before each statement, what earlier transactions left in the pool; all: after each, rows of transactions in progress too.",

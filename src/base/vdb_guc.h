@@ -17,6 +17,7 @@ typedef enum VdbDebugMigrate
 extern int	vdb_chunk_rows;			/* rows in a chunk, for tests (256 to 8192) */
 extern int	vdb_codec_force;		/* encoding number or -1 */
 extern bool vdb_debug_aggregate;	/* regardless of cost, for tests */
+extern int	vdb_debug_analyze_blocks;	/* most blocks that ANALYZE samples from, for tests */
 extern int	vdb_debug_migrate;		/* VdbDebugMigrate, for tests */
 extern bool vdb_enable_aggregate;
 extern bool vdb_enable_custom_scan;

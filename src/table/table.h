@@ -365,7 +365,7 @@ extern int	vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot
  * SERIALIZABLE.
  */
 extern int	vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
-								const VdbRowSet rows);
+								TransactionId oldest_xmin, bool keep_dead, const VdbRowSet rows);
 
 /* Return the header of row i. */
 extern void vdb_batch_version(VdbBatch *batch, int i, VdbVersion *version);

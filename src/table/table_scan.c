@@ -495,9 +495,10 @@ vdb_cursor_read_rows(VdbCursor *cursor, const uint64 rows[4])
 {
 	VdbBatch   *batch = vdb_cursor_batch(cursor);
 
-	Assert(cursor->snapshot != NULL && !cursor->of_now);
+	Assert(!cursor->of_now);
 	about_to_read(cursor);
-	vdb_batch_read_rows(batch, (VdbLogicalBlock) cursor->lb, cursor->snapshot, rows);
+	vdb_batch_read_rows(batch, (VdbLogicalBlock) cursor->lb, cursor->snapshot,
+						cursor->oldest_xmin, cursor->keep_dead, rows);
 	cursor->row = -1;
 	cursor->loaded = true;
 	return batch->nrows;

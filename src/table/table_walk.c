@@ -536,11 +536,11 @@ vdb_batch_read(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
 }
 
 int
-vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot, const VdbRowSet rows)
+vdb_batch_read_rows(VdbBatch *batch, VdbLogicalBlock lb, Snapshot snapshot,
+					TransactionId oldest_xmin, bool keep_dead, const VdbRowSet rows)
 {
-	ReadRequest req = {snapshot, InvalidTransactionId, false, false, rows};
+	ReadRequest req = {snapshot, oldest_xmin, keep_dead, false, rows};
 
-	Assert(snapshot != NULL);
 	return read_block(batch, lb, &req);
 }
 
