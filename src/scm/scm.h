@@ -264,6 +264,25 @@ extern void vdb_scm_change_event(VdbScmChange *change, const char *data, uint32 
 extern XLogRecPtr vdb_scm_change_end(VdbScmChange *change);
 
 /*
+ * A batch: flushed changes that are logged together, with one flush of WAL, and applied afterwards
+ * one by one, each under the block locks that it lists.  No block lock is held over the flush.
+ *
+ * vdb_scm_batch_begin makes an empty batch in the current memory context.  vdb_scm_batch_add takes
+ * the place of vdb_scm_change_end; the change uses no reserved space and has no event, and is
+ * flushed or unlogged.  vdb_scm_batch_end logs, flushes, applies and frees the batch.  It takes
+ * the listed block locks, so the caller holds none; a caller whose changes list no lock may hold a
+ * map lock.  It enters a critical section, so a batch should be bounded: a range of a table.
+ *
+ * The caller makes sure that from gathering to the end of the batch no other process changes the
+ * bytes that the batch stores, nor any bytes on which these depend: by a gate (base/vdb_gate.h), or
+ * because nothing refers to them.  Other processes may read them.
+ */
+typedef struct VdbScmBatch VdbScmBatch;
+extern VdbScmBatch *vdb_scm_batch_begin(VdbPool *pool);
+extern void vdb_scm_batch_add(VdbScmBatch *batch, VdbScmChange *change);
+extern void vdb_scm_batch_end(VdbScmBatch *batch);
+
+/*
  * Store a hint without WAL.  This is for hint bits only: it must not matter if the store is lost or
  * torn.  'len' is 1, 2, 4 or 8 bytes, naturally aligned.  Not to be called in recovery.
  */

@@ -48,56 +48,11 @@
 #include "utils/memutils.h"
 
 #include "base/vdb_stop_point.h"
-#include "scm/scm_internal.h"
+#include "scm/scm_change.h"
 #include "scm/scm_pack.h"
 #include "scm/scm_words.h"
 
 #define CHANGE_BLOCK_FIRST	1024	/* bytes of the first allocation for a block's spans */
-
-/* The spans that were gathered for one block. */
-typedef struct ChangeBlock
-{
-	VdbBlock	block;
-	uint32		used;				/* bytes of 'spans' */
-	uint32		capacity;			/* bytes allocated for 'spans' */
-	uint8		phases;				/* bit set of phases present */
-	char	   *target;				/* where the block is mapped */
-	char	   *spans;				/* kept from change to change */
-	char	   *packed;				/* for WAL; VDB_PACK_BOUND(capacity) bytes */
-	uint32		packed_bytes;
-} ChangeBlock;
-
-/* A list of units, segments or blocks, that a change uses or frees. */
-typedef struct SpaceList
-{
-	VdbPoolSpace *spaces;
-	int			n;
-	int			capacity;
-} SpaceList;
-
-/* A change that is being gathered: one workspace. */
-struct VdbScmChange
-{
-	VdbPool    *pool;
-	int			flags;				/* VDB_CHANGE_... */
-	bool		open;				/* begun and not ended */
-	int			nblocks;
-	int			last;				/* index in 'blocks' of the block found last */
-	int			nlocks;
-	uint16		locks[VDB_BLOCK_LOCKS]; /* block locks that redo takes, ascending */
-	TransactionId latest_removed;	/* for conflicts on standbys, or invalid */
-	uint32		extend_blocks;		/* blocks that redo makes the file long, or 0 */
-	VdbBlock	first_block;		/* where 'first_word' goes before all else, or VDB_BLOCK_NONE */
-	uint16		first_offset;
-	uint16		first_word;
-	const char *event;				/* owned by the caller */
-	uint32		event_len;			/* bytes of the event; 0: none */
-	SpaceList	used;
-	SpaceList	freed;
-	ChangeBlock blocks[VDB_CHANGE_MAX_BLOCKS];
-	char		main_data[sizeof(VdbChangeRecord) + sizeof(TransactionId) +
-						  VDB_BLOCK_LOCKS * sizeof(uint16) + sizeof(uint32)];
-};
 
 static VdbScmChange *workspaces[2] = {NULL, NULL};
 
@@ -468,9 +423,9 @@ vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block)
 
 /* ---- log and apply ---- */
 
-/* Build the record's main data, but for the event, and return its length. */
-static int
-build_main_data(VdbScmChange *change)
+/* Build the record's main data, but for the event. */
+void
+vdb_change_build(VdbScmChange *change)
 {
 	VdbChangeRecord head;
 	char	   *to = change->main_data;
@@ -498,7 +453,7 @@ build_main_data(VdbScmChange *change)
 		memcpy(to, &change->extend_blocks, sizeof(uint32));
 		to += sizeof(uint32);
 	}
-	return to - change->main_data;
+	change->main_len = to - change->main_data;
 }
 
 static bool packed_well(const ChangeBlock *entry) pg_attribute_unused();
@@ -516,8 +471,8 @@ packed_well(const ChangeBlock *entry)
 }
 
 /* Pack the spans of each block for the record. */
-static void
-pack_blocks(VdbScmChange *change)
+void
+vdb_change_pack(VdbScmChange *change)
 {
 	for (int i = 0; i < change->nblocks; i++)
 	{
@@ -529,11 +484,11 @@ pack_blocks(VdbScmChange *change)
 }
 
 /* Insert the record and return its end.  Must be called in the critical section. */
-static XLogRecPtr
-insert_record(VdbScmChange *change, int main_len)
+XLogRecPtr
+vdb_change_insert(VdbScmChange *change)
 {
 	XLogBeginInsert();
-	XLogRegisterData(change->main_data, main_len);
+	XLogRegisterData(change->main_data, change->main_len);
 	if (change->event_len > 0)
 	{
 		XLogRegisterData(unconstify(char *, change->event), change->event_len);
@@ -586,8 +541,8 @@ apply_first(VdbScmChange *change)
 }
 
 /* Apply all phases.  Must be called in the critical section. */
-static void
-apply(VdbScmChange *change)
+void
+vdb_change_apply(VdbScmChange *change)
 {
 	bool		pmem = change->pool->is_pmem;
 
@@ -608,8 +563,8 @@ apply(VdbScmChange *change)
  * number of files for which the queue was full, and sets 'failed' to their
  * numbers; the caller must sync those itself.
  */
-static int
-request_syncs(VdbScmChange *change, uint32 *failed)
+int
+vdb_change_request_syncs(VdbScmChange *change, uint32 *failed)
 {
 	VdbPool    *pool = change->pool;
 	uint32		previous = PG_UINT32_MAX;
@@ -636,46 +591,36 @@ request_syncs(VdbScmChange *change, uint32 *failed)
  * in 'failed', as a sync needs more than a critical section allows.
  */
 static XLogRecPtr
-log_and_apply(VdbScmChange *change, int main_len, uint32 *failed, int *nfailed)
+log_and_apply(VdbScmChange *change, uint32 *failed, int *nfailed)
 {
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
 
 	START_CRIT_SECTION();
 	if (!(change->flags & VDB_CHANGE_UNLOGGED))
 	{
-		lsn = insert_record(change, main_len);
+		lsn = vdb_change_insert(change);
 		VDB_STOP_POINT("change-after-wal");
 		if (change->flags & VDB_CHANGE_FLUSH)
 			XLogFlush(lsn);
 		VDB_STOP_POINT("change-flushed");
 	}
-	apply(change);
+	vdb_change_apply(change);
 	VDB_STOP_POINT("change-applied");
-	*nfailed = request_syncs(change, failed);
+	*nfailed = vdb_change_request_syncs(change, failed);
 	VDB_STOP_POINT("change-synced");
 	END_CRIT_SECTION();
 	return lsn;
 }
 
 /*
- * Increment a counter without a locked instruction.  Two increments at the same time may count as
- * one, but no process waits.
- */
-static void
-increment_counter(pg_atomic_uint64 *counter)
-{
-	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + 1);
-}
-
-/*
  * Count the change under each block lock that it lists, so that other code can see whether anything
  * changed under a block lock.  The caller holds the locks listed.
  */
-static void
-count_block_changes(const VdbScmChange *change)
+void
+vdb_change_count_locks(const VdbScmChange *change)
 {
 	for (int i = 0; i < change->nlocks; i++)
-		increment_counter(&vdb_shared->block_changes[change->locks[i]]);
+		vdb_increment_counter(&vdb_shared->block_changes[change->locks[i]]);
 }
 
 /* Count the change, and its flush of WAL, in the pool's statistics. */
@@ -686,9 +631,9 @@ count_change(VdbScmChange *change)
 
 	if (shared == NULL)
 		return;
-	increment_counter(&shared->counters.changes);
+	vdb_increment_counter(&shared->counters.changes);
 	if (change->flags & VDB_CHANGE_FLUSH)
-		increment_counter(&shared->counters.flushes);
+		vdb_increment_counter(&shared->counters.flushes);
 }
 
 XLogRecPtr
@@ -696,7 +641,6 @@ vdb_scm_change_end(VdbScmChange *change)
 {
 	uint32		failed[VDB_CHANGE_MAX_BLOCKS];
 	int			nfailed = 0;
-	int			main_len;
 	XLogRecPtr	lsn;
 
 	Assert(change->open);
@@ -709,16 +653,16 @@ vdb_scm_change_end(VdbScmChange *change)
 	if (change->nblocks == 0)
 		return InvalidXLogRecPtr;
 	XLogEnsureRecordSpace(change->nblocks - 1, change->nblocks + 2);
-	main_len = build_main_data(change);
+	vdb_change_build(change);
 	if (!(change->flags & VDB_CHANGE_UNLOGGED))
-		pack_blocks(change);
+		vdb_change_pack(change);
 	VDB_STOP_POINT("change-before-wal");
 
 	HOLD_INTERRUPTS();
 	if (change->freed.n > 0)
 		vdb_alloc_hold(change->pool, change->freed.spaces, change->freed.n);
 	MyProc->delayChkptFlags |= DELAY_CHKPT_START;
-	lsn = log_and_apply(change, main_len, failed, &nfailed);
+	lsn = log_and_apply(change, failed, &nfailed);
 	for (int i = 0; i < nfailed; i++)
 		vdb_sync_now(&change->pool->rnode, failed[i]);
 	MyProc->delayChkptFlags &= ~DELAY_CHKPT_START;
@@ -727,7 +671,7 @@ vdb_scm_change_end(VdbScmChange *change)
 	if (change->freed.n > 0)
 		vdb_alloc_release(change->pool, change->freed.spaces, change->freed.n);
 	RESUME_INTERRUPTS();
-	count_block_changes(change);
+	vdb_change_count_locks(change);
 	count_change(change);
 	return lsn;
 }

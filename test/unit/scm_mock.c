@@ -534,6 +534,44 @@ vdb_scm_change_end(VdbScmChange *change)
 	return nwal;
 }
 
+struct VdbScmBatch
+{
+	int			n;
+	VdbScmChange *changes[1024];
+};
+
+VdbScmBatch *
+vdb_scm_batch_begin(VdbPool *pool)
+{
+	return calloc(1, sizeof(VdbScmBatch));
+}
+
+/* Keep the change; the spans' bytes go with it. */
+void
+vdb_scm_batch_add(VdbScmBatch *batch, VdbScmChange *change)
+{
+	VdbScmChange *copy = malloc(sizeof(VdbScmChange));
+
+	UNIT_CHECK(change->flags & VDB_CHANGE_FLUSH, "a batch is flushed");
+	memcpy(copy, change, sizeof(VdbScmChange));
+	if (change->nspans == 0)
+		free(copy);
+	else
+		batch->changes[batch->n++] = copy;
+}
+
+/* Log all changes and flush them, then apply them; a crash may come before each. */
+void
+vdb_scm_batch_end(VdbScmBatch *batch)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		(void) vdb_scm_change_end(batch->changes[i]);
+		free(batch->changes[i]);
+	}
+	free(batch);
+}
+
 /* A store without WAL; crashes keep it. */
 void
 vdb_scm_hint(VdbPool *pool, VdbBlock block, uint16 offset, const void *data, uint16 len)
