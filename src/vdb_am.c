@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 
 #include "am/am.h"
+#include "base/vdb_gate.h"
 #include "base/vdb_guc.h"
 #include "base/vdb_lock_check.h"
 #include "base/vdb_shmem.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 		return;
 	}
 	vdb_shmem_init();
+	vdb_gate_init();
 	vdb_lock_check_init();
 	vdb_scm_init();
 	vdb_visible_init();

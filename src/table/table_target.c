@@ -26,6 +26,7 @@
 #include "storage/lmgr.h"
 #include "utils/combocid.h"
 
+#include "base/vdb_gate.h"
 #include "base/vdb_stop_point.h"
 #include "pages/pages.h"
 #include "table/table_private.h"
@@ -65,10 +66,11 @@ release_visible(VdbTarget *target)
 }
 
 /*
- * Take the block lock; for a striped block, also pin its page of the visibility
- * map.  The page must be pinned even if it seems to be missing: VACUUM may just
- * have made it, so the bit can't be assumed to be clear.  Pinning may wait, so it
- * isn't done under the lock.
+ * Take the block lock, when the gate of the block's range is open; for a striped
+ * block, also pin its page of the visibility map.  The page must be pinned even if
+ * it seems to be missing: VACUUM may just have made it, so the bit can't be assumed
+ * to be clear.  Waiting at the gate, and pinning, which may wait, aren't done under
+ * the lock.
  */
 static void
 lock_and_pin(VdbTarget *target)
@@ -81,6 +83,12 @@ lock_and_pin(VdbTarget *target)
 		VdbExtent	extent;
 
 		LWLockAcquire(lock, LW_EXCLUSIVE);
+		if (vdb_gate_is_closed(target->ref.slot, vdb_lb_range(lb)))
+		{
+			LWLockRelease(lock);
+			vdb_gate_wait(target->ref.slot, vdb_lb_range(lb));
+			continue;
+		}
 		vdb_map_lookup(&target->ref, lb, &extent);
 		if (extent.kind != VDB_EXTENT_STRIPE || vdb_visible_pinned(lb, target->visible))
 			return;
