@@ -15,8 +15,8 @@
  * 4. Mark logical blocks all-visible in the visibility map.
  * 5. Advance relfrozenxid to the oldest id that is left.
  *
- * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a range; one block lock at
- * a time.
+ * Locks: the caller's ShareUpdateExclusiveLock; the migration lock over a range; its gate while
+ * changes are stored; one block lock at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -208,13 +208,14 @@ vacuum_range(VdbVacuum *vs)
 	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
 	int64		removed = vs->removed;
 
-	Assert(vs->nin_doubt == 0 && !vs->remove_failed);
+	Assert(vs->nin_doubt == 0 && !vs->remove_failed && vs->nwork == 0);
 	while (vdb_migrate_range(vs->rel, &vs->ref, range,
 							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
 		CHECK_FOR_INTERRUPTS();
 	do
 		vdb_vacuum_block(vs);
 	while (vdb_cursor_next_in_range(&vs->cursor));
+	vdb_vacuum_store(vs);
 	vdb_vacuum_resolve_stripes(vs);
 	/* free segments that have lost their last row just now */
 	while (vs->removed > removed &&
@@ -247,6 +248,7 @@ walk_table(VdbVacuum *vs)
 
 	vdb_cursor_start(cursor, NULL);
 	vs->batch = vdb_cursor_batch(cursor);
+	vs->work = palloc(VDB_RANGE_LBS * sizeof(VdbVacuumWork));
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
 	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, cursor->limit);
 	while (vdb_cursor_next_range(cursor))
@@ -258,6 +260,7 @@ walk_table(VdbVacuum *vs)
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, cursor->lb + 1);
 	}
 	vdb_cursor_end(cursor);
+	pfree(vs->work);
 }
 
 /* VACUUM a table.  See am.h. */

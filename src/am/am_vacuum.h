@@ -12,6 +12,16 @@
 #include "migrate/migrate.h"
 #include "table/table.h"
 
+/* What the walk of a range found to do in one logical block. */
+typedef struct VdbVacuumWork
+{
+	VdbLogicalBlock lb;
+	int			ndead;
+	VdbRowSet	dead;				/* rows to remove */
+	VdbRowSet	freeze;				/* rows with old ids */
+	TransactionId latest;			/* latest xid of the dead rows, for standbys */
+} VdbVacuumWork;
+
 /* State of one VACUUM of one table. */
 typedef struct VdbVacuum
 {
@@ -35,6 +45,8 @@ typedef struct VdbVacuum
 	bool		indexes_cleaned;	/* entries of all rows that were gone by then are deleted */
 	uint32		last_stripe;		/* stripe that freeze_stripe looked at last: its id */
 	BlockNumber last_stripe_page;	/* and first page */
+	VdbVacuumWork *work;			/* the range's blocks to change; room for VDB_RANGE_LBS */
+	int			nwork;
 	VdbBlock	in_doubt[VDB_RANGE_LBS];	/* metas of the range's stripes that can be resolved */
 	int			nin_doubt;
 	bool		remove_failed;		/* dead rows of the range could not be removed */
@@ -42,11 +54,18 @@ typedef struct VdbVacuum
 } VdbVacuum;
 
 /*
- * Vacuum the logical block that the cursor is at (am_vacuum_block.c).  Remove dead versions, and
- * freeze the others and the stripe that the block lies in.  The caller holds the migration lock.
+ * Look at the logical block that the cursor is at (am_vacuum_block.c): note its dead versions and
+ * old ids in vs->work, and freeze the stripe that it lies in.  The caller holds the migration lock.
  * Takes block locks, one at a time.
  */
 extern void vdb_vacuum_block(VdbVacuum *vs);
+
+/*
+ * Remove and freeze what the walk of a range has noted, with one flush of WAL that no reader waits
+ * for.  Writers of the range wait at its gate.  The caller has held the migration lock since the
+ * walk, and holds no lightweight lock.
+ */
+extern void vdb_vacuum_store(VdbVacuum *vs);
 
 /*
  * Freeze the stripes in doubt of a range once the rows of their aborted transactions are removed.

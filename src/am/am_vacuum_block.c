@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * am_vacuum_block.c
- *	  VACUUM of one logical block: dead versions are removed, old ids are frozen.
+ *	  VACUUM of the logical blocks of a range: dead versions are removed, old ids are frozen.
  *
- * The block is read under its block lock, shared.  What has to be changed is looked up again under
- * the exclusive lock: by then the block may have moved to a stripe, or a row may have been locked.
+ * The walk reads each block under its block lock, shared, and notes what is to be done.  At the end
+ * of the range all of that is stored with one flush of WAL: see README.md, "A range of VACUUM".
  *
  *-------------------------------------------------------------------------
  */
@@ -15,24 +15,9 @@
 #include "commands/vacuum.h"
 
 #include "am/am_vacuum.h"
+#include "base/vdb_gate.h"
+#include "base/vdb_stop_point.h"
 #include "base/vdb_wal.h"
-
-/* Note that the batch's dead rows stay for now, and lower the oldest ids left to theirs. */
-static void
-note_not_removed(VdbVacuum *vs)
-{
-	Assert(vs->batch->nrows > 0);
-	vs->remove_failed = true;
-	for (int i = 0; i < vs->batch->nrows; i++)
-	{
-		VdbVersion	version;
-
-		if (vs->batch->htsv[i] != VDB_DEAD)
-			continue;
-		vdb_batch_version(vs->batch, i, &version);
-		vdb_freeze_note_left(&vs->left, &version);
-	}
-}
 
 /* Add to the table's count of removed rows.  See am_vacuum.h. */
 void
@@ -62,128 +47,97 @@ vdb_vacuum_count_dead(VdbVacuum *vs, int64 more)
 	LWLockRelease(vdb_map_lock(vs->ref.slot));
 }
 
-/*
- * Remove the dead rows of the batch.  The extent is looked up under the exclusive lock, as the
- * block may have moved to a stripe since it was read.  A version that was dead to everyone stays
- * so.
- */
-static void
-remove_rows(VdbVacuum *vs, const VdbRowSet dead, int ndead)
-{
-	VdbLogicalBlock lb = vs->batch->lb;
-	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
-	VdbExtent	extent;
-	VdbScmChange *change;
-	TransactionId latest = InvalidTransactionId;
-
-	/*
-	 * Flushed: a removal that outlives its lost record would never reach a standby, which may
-	 * forget why the rows are dead.
-	 */
-	int			flags = vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
-
-	Assert(ndead > 0 && ndead <= VDB_LB_ROWS);
-	Assert(!LWLockHeldByMe(vdb_block_lock(lock_no)));
-	for (int i = 0; i < vs->batch->nrows; i++)
-	{
-		VdbVersion	version;
-
-		vdb_batch_version(vs->batch, i, &version);
-		if (vs->batch->htsv[i] == VDB_DEAD)
-			vdb_version_raise_removed(&version.hdr, &latest);
-	}
-
-	/* count first, so that the next VACUUM cleans the indexes if this one does not get there */
-	vdb_vacuum_count_dead(vs, ndead);
-	LWLockAcquire(vdb_block_lock(lock_no), LW_EXCLUSIVE);
-	vdb_map_lookup(&vs->ref, lb, &extent);
-	if (extent.kind == VDB_EXTENT_STRIPE && !vdb_overlay_prepare(&vs->ref, lb, &extent, 0))
-	{
-		/* no space for the overlay now: the next VACUUM will do it */
-		LWLockRelease(vdb_block_lock(lock_no));
-		note_not_removed(vs);
-		return;
-	}
-	if (extent.kind != VDB_EXTENT_SEGMENT && extent.kind != VDB_EXTENT_STRIPE)
-	{
-		LWLockRelease(vdb_block_lock(lock_no));
-		return;
-	}
-	change = vdb_scm_change_begin(vs->ref.pool, flags);
-	vdb_scm_change_block_lock(change, lock_no);
-	vdb_scm_change_conflict(change, latest);
-	if (extent.kind == VDB_EXTENT_STRIPE)
-		vdb_overlay_mark_deleted(change, &vs->ref, &extent, dead);
-	else
-	{
-		for (int i = vdb_rowset_next(dead, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(dead, i + 1))
-			vdb_rows_remove(change, &vs->ref, &extent, lb, (uint8) i);
-	}
-	vdb_scm_change_end(change);
-	if (extent.kind == VDB_EXTENT_STRIPE)
-		vdb_overlay_shrink(&vs->ref, &extent);
-	LWLockRelease(vdb_block_lock(lock_no));
-	vs->removed += ndead;
-}
+/* ---- storing what the walk has found ---- */
 
 /*
- * Begin a change that freezes rows.  It is flushed: if its record were lost but the bytes were
- * not, a standby would never get the change, and would keep ids that clog and pg_multixact lose.
+ * Begin the change of one block.  It is flushed: if its record were lost but the bytes were not, a
+ * standby would never get the change.  It could forget why a removed row is dead, and would keep
+ * frozen ids that clog and pg_multixact lose.
  */
 static VdbScmChange *
-begin_freezing(VdbVacuum *vs, uint32 lock_no)
+begin_block_change(VdbVacuum *vs, VdbLogicalBlock lb, bool structural)
 {
-	VdbScmChange *change;
+	int			flags = vs->ref.logged || structural ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED;
+	VdbScmChange *change = vdb_scm_change_begin(vs->ref.pool, flags);
 
-	change = vdb_scm_change_begin(vs->ref.pool,
-								  vs->ref.logged ? VDB_CHANGE_FLUSH : VDB_CHANGE_UNLOGGED);
-	vdb_scm_change_block_lock(change, lock_no);
+	vdb_scm_change_block_lock(change, vdb_block_lock_no(vs->ref.slot, lb));
 	return change;
 }
 
 /*
- * Freeze an old xmax of a striped row.  Block lock held exclusive.  Return true if the whole
- * delta record can go; the caller must drop it then.
+ * Add the removals and freezings of a block in the pool to the batch.  The block lock is held
+ * exclusive.
  */
-static bool
-freeze_drec(VdbVacuum *vs, VdbVersion *version, uint32 lock_no, uint32 epoch)
+static void
+gather_pooled(VdbVacuum *vs, VdbScmBatch *batch, const VdbVacuumWork *work, const VdbExtent *extent)
 {
-	HeapTupleHeaderData before = version->hdr;
-	VdbScmChange *change;
+	VdbScmChange *change = begin_block_change(vs, work->lb, false);
 
-	Assert(LWLockHeldByMeInMode(vdb_block_lock(lock_no), LW_EXCLUSIVE));
-	Assert(version->where == VDB_IN_STRIPE);
-	if (!vdb_freeze_version(&vs->limits, version))
-		return false;
-	if (version->hdr.t_infomask & HEAP_XMAX_INVALID)
-		return true;
-	if (!vdb_table_prepare_xmax(&vs->ref, version))
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&vs->ref, work->lb));
+	for (int i = vdb_rowset_next(work->freeze, 0); i < VDB_LB_ROWS;
+		 i = vdb_rowset_next(work->freeze, i + 1))
 	{
-		version->hdr = before;	/* no space for the overlay now: the next VACUUM will do it */
-		return false;
+		VdbVersion	version;
+
+		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
+			continue;
+		if (vdb_freeze_version(&vs->limits, &version))
+		{
+			/* a standby's older snapshots must not come to see what is now frozen */
+			if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
+				vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
+			vdb_rows_set_header(change, &vs->ref, &version);
+			vs->frozen++;
+		}
+		vdb_freeze_note_left(&vs->left, &version);
 	}
-	change = begin_freezing(vs, lock_no);
-	vdb_table_set_xmax(change, &vs->ref, version, epoch);
-	vdb_scm_change_end(change);
-	vs->frozen++;
-	return false;
+	vdb_scm_change_conflict(change, work->latest);
+	for (int i = vdb_rowset_next(work->dead, 0); i < VDB_LB_ROWS;
+		 i = vdb_rowset_next(work->dead, i + 1))
+		vdb_rows_remove(change, &vs->ref, extent, work->lb, (uint8) i);
+	vs->removed += work->ndead;
+	vdb_scm_batch_add(batch, change);
 }
 
-/* Drop delta records of striped rows.  Block lock held exclusive. */
+/*
+ * Compute what becomes of the delta records whose ids are old: those without effect are dropped,
+ * the others get a younger xmax, in 'replacing' of VDB_LB_ROWS entries.  Block lock held exclusive.
+ */
 static void
-forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
+freeze_drecs(VdbVacuum *vs, const VdbVacuumWork *work, VdbOverlayEdit *edit,
+			 VdbDeltaRecord *replacing)
 {
-	VdbExtent	extent;
+	uint32		epoch = vdb_pool_shared(vs->ref.pool)->epoch;
 
-	Assert(LWLockHeldByMeInMode(vdb_block_lock(vdb_block_lock_no(vs->ref.slot, lb)), LW_EXCLUSIVE));
-	Assert(nrows > 0 && nrows <= VDB_LB_ROWS);
-	vdb_map_lookup(&vs->ref, lb, &extent);
-	if (vdb_overlay_forget(&vs->ref, &extent, rows))
+	Assert(vdb_pool_shared(vs->ref.pool)->epoch_begun && edit->nreplacing == 0);
+	for (int i = vdb_rowset_next(work->freeze, 0); i < VDB_LB_ROWS;
+		 i = vdb_rowset_next(work->freeze, i + 1))
 	{
-		vs->frozen += nrows;
-		return;
+		VdbVersion	version;
+
+		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
+			continue;
+		if (!vdb_freeze_version(&vs->limits, &version))
+			vdb_freeze_note_left(&vs->left, &version);
+		else if (version.hdr.t_infomask & HEAP_XMAX_INVALID)
+			vdb_rowset_add(edit->dropped, i);
+		else
+		{
+			vdb_freeze_note_left(&vs->left, &version);
+			vdb_version_to_delta(&version, epoch, &replacing[edit->nreplacing++]);
+		}
 	}
-	/* no space for the overlay now: the next VACUUM will do it */
+	edit->replacing = replacing;
+}
+
+/*
+ * Note that the ids of these rows stay for now: the oldest ids left are lowered to theirs.  Block
+ * lock held exclusive.
+ */
+static void
+note_not_done(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
+{
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&vs->ref, lb));
 	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
 	{
 		VdbVersion	version;
@@ -194,53 +148,114 @@ forget_drecs(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows, int nrows)
 }
 
 /*
- * Freeze versions of one logical block in place.  They are read again under the exclusive lock.
- * Those in the pool are frozen in one change, as each change flushes WAL.
+ * Prepare the edit of a striped block.  If there is no space for a new block delta, old ids stay;
+ * without any block delta the dead rows stay, too.  The next VACUUM will do what is left.  Block
+ * lock held exclusive.  Returns false if there is nothing to do now.
  */
-static void
-freeze_rows(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
+static bool
+prepare_striped(VdbVacuum *vs, const VdbVacuumWork *work, VdbExtent *extent, VdbOverlayEdit *edit)
 {
-	uint32		lock_no = vdb_block_lock_no(vs->ref.slot, lb);
-	uint32		epoch = vdb_epoch_current(vs->ref.pool);
-	VdbScmChange *change = NULL;
-	VdbRowSet	forget = {0};
-	int			nforget = 0;
-
-	Assert(!LWLockHeldByMe(vdb_block_lock(lock_no)));
-	LWLockAcquire(vdb_block_lock(lock_no), LW_EXCLUSIVE);
-	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
-	{
-		VdbVersion	version;
-
-		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
-			continue;
-		if (version.where == VDB_IN_STRIPE)
-		{
-			if (freeze_drec(vs, &version, lock_no, epoch))
-			{
-				vdb_rowset_add(forget, i);
-				nforget++;
-				continue;
-			}
-		}
-		else if (vdb_freeze_version(&vs->limits, &version))
-		{
-			if (change == NULL)
-				change = begin_freezing(vs, lock_no);
-			/* a standby's older snapshots must not come to see what is now frozen */
-			if (TransactionIdIsNormal(HeapTupleHeaderGetRawXmin(&version.hdr)))
-				vdb_scm_change_conflict(change, HeapTupleHeaderGetRawXmin(&version.hdr));
-			vdb_rows_set_header(change, &vs->ref, &version);
-			vs->frozen++;
-		}
-		vdb_freeze_note_left(&vs->left, &version);
-	}
-	if (change != NULL)
-		vdb_scm_change_end(change);
-	if (nforget > 0)
-		forget_drecs(vs, lb, forget, nforget);
-	LWLockRelease(vdb_block_lock(lock_no));
+	if (vdb_overlay_prepare_edit(&vs->ref, extent, edit))
+		return true;
+	note_not_done(vs, work->lb, work->freeze);
+	memset(edit->dropped, 0, sizeof(edit->dropped));
+	edit->nreplacing = 0;
+	if (work->ndead == 0)
+		return false;
+	if (vdb_overlay_prepare_edit(&vs->ref, extent, edit))
+		return true;
+	note_not_done(vs, work->lb, work->dead);
+	vs->remove_failed = true;
+	return false;
 }
+
+/*
+ * Add the removals and freezings of a striped block to the batch.  Block lock held exclusive.
+ * Returns the slab of the block delta that is freed, or VDB_BLOCK_NONE.
+ */
+static VdbBlock
+gather_striped(VdbVacuum *vs, VdbScmBatch *batch, const VdbVacuumWork *work, VdbExtent *extent)
+{
+	VdbDeltaRecord replacing[VDB_LB_ROWS];
+	VdbOverlayEdit edit = {.nreplacing = 0};
+	VdbScmChange *change;
+
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&vs->ref, work->lb));
+	memcpy(edit.removed, work->dead, sizeof(edit.removed));
+	freeze_drecs(vs, work, &edit, replacing);
+	if (!prepare_striped(vs, work, extent, &edit))
+		return VDB_BLOCK_NONE;
+	change = begin_block_change(vs, work->lb, edit.old_block != VDB_BLOCK_NONE);
+	vdb_scm_change_conflict(change, work->latest);
+	vdb_overlay_edit(change, &vs->ref, extent, &edit);
+	vdb_scm_batch_add(batch, change);
+	vs->removed += work->ndead;
+	vs->frozen += edit.nreplacing + vdb_rowset_count(edit.dropped);
+	return edit.old_block;
+}
+
+/*
+ * Add what is to be done in a block to the batch.  The extent is looked up under the exclusive
+ * lock, and headers are read again, as a row may have been locked since the walk.  A version that
+ * was dead to everyone stays so.  Returns the slab of the block delta that is freed, or
+ * VDB_BLOCK_NONE.
+ */
+static VdbBlock
+gather_block(VdbVacuum *vs, VdbScmBatch *batch, const VdbVacuumWork *work)
+{
+	VdbBlock	slab = VDB_BLOCK_NONE;
+	VdbExtent	extent;
+
+	Assert(work->ndead == vdb_rowset_count(work->dead));
+	Assert(work->ndead > 0 || !vdb_rowset_is_empty(work->freeze));
+	vdb_lock_block(&vs->ref, work->lb, LW_EXCLUSIVE);
+	vdb_map_lookup(&vs->ref, work->lb, &extent);
+	if (extent.kind == VDB_EXTENT_STRIPE)
+		slab = gather_striped(vs, batch, work, &extent);
+	else if (extent.kind == VDB_EXTENT_SEGMENT)
+		gather_pooled(vs, batch, work, &extent);
+	vdb_unlock_block(&vs->ref, work->lb);
+	return slab;
+}
+
+/* Store what the walk of a range has found.  See am_vacuum.h. */
+void
+vdb_vacuum_store(VdbVacuum *vs)
+{
+	VdbScmBatch *batch;
+	VdbBlock	slabs[VDB_RANGE_LBS];
+	int			nslabs = 0;
+	int64		ndead = 0;
+
+	if (vs->nwork == 0)
+		return;
+	(void) vdb_epoch_current(vs->ref.pool);
+	for (int i = 0; i < vs->nwork; i++)
+		ndead += vs->work[i].ndead;
+	/* count first, so that the next VACUUM cleans the indexes if this one does not get there */
+	if (ndead > 0)
+		vdb_vacuum_count_dead(vs, ndead);
+	VDB_STOP_POINT("vacuum-range-walked");
+	Assert(vdb_lb_range(vs->work[0].lb) == vdb_lb_range(vs->work[vs->nwork - 1].lb));
+	vdb_gate_close(vs->ref.slot, vdb_lb_range(vs->work[0].lb));
+	batch = vdb_scm_batch_begin(vs->ref.pool);
+	for (int i = 0; i < vs->nwork; i++)
+	{
+		VdbBlock	slab = gather_block(vs, batch, &vs->work[i]);
+
+		if (slab != VDB_BLOCK_NONE)
+			slabs[nslabs++] = slab;
+	}
+	VDB_STOP_POINT("vacuum-range-gathered");
+	vdb_scm_batch_end(batch);
+	vdb_gate_open();
+	VDB_STOP_POINT("vacuum-range-stored");
+	if (nslabs > 0)
+		vdb_overlay_reclaim(&vs->ref, slabs, nslabs);
+	vs->nwork = 0;
+}
+
+/* ---- stripes ---- */
 
 /*
  * Note a stripe with xmins that had not committed when it was written.  All of them have ended by
@@ -344,20 +359,20 @@ needs_freezing(VdbVacuum *vs, const VdbVersion *version)
 	return vdb_freeze_version(&vs->limits, &copy);
 }
 
-/* Vacuum the logical block that the cursor is at.  See am_vacuum.h. */
+/* Look at the logical block that the cursor is at.  See am_vacuum.h. */
 void
 vdb_vacuum_block(VdbVacuum *vs)
 {
-	VdbRowSet	dead = {0};
-	VdbRowSet	freeze = {0};
-	int			ndead = 0;
-	int			nfreeze = 0;
+	VdbVacuumWork *work = &vs->work[vs->nwork];
+	bool		freeze = false;
 	VdbBatch   *batch = vs->batch;
 
 	vdb_vacuum_delay_point();
 	(void) vdb_cursor_read(&vs->cursor);
 	Assert(batch->lb == vdb_cursor_lb(&vs->cursor));
-	Assert(ndead == 0 && nfreeze == 0);
+	Assert(vs->nwork < VDB_RANGE_LBS);
+	memset(work, 0, sizeof(*work));
+	work->lb = batch->lb;
 	if (batch->where == VDB_IN_STRIPE && batch->nrows > 0)
 		freeze_stripe(vs);
 	for (int i = 0; i < batch->nrows; i++)
@@ -366,8 +381,10 @@ vdb_vacuum_block(VdbVacuum *vs)
 
 		if (batch->htsv[i] == VDB_DEAD)
 		{
-			vdb_rowset_add(dead, batch->index[i]);
-			ndead++;
+			vdb_batch_version(batch, i, &version);
+			vdb_version_raise_removed(&version.hdr, &work->latest);
+			vdb_rowset_add(work->dead, batch->index[i]);
+			work->ndead++;
 			continue;
 		}
 		if (batch->htsv[i] == VDB_RECENTLY_DEAD)
@@ -382,11 +399,9 @@ vdb_vacuum_block(VdbVacuum *vs)
 			vdb_freeze_note_left(&vs->left, &version);
 			continue;
 		}
-		vdb_rowset_add(freeze, batch->index[i]);
-		nfreeze++;
+		vdb_rowset_add(work->freeze, batch->index[i]);
+		freeze = true;
 	}
-	if (nfreeze > 0)
-		freeze_rows(vs, batch->lb, freeze);
-	if (ndead > 0)
-		remove_rows(vs, dead, ndead);
+	if (freeze || work->ndead > 0)
+		vs->nwork++;
 }

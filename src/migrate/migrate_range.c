@@ -159,14 +159,14 @@ compare_all(VdbMover *mover)
 
 /* ---- 5. switch ---- */
 
-/* Give back a block delta that nothing refers to.  No row or map lock is held. */
-static void
-free_delta(VdbMover *mover, VdbMovingBlock *block, VdbBlock delta_block, uint16 delta_offset)
+/* Return the block delta that was built for a block. */
+static VdbUnusedDelta
+new_delta_of(const VdbMover *mover, const VdbMovingBlock *block)
 {
-	Assert(!VDB_BLOCK_LOCKED(&mover->ref, vdb_mover_lb(mover, block->index)));
-	if (delta_block != VDB_BLOCK_NONE)
-		vdb_overlay_release(&mover->ref, vdb_mover_lb(mover, block->index),
-							delta_block, delta_offset);
+	VdbUnusedDelta delta = {vdb_mover_lb(mover, block->index), block->overlay_block,
+	block->overlay_offset};
+
+	return delta;
 }
 
 /*
@@ -268,7 +268,9 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 static bool
 switch_range(VdbMover *mover)
 {
+	VdbUnusedDelta unused[VDB_RANGE_LBS];
 	uint8		indexes[VDB_RANGE_LBS];
+	int			nunused;
 
 	for (int b = 0; b < mover->nblocks; b++)
 		indexes[b] = mover->blocks[b].index;
@@ -284,19 +286,19 @@ switch_range(VdbMover *mover)
 			break;
 		if (attempt < VDB_SWITCH_ATTEMPTS)
 			vdb_map_unlock_lbs(&mover->ref, mover->range, indexes, mover->nblocks);
+		nunused = 0;
 		for (int b = 0; b < mover->nblocks && built; b++)
 		{
 			VdbMovingBlock *block = &mover->blocks[b];
-			VdbBlock	old_block = block->overlay_block;
-			uint16		old_offset = block->overlay_offset;
 
 			if (!block->stale)
 				continue;
+			unused[nunused++] = new_delta_of(mover, block);
 			built = vdb_mover_build_delta(mover, block);
-			/* under the locks it stays for the next run's sweep */
-			if (attempt < VDB_SWITCH_ATTEMPTS)
-				free_delta(mover, block, old_block, old_offset);
 		}
+		/* under the locks they stay for the next run's sweep */
+		if (attempt < VDB_SWITCH_ATTEMPTS)
+			vdb_overlay_release(&mover->ref, unused, nunused);
 		if (attempt >= VDB_SWITCH_ATTEMPTS)
 		{
 			if (built)
@@ -342,15 +344,20 @@ free_old_pages(VdbMover *mover, bool switched)
 static void
 clean_up(VdbMover *mover, bool switched)
 {
+	VdbUnusedDelta deltas[VDB_RANGE_LBS];
+
 	for (int b = 0; b < mover->nblocks; b++)
 	{
-		VdbMovingBlock *block = &mover->blocks[b];
+		const VdbMovingBlock *block = &mover->blocks[b];
 
+		deltas[b] = new_delta_of(mover, block);
 		if (switched)
-			free_delta(mover, block, block->old_overlay_block, block->old_overlay_offset);
-		else
-			free_delta(mover, block, block->overlay_block, block->overlay_offset);
+		{
+			deltas[b].block = block->old_overlay_block;
+			deltas[b].offset = block->old_overlay_offset;
+		}
 	}
+	vdb_overlay_release(&mover->ref, deltas, mover->nblocks);
 	if (switched)
 	{
 		for (int s = 0; s < mover->nstripes; s++)

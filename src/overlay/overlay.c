@@ -179,12 +179,10 @@ write_delta(VdbScmChange *change, const VdbTableRef *ref, const VdbBlockDeltaAdd
 
 /*
  * Make an image of what counts in the LB's block delta (which may be NULL): the deletion bitmap,
- * and the delta records of rows that are neither removed nor in 'without' (which may be NULL).
- * Returns the number of delta records.
+ * and the delta records of rows that aren't removed.  Returns the number of delta records.
  */
 static int
-copy_delta(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *without,
-		   VdbBlockDeltaImage *image)
+copy_delta(const VdbTableRef *ref, const VdbExtent *extent, VdbBlockDeltaImage *image)
 {
 	VdbOverlayView view;
 	int			n = 0;
@@ -192,8 +190,7 @@ copy_delta(const VdbTableRef *ref, const VdbExtent *extent, const uint64 *withou
 	vdb_overlay_read(ref, extent, &view);
 	vdb_image_init(image, ref, extent->lb, view.deleted);
 	for (int i = 0; i < view.ndrecs; i++)
-		if (without == NULL || !vdb_rowset_has(without, view.drecs[i].index))
-			vdb_image_add(image, &n, &view.drecs[i]);
+		vdb_image_add(image, &n, &view.drecs[i]);
 	return n;
 }
 
@@ -306,7 +303,7 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 			adopt_delta(ref, extent, bdelta);
 		return true;
 	}
-	live = copy_delta(ref, extent, NULL, &image);
+	live = copy_delta(ref, extent, &image);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	taken = vdb_overlay_take(ref, choose_class(ref, extent, bdelta, live + more),
@@ -316,64 +313,8 @@ vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *exten
 	LWLockRelease(lock);
 	VDB_STOP_POINT("overlay-prepared");
 	if (taken && bdelta != NULL)
-		vdb_overlay_reclaim(ref, old_block);
+		vdb_overlay_reclaim(ref, &old_block, 1);
 	return taken;
-}
-
-/*
- * Move the LB's block delta to a place of just the size needed.  Returns false if the pool is full.
- */
-static bool
-rebuild_delta(const VdbTableRef *ref, VdbExtent *extent, const VdbBlockDelta *bdelta,
-			  const uint64 *without)
-{
-	LWLock	   *lock = vdb_map_lock(ref->slot);
-	VdbBlock	old_block = extent->overlay_block;
-	VdbBlockDeltaImage image;
-	VdbBlockDeltaAddress address;
-	int			n = copy_delta(ref, extent, without, &image);
-	bool		taken;
-
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n),
-							 extent->overlay_block, extent->overlay_offset, &address);
-	if (taken)
-		replace_delta(ref, extent, bdelta, &address, &image, n);
-	LWLockRelease(lock);
-	if (taken)
-		vdb_overlay_reclaim(ref, old_block);
-	return taken;
-}
-
-/* See overlay.h. */
-void
-vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent)
-{
-	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
-	VdbBlockDeltaImage image;
-	int			needed;
-	int			bytes;
-
-	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	if (bdelta == NULL)
-		return;
-	bytes = vdb_block_delta_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
-	if (bytes < VDB_SHRINK_BYTES)
-		return;
-	needed = vdb_block_delta_classes[vdb_overlay_class_for(copy_delta(ref, extent, NULL,
-																	  &image))].bytes;
-	if (4 * needed <= bytes)
-		(void) rebuild_delta(ref, extent, bdelta, NULL);
-}
-
-/* See overlay.h. */
-bool
-vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows)
-{
-	const VdbBlockDelta *bdelta = extent_delta(ref, extent);
-
-	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
-	return bdelta == NULL || rebuild_delta(ref, extent, bdelta, rows);
 }
 
 /* ---- changing ---- */
@@ -471,18 +412,41 @@ vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *ref, const Vdb
 						 sum, sizeof(sum));
 }
 
+/*
+ * Take a block delta and store the image there.  Nothing refers to it yet, so the change isn't
+ * flushed.  Takes the map lock.  Returns false if the pool is full.
+ */
+static bool
+store_image(const VdbTableRef *ref, const VdbExtent *extent, VdbBlockDeltaImage *image, int ndrecs,
+			VdbBlockDeltaAddress *address)
+{
+	LWLock	   *lock = vdb_map_lock(ref->slot);
+	bool		taken;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	taken = vdb_overlay_take(ref, vdb_overlay_class_for(ndrecs), extent->overlay_block,
+							 extent->overlay_offset, address);
+	if (taken)
+	{
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
+
+		write_delta(change, ref, address, image, ndrecs);
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(lock);
+	return taken;
+}
+
 /* See overlay.h. */
 bool
 vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaRecord *drecs,
 				  int ndrecs,
 				  const VdbRowSet deleted, VdbBlock *block, uint16 *offset)
 {
-	LWLock	   *lock = vdb_map_lock(ref->slot);
 	VdbBlockDeltaAddress address;
 	VdbBlockDeltaImage image;
 	VdbExtent	extent;
 	int			n = 0;
-	bool		taken;
 
 	Assert(ndrecs >= 0 && ndrecs <= VDB_LB_ROWS);
 	Assert(vdb_pool_shared(ref->pool)->epoch_begun);
@@ -490,20 +454,11 @@ vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeltaReco
 	for (int i = 0; i < ndrecs; i++)
 		vdb_image_add(&image, &n, &drecs[i]);
 	vdb_map_lookup(ref, lb, &extent);
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	taken = vdb_overlay_take(ref, vdb_overlay_class_for(n), extent.overlay_block,
-							 extent.overlay_offset, &address);
-	if (taken)
-	{
-		VdbScmChange *change = vdb_scm_change_begin(ref->pool, 0);
-
-		write_delta(change, ref, &address, &image, n);
-		vdb_scm_change_end(change);
-		*block = address.block;
-		*offset = address.offset;
-	}
-	LWLockRelease(lock);
-	return taken;
+	if (!store_image(ref, &extent, &image, n, &address))
+		return false;
+	*block = address.block;
+	*offset = address.offset;
+	return true;
 }
 
 /* See overlay.h.  The block delta becomes all zero. */
@@ -517,4 +472,97 @@ vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock l
 		return;
 	vdb_scm_change_zero(change, block, offset,
 						vdb_block_delta_classes[vdb_overlay_slab(ref, block)->size_class].bytes);
+}
+
+/* ---- edits ---- */
+
+/* Make an image of the LB's block delta after the edit.  Returns the number of delta records. */
+static int
+edited_image(const VdbTableRef *ref, const VdbExtent *extent, const VdbOverlayEdit *edit,
+			 VdbBlockDeltaImage *image)
+{
+	VdbOverlayView view;
+	VdbRowSet	without;
+	int			n = 0;
+
+	Assert(edit->nreplacing >= 0 && edit->nreplacing <= VDB_LB_ROWS);
+	vdb_overlay_read(ref, extent, &view);
+	memcpy(without, edit->dropped, sizeof(without));
+	vdb_rowset_unite(without, edit->removed);
+	for (int i = 0; i < edit->nreplacing; i++)
+		vdb_rowset_add(without, edit->replacing[i].index);
+	vdb_rowset_unite(view.deleted, edit->removed);
+	vdb_image_init(image, ref, extent->lb, view.deleted);
+	for (int i = 0; i < view.ndrecs; i++)
+		if (!vdb_rowset_has(without, view.drecs[i].index))
+			vdb_image_add(image, &n, &view.drecs[i]);
+	for (int i = 0; i < edit->nreplacing; i++)
+		vdb_image_add(image, &n, &edit->replacing[i]);
+	return n;
+}
+
+/* Check whether the edit takes delta records away, which only a new block delta can do. */
+static bool
+must_rebuild(const VdbOverlayEdit *edit)
+{
+	return edit->nreplacing > 0 || !vdb_rowset_is_empty(edit->dropped);
+}
+
+/* Check whether the block delta is far too large for the delta records that will be left. */
+static bool
+may_shrink(const VdbTableRef *ref, const VdbExtent *extent, int ndrecs)
+{
+	int			bytes =
+		vdb_block_delta_classes[vdb_overlay_slab(ref, extent->overlay_block)->size_class].bytes;
+	int			needed = vdb_block_delta_classes[vdb_overlay_class_for(ndrecs)].bytes;
+
+	return bytes >= VDB_SHRINK_BYTES && 4 * needed <= bytes;
+}
+
+/* See overlay.h. */
+bool
+vdb_overlay_prepare_edit(const VdbTableRef *ref, VdbExtent *extent, VdbOverlayEdit *edit)
+{
+	VdbBlockDeltaAddress address;
+	VdbBlockDeltaImage image;
+	int			n;
+
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
+	Assert(vdb_pool_shared(ref->pool)->epoch_begun);
+	edit->old_block = VDB_BLOCK_NONE;
+	edit->new_block = VDB_BLOCK_NONE;
+	edit->new_offset = 0;
+	if (extent_delta(ref, extent) == NULL)
+		return vdb_rowset_is_empty(edit->removed) ||
+			vdb_overlay_prepare(ref, extent->lb, extent, 0);
+	n = edited_image(ref, extent, edit, &image);
+	if (n > 0 || !vdb_rowset_is_empty(image.header.deleted))
+	{
+		if (!must_rebuild(edit) && !may_shrink(ref, extent, n))
+			return vdb_overlay_prepare(ref, extent->lb, extent, 0);
+		if (!store_image(ref, extent, &image, n, &address))
+			return !must_rebuild(edit) && vdb_overlay_prepare(ref, extent->lb, extent, 0);
+		edit->new_block = address.block;
+		edit->new_offset = address.offset;
+	}
+	VDB_STOP_POINT("overlay-edit-prepared");
+	edit->old_block = extent->overlay_block;
+	edit->old_offset = extent->overlay_offset;
+	return true;
+}
+
+/* See overlay.h. */
+void
+vdb_overlay_edit(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+				 const VdbOverlayEdit *edit)
+{
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, extent->lb));
+	Assert(vdb_scm_change_lists(change, vdb_block_lock_no(ref->slot, extent->lb)));
+	if (edit->old_block != VDB_BLOCK_NONE)
+	{
+		vdb_overlay_free(change, ref, extent->lb, edit->old_block, edit->old_offset);
+		vdb_map_set_overlay(change, ref, extent, edit->new_block, edit->new_offset);
+	}
+	else if (!vdb_rowset_is_empty(edit->removed))
+		vdb_overlay_mark_deleted(change, ref, extent, edit->removed);
 }

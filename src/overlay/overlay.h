@@ -48,19 +48,6 @@ extern bool vdb_overlay_prepare(const VdbTableRef *ref, VdbLogicalBlock lb, VdbE
 								int more);
 
 /*
- * Move the LB's block delta to a smaller place if few of its delta records still count, because
- * rows were removed since.  Makes a flushed change of its own.  The block lock is held exclusive;
- * takes the map lock.  May replace the overlay address in *extent.
- */
-extern void vdb_overlay_shrink(const VdbTableRef *ref, VdbExtent *extent);
-
-/*
- * Drop the delta records of these rows, whose xmax doesn't count any more.  The rest is as for
- * vdb_overlay_shrink.  Returns false if the pool is full; then nothing has happened.
- */
-extern bool vdb_overlay_forget(const VdbTableRef *ref, VdbExtent *extent, const VdbRowSet rows);
-
-/*
  * Store or replace a row's delta record as part of a change.  vdb_overlay_prepare has made room.  A
  * change may store at most one delta record of an LB, and needn't be flushed.  VDB_DELTA_USED is
  * added to the flags.
@@ -88,6 +75,44 @@ extern void vdb_overlay_mark_deleted(VdbScmChange *change, const VdbTableRef *re
 									 const VdbRowSet deleted);
 
 /*
+ * What VACUUM changes in the overlay of one LB.  The first four fields are the caller's; the others
+ * are filled by vdb_overlay_prepare_edit.
+ */
+typedef struct VdbOverlayEdit
+{
+	VdbRowSet	removed;			/* rows to remove */
+	VdbRowSet	dropped;			/* rows whose delta records don't count any more */
+	const VdbDeltaRecord *replacing;	/* delta records in place of those of the same rows */
+	int			nreplacing;
+	VdbBlock	old_block;			/* the block delta that goes, to be reclaimed in the end;
+									 * VDB_BLOCK_NONE: it is changed in place */
+	uint16		old_offset;
+	VdbBlock	new_block;			/* the one written anew in its place, or VDB_BLOCK_NONE if
+									 * there is nothing left to say */
+	uint16		new_offset;
+} VdbOverlayEdit;
+
+/*
+ * Change the overlay of an LB in two steps, so that no flush comes between other steps of a batch.
+ *
+ * vdb_overlay_prepare_edit does all that needs changes of its own; it may flush WAL if there is no
+ * room in the slabs.  Returns false if the pool is full; then nothing has happened.  Rows of an LB
+ * that has a block delta can be removed even then, by an edit that does nothing else.  What it has
+ * written is left to vdb_overlay_sweep unless the second step follows.
+ *
+ * vdb_overlay_edit adds the edit to a change, which must be VDB_CHANGE_FLUSH if old_block is set or
+ * the table is logged: see vdb_overlay_mark_deleted.  Call vdb_overlay_reclaim for old_block once
+ * the change was stored.
+ *
+ * The caller holds the block lock exclusive in both steps, and between the first step and the
+ * storing of the change no other process changes the LB or its overlay (base/vdb_gate.h).
+ */
+extern bool vdb_overlay_prepare_edit(const VdbTableRef *ref, VdbExtent *extent,
+									 VdbOverlayEdit *edit);
+extern void vdb_overlay_edit(VdbScmChange *change, const VdbTableRef *ref, const VdbExtent *extent,
+							 const VdbOverlayEdit *edit);
+
+/*
  * Build a new block delta, with the given delta records and deletion bitmap, for an LB that is
  * about to be switched to a stripe.  It is logged, and no map entry refers to it yet; a crash
  * leaves it to vdb_overlay_sweep.  It is not flushed, because the switch, which comes later, is.
@@ -106,27 +131,37 @@ extern bool vdb_overlay_build(const VdbTableRef *ref, VdbLogicalBlock lb,
 extern void vdb_overlay_free(VdbScmChange *change, const VdbTableRef *ref, VdbLogicalBlock lb,
 							 VdbBlock block, uint16 offset);
 
-/*
- * Free a block delta to which no map entry refers any more (after a switch) or ever referred (a
- * build that wasn't used), and reclaim its block.  Makes flushed changes of its own.  Takes the
- * LB's block lock and the map lock; the caller holds neither.  Does nothing if the address isn't
- * that of a block delta of this LB, or if a map entry refers to it: another process has freed it,
- * and it was taken again.
- */
-extern void vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block,
-								uint16 offset);
+/* A block delta that an LB no longer uses, or never did. */
+typedef struct VdbUnusedDelta
+{
+	VdbLogicalBlock lb;
+	VdbBlock	block;				/* VDB_BLOCK_NONE: there is none */
+	uint16		offset;
+} VdbUnusedDelta;
 
 /*
- * Offer the room of a slab block again after block deltas in it were freed.  If none of them is in
- * use, return the block to the pool, except that one slab of each class is kept.  Makes a flushed
- * change of its own.  Takes the map lock, which the caller must not hold.  Any block number is safe
- * to pass while the reference is valid.
+ * Free block deltas to which no map entry refers any more (after a switch) or ever referred (builds
+ * that weren't used), and reclaim their blocks.  Each is given once.  Makes flushed changes
+ * of its own: two flushes for all of them, without block locks.  Takes the LBs' block locks, one at
+ * a time, and the map lock; the caller holds neither, but the table's migration lock: two processes
+ * that free the same block delta would both find it in use, and the later one would wipe out what
+ * has been put there since.  Skips an address that isn't that of a block delta of its LB, or to
+ * which a map entry refers.
  */
-extern void vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block);
+extern void vdb_overlay_release(const VdbTableRef *ref, const VdbUnusedDelta *deltas, int ndeltas);
+
+/*
+ * Offer the room of slab blocks again after block deltas in them were freed.  Return to the pool
+ * those of which nothing is in use, except that one slab of each class is kept.  Makes flushed
+ * changes of its own, with one flush for all.  Takes the map lock, which the caller must not hold.
+ * Any block number is safe to pass while the reference is valid, and any number of times.
+ */
+extern void vdb_overlay_reclaim(const VdbTableRef *ref, const VdbBlock *blocks, int nblocks);
 
 /*
  * Free the block deltas that lost changes of earlier epochs left behind.  Call this once per epoch
- * and table, before the first migration.  The caller holds no lock.
+ * and table, before the first migration.  The caller holds the table's migration lock, and no
+ * lightweight lock.
  */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 

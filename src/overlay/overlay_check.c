@@ -14,6 +14,7 @@
 
 #include "miscadmin.h"
 
+#include "base/vdb_stop_point.h"
 #include "overlay/overlay_internal.h"
 
 /* Number of leftover block deltas collected in one pass over the lists. */
@@ -82,44 +83,78 @@ is_still_lost(const VdbTableRef *ref, const LostDelta *lost)
 }
 
 /*
- * Free one block delta and reclaim its slab, unless a map entry refers to it.  With old_only, it
- * must also still be the one that was collected.
+ * Add the freeing of a block delta to the batch, unless a map entry refers to it.  With old_only,
+ * it must also still be the one that was collected.  From here to the end of the batch no process
+ * touches it: nothing refers to it, it isn't free yet, and the migration lock keeps others from
+ * freeing it.  Returns whether it was added.
  */
-static void
-free_unreferred(const VdbTableRef *ref, const LostDelta *lost, bool old_only)
+static bool
+gather_free(VdbScmBatch *batch, const VdbTableRef *ref, const LostDelta *lost, bool old_only)
 {
-	bool		freed = false;
+	bool		unused;
 
 	vdb_lock_block(ref, lost->lb, LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
-	if (old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->address))
+	unused = old_only ? is_still_lost(ref, lost) : !is_referred(ref, lost->lb, &lost->address);
+	if (unused)
 	{
 		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
 		vdb_overlay_free(change, ref, lost->lb, lost->address.block, lost->address.offset);
-		vdb_scm_change_end(change);
-		freed = true;
+		vdb_scm_batch_add(batch, change);
 	}
 	vdb_unlock_block(ref, lost->lb);
-	if (freed)
-		vdb_overlay_reclaim(ref, lost->address.block);
+	return unused;
+}
+
+/*
+ * Free those of the block deltas to which no map entry refers, and reclaim their slabs.  Takes two
+ * flushes of WAL.
+ */
+static void
+free_unreferred(const VdbTableRef *ref, const LostDelta *lost, int n, bool old_only)
+{
+	VdbScmBatch *batch = vdb_scm_batch_begin(ref->pool);
+	VdbBlock   *slabs = palloc(n * sizeof(VdbBlock));
+	int			nslabs = 0;
+
+	for (int i = 0; i < n; i++)
+		if (gather_free(batch, ref, &lost[i], old_only) &&
+			(nslabs == 0 || slabs[nslabs - 1] != lost[i].address.block))
+			slabs[nslabs++] = lost[i].address.block;
+	vdb_scm_batch_end(batch);
+	VDB_STOP_POINT("overlay-deltas-freed");
+	if (nslabs > 0)
+		vdb_overlay_reclaim(ref, slabs, nslabs);
+	pfree(slabs);
 }
 
 /* See overlay.h. */
 void
-vdb_overlay_release(const VdbTableRef *ref, VdbLogicalBlock lb, VdbBlock block, uint16 offset)
+vdb_overlay_release(const VdbTableRef *ref, const VdbUnusedDelta *deltas, int ndeltas)
 {
-	LostDelta	lost = {lb, {block, offset, 0}};
+	LostDelta  *lost = palloc(Max(ndeltas, 1) * sizeof(LostDelta));
+	int			n = 0;
 
-	/* the change that frees it is flushed */
+	/* the changes that free them are flushed */
 	Assert(InterruptHoldoffCount == 0);
-	if (block == VDB_BLOCK_NONE)
-		return;
-	(void) vdb_epoch_current(ref->pool);
-	free_unreferred(ref, &lost, false);
+	for (int i = 0; i < ndeltas; i++)
+	{
+		if (deltas[i].block == VDB_BLOCK_NONE)
+			continue;
+		lost[n].lb = deltas[i].lb;
+		lost[n].address.block = deltas[i].block;
+		lost[n++].address.offset = deltas[i].offset;
+	}
+	if (n > 0)
+	{
+		(void) vdb_epoch_current(ref->pool);
+		free_unreferred(ref, lost, n, false);
+	}
+	pfree(lost);
 }
 
-/* See overlay.h.  Any number of processes may do it at once. */
+/* See overlay.h. */
 void
 vdb_overlay_sweep(const VdbTableRef *ref)
 {
@@ -139,8 +174,8 @@ vdb_overlay_sweep(const VdbTableRef *ref)
 				 block = vdb_overlay_slab(ref, block)->next)
 				collect_lost(ref, block, lost);
 		LWLockRelease(lock);
-		for (int i = 0; i < lost->n; i++)
-			free_unreferred(ref, &lost->deltas[i], true);
+		if (lost->n > 0)
+			free_unreferred(ref, lost->deltas, lost->n, true);
 	} while (lost->n == SWEEP_BATCH);
 	pfree(lost);
 }

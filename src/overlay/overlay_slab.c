@@ -281,72 +281,220 @@ vdb_overlay_take(const VdbTableRef *ref, int size_class, VdbBlock avoid_block,
 	}
 }
 
-/* Unlink a slab from its list, within the change. */
-static void
-unlink_slab(VdbScmChange *change, const VdbTableRef *ref, const VdbOverlaySlab *slab)
+/* ---- reclaiming ---- */
+
+/* Slabs whose links one change writes: so it touches at most 6 + 12 + 4 + 1 + 6 blocks. */
+#define RECLAIM_BATCH	6
+
+/* The links of a slab as they will be, once all changes gathered so far are applied. */
+typedef struct SlabLinks
 {
-	if (slab->prev == VDB_BLOCK_NONE)
-		vdb_scm_change_write(change, ref->entry_block, list_field(ref, slab->list),
-							 &slab->next, sizeof(VdbBlock));
-	else
-		vdb_scm_change_write(change, slab->prev, SLAB_FIELD(next), &slab->next, sizeof(VdbBlock));
-	if (slab->next != VDB_BLOCK_NONE)
-		vdb_scm_change_write(change, slab->next, SLAB_FIELD(prev), &slab->prev, sizeof(VdbBlock));
+	VdbBlock	block;
+	VdbBlock	next;
+	VdbBlock	prev;
+	uint32		list;
+	bool		dirty;				/* to be written by the next change */
+	bool		gone;				/* returned to the pool */
+} SlabLinks;
+
+StaticAssertDecl(offsetof(VdbOverlaySlab, prev) == offsetof(VdbOverlaySlab, next) + 4 &&
+				 offsetof(VdbOverlaySlab, list) == offsetof(VdbOverlaySlab, next) + 8 &&
+				 offsetof(SlabLinks, prev) == offsetof(SlabLinks, next) + 4 &&
+				 offsetof(SlabLinks, list) == offsetof(SlabLinks, next) + 8,
+				 "links are written as one");
+
+/* The lists of a table as they will be. */
+typedef struct SlabLists
+{
+	const VdbTableRef *ref;
+	VdbBlock	heads[VDB_TABLE_LISTS];
+	bool		dirty[VDB_TABLE_LISTS];
+	SlabLinks  *slabs;				/* those met so far, in no order */
+	int			n;
+	int			room;
+} SlabLists;
+
+/* Return the links of a slab; the pointer is valid until the next call. */
+static SlabLinks *
+links_of(SlabLists *lists, VdbBlock block)
+{
+	const VdbOverlaySlab *slab;
+	SlabLinks  *links;
+
+	for (int i = 0; i < lists->n; i++)
+		if (lists->slabs[i].block == block)
+			return &lists->slabs[i];
+	slab = vdb_overlay_slab(lists->ref, block);
+	if (lists->n == lists->room)
+	{
+		lists->room *= 2;
+		lists->slabs = repalloc(lists->slabs, lists->room * sizeof(SlabLinks));
+	}
+	links = &lists->slabs[lists->n++];
+	memset(links, 0, sizeof(*links));
+	links->block = block;
+	links->next = slab->next;
+	links->prev = slab->prev;
+	links->list = slab->list;
+	return links;
 }
 
-/*
- * Return an unused slab to the pool.  Its header is cleared, so that stale addresses find no slab.
- */
+/* Set the head of a list. */
 static void
-release_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
+set_head(SlabLists *lists, uint32 list, VdbBlock block)
 {
-	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	lists->heads[list] = block;
+	lists->dirty[list] = true;
+}
 
-	unlink_slab(change, ref, slab);
-	vdb_scm_change_zero(change, block, VDB_POOL_BLOCK_HEADER, sizeof(VdbOverlaySlab));
-	vdb_scm_change_free_block(change, block);
-	vdb_scm_change_end(change);
+/* Set the link of a slab to the one before it or behind it; no slab has none. */
+static void
+set_link(SlabLists *lists, VdbBlock block, bool next, VdbBlock to)
+{
+	SlabLinks  *links;
+
+	if (block == VDB_BLOCK_NONE)
+		return;
+	links = links_of(lists, block);
+	if (next)
+		links->next = to;
+	else
+		links->prev = to;
+	links->dirty = true;
+}
+
+/* Take a slab off its list. */
+static void
+unlink_slab(SlabLists *lists, VdbBlock block)
+{
+	SlabLinks	links = *links_of(lists, block);
+
+	Assert(!links.gone && links.list < VDB_TABLE_LISTS);
+	if (links.prev == VDB_BLOCK_NONE)
+		set_head(lists, links.list, links.next);
+	else
+		set_link(lists, links.prev, true, links.next);
+	set_link(lists, links.next, false, links.prev);
 }
 
 /* Move a slab from the full list to the front of its class. */
 static void
-offer_slab(const VdbTableRef *ref, VdbBlock block, const VdbOverlaySlab *slab)
+offer_slab(SlabLists *lists, VdbBlock block, uint32 size_class)
 {
-	VdbBlock	head = vdb_map_table_entry(ref)->lists[slab->size_class];
-	uint32		links[3] = {head, VDB_BLOCK_NONE, slab->size_class};
+	VdbBlock	head = lists->heads[size_class];
+	SlabLinks  *links;
+
+	unlink_slab(lists, block);
+	set_link(lists, head, false, block);
+	links = links_of(lists, block);
+	links->next = head;
+	links->prev = VDB_BLOCK_NONE;
+	links->list = size_class;
+	links->dirty = true;
+	set_head(lists, size_class, block);
+}
+
+/*
+ * Take a slab off its list if all of its block deltas are free, and another slab of the class is
+ * left to take from; or offer it again if it is on the full list and has room.  Returns whether
+ * anything is to be written.
+ */
+static bool
+reclaim_slab(SlabLists *lists, VdbBlock block)
+{
+	const VdbOverlaySlab *slab;
+	SlabLinks	links;
+	VdbBlock	head;
+	int			nfree;
+
+	if (!vdb_overlay_is_slab(lists->ref, block))
+		return false;
+	links = *links_of(lists, block);
+	if (links.gone)
+		return false;
+	slab = vdb_overlay_slab(lists->ref, block);
+	nfree = count_free(lists->ref, block);
+	head = lists->heads[slab->size_class];
+	if (nfree == slab->nunits && head != VDB_BLOCK_NONE &&
+		(head != block || links.next != VDB_BLOCK_NONE))
+	{
+		unlink_slab(lists, block);
+		links_of(lists, block)->gone = true;
+		links_of(lists, block)->dirty = true;
+		return true;
+	}
+	if (nfree == 0 || links.list != VDB_TABLE_LIST_FULL)
+		return false;
+	offer_slab(lists, block, slab->size_class);
+	return true;
+}
+
+/*
+ * Add a change to the batch that writes what has become different.  The header of a slab that is
+ * returned to the pool is cleared, so that stale addresses find no slab.
+ */
+static void
+write_links(VdbScmBatch *batch, SlabLists *lists)
+{
+	const VdbTableRef *ref = lists->ref;
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
-	StaticAssertStmt(offsetof(VdbOverlaySlab, prev) == offsetof(VdbOverlaySlab, next) + 4 &&
-					 offsetof(VdbOverlaySlab, list) == offsetof(VdbOverlaySlab, next) + 8,
-					 "links are written as one");
-	unlink_slab(change, ref, slab);
-	vdb_scm_change_write(change, block, SLAB_FIELD(next), links, sizeof(links));
-	if (head != VDB_BLOCK_NONE)
-		vdb_scm_change_write(change, head, SLAB_FIELD(prev), &block, sizeof(block));
-	vdb_scm_change_write(change, ref->entry_block, list_field(ref, slab->size_class),
-						 &block, sizeof(block));
-	vdb_scm_change_end(change);
+	for (int i = 0; i < lists->n; i++)
+	{
+		SlabLinks  *links = &lists->slabs[i];
+
+		if (links->dirty && links->gone)
+		{
+			vdb_scm_change_zero(change, links->block, VDB_POOL_BLOCK_HEADER,
+								sizeof(VdbOverlaySlab));
+			vdb_scm_change_free_block(change, links->block);
+		}
+		else if (links->dirty)
+			vdb_scm_change_write(change, links->block, SLAB_FIELD(next), &links->next,
+								 3 * sizeof(uint32));
+		links->dirty = false;
+	}
+	for (int list = 0; list < VDB_TABLE_LISTS; list++)
+	{
+		if (lists->dirty[list])
+			vdb_scm_change_write(change, ref->entry_block, list_field(ref, list),
+								 &lists->heads[list], sizeof(VdbBlock));
+		lists->dirty[list] = false;
+	}
+	vdb_scm_batch_add(batch, change);
+}
+
+/*
+ * Reclaim slabs within a batch.  Each change leaves the lists whole, as the ones before it are
+ * redone first.  The map lock is held exclusive.
+ */
+static void
+reclaim_slabs(VdbScmBatch *batch, const VdbTableRef *ref, const VdbBlock *blocks, int nblocks)
+{
+	SlabLists	lists = {.ref = ref,.room = 64};
+	int			n = 0;
+
+	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
+	memcpy(lists.heads, vdb_map_table_entry(ref)->lists, sizeof(lists.heads));
+	lists.slabs = palloc(lists.room * sizeof(SlabLinks));
+	for (int i = 0; i < nblocks; i++)
+		if (reclaim_slab(&lists, blocks[i]) && ++n % RECLAIM_BATCH == 0)
+			write_links(batch, &lists);
+	if (n % RECLAIM_BATCH != 0)
+		write_links(batch, &lists);
+	pfree(lists.slabs);
 }
 
 /* See overlay.h. */
 void
-vdb_overlay_reclaim(const VdbTableRef *ref, VdbBlock block)
+vdb_overlay_reclaim(const VdbTableRef *ref, const VdbBlock *blocks, int nblocks)
 {
 	LWLock	   *lock = vdb_map_lock(ref->slot);
+	VdbScmBatch *batch = vdb_scm_batch_begin(ref->pool);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (vdb_map_table_valid(ref) && vdb_overlay_is_slab(ref, block))
-	{
-		const VdbOverlaySlab *slab = vdb_overlay_slab(ref, block);
-		int			nfree = count_free(ref, block);
-		VdbBlock	head = vdb_map_table_entry(ref)->lists[slab->size_class];
-		bool		spare = head != VDB_BLOCK_NONE &&
-			(head != block || slab->next != VDB_BLOCK_NONE);
-
-		if (nfree == slab->nunits && spare)
-			release_slab(ref, block, slab);
-		else if (nfree > 0 && slab->list == VDB_TABLE_LIST_FULL)
-			offer_slab(ref, block, slab);
-	}
+	if (vdb_map_table_valid(ref))
+		reclaim_slabs(batch, ref, blocks, nblocks);
+	vdb_scm_batch_end(batch);
 	LWLockRelease(lock);
 }

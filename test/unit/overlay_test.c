@@ -146,6 +146,27 @@ make_deleted(const VdbTableRef *ref, VdbLogicalBlock lb, const uint64 deleted[4]
 	LWLockRelease(block_lock(ref, lb));
 }
 
+/* Edit an LB's overlay as VACUUM does, in a batch. */
+static void
+edit_block(const VdbTableRef *ref, VdbLogicalBlock lb, VdbOverlayEdit *edit)
+{
+	VdbScmBatch *batch = vdb_scm_batch_begin(ref->pool);
+	VdbExtent	extent;
+	VdbScmChange *change;
+
+	(void) vdb_epoch_current(ref->pool);
+	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
+	vdb_map_lookup(ref, lb, &extent);
+	UNIT_CHECK(vdb_overlay_prepare_edit(ref, &extent, edit), "pool full");
+	change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+	vdb_overlay_edit(change, ref, &extent, edit);
+	vdb_scm_batch_add(batch, change);
+	LWLockRelease(block_lock(ref, lb));
+	vdb_scm_batch_end(batch);
+	if (edit->old_block != VDB_BLOCK_NONE)
+		vdb_overlay_reclaim(ref, &edit->old_block, 1);
+}
+
 static bool
 read_row(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, bool *deleted,
 		 VdbDeltaRecord *drec)
@@ -270,6 +291,57 @@ count_slabs(const VdbTableRef *ref)
 	return n;
 }
 
+/* Free the block deltas of every step-th LB, and reclaim their slabs at once. */
+static void
+free_and_reclaim(const VdbTableRef *ref, int step)
+{
+	VdbBlock	blocks[257];
+	int			n = 0;
+
+	for (int lb = 0; lb < 256; lb += step)
+	{
+		VdbExtent	extent;
+		VdbScmChange *change;
+
+		LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
+		vdb_map_lookup(ref, lb, &extent);
+		if (extent.overlay_block != VDB_BLOCK_NONE)
+		{
+			blocks[n++] = extent.overlay_block;
+			change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+			vdb_overlay_free(change, ref, lb, extent.overlay_block, extent.overlay_offset);
+			vdb_map_set_overlay(change, ref, &extent, VDB_BLOCK_NONE, 0);
+			vdb_scm_change_end(change);
+		}
+		LWLockRelease(block_lock(ref, lb));
+	}
+	blocks[n++] = 1;			/* no slab */
+	vdb_overlay_reclaim(ref, blocks, n);
+	UNIT_CHECK(vdb_overlay_check(ref, report, NULL) == 0, "check after steps of %d", step);
+	UNIT_CHECK(shim_locks_held() == 0, "no lock is held");
+}
+
+/* Many slabs reclaimed at once, neighbors in the lists and not, of small and large classes. */
+static void
+test_reclaim_many(void)
+{
+	for (int rows = 1; rows < 200; rows += 60)
+	{
+		VdbTableRef ref = make_striped(256);
+
+		for (int lb = 0; lb < 256; lb++)
+			for (int row = 0; row < rows; row++)
+				touch(&ref, lb, row, 2000 + row, 0);
+		free_and_reclaim(&ref, 3);
+		for (int lb = 0; lb < 256; lb += 6)
+			touch(&ref, lb, 1, 2000, 0);
+		free_and_reclaim(&ref, 2);
+		free_and_reclaim(&ref, 1);
+		/* one of each class, and those that were formatted ahead and never used */
+		UNIT_CHECK(count_slabs(&ref) <= 12, "%d slabs kept of %d rows", count_slabs(&ref), rows);
+	}
+}
+
 static void
 test_slabs(void)
 {
@@ -294,11 +366,10 @@ test_slabs(void)
 		vdb_map_set_overlay(change, &ref, &extent, VDB_BLOCK_NONE, 0);
 		vdb_scm_change_end(change);
 		LWLockRelease(block_lock(&ref, lb));
-		vdb_overlay_reclaim(&ref, block);
+		vdb_overlay_reclaim(&ref, &block, 1);
 		UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 	}
 	UNIT_CHECK(count_slabs(&ref) == 1, "%d slabs kept", count_slabs(&ref));
-	vdb_overlay_reclaim(&ref, 1);
 
 	/* a full pool */
 	mock_blocks_left = 0;
@@ -308,6 +379,76 @@ test_slabs(void)
 	UNIT_CHECK(shim_locks_held() == 0 && mock_reserved_count() == 0, "nothing held");
 	mock_blocks_left = 1;
 	UNIT_CHECK(touch(&ref, 0, 8, 3008, 0), "grows");
+}
+
+static void
+check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xmax)
+{
+	VdbDeltaRecord drec = {0};
+	bool		deleted;
+
+	UNIT_CHECK(read_row(ref, lb, index, &deleted, &drec) && drec.xmax == xmax &&
+			   drec.index == index,
+			   "row %d has %u instead of %u", index, drec.xmax, xmax);
+}
+
+/* Prepare an edit of an LB and, if there is room for it, do it; returns whether there was. */
+static bool
+try_edit(const VdbTableRef *ref, VdbLogicalBlock lb, VdbOverlayEdit *edit)
+{
+	VdbOverlayEdit asked = *edit;
+	VdbExtent	extent;
+	bool		room;
+
+	LWLockAcquire(block_lock(ref, lb), LW_EXCLUSIVE);
+	vdb_map_lookup(ref, lb, &extent);
+	room = vdb_overlay_prepare_edit(ref, &extent, &asked);
+	LWLockRelease(block_lock(ref, lb));
+	if (room)
+		edit_block(ref, lb, edit);
+	UNIT_CHECK(vdb_overlay_check(ref, report, NULL) == 0, "check");
+	return room;
+}
+
+/* Edits of VACUUM when the pool is full: what needs no room is done. */
+static void
+test_edit_full(void)
+{
+	VdbTableRef ref = make_striped(64);
+	VdbOverlayEdit edit = {.nreplacing = 0};
+	VdbDeltaRecord drec;
+	VdbExtent	extent;
+	bool		deleted;
+
+	for (int row = 0; row < 60; row++)
+		for (int lb = 0; lb < 3; lb++)
+			touch_next(&ref, lb, row, 2000 + row, 0, 5, row);
+	touch(&ref, 10, 7, 3000, HEAP_XMAX_LOCK_ONLY);
+	mock_blocks_left = 0;
+	for (int lb = 11; touch(&ref, lb, 1, 3000, 0); lb++)
+		UNIT_CHECK(lb < 63, "the slab gets full");
+
+	/* removing all of them would let it shrink, but is done in place */
+	for (int row = 0; row < 60; row++)
+		vdb_rowset_add(edit.removed, row);
+	UNIT_CHECK(try_edit(&ref, 0, &edit), "removed in place");
+	UNIT_CHECK(edit.old_block == VDB_BLOCK_NONE, "in place");
+	for (int row = 0; row < 60; row++)
+		UNIT_CHECK(!read_row(&ref, 0, row, &deleted, &drec) && deleted, "row %d is removed", row);
+
+	/* delta records can't be dropped, unless nothing is left */
+	memset(&edit, 0, sizeof(edit));
+	vdb_rowset_add(edit.dropped, 3);
+	UNIT_CHECK(!try_edit(&ref, 1, &edit), "no room for a new block delta");
+	check_row_xmax(&ref, 1, 3, 2003);
+	memset(&edit, 0, sizeof(edit));
+	vdb_rowset_add(edit.dropped, 7);
+	UNIT_CHECK(try_edit(&ref, 10, &edit), "dropped without room");
+	UNIT_CHECK(edit.old_block != VDB_BLOCK_NONE && edit.new_block == VDB_BLOCK_NONE, "freed");
+	vdb_map_lookup(&ref, 10, &extent);
+	UNIT_CHECK(extent.overlay_block == VDB_BLOCK_NONE, "no block delta");
+	UNIT_CHECK(!read_row(&ref, 10, 7, &deleted, &drec) && !deleted, "row is there, unlocked");
+	UNIT_CHECK(shim_locks_held() == 0, "nothing held");
 }
 
 /* ---- group deltas ---- */
@@ -355,22 +496,12 @@ check_all_rows(const VdbTableRef *ref, VdbLogicalBlock lb, TransactionId xmax, u
 }
 
 static void
-check_row_xmax(const VdbTableRef *ref, VdbLogicalBlock lb, uint8 index, TransactionId xmax)
-{
-	VdbDeltaRecord drec = {0};
-	bool		deleted;
-
-	UNIT_CHECK(read_row(ref, lb, index, &deleted, &drec) && drec.xmax == xmax &&
-			   drec.index == index,
-			   "row %d has %u instead of %u", index, drec.xmax, xmax);
-}
-
-static void
 test_group_delta(void)
 {
 	VdbTableRef ref = make_striped(64);
 	uint64		rows[4] = {0, 0, 2, 0};
 	VdbExtent	extent;
+	VdbOverlayEdit edit = {.nreplacing = 0};
 	VdbDeltaRecord drec;
 	bool		deleted;
 	int			bytes;
@@ -452,13 +583,26 @@ test_group_delta(void)
 	make_deleted(&ref, 3, rows);
 	UNIT_CHECK(!read_row(&ref, 3, 129, &deleted, &drec) && deleted, "gone");
 	check_row_xmax(&ref, 3, 128, 2000);
-	LWLockAcquire(block_lock(&ref, 4), LW_EXCLUSIVE);
-	vdb_map_lookup(&ref, 4, &extent);
-	UNIT_CHECK(vdb_overlay_forget(&ref, &extent, rows), "forget");
-	LWLockRelease(block_lock(&ref, 4));
+	memcpy(edit.dropped, rows, sizeof(edit.dropped));
+	edit_block(&ref, 4, &edit);
 	UNIT_CHECK(!read_row(&ref, 4, 129, &deleted, &drec) && !deleted, "forgotten");
 	check_row_xmax(&ref, 4, 128, 2000);
 	check_row_xmax(&ref, 4, 130, 2000);
+
+	/* all at once: one row is removed, one forgotten, one gets another xmax */
+	memset(&edit, 0, sizeof(edit));
+	vdb_rowset_add(edit.removed, 1);
+	vdb_rowset_add(edit.dropped, 2);
+	drec = (VdbDeltaRecord) {.index = 3,.next_index = 3,.xmax = 2010,.next_lb = 5,
+	.xmax_epoch = vdb_epoch_current(pool)};
+	edit.replacing = &drec;
+	edit.nreplacing = 1;
+	edit_block(&ref, 5, &edit);
+	UNIT_CHECK(edit.old_block != VDB_BLOCK_NONE, "written anew");
+	UNIT_CHECK(!read_row(&ref, 5, 1, &deleted, &drec) && deleted, "removed");
+	UNIT_CHECK(!read_row(&ref, 5, 2, &deleted, &drec) && !deleted, "forgotten");
+	check_row_xmax(&ref, 5, 3, 2010);
+	check_row_xmax(&ref, 5, 4, 2000);
 	UNIT_CHECK(vdb_overlay_check(&ref, report, NULL) == 0, "check");
 }
 
@@ -497,7 +641,7 @@ test_group_delta_alike(void)
 	for (int i = 0; i < VDB_LB_ROWS; i++)
 		UNIT_CHECK(i == 7 || memcmp(&view->drecs[view->drec_at[i]], &drecs[i],
 									sizeof(VdbDeltaRecord)) == 0, "row %d", i);
-	vdb_overlay_release(&ref, 9, block, offset);
+	vdb_overlay_release(&ref, &(VdbUnusedDelta) {9, block, offset}, 1);
 	free(drecs);
 	free(view);
 }
@@ -802,7 +946,15 @@ play_deleted(void)
 	if (model[row].deleter == 0)
 		return;
 	bits[row_index(row) / 64] = UINT64CONST(1) << (row_index(row) % 64);
-	make_deleted(&table, row / NROWS, bits);
+	if (unit_random_below(2) == 0)
+	{
+		VdbOverlayEdit edit = {.nreplacing = 0};
+
+		memcpy(edit.removed, bits, sizeof(edit.removed));
+		edit_block(&table, row / NROWS, &edit);
+	}
+	else
+		make_deleted(&table, row / NROWS, bits);
 }
 
 static bool
@@ -841,7 +993,7 @@ play_switch(void)
 	int			first = unit_random_below(NLBS - 4);
 	uint8		indexes[4];
 	VdbBlock	old[4];
-	uint16		old_offsets[4];
+	VdbUnusedDelta deltas[4];
 	bool		in_change = unit_random_below(2) == 0;
 	VdbBlock	blocks[4];
 	uint16		offsets[4];
@@ -873,7 +1025,9 @@ play_switch(void)
 
 		vdb_map_lookup(&table, first + i, &extent);
 		old[i] = extent.overlay_block;
-		old_offsets[i] = extent.overlay_offset;
+		deltas[i].lb = first + i;
+		deltas[i].block = extent.overlay_block;
+		deltas[i].offset = extent.overlay_offset;
 		if (in_change)
 			vdb_overlay_free(change, &table, first + i, extent.overlay_block,
 							 extent.overlay_offset);
@@ -882,13 +1036,10 @@ play_switch(void)
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(table.slot));
 	vdb_map_unlock_lbs(&table, 0, indexes, 4);
-	for (int i = 0; i < 4; i++)
-	{
-		if (in_change)
-			vdb_overlay_reclaim(&table, old[i]);
-		else
-			vdb_overlay_release(&table, first + i, old[i], old_offsets[i]);
-	}
+	if (in_change)
+		vdb_overlay_reclaim(&table, old, 4);
+	else
+		vdb_overlay_release(&table, deltas, 4);
 	while ((pending = vdb_map_table_entry(&table)->pending_meta) != VDB_BLOCK_NONE)
 		vdb_map_free_meta(&table, pending);
 	free(view);
@@ -1097,6 +1248,8 @@ main(int argc, char **argv)
 	unit_run("units and delta records in sectors", test_layout);
 	unit_run("delta records, growth, replacement, deleted rows", test_basic);
 	unit_run("slabs come and go", test_slabs);
+	unit_run("many slabs are reclaimed at once", test_reclaim_many);
+	unit_run("edits in a full pool", test_edit_full);
 	unit_run("group deltas: deleting and locking everything", test_group_delta);
 	unit_run("group deltas: what is alike", test_group_delta_alike);
 	unit_run("damage is reported", test_damage);
