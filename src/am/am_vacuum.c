@@ -198,23 +198,44 @@ report(VdbVacuum *vs, VacuumParams *params, TimestampTz started, TransactionId n
 }
 
 /*
- * Vacuum the range that the cursor has come to, from its first block on.  The caller holds the
- * migration lock.  Without it, a stripe of the range that is just being built would carry over
- * the old ids of what is frozen here.
+ * Hand the range over if another process waits for its migration lock, and take the lock again.
+ * What was found so far is stored before.  Stripes in doubt stay so until the next VACUUM: their
+ * blocks are no longer known to have been walked under one lock.
  */
 static void
-vacuum_range(VdbVacuum *vs)
+hand_over(VdbVacuum *vs, uint32 range)
 {
-	uint32		range = vdb_lb_range(vdb_cursor_lb(&vs->cursor));
+	CHECK_FOR_INTERRUPTS();
+	if (!vdb_table_range_wanted(vs->rel, range))
+		return;
+	vdb_vacuum_store(vs);
+	vs->remove_failed = true;
+	vdb_vacuum_resolve_stripes(vs);
+	vdb_table_range_unlock(vs->rel, range);
+	(void) vdb_table_range_lock(vs->rel, range, true);
+	vs->remove_failed = true;
+}
+
+/*
+ * Vacuum the range that the cursor has come to, from its first block on.  The caller holds the
+ * range's migration lock.  Without it, a stripe of the range that is just being built would carry
+ * over the old ids of what is frozen here.
+ */
+static void
+vacuum_range(VdbVacuum *vs, uint32 range)
+{
 	int64		removed = vs->removed;
 
 	Assert(vs->nin_doubt == 0 && !vs->remove_failed && vs->nwork == 0);
 	while (vdb_migrate_range(vs->rel, &vs->ref, range,
 							 VDB_MIGRATE_COMPACT | VDB_MIGRATE_STRIPES, &vs->moved))
-		CHECK_FOR_INTERRUPTS();
+		hand_over(vs, range);
 	do
+	{
 		vdb_vacuum_block(vs);
-	while (vdb_cursor_next_in_range(&vs->cursor));
+		VDB_STOP_POINT("vacuum-block");
+		hand_over(vs, range);
+	} while (vdb_cursor_next_in_range(&vs->cursor));
 	vdb_vacuum_store(vs);
 	vdb_vacuum_resolve_stripes(vs);
 	/* free segments that have lost their last row just now */
@@ -240,7 +261,7 @@ warn_of_row_numbers(const VdbVacuum *vs)
 			 errhint("Rewrite the table with VACUUM FULL.")));
 }
 
-/* Vacuum all ranges of the table, each under the migration lock. */
+/* Vacuum all ranges of the table, each under its migration lock. */
 static void
 walk_table(VdbVacuum *vs)
 {
@@ -253,9 +274,11 @@ walk_table(VdbVacuum *vs)
 	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, cursor->limit);
 	while (vdb_cursor_next_range(cursor))
 	{
-		vdb_table_migration_lock(vs->rel, true);
-		vacuum_range(vs);
-		vdb_table_migration_unlock(vs->rel);
+		uint32		range = vdb_lb_range(vdb_cursor_lb(cursor));
+
+		(void) vdb_table_range_lock(vs->rel, range, true);
+		vacuum_range(vs, range);
+		vdb_table_range_unlock(vs->rel, range);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, cursor->lb + 1);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, cursor->lb + 1);
 	}

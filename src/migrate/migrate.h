@@ -172,12 +172,14 @@ typedef struct VdbMigratePass
 	uint32		next;				/* next range to look at */
 	uint32		ranges;				/* ranges when the pass began; 0: it has not begun */
 	bool		swept;
+	bool		busy;				/* a range was left because its migration lock was not free */
 } VdbMigratePass;
 
 /*
- * Do the next move of a pass: one stripe at most, under the migration lock.  The caller holds what
- * vdb_migrate_range requires but the migration lock.  Returns false if nothing is left to do, or if
- * the migration lock isn't free and 'wait' is false.  With VDB_MIGRATE_GUARD,
+ * Do the next move of a pass: one stripe at most, under the migration lock of its range.  The
+ * caller holds what vdb_migrate_range requires but the migration lock.  Unless 'wait' is set,
+ * ranges whose locks aren't free are left.  Returns false if nothing else is left to do.  With
+ * VDB_MIGRATE_GUARD,
  * ERRCODE_DATA_CORRUPTED is raised only for damage of the table as a whole; other damaged ranges
  * are left, and reported in *result, whose error is allocated in the caller's memory context.
  */

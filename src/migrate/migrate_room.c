@@ -59,6 +59,7 @@ typedef struct OtherWork
 	const VdbTableKey *key;
 	Oid			except;				/* the statement's own table */
 	bool		freed;				/* space in the pool was freed */
+	bool		busy;				/* rows were left, as another process is moving rows there */
 	uint64		segments;			/* segments counted */
 	uint64		owned;
 } OtherWork;
@@ -137,14 +138,16 @@ help_table(void *arg)
 							&result))
 		CHECK_FOR_INTERRUPTS();
 	relation_close(rel, AccessShareLock);
+	work->busy = work->busy || pass.busy;
 	work->freed = VDB_MIGRATE_FREED(&result);
 }
 
 /*
- * Move rows of other tables of the pool until something is freed.  Returns whether something was.
+ * Move rows of other tables of the pool until something is freed.  Returns whether something was;
+ * sets *busy if another process is moving rows that were left.
  */
 static bool
-help_others(VdbPool *pool, Relation rel)
+help_others(VdbPool *pool, Relation rel, bool *busy)
 {
 	VdbTableRef ref;
 	VdbTableKey key;
@@ -160,6 +163,7 @@ help_others(VdbPool *pool, Relation rel)
 			continue;
 		(void) try_other(&work, help_table);
 	}
+	*busy = work.busy;
 	return work.freed;
 }
 
@@ -174,17 +178,17 @@ collect(void *arg)
 
 /*
  * Free what dropped tables have, or move other tables' rows.  The worker, which was woken, does so
- * too.
+ * too.  Returns whether anything was freed; sets *busy if another process is moving rows.
  */
 static bool
-help(VdbPool *pool, Relation rel)
+help(VdbPool *pool, Relation rel, bool *busy)
 {
 	OtherWork	work = {.pool = pool};
 
 	if (!vdb_can_try() && vdb_migrate_enabled)
 		return false;
 	(void) try_other(&work, collect);
-	return work.freed || help_others(pool, rel);
+	return work.freed || help_others(pool, rel, busy);
 }
 
 /* Wait until a process frees space, for VDB_ROOM_WAIT_MS at most. */
@@ -362,6 +366,7 @@ make_room(Relation rel)
 	VdbPool    *pool = vdb_pool_open();
 	VdbPoolShared *shared = vdb_pool_shared(pool);
 	VdbMigrateResult result = {0};
+	bool		busy = false;
 	bool		freed;
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
@@ -375,15 +380,16 @@ make_room(Relation rel)
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN, false, &result);
 	freed = VDB_MIGRATE_FREED(&result);
 	if (!freed)
-		freed = help(pool, rel);
+		freed = help(pool, rel, &busy);
 	if (!freed)
 	{
-		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false, &result);
+		/* this waits for the ranges that the first pass has left: VACUUM hands them over */
+		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, true, &result);
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
-	else if (out_of_patience(shared))
+	else if (!busy && out_of_patience(shared))
 		give_up(pool);
 	else
 	{

@@ -22,16 +22,22 @@
 
 PG_FUNCTION_INFO_V1(vdb_migrate_sql);
 
-/* Sweep leftovers of earlier epochs, once for each table in this backend. */
+/*
+ * Sweep leftovers of earlier epochs, once in a pass, unless another process is moving rows of the
+ * table: a later pass will do it.
+ */
 static void
-sweep_once(const VdbTableRef *ref)
+sweep_once(Relation rel, const VdbTableRef *ref)
 {
 	const VdbTableEntry *entry = vdb_map_table_entry(ref);
 
 	if (entry->next_stripe == 0)
 		return;					/* the table was never migrated, so nothing can be left over */
+	if (!vdb_table_migration_lock(rel, false))
+		return;
 	vdb_map_sweep(ref);
 	vdb_overlay_sweep(ref);
+	vdb_table_migration_unlock(rel);
 }
 
 /* A range to move; the argument of vdb_try. */
@@ -94,20 +100,27 @@ vdb_migrate_report(Relation rel, int elevel, const VdbMigrateResult *result)
 	}
 }
 
-/* Take the migration lock, sweep in a pass's first move, and do one move. */
+/*
+ * Take the range's migration lock, and do one move.  Before a pass's first move the table is swept.
+ * If the lock isn't available, the range is left, and the pass is marked.
+ */
 static bool
-move_locked(RangeMove *move, VdbMigratePass *pass, bool wait, bool *locked)
+move_locked(RangeMove *move, VdbMigratePass *pass, bool wait)
 {
 	bool		done;
 
-	*locked = vdb_table_migration_lock(move->rel, wait);
-	if (!*locked)
-		return false;
 	if (!pass->swept)
-		sweep_once(move->ref);
+		sweep_once(move->rel, move->ref);
 	pass->swept = true;
+	if (!vdb_table_range_lock(move->rel, move->range, wait))
+	{
+		/* no other process is at a table whose storage this transaction has moved */
+		if (move->rel->rd_firstRelfilelocatorSubid == InvalidSubTransactionId)
+			pass->busy = true;
+		return false;
+	}
 	done = try_range(move);
-	vdb_table_migration_unlock(move->rel);
+	vdb_table_range_unlock(move->rel, move->range);
 	return done;
 }
 
@@ -128,7 +141,6 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 	{
 		RangeMove	move = {rel, ref, vdb_lb_range(vdb_cursor_lb(&cursor)), flags, result, false};
 		VdbRangeSummary summary;
-		bool		locked;
 
 		CHECK_FOR_INTERRUPTS();
 		pass->next = move.range;
@@ -138,10 +150,8 @@ vdb_migrate_next(Relation rel, const VdbTableRef *ref, VdbMigratePass *pass, int
 			(void) vdb_map_free_range(ref, move.range);
 		if (summary.empty || !vdb_migrate_may_find(ref, move.range, &summary, flags))
 			continue;
-		if (move_locked(&move, pass, wait, &locked))
+		if (move_locked(&move, pass, wait))
 			return true;
-		if (!locked)
-			return false;
 	}
 	pass->next = pass->ranges;
 	return false;

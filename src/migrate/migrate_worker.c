@@ -121,6 +121,7 @@ move_next(WorkerTask *task, Relation rel)
 	more = vdb_migrate_next(rel, &task->ref, &task->pass, task->flags, false, &task->result);
 	MemoryContextSwitchTo(old);
 	task->done = task->done || more;
+	work_waiting = work_waiting || task->pass.busy;
 	if (!more && (task->result.damaged || task->result.error != NULL) &&
 		vdb_migrate_note(worker_pool, &task->ref, false))
 		vdb_migrate_report(rel, WARNING, &task->result);

@@ -141,12 +141,12 @@ typedef struct VdbUnusedDelta
 
 /*
  * Free block deltas to which no map entry refers any more (after a switch) or ever referred (builds
- * that weren't used), and reclaim their blocks.  Each is given once.  Makes flushed changes
- * of its own: two flushes for all of them, without block locks.  Takes the LBs' block locks, one at
- * a time, and the map lock; the caller holds neither, but the table's migration lock: two processes
- * that free the same block delta would both find it in use, and the later one would wipe out what
- * has been put there since.  Skips an address that isn't that of a block delta of its LB, or to
- * which a map entry refers.
+ * that weren't used), and reclaim their blocks.  Each is given once.  Makes flushed changes of its
+ * own: two flushes for all of them, without block locks.  Takes the LBs' block locks, one at a
+ * time, and the map lock; the caller holds neither, but the migration lock of their range: two
+ * processes that free the same block delta would both find it in use, and the later one would wipe
+ * out what has been put there since.  Skips an address that isn't that of a block delta of its LB,
+ * or to which a map entry refers.
  */
 extern void vdb_overlay_release(const VdbTableRef *ref, const VdbUnusedDelta *deltas, int ndeltas);
 
@@ -160,8 +160,8 @@ extern void vdb_overlay_reclaim(const VdbTableRef *ref, const VdbBlock *blocks, 
 
 /*
  * Free the block deltas that lost changes of earlier epochs left behind.  Call this once per epoch
- * and table, before the first migration.  The caller holds the table's migration lock, and no
- * lightweight lock.
+ * and table, before the first migration.  The caller holds the table's migration lock (a range's is
+ * not enough: see vdb_overlay_release), and no lightweight lock.
  */
 extern void vdb_overlay_sweep(const VdbTableRef *ref);
 

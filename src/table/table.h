@@ -551,18 +551,28 @@ extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolu
 /* ---- changes (table_insert.c, table_modify.c, table_lock.c) ---- */
 
 /*
- * Take the table's migration lock, which is held while stripes of the table are built, replaced or
- * frozen.  It is a heavyweight lock: deadlocks are detected, and an abort releases it.  Readers and
- * writers of rows don't wait for it, except an inserter that finds the pool full.
+ * Take the migration lock of a range, which is held while its stripes are built, replaced or
+ * frozen, or its rows are removed; or the table's, under which no process has that of a range.
+ * They are heavyweight locks: deadlocks are detected, and an abort releases them.  Readers and
+ * writers of rows don't wait for them, except an inserter that finds the pool full.  A process
+ * holds one at a time.
  *
  * Returns false if the lock isn't available and 'wait' is false.  Also returns false if this
  * transaction has moved the table's storage, or has changed its columns and could take that back
  * without the storage; then it can't get the lock at all.
  */
+extern bool vdb_table_range_lock(Relation rel, uint32 range, bool wait);
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
 
-/* Release the migration lock. */
+/* Release the migration lock of a range, or the table's. */
+extern void vdb_table_range_unlock(Relation rel, uint32 range);
 extern void vdb_table_migration_unlock(Relation rel);
+
+/*
+ * Check whether another process waits for the range's migration lock, which this one holds, or for
+ * the table's.
+ */
+extern bool vdb_table_range_wanted(Relation rel, uint32 range);
 
 /*
  * Callback for a full pool: wake the worker, migrate something or wait.  Called without LWLocks;

@@ -1,7 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * table_migration_lock.c
- *	  The migration lock of a table.
+ *	  The migration locks of a table, and of each of its ranges.
+ *
+ * A process that moves or vacuums a range takes the table's lock in a mode that does not conflict
+ * with itself, then the range's.  A process that needs all of the table takes the table's lock
+ * exclusively.
  *
  * A transaction that has moved a table to another tablespace can't take it.
  * Until that transaction commits, the pool's entry belongs to both storages (see
@@ -25,8 +29,12 @@
 
 #include "table/table.h"
 
-/* Sub-id of the lock's tag: an object lock on the table's pg_class row that core never takes. */
+/*
+ * Sub-ids of the locks' tags: object locks that core never takes.  The table's is on its pg_class
+ * row.  A range's has the number of the range for a class.
+ */
 #define VDB_MIGRATION_LOCK_SUBID	0x7664
+#define VDB_RANGE_LOCK_SUBID		0x7672
 
 /* Set the lock tag of a table's migration lock. */
 static void
@@ -129,6 +137,21 @@ columns_changed_here(Relation rel)
 	return changed;
 }
 
+/* Set the lock tag of a range. */
+static void
+range_tag(Relation rel, uint32 range, LOCKTAG *tag)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, range, RelationGetRelid(rel), VDB_RANGE_LOCK_SUBID);
+}
+
+/* Take the lock of a tag.  Returns false if it isn't available and 'wait' is false. */
+static bool
+take_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
+{
+	return LockAcquire(tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* See table.h. */
 bool
 vdb_table_migration_lock(Relation rel, bool wait)
 {
@@ -137,9 +160,10 @@ vdb_table_migration_lock(Relation rel, bool wait)
 	if (moved_here(rel) || columns_changed_here(rel))
 		return false;
 	migration_tag(rel, &tag);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return take_lock(&tag, ExclusiveLock, wait);
 }
 
+/* See table.h. */
 void
 vdb_table_migration_unlock(Relation rel)
 {
@@ -147,4 +171,49 @@ vdb_table_migration_unlock(Relation rel)
 
 	migration_tag(rel, &tag);
 	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* See table.h. */
+bool
+vdb_table_range_lock(Relation rel, uint32 range, bool wait)
+{
+	LOCKTAG		table;
+	LOCKTAG		tag;
+
+	if (moved_here(rel) || columns_changed_here(rel))
+		return false;
+	migration_tag(rel, &table);
+	range_tag(rel, range, &tag);
+	if (!take_lock(&table, RowExclusiveLock, wait))
+		return false;
+	if (take_lock(&tag, ExclusiveLock, wait))
+		return true;
+	LockRelease(&table, RowExclusiveLock, false);
+	return false;
+}
+
+/* See table.h. */
+void
+vdb_table_range_unlock(Relation rel, uint32 range)
+{
+	LOCKTAG		table;
+	LOCKTAG		tag;
+
+	migration_tag(rel, &table);
+	range_tag(rel, range, &tag);
+	LockRelease(&tag, ExclusiveLock, false);
+	LockRelease(&table, RowExclusiveLock, false);
+}
+
+/* See table.h. */
+bool
+vdb_table_range_wanted(Relation rel, uint32 range)
+{
+	LOCKTAG		table;
+	LOCKTAG		tag;
+
+	migration_tag(rel, &table);
+	range_tag(rel, range, &tag);
+	return LockHasWaiters(&tag, ExclusiveLock, false) ||
+		LockHasWaiters(&table, RowExclusiveLock, false);
 }
