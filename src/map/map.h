@@ -429,7 +429,8 @@ extern int64 vdb_map_check(const VdbTableRef *ref, VdbMapReport report, void *ar
 /*
  * Call back for every block that the table's structures refer to, and for every segment (by its
  * first block).  This covers the tree, segments, stripe metas and slabs of the overlay.
- * vdb_map_directory_blocks does the same for the blocks of the directory.  'report' is called under
+ * vdb_map_directory_blocks does the same for the blocks of the directory, and is in
+ * map_directory.c.  'report' is called under
  * block and map locks, so it must neither raise nor wait.  Structures that move meanwhile may be
  * met twice or not at all.  Raises ERRCODE_DATA_CORRUPTED for damage.
  */

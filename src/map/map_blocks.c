@@ -160,29 +160,11 @@ vdb_map_blocks(const VdbTableRef *ref, VdbMapBlock report, void *arg)
 	BlockWalk	walk = {ref, report, arg, 0, {0}};
 
 	vdb_map_check_ref(ref);
+	if (!vdb_map_table_reachable(ref->pool, ref->slot))
+		vdb_map_damaged(ref->entry_block, "table directory", "bucket", ref->slot, 0);
 	walk_tree(&walk);
 	LWLockAcquire(vdb_map_lock(ref->slot), LW_SHARED);
 	vdb_map_check_ref(ref);
 	walk_lists(&walk);
 	LWLockRelease(vdb_map_lock(ref->slot));
-}
-
-/* See map.h. */
-void
-vdb_map_directory_blocks(VdbPool *pool, VdbMapBlock report, void *arg)
-{
-	VdbBlock	block = vdb_pool_directory(pool);
-	uint32		left = vdb_pool_total_blocks(pool);
-
-	for (; block != VDB_BLOCK_NONE && left > 0; left--)
-	{
-		const VdbDirectoryBlock *dir;
-
-		CHECK_FOR_INTERRUPTS();
-		if (block >= vdb_pool_total_blocks(pool))
-			vdb_map_damaged(block, "table directory", "block", vdb_pool_total_blocks(pool), block);
-		dir = vdb_map_directory_block(pool, block);
-		report(block, false, arg);
-		block = vdb_map_read_pointer(&dir->next);
-	}
 }

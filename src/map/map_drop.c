@@ -22,7 +22,7 @@
 #include "miscadmin.h"
 
 #include "base/vdb_stop_point.h"
-#include "map/map_internal.h"
+#include "map/map_directory.h"
 
 /* Place of the pointer to a node: in the entry (for the root) or in the parent. */
 typedef struct NodeLink
@@ -321,7 +321,8 @@ vdb_map_finish_emptying(const VdbTableRef *ref)
 		entry.dead_rows = entry.striped_rows = entry.nstripes_in_use = 0;
 		vdb_scm_change_write(change, ref->entry_block,
 							 VDB_TABLE_FIELD(ref, valid_epoch), &entry.valid_epoch,
-							 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, valid_epoch));
+							 offsetof(VdbTableEntry, nodes_freed) -
+							 offsetof(VdbTableEntry, valid_epoch));
 		vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
 							   &entry.flags, sizeof(entry.flags));
 		vdb_scm_change_end(change);
@@ -362,11 +363,12 @@ free_entry(VdbTableRef own)
 	memset(&entry, 0, sizeof(entry));
 	entry.generation = own.generation + 1;
 	change = vdb_scm_change_begin(own.pool, VDB_CHANGE_FLUSH);
+	vdb_directory_free(change, own.pool, own.slot);
 	vdb_scm_change_publish(change, own.entry_block, own.entry_offset,
 						   &entry.flags, sizeof(entry.flags));
 	vdb_scm_change_write(change, own.entry_block, VDB_TABLE_FIELD(&own, generation),
 						 &entry.generation,
-						 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, generation));
+						 offsetof(VdbTableEntry, next_entry) - offsetof(VdbTableEntry, generation));
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_directory_lock());
 }
@@ -398,26 +400,45 @@ vdb_map_table_drop(const VdbTableRef *ref)
 	}
 }
 
-/* Drop the entry with exactly this key, or only an alias.  Returns whether there was one. */
+/* The most entries that one key may have: a table's, and its alias that is just being dropped. */
+#define KEY_ENTRIES			8
+
+/* Collect the entries with exactly this key, or only aliases.  Returns their number. */
+static int
+find_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases, VdbTableRef *refs)
+{
+	VdbDirectorySearch search = {.searches = 0};
+	int			n;
+
+	do
+	{
+		const VdbTableEntry *entry;
+		VdbTableKey at;
+		VdbBlock	block;
+		uint32		slot;
+		bool		past_end;
+
+		n = 0;
+		vdb_directory_begin(pool, key, &search);
+		while (n < KEY_ENTRIES && (entry = vdb_directory_next(&search, &slot, &block)) != NULL)
+			if ((!only_aliases || (entry->flags & VDB_TABLE_ALIAS) != 0) &&
+				vdb_map_table_by_slot(pool, slot, &refs[n], &at, &past_end) &&
+				at.relnode == key->relnode && at.spc == key->spc && at.backend == key->backend)
+				n++;
+	} while (vdb_directory_changed(&search));
+	return n;
+}
+
+/* Drop the entries with exactly this key, or only aliases.  Returns whether there was one. */
 static bool
 drop_exactly(VdbPool *pool, const VdbTableKey *key, bool only_aliases)
 {
-	VdbTableRef ref;
-	VdbTableKey at;
-	bool		past_end = false;
-	bool		found = false;
+	VdbTableRef refs[KEY_ENTRIES];
+	int			n = find_exactly(pool, key, only_aliases, refs);
 
-	for (uint32 slot = 0; !past_end; slot++)
-	{
-		if (!vdb_map_table_by_slot(pool, slot, &ref, &at, &past_end) ||
-			at.relnode != key->relnode || at.spc != key->spc || at.backend != key->backend)
-			continue;
-		if (only_aliases && (vdb_map_table_entry(&ref)->flags & VDB_TABLE_ALIAS) == 0)
-			continue;
-		vdb_map_table_drop(&ref);
-		found = true;
-	}
-	return found;
+	for (int i = 0; i < n; i++)
+		vdb_map_table_drop(&refs[i]);
+	return n > 0;
 }
 
 /* See map.h. */

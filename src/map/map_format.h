@@ -13,8 +13,9 @@
 #include "scm/scm.h"
 
 #define VDB_MAP_VERSION			1
-#define VDB_DIRECTORY_VERSION	3	/* 3: entries count the nodes freed */
+#define VDB_DIRECTORY_VERSION	4	/* 3: entries count the nodes freed; 4: hashed */
 #define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
+#define VDB_DIRECTORY_HEAD_MAGIC 0x56444948 /* "VDIH" */
 #define VDB_RANGE_MAGIC			0x5652414E	/* "VRAN" */
 #define VDB_INNER_MAGIC			0x56494E4E	/* "VINN" */
 #define VDB_STRIPE_META_MAGIC	0x56534D54	/* "VSMT" */
@@ -27,6 +28,7 @@
 #define VDB_TABLE_EMPTYING		0x08	/* reset or drop has begun: only freeing remains */
 #define VDB_TABLE_ALIAS			0x10	/* second key of another entry: the one in slot 'height',
 										 * with generation 'next_stripe' */
+#define VDB_TABLE_HAD_ALIAS		0x20	/* other entries may be aliases of it */
 
 /*
  * Overlay slabs of a table hang on lists in its entry, so that a drop finds them without knowing
@@ -66,7 +68,9 @@ typedef struct VdbTableEntry
 									 * storage older than its entry */
 	uint32		nodes_freed;		/* changes that have freed nodes of the tree; stored last in
 									 * each */
-	uint32		pad;				/* zero */
+	uint32		next_entry;			/* slot, plus 1, of the next entry of its bucket, or of the
+									 * next entry that was given back; 0: none.  The directory lock
+									 * guards it. */
 } VdbTableEntry;
 
 /* Milliseconds modulo 2^32; only differences are meaningful. */
@@ -74,22 +78,65 @@ typedef struct VdbTableEntry
 
 StaticAssertDecl(offsetof(VdbTableEntry, creator) == 128, "table entry's creator is at 128");
 StaticAssertDecl(offsetof(VdbTableEntry, nodes_freed) == 136, "count of freed nodes is at 136");
+StaticAssertDecl(offsetof(VdbTableEntry, next_entry) == 140, "next entry is at 140");
 StaticAssertDecl(sizeof(VdbTableEntry) == 144, "table entry is 144 bytes on media");
 
-#define VDB_DIRECTORY_ENTRIES	56
+#define VDB_DIRECTORY_ENTRIES	55
+#define VDB_DIRECTORY_BUCKETS	58
 
-/* Block of the directory. */
+/*
+ * Block of the directory: entries, and buckets of the hash by which they are found.  Entries are
+ * numbered over all blocks, and so are buckets: block n has those from n * VDB_DIRECTORY_ENTRIES
+ * and from n * VDB_DIRECTORY_BUCKETS on.
+ */
 typedef struct VdbDirectoryBlock
 {
-	uint32		magic;
-	uint16		version;
-	uint16		pad;
-	VdbBlock	next;				/* next block of the chain */
-	uint32		pad2;
+	uint32		magic;				/* VDB_DIRECTORY_MAGIC */
+	uint16		version;			/* VDB_DIRECTORY_VERSION */
+	uint16		pad;				/* zero */
+	uint32		number;				/* of the block, from 0 on */
+	uint32		pad2;				/* zero */
 	VdbTableEntry entries[VDB_DIRECTORY_ENTRIES];
+	uint32		buckets[VDB_DIRECTORY_BUCKETS]; /* slot, plus 1, of the first entry; 0: none */
 } VdbDirectoryBlock;
 
-StaticAssertDecl(sizeof(VdbDirectoryBlock) <= VDB_POOL_BLOCK_PAYLOAD, "directory block fits");
+StaticAssertDecl(offsetof(VdbDirectoryBlock, entries) == 16,
+				 "entries of a directory block are at 16");
+StaticAssertDecl(offsetof(VdbDirectoryBlock, buckets) == 7936,
+				 "buckets of a directory block are at 7936");
+StaticAssertDecl(sizeof(VdbDirectoryBlock) == VDB_POOL_BLOCK_PAYLOAD, "directory block fits");
+StaticAssertDecl(VDB_DIRECTORY_BUCKETS >= VDB_DIRECTORY_ENTRIES, "a bucket for each entry");
+
+#define VDB_DIRECTORY_FANOUT	2034
+
+/*
+ * Head of the directory, to which the pool's header refers: where the blocks are.  Further heads
+ * are chained to the first, each with the addresses of the next VDB_DIRECTORY_FANOUT blocks.  The
+ * fields from nslots to changed count in the first head only, and are zero in the others.
+ *
+ * The bucket of a key, of 'nbuckets' that are in use: let h be the upper 32 bits of
+ * mix(mix(relnode + 2^32 * spc) ^ backend), where mix(x) is x * 0x9E3779B97F4A7C15 modulo 2^64 with
+ * its upper half xored into its lower one, and backend is extended to 64 bits as an unsigned 32-bit
+ * number.  Let m be the smallest power of two that is not less than nbuckets.  The bucket is
+ * h mod m, or, if there is no such bucket, h mod (m / 2).
+ */
+typedef struct VdbDirectoryHead
+{
+	uint32		magic;				/* VDB_DIRECTORY_HEAD_MAGIC */
+	uint16		version;			/* VDB_DIRECTORY_VERSION */
+	uint16		pad;				/* zero */
+	VdbBlock	next;				/* next head, or VDB_BLOCK_NONE */
+	uint32		nslots;				/* slots that were ever used */
+	uint32		free_entry;			/* slot, plus 1, of the entry given back last; 0: none */
+	uint32		nbuckets;			/* buckets in use, at least 1 */
+	uint32		changing;			/* changes of the hash begun */
+	uint32		changed;			/* changes of the hash ended */
+	VdbBlock	blocks[VDB_DIRECTORY_FANOUT];	/* addresses by number, or VDB_BLOCK_NONE */
+} VdbDirectoryHead;
+
+StaticAssertDecl(offsetof(VdbDirectoryHead, blocks) == 32,
+				 "addresses in the head of the directory are at 32");
+StaticAssertDecl(sizeof(VdbDirectoryHead) == VDB_POOL_BLOCK_PAYLOAD, "head of the directory fits");
 
 /* ---- heads ---- */
 

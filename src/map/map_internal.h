@@ -175,8 +175,7 @@ typedef enum VdbDropResult
 	VDB_DROP_FREE
 } VdbDropResult;
 
-/* Return a block of the directory.  Raises an error unless it is one. */
-extern const VdbDirectoryBlock *vdb_map_directory_block(VdbPool *pool, VdbBlock block);
+extern bool vdb_map_table_reachable(VdbPool *pool, uint32 slot);
 extern VdbDropResult vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias);
 
 /* map_drop.c */

@@ -3,10 +3,10 @@
  * map_table.c
  *	  The directory of the tables that have rows in the pool.
  *
- * The directory is a chain of blocks of VDB_DIRECTORY_ENTRIES entries each, rooted in the pool
- * header.  An entry's slot is its index over the whole chain.  Blocks and slots never move, and
- * blocks are never given back.  A slot that was dropped is reused with another generation, so that
- * a stale VdbTableRef can be recognized.
+ * The directory is a list of blocks of VDB_DIRECTORY_ENTRIES entries each.  An entry's slot is its
+ * index over all blocks.  Blocks and slots never move, and blocks are never given back.  A slot
+ * that was dropped is reused with another generation, so that a stale VdbTableRef can be
+ * recognized.  Entries are found by a hash of their keys; see map_directory.c.
  *
  * An entry may be an alias: a second key of another entry.  A table that moves to another
  * tablespace has one, since only the end of the moving transaction decides which of the two files
@@ -18,12 +18,12 @@
  * Then only the creator's status shows that they belong to no table.  Once the creator is known to
  * have committed, it is cleared in the entry.
  *
- * Locks: the directory lock (map lock 0) is held exclusive to create, rekey or release an entry,
- * and to extend the chain.  Finding takes no lock: the flags of a new entry are published after its
- * key, a new block is linked after it was formatted, and generation and flags are read again after
- * the key matched.  The other fields of an entry are guarded by its table's map lock (exclusive to
- * change).  A process holds at most one map lock at a time; the pool allocation lock comes after
- * it.
+ * Locks: the directory lock (map lock 0) is held exclusive to create, rekey or release an entry, to
+ * add a block, and for every change of the hash.  Finding takes no lock: the flags of a new entry
+ * are published after its key, the address of a new block after it was formatted, and generation
+ * and flags are read again after the key matched.  The other fields of an entry are guarded by its
+ * table's map lock (exclusive to change).  A process holds at most one map lock at a time; the pool
+ * allocation lock comes after it.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,28 +31,14 @@
 
 #include "utils/timestamp.h"
 
-#include "map/map_internal.h"
+#include "map/map_directory.h"
 
 /* Where a slot was found. */
 typedef struct DirectoryAddress
 {
 	VdbBlock	block;
-	uint32		index;				/* of the entry in the block */
 	uint32		slot;
 } DirectoryAddress;
-
-/* See map_internal.h. */
-const VdbDirectoryBlock *
-vdb_map_directory_block(VdbPool *pool, VdbBlock block)
-{
-	const VdbDirectoryBlock *dir = vdb_map_body(pool, block);
-
-	if (dir->magic != VDB_DIRECTORY_MAGIC)
-		vdb_map_damaged(block, "table directory", "magic", VDB_DIRECTORY_MAGIC, dir->magic);
-	if (dir->version != VDB_DIRECTORY_VERSION)
-		vdb_map_damaged(block, "table directory", "version", VDB_DIRECTORY_VERSION, dir->version);
-	return dir;
-}
 
 /* Return whether an entry has this key. */
 static inline bool
@@ -90,7 +76,7 @@ fill_ref(VdbPool *pool, const DirectoryAddress *address, const VdbTableKey *key,
 	ref->generation = generation;
 	ref->entry_block = address->block;
 	ref->entry_offset = VDB_MAP_OFFSET(VdbDirectoryBlock, entries) +
-		address->index * sizeof(VdbTableEntry);
+		(address->slot % VDB_DIRECTORY_ENTRIES) * sizeof(VdbTableEntry);
 	ref->logged = (flags & (VDB_TABLE_UNLOGGED | VDB_TABLE_TEMP)) == 0;
 	ref->temp = (flags & VDB_TABLE_TEMP) != 0;
 }
@@ -108,21 +94,24 @@ resolve_alias(VdbPool *pool, const VdbTableEntry *alias, VdbTableRef *ref)
 		ref->generation == generation;
 }
 
-/* Search the directory once. */
-static bool
-scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
+/*
+ * Find a table; see map.h.  Raises an error if the directory is damaged.
+ */
+bool
+vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 {
-	DirectoryAddress address = {vdb_pool_directory(pool), 0, 0};
+	VdbDirectorySearch search = {.searches = 0};
 
-	while (address.block != VDB_BLOCK_NONE)
+	Assert(OidIsValid(key->relnode));
+	do
 	{
-		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, address.block);
+		const VdbTableEntry *entry;
+		DirectoryAddress address;
+		uint32		generation;
 
-		for (address.index = 0; address.index < VDB_DIRECTORY_ENTRIES; address.index++)
+		vdb_directory_begin(pool, key, &search);
+		while ((entry = vdb_directory_next(&search, &address.slot, &address.block)) != NULL)
 		{
-			const VdbTableEntry *entry = &dir->entries[address.index];
-			uint32		generation;
-
 			if (!entry_matches(entry, key, &generation))
 				continue;
 			if ((entry->flags & VDB_TABLE_ALIAS) != 0)
@@ -131,118 +120,50 @@ scan_directory(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
 					return true;
 				continue;
 			}
-			address.slot += address.index;
 			fill_ref(pool, &address, key, entry->flags, generation, ref);
 			return true;
 		}
-		address.slot += VDB_DIRECTORY_ENTRIES;
-		address.block = vdb_map_read_pointer(&dir->next);
-	}
+	} while (vdb_directory_changed(&search));
 	return false;
 }
 
-/*
- * Find a table; see map.h.  This is linear in the tables of the database, so callers keep the
- * reference.  Raises an error if the directory is damaged.
- *
- * A search that finds nothing is repeated once.  An entry that takes over its alias's key at that
- * moment may lie before the place that the first search had reached, and the alias after it.
- */
+/* Return whether a search for the entry's own key meets its slot.  Takes no lock. */
 bool
-vdb_map_table_find(VdbPool *pool, const VdbTableKey *key, VdbTableRef *ref)
+vdb_map_table_reachable(VdbPool *pool, uint32 slot)
 {
-	Assert(OidIsValid(key->relnode));
-	if (scan_directory(pool, key, ref))
-		return true;
-	pg_read_barrier();
-	return scan_directory(pool, key, ref);
-}
+	VdbDirectorySearch search = {.searches = 0};
+	VdbTableRef ref;
+	VdbTableKey key;
+	bool		past_end;
 
-/*
- * Find a free slot.  If there is none, return false, with the last block of the chain in *last (or
- * none if there is no directory yet) and in address->slot the first slot of a block to follow.  The
- * directory lock is held exclusive.
- */
-static bool
-find_free_slot(VdbPool *pool, DirectoryAddress *address, VdbBlock *last)
-{
-	VdbBlock	block = vdb_pool_directory(pool);
-
-	address->slot = 0;
-	*last = VDB_BLOCK_NONE;
-	while (block != VDB_BLOCK_NONE)
+	do
 	{
-		const VdbDirectoryBlock *dir = vdb_map_directory_block(pool, block);
+		uint32		met;
+		VdbBlock	block;
 
-		for (uint32 i = 0; i < VDB_DIRECTORY_ENTRIES; i++)
-		{
-			if (dir->entries[i].flags & VDB_TABLE_USED)
-				continue;
-			address->block = block;
-			address->index = i;
-			address->slot += i;
-			return true;
-		}
-		address->slot += VDB_DIRECTORY_ENTRIES;
-		*last = block;
-		block = dir->next;
-	}
+		if (!vdb_map_table_by_slot(pool, slot, &ref, &key, &past_end))
+			return true;		/* it has gone */
+		vdb_directory_begin(pool, &key, &search);
+		while (vdb_directory_next(&search, &met, &block) != NULL)
+			if (met == slot)
+				return true;
+	} while (vdb_directory_changed(&search));
 	return false;
 }
 
 /*
- * Append a new directory block to the chain, in a change of its own.  The directory lock is held
- * exclusive.  Raises an error when the pool is full.
+ * Store a whole new entry in its slot, put it into its bucket, and publish its flags, in one
+ * flushed change.  The directory lock is held exclusive.
  */
-static VdbBlock
-append_directory_block(VdbPool *pool, VdbBlock last)
-{
-	VdbDirectoryBlock head;
-	VdbScmChange *change;
-	VdbBlock	block = vdb_scm_reserve_block(pool, true);
-
-	if (block == VDB_BLOCK_NONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("the pool has no room for another table"),
-				 errhint("Raise vdb.scm_size, or wait until rows have been migrated.")));
-
-	memset(&head, 0, sizeof(head));
-	head.magic = VDB_DIRECTORY_MAGIC;
-	head.version = VDB_DIRECTORY_VERSION;
-	PG_TRY();
-	{
-		change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
-		vdb_scm_change_use_block(change, block);
-		vdb_scm_change_write(change, block, VDB_POOL_BLOCK_HEADER, &head,
-							 offsetof(VdbDirectoryBlock, entries));
-		vdb_scm_change_zero(change, block, VDB_MAP_OFFSET(VdbDirectoryBlock, entries),
-							sizeof(head.entries));
-		if (last == VDB_BLOCK_NONE)
-			vdb_scm_change_set_directory(change, block);
-		else
-			vdb_scm_change_publish(change, last, VDB_MAP_OFFSET(VdbDirectoryBlock, next),
-								   &block, sizeof(block));
-		vdb_scm_change_end(change);
-	}
-	PG_CATCH();
-	{
-		vdb_scm_unreserve_block(pool, block);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	return block;
-}
-
-/* Write a whole entry, publishing its flags last.  The directory lock is held exclusive. */
 static void
-store_entry(const VdbTableRef *ref, const VdbTableEntry *entry)
+store_entry(const VdbTableRef *ref, const VdbTableKey *key, const VdbTableEntry *entry)
 {
 	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
 
+	vdb_directory_add(change, ref->pool, key, ref->slot);
 	vdb_scm_change_write(change, ref->entry_block,
 						 VDB_TABLE_FIELD(ref, generation), &entry->generation,
-						 sizeof(VdbTableEntry) - offsetof(VdbTableEntry, generation));
+						 offsetof(VdbTableEntry, next_entry) - offsetof(VdbTableEntry, generation));
 	vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
 						   &entry->flags, sizeof(entry->flags));
 	vdb_scm_change_end(change);
@@ -253,21 +174,14 @@ static void
 add_entry(VdbPool *pool, const VdbTableKey *key, VdbTableEntry *entry, VdbTableRef *ref)
 {
 	DirectoryAddress address;
-	VdbBlock	last;
 
-	if (!find_free_slot(pool, &address, &last))
-	{
-		address.block = append_directory_block(pool, last);
-		address.index = 0;
-	}
-	Assert(address.index == address.slot % VDB_DIRECTORY_ENTRIES);
-	entry->generation =
-		vdb_map_directory_block(pool, address.block)->entries[address.index].generation + 1;
+	address.slot = vdb_directory_choose(pool);
+	entry->generation = vdb_directory_entry(pool, address.slot, &address.block)->generation + 1;
 	entry->spc = key->spc;
 	entry->relnode = key->relnode;
 	entry->backend = key->backend;
 	fill_ref(pool, &address, key, entry->flags, entry->generation, ref);
-	store_entry(ref, entry);
+	store_entry(ref, key, entry);
 }
 
 /*
@@ -304,18 +218,13 @@ bool
 vdb_map_table_by_slot(VdbPool *pool, uint32 slot, VdbTableRef *ref,
 					  VdbTableKey *key, bool *past_end)
 {
-	DirectoryAddress address = {vdb_pool_directory(pool), slot % VDB_DIRECTORY_ENTRIES, slot};
-	const VdbTableEntry *entry;
+	DirectoryAddress address = {VDB_BLOCK_NONE, slot};
+	const VdbTableEntry *entry = vdb_directory_entry(pool, slot, &address.block);
 	uint32		generation;
 
-	for (uint32 skip = slot / VDB_DIRECTORY_ENTRIES;
-		 skip > 0 && address.block != VDB_BLOCK_NONE; skip--)
-		address.block = vdb_map_read_pointer(&vdb_map_directory_block(pool, address.block)->next);
-
-	*past_end = (address.block == VDB_BLOCK_NONE);
+	*past_end = (entry == NULL);
 	if (*past_end)
 		return false;
-	entry = &vdb_map_directory_block(pool, address.block)->entries[address.index];
 	if ((entry->flags & VDB_TABLE_USED) == 0)
 		return false;
 	pg_read_barrier();
@@ -398,9 +307,30 @@ vdb_map_table_committed(const VdbTableRef *ref)
 /* ---- aliases ---- */
 
 /*
- * Let the table be found by another key, too.  Logged and flushed.  Takes the directory lock.  The
- * caller holds the relation exclusively, and no table has the other key.  Raises an error when the
- * pool has no room for a directory block.
+ * Note in a table's entry that others may be aliases of it: only then must its drop look at all
+ * entries.  Logged and flushed.  Takes the map lock.
+ */
+static void
+note_alias(const VdbTableRef *ref)
+{
+	LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+	vdb_map_check_ref(ref);
+	if ((vdb_map_table_entry(ref)->flags & VDB_TABLE_HAD_ALIAS) == 0)
+	{
+		uint32		flags = vdb_map_table_entry(ref)->flags | VDB_TABLE_HAD_ALIAS;
+		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+		vdb_scm_change_publish(change, ref->entry_block, ref->entry_offset,
+							   &flags, sizeof(flags));
+		vdb_scm_change_end(change);
+	}
+	LWLockRelease(vdb_map_lock(ref->slot));
+}
+
+/*
+ * Let the table be found by another key, too.  Logged and flushed.  Takes the map lock, then the
+ * directory lock.  The caller holds the relation exclusively, and no table has the other key.
+ * Raises an error when the pool has no room for a directory block.
  */
 void
 vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransactionId creator)
@@ -410,6 +340,7 @@ vdb_map_table_alias(const VdbTableRef *ref, const VdbTableKey *key, FullTransact
 
 	Assert(OidIsValid(key->relnode));
 	(void) vdb_epoch_current(ref->pool);
+	note_alias(ref);
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	vdb_map_check_ref(ref);
 	memset(&entry, 0, sizeof(entry));
@@ -444,6 +375,27 @@ find_alias(const VdbTableRef *ref, VdbTableRef *alias)
 }
 
 /*
+ * Let a table's entry take over its alias's key, in one flushed change.  Both have it then, until
+ * the alias is dropped.  The directory lock is held exclusive.
+ */
+static void
+take_alias_key(const VdbTableRef *ref, const VdbTableRef *alias)
+{
+	Oid			words[2] = {alias->spc, alias->relnode};
+	VdbTableKey key = {alias->spc, alias->relnode, vdb_map_table_entry(ref)->backend};
+	VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+
+	/* one word, so that a search never finds half a key */
+	StaticAssertStmt(offsetof(VdbTableEntry, relnode) == offsetof(VdbTableEntry, spc) + 4 &&
+					 offsetof(VdbTableEntry, spc) % 8 == 0,
+					 "a table's key is one word");
+	vdb_directory_move(change, ref->pool, ref->slot, &key);
+	vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc),
+						   words, sizeof(words));
+	vdb_scm_change_end(change);
+}
+
+/*
  * Handle the loss of the file of the entry's own key.
  *
  * VDB_DROP_LEFT: there is nothing to do, because the entry belongs to another table or has another
@@ -460,18 +412,10 @@ vdb_map_hand_over(const VdbTableRef *ref, VdbTableRef *alias)
 	LWLockAcquire(vdb_map_directory_lock(), LW_EXCLUSIVE);
 	if (!vdb_map_table_valid(ref) || entry->spc != ref->spc || entry->relnode != ref->relnode)
 		result = VDB_DROP_LEFT;
-	else if ((entry->flags & VDB_TABLE_ALIAS) == 0 && find_alias(ref, alias))
+	else if ((entry->flags & VDB_TABLE_ALIAS) == 0 &&
+			 (entry->flags & VDB_TABLE_HAD_ALIAS) != 0 && find_alias(ref, alias))
 	{
-		Oid			key[2] = {alias->spc, alias->relnode};
-		VdbScmChange *change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
-
-		/* one word, so that a search never finds half a key */
-		StaticAssertStmt(offsetof(VdbTableEntry, relnode) == offsetof(VdbTableEntry, spc) + 4 &&
-						 offsetof(VdbTableEntry, spc) % 8 == 0,
-						 "a table's key is one word");
-		vdb_scm_change_publish(change, ref->entry_block, VDB_TABLE_FIELD(ref, spc),
-							   key, sizeof(key));
-		vdb_scm_change_end(change);
+		take_alias_key(ref, alias);
 		result = VDB_DROP_HANDED;
 	}
 	LWLockRelease(vdb_map_directory_lock());

@@ -67,7 +67,7 @@ extern uint32 vdb_pool_total_blocks(VdbPool *pool);
 
 /* ---- the header's root fields, for map/ ---- */
 
-/* Return the first directory block of the tables; VDB_BLOCK_NONE while there is none. */
+/* Return the head of the directory of tables; VDB_BLOCK_NONE while there is none. */
 extern VdbBlock vdb_pool_directory(VdbPool *pool);
 
 /* ---- epochs (scm_epoch.c) ---- */

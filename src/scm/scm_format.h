@@ -46,7 +46,7 @@ typedef struct VdbPoolHeader
 	uint32		epoch;				/* 48: the current epoch; the first is 1 */
 	uint32		ring_start;			/* 52: oldest epoch in the ring */
 	uint64		start_id;			/* 56: run of the server that began 'epoch' */
-	uint32		directory;			/* 64: first directory block of map/, or 0 */
+	uint32		directory;			/* 64: head of the directory of map/, or 0 */
 	uint32		recovered;			/* 68: latest epoch begun after a recovery, or 0 */
 	uint64		begin_lsn;			/* 72: WAL insert position when 'epoch' began */
 } VdbPoolHeader;

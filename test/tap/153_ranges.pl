@@ -101,7 +101,7 @@ sub set_limit
 	for (my $block = 1; sysseek($pool, $block * 8192, 0) && sysread($pool, my $bytes, 8192) == 8192; $block++)
 	{
 		next unless substr($bytes, 24, 4) eq 'RIDV';
-		for my $i (0 .. 55)
+		for my $i (0 .. 54)
 		{
 			my $at = 24 + 16 + 144 * $i;
 			next unless unpack('V', substr($bytes, $at + 12, 4)) == $relnode && unpack('V', substr($bytes, $at, 4)) & 1;

@@ -39,6 +39,11 @@ ProcessInterrupts(void)
 {
 }
 
+void
+pg_usleep(long microsec)
+{
+}
+
 /* Time stands still. */
 TimestampTz
 GetCurrentTimestamp(void)

@@ -77,6 +77,8 @@ int			mock_changes;
 int			mock_crash_at = -1;
 void		(*mock_on_read) (void) = NULL;
 int			mock_reads_before = 0;
+void		(*mock_on_store) (void) = NULL;
+int64		mock_reads = 0;
 TransactionId mock_next_xid = FirstNormalTransactionId;
 
 static void
@@ -144,6 +146,7 @@ vdb_pool_block(VdbPool *pool, VdbBlock block)
 {
 	if (block == VDB_BLOCK_NONE || block >= MOCK_BLOCKS)
 		fail("read of a block that doesn't exist", block);
+	mock_reads++;
 	if (mock_on_read != NULL && mock_reads_before-- <= 0 && shim_locks_held() == 0)
 	{
 		void		(*other) (void) = mock_on_read;
@@ -482,6 +485,27 @@ apply_record(VdbPool *pool, const Record *record)
 		apply_spans(pool, &record->spans[i]);
 }
 
+/* Apply a record store by store, those of a phase in any order, with readers in between. */
+static void
+apply_to_readers(VdbPool *pool, Record *record)
+{
+	for (int i = 0; i < record->nspans; i++)
+	{
+		int			n = 1;
+		int			other;
+		Range		span;
+
+		while (i + n < record->nspans && record->spans[i + n].phase == record->spans[i].phase)
+			n++;
+		other = i + unit_random_below(n);
+		span = record->spans[other];
+		record->spans[other] = record->spans[i];
+		record->spans[i] = span;
+		apply_spans(pool, &span);
+		mock_on_store();
+	}
+}
+
 static void
 append_record(const VdbScmChange *change)
 {
@@ -521,7 +545,10 @@ vdb_scm_change_end(VdbScmChange *change)
 		span->undo = malloc(span->len);
 		memcpy(span->undo, pointer(change->pool, span->block) + span->offset, span->len);
 	}
-	apply_record(change->pool, &wal[nwal - 1]);
+	if (mock_on_store != NULL)
+		apply_to_readers(change->pool, &wal[nwal - 1]);
+	else
+		apply_record(change->pool, &wal[nwal - 1]);
 	wal[nwal - 1].applied = true;
 	for (int i = 0; i < change->nspans; i++)
 	{

@@ -32,6 +32,14 @@ extern int	mock_crash_at;
 extern void (*mock_on_read) (void);
 extern int	mock_reads_before;
 
+/*
+ * Called after each store of a change; the stores between two fences come in any order then.
+ */
+extern void (*mock_on_store) (void);
+
+/* Blocks read so far. */
+extern int64 mock_reads;
+
 /* Run body in a process that may crash; true if it did (mock_crash was called then). */
 extern bool mock_run(void (*body) (void *), void *arg);
 
