@@ -148,6 +148,8 @@ range_tag(Relation rel, uint32 range, LOCKTAG *tag)
 static bool
 take_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 {
+	/* none of our lightweight locks is held: they hold off interrupts */
+	Assert(!wait || InterruptHoldoffCount == 0);
 	return LockAcquire(tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -212,6 +214,7 @@ vdb_table_range_wanted(Relation rel, uint32 range)
 	LOCKTAG		table;
 	LOCKTAG		tag;
 
+	Assert(InterruptHoldoffCount == 0);
 	migration_tag(rel, &table);
 	range_tag(rel, range, &tag);
 	return LockHasWaiters(&tag, ExclusiveLock, false) ||
