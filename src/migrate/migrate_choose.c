@@ -315,8 +315,8 @@ segment_has_rows(const Survey *survey, int first, int nlbs)
 }
 
 /*
- * Choose all blocks of the segment that begins at 'first', if it may move.  Returns the number of
- * its blocks.
+ * Choose all blocks of the segment that begins at 'first', if it may move, and add their rows to
+ * *rows.  Returns the number of its blocks.
  */
 static int
 choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
@@ -325,6 +325,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	VdbLogicalBlock lb = vdb_mover_lb(mover, (uint8) first);
 	const VdbSegmentHeader *header;
 	int			nlbs;
+	uint32		found = 0;
 	bool		may_move = true;
 
 	header = vdb_rows_segment(&mover->ref, facts[first].extent.ref, lb);
@@ -342,7 +343,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 		look_at_block(mover, NULL, vdb_mover_lb(mover, (uint8) i), &facts[i]);
 		may_move = may_move && facts[i].resolved &&
 			!((mover->flags & VDB_MIGRATE_STRIPES) && facts[i].rows > 0);
-		*rows += facts[i].rows;
+		found += facts[i].rows;
 	}
 	if (!may_move || !vdb_mover_segment_intact(mover, lb, nlbs) ||
 		too_many_groups(mover, facts[first].extent.ref))
@@ -350,6 +351,7 @@ choose_segment(VdbMover *mover, Survey *survey, int first, uint32 *rows)
 	for (int i = first; i < first + nlbs; i++)
 		add_segment_block(mover, (uint8) i, &facts[i]);
 	mover->segments[mover->nsegments++] = facts[first].extent.ref;
+	*rows += found;
 	return nlbs;
 }
 

@@ -99,6 +99,17 @@ is(q1('SELECT count(*), sum(id) FROM pieces'), '20500|' . (20000 * 20001 / 2 + 5
 verify_ok($node, 'pieces');
 end_session($session);
 
+# --- a row that can't move (an insertion that failed before it was confirmed) is no reason to rewrite a stripe as small
+q1('CREATE TABLE failed (id int PRIMARY KEY, k int UNIQUE)');
+q1('INSERT INTO failed SELECT g, g FROM generate_series(1, 300) g');
+q1("SELECT vdb.migrate('failed')");
+q1('UPDATE failed SET k = -k WHERE id = 5');
+q1("SELECT vdb.migrate('failed')");
+like(error_of($node, 'INSERT INTO failed VALUES (1000, 7) ON CONFLICT (id) DO NOTHING'), qr/duplicate key/, 'an insertion fails');
+my $written = q1('SELECT stripes_written FROM vdb.pool');
+is(error_of($node, "SET statement_timeout = '60s'; SELECT vdb.migrate('failed')"), '', 'migration ends');
+is(q1('SELECT stripes_written FROM vdb.pool'), $written, 'and writes nothing');
+
 # --- small leftovers in many tables give way when the pool is full
 $node->append_conf('postgresql.conf', "vdb.scm_size = '8MB'\n");
 $node->restart;
