@@ -9,8 +9,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
 
-# autovacuum of a catalog would end the standby's older snapshot, on a machine so slow that it gets its turn
-my $primary = new_node('primary', init => { allows_streaming => 1 }, conf => "autovacuum = off\n");
+# Autovacuum of a catalog would end the standby's older snapshot, on a machine so slow that it gets its turn. So would a
+# worker whose transaction runs while the snapshot is taken: what is removed after it conflicts with the snapshot.
+my $primary = new_node('primary', init => { allows_streaming => 1 }, conf => "autovacuum = off\nvdb.migrate_enabled = off\n");
 $primary->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY, g int, v text);
 	CREATE INDEX ON t (g);

@@ -62,7 +62,9 @@ sub new_node
 	{
 		$node->append_conf('postgresql.conf', "shared_preload_libraries = 'vdb_am'\n");
 	}
-	$node->append_conf('postgresql.conf', $opt{conf}) if $opt{conf} && (has_vdb() || $opt{conf} !~ /vdb\./);
+	my $conf = $opt{conf} // '';
+	$conf =~ s/^\s*vdb\..*\n?//mg unless has_vdb();
+	$node->append_conf('postgresql.conf', $conf) if $conf;
 	return $node if $opt{no_start};
 	$node->start;
 	prepare_db($node, 'postgres');
