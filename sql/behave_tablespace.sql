@@ -17,6 +17,7 @@ BEGIN;
 ALTER TABLE moved SET TABLESPACE behave_ts;
 SELECT * FROM test_digest('moved');
 INSERT INTO moved VALUES (5000, 'never');
+SET LOCAL client_min_messages = error;
 CALL test_migrate('moved');
 ROLLBACK;
 SELECT * FROM test_digest('moved');

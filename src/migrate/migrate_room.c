@@ -294,9 +294,12 @@ count_table(void *arg)
 		work->owned += some;
 }
 
-/* Raise an error unless the end of another transaction may still help. */
+/*
+ * Raise an error unless the end of another transaction may still help.  If 'barred', the rows of
+ * rel's are what can't move.
+ */
 static void
-give_up(VdbPool *pool)
+give_up(VdbPool *pool, Relation rel, bool barred)
 {
 	uint64		used = pg_atomic_read_u32(&vdb_pool_shared(pool)->used_segments);
 	VdbTableRef ref;
@@ -314,6 +317,13 @@ give_up(VdbPool *pool)
 	stuck.since = 0;
 	if (work.owned > 0)
 		return;
+	if (barred)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("the pool is full of rows that cannot move before this transaction ends"),
+				 errdetail("The transaction has changed the columns of table \"%s\" or moved its storage, and may still roll that back.",
+						   RelationGetRelationName(rel)),
+				 errhint("Insert the rows in another transaction after COMMIT, or raise vdb.scm_size.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the pool is full of metadata"),
@@ -332,7 +342,7 @@ give_up(VdbPool *pool)
  * vain.
  */
 static void
-warn_of_wait(void)
+warn_of_wait(Relation rel)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -351,7 +361,9 @@ warn_of_wait(void)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the pool is full, and nothing in it could be moved for a while"),
 			 errdetail("What stays in the pool are rows of open transactions and of temporary tables, "
-					   "and the maps, zone maps and deletions of all tables.%s",
+					   "and the maps, zone maps and deletions of all tables.%s%s",
+					   vdb_table_migration_barred(rel) ?
+					   " This transaction has changed the table's columns or storage, so its rows can't move." : "",
 					   vdb_migrate_horizon_holder()),
 			 errhint("Raise vdb.scm_size and reload the configuration, or end the transaction that holds the oldest snapshot; this statement then goes on.")));
 }
@@ -390,10 +402,10 @@ make_room(Relation rel)
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
 	else if (!busy && out_of_patience(shared))
-		give_up(pool);
+		give_up(pool, rel, vdb_table_migration_barred(rel));
 	else
 	{
-		warn_of_wait();
+		warn_of_wait(rel);
 		wait_for_room(shared);
 	}
 }

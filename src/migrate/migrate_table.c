@@ -114,8 +114,8 @@ move_locked(RangeMove *move, VdbMigratePass *pass, bool wait)
 	pass->swept = true;
 	if (!vdb_table_range_lock(move->rel, move->range, wait))
 	{
-		/* no other process is at a table whose storage this transaction has moved */
-		if (move->rel->rd_firstRelfilelocatorSubid == InvalidSubTransactionId)
+		/* if it is barred, no other process is at the table */
+		if (!vdb_table_migration_barred(move->rel))
 			pass->busy = true;
 		return false;
 	}
@@ -172,6 +172,19 @@ vdb_migrate_table(Relation rel, int flags, bool wait, VdbMigrateResult *result)
 	return done;
 }
 
+/* Warn that no row moves, if this transaction bars the table's migration. */
+static void
+warn_if_barred(Relation rel)
+{
+	if (vdb_table_migration_barred(rel))
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rows of table \"%s\" cannot move in this transaction",
+						RelationGetRelationName(rel)),
+				 errdetail("It has changed the table's columns or moved its storage, and may still roll that back."),
+				 errhint("Call vdb.migrate() again after COMMIT.")));
+}
+
 /* SELECT vdb.migrate(table): move all resolved rows now. */
 Datum
 vdb_migrate_sql(PG_FUNCTION_ARGS)
@@ -195,6 +208,7 @@ vdb_migrate_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdb table", RelationGetRelationName(rel)),
 				 errhint("vdb.migrate() works on tables and materialized views made with USING vdb.")));
+	warn_if_barred(rel);
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_COMPACT | VDB_MIGRATE_MERGE | VDB_MIGRATE_GUARD,
 							 true, &result);
 	/* the other rows have moved, and stay moved */

@@ -557,12 +557,17 @@ extern void vdb_cursor_prefetch(VdbCursor *cursor, const int *columns, int ncolu
  * writers of rows don't wait for them, except an inserter that finds the pool full.  A process
  * holds one at a time.
  *
- * Returns false if the lock isn't available and 'wait' is false.  Also returns false if this
- * transaction has moved the table's storage, or has changed its columns and could take that back
- * without the storage; then it can't get the lock at all.
+ * Returns false if the lock isn't available and 'wait' is false.  Also returns false if the table's
+ * migration is barred; then the transaction can't get the lock at all.
  */
 extern bool vdb_table_range_lock(Relation rel, uint32 range, bool wait);
 extern bool vdb_table_migration_lock(Relation rel, bool wait);
+
+/*
+ * Return true if this transaction has moved the table's storage, or has changed its columns and
+ * could take that back without the storage: none of the table's rows can move before it ends.
+ */
+extern bool vdb_table_migration_barred(Relation rel);
 
 /* Release the migration lock of a range, or the table's. */
 extern void vdb_table_range_unlock(Relation rel, uint32 range);

@@ -155,11 +155,18 @@ take_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 
 /* See table.h. */
 bool
+vdb_table_migration_barred(Relation rel)
+{
+	return moved_here(rel) || columns_changed_here(rel);
+}
+
+/* See table.h. */
+bool
 vdb_table_migration_lock(Relation rel, bool wait)
 {
 	LOCKTAG		tag;
 
-	if (moved_here(rel) || columns_changed_here(rel))
+	if (vdb_table_migration_barred(rel))
 		return false;
 	migration_tag(rel, &tag);
 	return take_lock(&tag, ExclusiveLock, wait);
@@ -182,7 +189,7 @@ vdb_table_range_lock(Relation rel, uint32 range, bool wait)
 	LOCKTAG		table;
 	LOCKTAG		tag;
 
-	if (moved_here(rel) || columns_changed_here(rel))
+	if (vdb_table_migration_barred(rel))
 		return false;
 	migration_tag(rel, &table);
 	range_tag(rel, range, &tag);
