@@ -93,8 +93,16 @@ VACUUM FULL mig_old;
 SELECT vdb.migrate('mig_old') >= 0 AS moved;
 SELECT count(*), bool_and(txt = md5(id::text)) AS whole FROM mig_old;
 SELECT * FROM vdb.verify('mig_old');
+-- a statement that failed between storing a row with ON CONFLICT and confirming it holds nothing back
+CREATE TABLE mig_failed (id int PRIMARY KEY, divisor int) USING vdb WITH (autovacuum_enabled = off);
+CREATE INDEX ON mig_failed ((10 / divisor));
+INSERT INTO mig_failed SELECT g, g FROM generate_series(1, 100) g;
+INSERT INTO mig_failed VALUES (101, 0) ON CONFLICT DO NOTHING;
+SELECT vdb.migrate('mig_failed') AS moved;
+SELECT pool_rows, striped_rows FROM vdb.tables WHERE relation = 'mig_failed'::regclass;
+SELECT * FROM vdb.verify('mig_failed');
 SELECT * FROM vdb.verify_pool();
 DROP VIEW mig_stripes;
-DROP TABLE mig, mig_wide, mig_old;
+DROP TABLE mig, mig_wide, mig_old, mig_failed;
 ALTER SYSTEM RESET vdb.migrate_enabled;
 SELECT pg_reload_conf();

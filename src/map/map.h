@@ -208,6 +208,12 @@ extern int	vdb_map_claim(const VdbTableRef *ref, int nsegments, int lbs_per_segm
 						  VdbFormatSegment format, void *arg);
 
 /*
+ * Check whether the pool has room for a meta with so many zone maps now; another process may take
+ * it.  The pool may grow for that.  Nothing is logged.  The caller holds no lightweight lock.
+ */
+extern bool vdb_map_meta_fits(const VdbTableRef *ref, uint64 nzones);
+
+/*
  * Store a stripe's meta and zone maps in the pool.  They are durable and flushed afterwards, but no
  * map entry refers to them yet.  The meta hangs on the table's pending list, so that a crash leaks
  * nothing: see vdb_map_sweep.  'zones' has nchunks * ncolumns zone maps, chunk-major.  Takes the

@@ -183,6 +183,30 @@ begin_store(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZone *zo
 	return block;
 }
 
+/* Return the blocks besides the meta's that so many zone maps take: none if they are too many. */
+static int
+continuations_for(uint64 nzones)
+{
+	if (nzones <= VDB_ZONES_INSIDE ||
+		nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK)
+		return 0;
+	return (int) ((nzones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK);
+}
+
+/* See map.h. */
+bool
+vdb_map_meta_fits(const VdbTableRef *ref, uint64 nzones)
+{
+	int			nblocks = 1 + continuations_for(nzones);
+	VdbBlock   *blocks = palloc(nblocks * sizeof(VdbBlock));
+	bool		fits = reserve_blocks(ref->pool, blocks, nblocks);
+
+	if (fits)
+		unreserve_blocks(ref->pool, blocks, nblocks);
+	pfree(blocks);
+	return fits;
+}
+
 /*
  * Store a stripe's meta and zone maps; see map.h.  The list and owner fields in the caller's copy
  * are ignored.  With more zone maps than a meta can refer to (or zones NULL) it is stored without
@@ -193,13 +217,12 @@ vdb_map_store_meta(const VdbTableRef *ref, const VdbStripeMeta *meta, const VdbZ
 {
 	uint64		nzones = zones ? (uint64) meta->nchunks * meta->ncolumns : 0;
 	int			inside = nzones <= VDB_ZONES_INSIDE ? (int) nzones : 0;
-	int			ncontinuations;
+	int			ncontinuations = continuations_for(nzones);
 	VdbBlock	meta_block;
 
 	(void) vdb_epoch_current(ref->pool);
-	if (nzones > (uint64) VDB_META_CONTINUATIONS * VDB_ZONES_PER_BLOCK || inside > 0)
+	if (ncontinuations == 0)
 		nzones = 0;
-	ncontinuations = (nzones + VDB_ZONES_PER_BLOCK - 1) / VDB_ZONES_PER_BLOCK;
 
 	meta_block = begin_store(ref, meta, zones, inside);
 	if (meta_block == VDB_BLOCK_NONE)

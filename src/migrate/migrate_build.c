@@ -278,6 +278,19 @@ freeze_meta(VdbMover *mover, VdbStripeMeta *meta)
 }
 
 /*
+ * Check whether the pool has room for the stripe's meta before its pages are written and logged: a
+ * full pool would otherwise make WAL as fast as the attempts come, without end.
+ */
+static bool
+meta_fits(const VdbMover *mover)
+{
+	uint64		nchunks = (mover->rows_written + VDB_CHUNK_ROWS - 1) / VDB_CHUNK_ROWS;
+
+	Assert(nchunks > 0);
+	return vdb_map_meta_fits(&mover->ref, nchunks * RelationGetNumberOfAttributes(mover->rel));
+}
+
+/*
  * Finish the stripe, if it has rows, and store its meta on the pending list.  Returns false if the
  * pool is full.
  */
@@ -292,6 +305,11 @@ finish_new_stripe(VdbMover *mover, VdbStripeWriter *writer)
 		vdb_stripe_writer_abort(writer);
 		mover->meta_block = VDB_BLOCK_NONE;
 		return true;
+	}
+	if (!meta_fits(mover))
+	{
+		vdb_stripe_writer_abort(writer);
+		return false;
 	}
 	offer_pages(mover, writer);
 	VDB_STOP_POINT("migrate-before-stripe");

@@ -83,8 +83,10 @@ vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv)
 static bool
 header_resolved(const VdbMover *mover, HeapTupleHeader hdr)
 {
-	if (HeapTupleHeaderIsSpeculative(hdr))
-		return false;			/* its owner will change the header in place */
+	/* the owner of a speculative row will change its header in place, unless it has failed */
+	if (HeapTupleHeaderIsSpeculative(hdr) &&
+		TransactionIdIsInProgress(HeapTupleHeaderGetRawXmin(hdr)))
+		return false;
 	if (mover->flags & VDB_MIGRATE_OWN)
 		return true;
 	return !vdb_insert_in_progress(hdr, vdb_row_satisfies_vacuum(hdr, mover->oldest_xmin));

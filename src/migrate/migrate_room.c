@@ -7,9 +7,9 @@
  * transactions in progress (its own above all): they go to flash as a stripe whose xmins are
  * checked one by one.  So a transaction larger than the pool makes its own room.
  *
- * Metadata can't move: stripe metas, zone maps, overlays, map nodes.  When no space has been given
- * back for VDB_ROOM_PATIENCE_MS, and there is no owned segment that may come free at the end of a
- * transaction, waiting is in vain, and an error is raised.
+ * Metadata can't move: stripe metas, zone maps, overlays, map nodes.  When no rows have moved and
+ * no space has been given back for VDB_ROOM_PATIENCE_MS, and there is no owned segment that may
+ * come free at the end of a transaction, waiting is in vain, and an error is raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -208,35 +208,45 @@ wait_for_room(VdbPoolShared *shared)
 typedef struct Stuck
 {
 	TimestampTz since;				/* 0: not waiting */
-	TimestampTz last;				/* last round of waiting */
+	TimestampTz last;				/* end of the last round */
 	uint64		progress;
+	uint32		used;				/* lowest number of segments in use, seen since then */
 } Stuck;
 
 static Stuck stuck = {0};
 
-/* sum of counts that change whenever a process frees space in the pool */
+/* Return a sum of counts that change whenever a process moves or stores rows. */
 static uint64
 progress_mark(VdbPoolShared *shared)
 {
 	return pg_atomic_read_u64(&shared->counters.rows_migrated) * 31 +
 		pg_atomic_read_u64(&shared->counters.stripes_written) * 37 +
-		pg_atomic_read_u64(&shared->counters.rows_appended) * 41 +
-		pg_atomic_read_u32(&shared->used_segments);
+		pg_atomic_read_u64(&shared->counters.rows_appended) * 41;
 }
 
-/* Check whether there has been no progress for longer than VDB_ROOM_PATIENCE_MS. */
+/*
+ * Check whether there has been no progress for longer than VDB_ROOM_PATIENCE_MS, or ten times that
+ * while another process is moving rows, which may be in vain.  The round that ends now began at
+ * 'begin'; a round may take long, as it tries all tables.  Space that is reserved and given back is
+ * no progress.
+ */
 static bool
-out_of_patience(VdbPoolShared *shared)
+out_of_patience(VdbPoolShared *shared, TimestampTz begin, bool busy)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		progress = progress_mark(shared);
+	uint32		used = pg_atomic_read_u32(&shared->used_segments);
 
-	if (stuck.since == 0 || progress != stuck.progress ||
-		TimestampDifferenceExceeds(stuck.last, now, VDB_ROOM_PATIENCE_MS / 4))
+	if (stuck.since == 0 || progress != stuck.progress || used < stuck.used ||
+		TimestampDifferenceExceeds(stuck.last, begin, VDB_ROOM_PATIENCE_MS / 4))
+	{
 		stuck.since = now;
+		stuck.used = used;
+	}
 	stuck.progress = progress;
 	stuck.last = now;
-	return TimestampDifferenceExceeds(stuck.since, now, VDB_ROOM_PATIENCE_MS);
+	return TimestampDifferenceExceeds(stuck.since, now,
+									  VDB_ROOM_PATIENCE_MS * (busy ? 10 : 1));
 }
 
 /*
@@ -339,17 +349,17 @@ give_up(VdbPool *pool, Relation rel, bool barred)
 
 /*
  * Warn that a statement waits for room, with the reason and the remedy.  Room was looked for in
- * vain.
+ * vain, since 'begin'.
  */
 static void
-warn_of_wait(Relation rel)
+warn_of_wait(Relation rel, TimestampTz begin)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (TimestampDifferenceExceeds(last_look, now, 20 * VDB_ROOM_WAIT_MS))
+	if (TimestampDifferenceExceeds(last_look, begin, 20 * VDB_ROOM_WAIT_MS))
 	{
 		/* there was room meanwhile */
-		waiting_since = now;
+		waiting_since = begin;
 		warned_at = 0;
 	}
 	last_look = now;
@@ -378,6 +388,7 @@ make_room(Relation rel)
 	VdbPool    *pool = vdb_pool_open();
 	VdbPoolShared *shared = vdb_pool_shared(pool);
 	VdbMigrateResult result = {0};
+	TimestampTz begin = GetCurrentTimestamp();
 	bool		busy = false;
 	bool		freed;
 
@@ -401,11 +412,11 @@ make_room(Relation rel)
 	}
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
-	else if (!busy && out_of_patience(shared))
+	else if (out_of_patience(shared, begin, busy))
 		give_up(pool, rel, vdb_table_migration_barred(rel));
 	else
 	{
-		warn_of_wait(rel);
+		warn_of_wait(rel, begin);
 		wait_for_room(shared);
 	}
 }

@@ -18,12 +18,31 @@ $node->safe_psql('postgres', q{
 
 SKIP:
 {
-	skip 'heap has no pool', 3 unless has_vdb();
+	skip 'heap has no pool', 4 unless has_vdb();
 	my $error = error_of($node, "BEGIN; ALTER TABLE t ADD COLUMN c int; "
 		  . "INSERT INTO t SELECT g, repeat('wide', 25) FROM generate_series(2001, 202000) g");
 	like($error, qr/WARNING:  53400: the pool is full.*changed the table's columns/s, 'a warning while it waits');
 	like($error, qr/ERROR:  53400: the pool is full of rows that cannot move before this transaction ends.*columns of table "t".*HINT.*COMMIT/s,
 		'an error in the end');
+	# however long a look for room takes
+	my $keeper = start_session($node);
+	session_query($keeper, 'SELECT pg_advisory_lock(30308)');
+	my $said = '';
+	my $slow = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "SET vdb.stop_point = 'make-room'", '-c',
+			"BEGIN; ALTER TABLE t ADD COLUMN c int; INSERT INTO t SELECT g, repeat('wide', 25) FROM generate_series(2001, 202000) g" ],
+		'>&', \$said);
+	my $rounds = 0;
+	while ($slow->pumpable && $rounds < 12)
+	{
+		$rounds++;
+		sleep 17;
+		session_query($keeper, 'SELECT pg_advisory_unlock(30308); SELECT pg_sleep(0.1); SELECT pg_advisory_lock(30308)');
+		$slow->pump_nb;
+	}
+	$slow->kill_kill;
+	like($said, qr/cannot move before this transaction ends/, 'the error comes though each look for room takes 17 seconds');
+	session_query($keeper, 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = \'client backend\'');
+	end_session($keeper);
 	# rows of another table move, and give room
 	is($node->safe_psql('postgres', "BEGIN; ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (1001, 'new', 1); "
 			  . "INSERT INTO other SELECT g, repeat('wide', 25) FROM generate_series(1, 200000) g; COMMIT; SELECT count(*) FROM other"),
