@@ -1,6 +1,6 @@
 # Logical decoding where it is not like replaying statements: insertions that are taken back, rows that somebody else was faster to
 # change, rows whose transaction is streamed in pieces, tables and the pool gone before they are decoded. And what it costs:
-# WAL, memory, and that a slot holds back neither migration nor the pool's space.
+# memory, and that a slot holds back neither migration nor the pool's space.
 use strict;
 use warnings;
 use FindBin;
@@ -97,7 +97,8 @@ like($streamed, qr/opening a streamed block.*opening a streamed block/s, 'two tr
 session_query($one, 'COMMIT');
 session_query($two, 'ROLLBACK');
 $stream = changes(options => "'include-xids', '0', 'skip-empty-xacts', '1', 'stream-changes', '1'");
-is(scalar(() = $stream =~ /^streaming change/gm), 23, 'twelve changes of the one that committed, and eleven of the one that was streamed before it aborted');
+# 18 looks whether a transaction has aborted before it streams it
+is(scalar(() = $stream =~ /^streaming change/gm), $node->pg_version < 18 ? 23 : 12, 'twelve changes of the one that committed, and, up to 17, eleven of the one that was streamed before it aborted');
 end_session($_) for $one, $two;
 
 # ---- from WAL alone ----
@@ -114,11 +115,14 @@ my $sum = "SELECT md5(string_agg(data, '' ORDER BY n)) FROM (SELECT data, row_nu
 my $before = $node->safe_psql('postgres', $sum);
 is($node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE data LIKE '%INSERT%'), count(*) FILTER (WHERE data LIKE '%UPDATE%old-key%'), count(*) FILTER (WHERE data LIKE '%DELETE%')
 	FROM pg_logical_slot_peek_changes('s', NULL, NULL)"), '1000|100|90', 'a table with its rows in stripes');
+$node->safe_psql('postgres', 'ALTER TABLE gone DROP COLUMN b, ADD COLUMN c text DEFAULT now(); ALTER TABLE gone ALTER a TYPE bigint, REPLICA IDENTITY FULL; ALTER TABLE gone SET ACCESS METHOD heap');
+is($node->safe_psql('postgres', $sum), $before, '... is decoded as it was then, when columns, types and access method are others');
 $node->safe_psql('postgres', 'SET client_min_messages = error; DROP TABLE gone, t; DROP EXTENSION vdb_am CASCADE');
 $node->restart;
-is($node->safe_psql('postgres', $sum), $before, '... is decoded without table, pool and extension');
+is($node->safe_psql('postgres', $sum), $before, '... and without table, pool and extension');
 changes();
 prepare_db($node, 'postgres');
+is(changes(), '', 'the extension and its pool are made without an event');
 
 # ---- a slot holds back only WAL and catalog ----
 
@@ -133,6 +137,7 @@ migrate($node, 'held');
 $node->safe_psql('postgres', 'VACUUM held');
 migrate($node, 'held');
 is($node->safe_psql('postgres', $used), '0|5000', '... and VACUUM, too');
+is($node->safe_psql('postgres', "SELECT xmin IS NULL, catalog_xmin IS NOT NULL FROM pg_replication_slots WHERE slot_name = 's'"), 't|t', '... since the slot has no xmin but the catalog\'s');
 
 # ---- memory ----
 
@@ -148,31 +153,5 @@ cmp_ok($resident->() - $least, '<', 30_000, 'kB more of memory at the end of 400
 end_session($session);
 cmp_ok($node->safe_psql('postgres', "SELECT spill_bytes FROM pg_stat_replication_slots WHERE slot_name = 's'"), '>', 20_000_000, '... which were spilled to disk while they were decoded');
 
-# ---- WAL at both levels ----
-
-my %statement = (
-	'single insertions' => q{DO $$ BEGIN FOR i IN 1..1000 LOOP INSERT INTO w VALUES (10000 + i, i, 'some text'); END LOOP; END $$},
-	'one insertion of many rows' => q{INSERT INTO w SELECT 20000 + g, g, 'some text' FROM generate_series(1, 1000) g},
-	'updates of other columns' => 'UPDATE w SET b = b + 1',
-	'updates of the key' => 'UPDATE w SET a = -a',
-	'deletes' => 'DELETE FROM w',
-	'wide rows' => q{INSERT INTO w SELECT 30000 + g, g, r(20000, g) FROM generate_series(1, 20) g});
-my %bytes;
-for my $level (qw(replica logical))
-{
-	$node->safe_psql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
-	$node->append_conf('postgresql.conf', "wal_level = $level\n");
-	$node->restart;
-	for my $what (sort keys %statement)
-	{
-		$node->safe_psql('postgres', 'SET client_min_messages = error; DROP TABLE IF EXISTS w; CREATE TABLE w (a int PRIMARY KEY, b int, c text); ALTER TABLE w ALTER c SET STORAGE EXTERNAL');
-		$node->safe_psql('postgres', "INSERT INTO w SELECT g, g, 'some text' FROM generate_series(1, 1000) g");
-		$node->safe_psql('postgres', 'CHECKPOINT');
-		my $from = $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
-		$node->safe_psql('postgres', $statement{$what});
-		$bytes{$what}{$level} = $node->safe_psql('postgres', "SELECT pg_current_wal_insert_lsn() - '$from'");
-	}
-}
-cmp_ok($bytes{$_}{logical} / $bytes{$_}{replica}, '<=', 1.10, "$_: at most a tenth more WAL at logical ($bytes{$_}{replica}, $bytes{$_}{logical})") for sort keys %statement;
 $node->stop;
 done_testing();
