@@ -9,78 +9,40 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
+use DecodeTest;
 
-plan skip_all => 'test_decoding is not installed' unless -e `pg_config --pkglibdir` =~ s/\n//r . '/test_decoding.so';
+plan skip_all => 'test_decoding is not installed' unless has_plugin('test_decoding');
 
 my $node = new_node('decode', init => { allows_streaming => 'logical' },
 	conf => "autovacuum = off\nvdb.migrate_enabled = off\nlogical_decoding_work_mem = 64kB\nmax_prepared_transactions = 10\n");
 $node->safe_psql('postgres', "SELECT pg_create_logical_replication_slot('s', 'test_decoding', false, true)");
 my $options = "'include-xids', '0', 'skip-empty-xacts', '1'";
 
-# Rows of tables that are in stripes now; the last look of the run.
-my $on_flash = has_vdb() ? "SELECT coalesce(sum(striped_rows), 0) FROM vdb.tables" : 'SELECT 0';
-
-# Runs a script with an access method and a setting for moving; returns the stream, and how many rows ended in stripes.
+# Runs a script with an access method and a setting for moving; returns the stream, and how many rows moved.
 sub run_one
 {
 	my ($am, $moves, $script, $more) = @_;
-	my $file = $node->basedir . '/script.sql';
-	my $set = "SET default_table_access_method = '$am';\n" . ($am eq 'vdb' ? "SET vdb.debug_migrate = '$moves';\n" : '');
-	$node->safe_psql('postgres', 'SET client_min_messages = error; DROP SCHEMA IF EXISTS s CASCADE; CREATE SCHEMA s');
 	$node->safe_psql('postgres', "SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL)");
-	open(my $f, '>', $file) or die "$file: $!";
-	print $f "SET client_min_messages = warning;\nSET search_path = s, public;\n$set$script";
-	close $f;
-	my ($out, $err);
-	my $status = $node->psql('postgres', '', extra_params => [ '-f', $file, '-v', "am=$am" ], stdout => \$out, stderr => \$err);
-	is($err, '', "$am $moves: no error") if $err ne '';
-	my $flash = $node->safe_psql('postgres', $on_flash);
+	my $moved = run_script($node, $am, $moves, $script);
 	my $stream = $node->safe_psql('postgres',
 		"SELECT data FROM pg_logical_slot_get_changes('s', NULL, NULL, $options" . ($more // '') . ')');
-	return ($stream, $flash);
-}
-
-# Long values are of no use in a failure's report.
-sub shorten { return $_[0] =~ s/'([^']{60})[^']{200,}'/"'$1..." . length($&) . "'"/ger; }
-
-sub first_difference
-{
-	my @got = split(/\n/, $_[0]);
-	my @heap = split(/\n/, $_[1]);
-	my $at = 0;
-	$at++ while $at < @got && $at < @heap && $got[$at] eq $heap[$at];
-	my $from = $at > 3 ? $at - 3 : 0;
-	return "from line $from:\n" . join("\n", map { "vdb:  " . shorten($_ // '') } @got[ $from .. $at + 2 ]) . "\n" .
-		join("\n", map { "heap: " . shorten($_ // '') } @heap[ $from .. $at + 2 ]);
+	return ($stream, $moved);
 }
 
 # The order of the rows that one statement changes is heap's free space's: opt{sorted} sorts the changes of each transaction.
-sub sorted
-{
-	my ($stream) = @_;
-	my (@out, @changes);
-	for (split(/\n/, $stream))
-	{
-		if (/^table/) { push @changes, $_; next; }
-		push @out, sort(@changes), $_;
-		@changes = ();
-	}
-	return join("\n", @out, sort(@changes));
-}
-
 sub same_stream
 {
 	my ($label, $script, %opt) = @_;
 	my ($heap) = run_one('heap', 'off', $script, $opt{options});
 	like($heap, $opt{has}, "$label: heap's stream has what it is about") if $opt{has};
 	return unless has_vdb();
-	$heap = sorted($heap) if $opt{sorted};
-	for my $moves (@{ $opt{moves} // [ 'off', 'resolved', 'all' ] })
+	$heap = sorted_changes($heap) if $opt{sorted};
+	for my $moves ('off', 'resolved', 'all')
 	{
-		my ($vdb, $flash) = run_one('vdb', $moves, $script, $opt{options});
-		$vdb = sorted($vdb) if $opt{sorted};
+		my ($vdb, $moved) = run_one('vdb', $moves, $script, $opt{options});
+		$vdb = sorted_changes($vdb) if $opt{sorted};
 		ok($vdb eq $heap, "$label, moves $moves: as heap") or diag(first_difference($vdb, $heap));
-		cmp_ok($flash, '>', 0, "$label, moves $moves: there were rows in stripes") if $moves ne 'off' && !$opt{no_flash};
+		cmp_ok($moved, '>', 0, "$label, moves $moves: rows moved") if $moves ne 'off';
 	}
 	return;
 }
@@ -113,7 +75,7 @@ for my $case (
 	[ 'columns dropped and added', "CREATE TABLE t (x text DEFAULT 'dropped', a int, y int, k text NOT NULL, n int, PRIMARY KEY (a)); INSERT INTO t VALUES ('x', 1000, 2, 'k', 4);
 		ALTER TABLE t DROP COLUMN x, DROP COLUMN y; ALTER TABLE t ADD COLUMN v text DEFAULT 'added'; UPDATE t SET n = 5; ALTER TABLE t REPLICA IDENTITY FULL; DELETE FROM t;" ])
 {
-	same_stream("identity $case->[0]", "$case->[1]\n$rows", no_flash => 1, has => qr/DELETE/);
+	same_stream("identity $case->[0]", "$case->[1]\n$rows", has => qr/DELETE/);
 }
 
 # ---- values out of line ----
@@ -136,7 +98,7 @@ BEGIN; UPDATE t SET n = 3; SAVEPOINT x; UPDATE t SET a = repeat('z', 9000); ROLL
 ALTER TABLE t REPLICA IDENTITY FULL;
 UPDATE t SET n = 5;
 DELETE FROM t;
-}, has => qr/unchanged-toast-datum/, no_flash => 1, sorted => 1);
+}, has => qr/unchanged-toast-datum/, sorted => 1);
 
 same_stream('storage main, plain and other targets', $random . q{
 CREATE TABLE t (id int PRIMARY KEY, m text, p text, e text, n int);
@@ -147,7 +109,7 @@ ALTER TABLE t SET (toast_tuple_target = 256);
 INSERT INTO t VALUES (5, r(300, 5), r(100, 6), r(300, 7), 0);
 UPDATE t SET n = 2 WHERE id = 5;
 DELETE FROM t;
-}, has => qr/unchanged-toast-datum/, no_flash => 1, sorted => 1);
+}, has => qr/unchanged-toast-datum/, sorted => 1);
 
 same_stream('many small columns', $random . q{
 CREATE TABLE t (id int PRIMARY KEY, n int);
@@ -156,7 +118,7 @@ SELECT 'INSERT INTO t SELECT 1, 0, ' || string_agg(format('left(r(64, %s), %s)',
 UPDATE t SET n = 1;
 UPDATE t SET c7 = 'seven', c100 = NULL;
 DELETE FROM t;
-}, has => qr/unchanged-toast-datum/, no_flash => 1, sorted => 1);
+}, has => qr/unchanged-toast-datum/, sorted => 1);
 
 same_stream('a key out of line', $random . q{
 CREATE TABLE t (k text PRIMARY KEY, v text, n int);
@@ -164,7 +126,7 @@ INSERT INTO t VALUES (r(2400, 1), r(2000, 2), 0), (repeat('key', 9000), 'v', 0),
 UPDATE t SET n = 1;
 UPDATE t SET k = 'k' || left(k, 100) WHERE n = 1 AND k <> 'short';
 DELETE FROM t;
-}, has => qr/old-key/, no_flash => 1);
+}, has => qr/old-key/);
 
 same_stream('arrays, composites, domains', q{
 CREATE TYPE c AS (x int, y text);
@@ -175,7 +137,7 @@ INSERT INTO t (id, a, j) SELECT 2, array_agg(g), jsonb_agg(md5(g::text)) FROM ge
 UPDATE t SET f = 2;
 UPDATE t SET a[2] = 7, c.y = 'new';
 DELETE FROM t;
-}, no_flash => 1);
+});
 
 # ---- rows wider than a block, and old rows of that size ----
 
@@ -201,7 +163,7 @@ UPDATE t SET b = NULL WHERE id = 5;
 DELETE FROM t WHERE id % 2 = 0;
 DELETE FROM t;
 };
-same_stream('wide rows', $wide, has => qr/unchanged-toast-datum/, no_flash => 1);
+same_stream('wide rows', $wide, has => qr/unchanged-toast-datum/);
 
 # ---- many rows ----
 
@@ -209,7 +171,7 @@ $node->safe_psql('postgres', "COPY (SELECT g, md5(g::text), CASE WHEN g % 900 = 
 my $copy = "COPY t FROM '" . $node->basedir . "/rows'";
 same_stream('COPY', "CREATE TABLE t (a int PRIMARY KEY, b text, c text);\nALTER TABLE t ALTER c SET STORAGE EXTERNAL;\n$copy;\nUPDATE t SET a = -a WHERE a % 100 = 0;\nDELETE FROM t WHERE a < 300;\n");
 same_stream('COPY (FREEZE)', "BEGIN;\nCREATE TABLE t (a int PRIMARY KEY, b text, c text);\n$copy (FREEZE);\nCOMMIT;\nUPDATE t SET b = 'u' WHERE a % 1000 = 0;\n");
-same_stream('COPY after TRUNCATE, one transaction', "CREATE TABLE t (a int, b text, c text);\nINSERT INTO t VALUES (0);\nBEGIN;\nTRUNCATE t;\n$copy (FREEZE);\nDELETE FROM t WHERE a > 5;\nCOMMIT;\n", no_flash => 1);
+same_stream('COPY after TRUNCATE, one transaction', "CREATE TABLE t (a int, b text, c text);\nINSERT INTO t VALUES (0);\nBEGIN;\nTRUNCATE t;\n$copy (FREEZE);\nDELETE FROM t WHERE a > 5;\nCOMMIT;\n");
 same_stream('CREATE TABLE AS, materialized views', q{
 CREATE TABLE t AS SELECT g AS a, 'x' || g AS b FROM generate_series(1, 1000) g;
 CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE a < 10;
@@ -232,7 +194,7 @@ INSERT INTO t VALUES (102, 'top');
 COMMIT;
 BEGIN; DELETE FROM t; ROLLBACK;
 DO $$ BEGIN FOR i IN 201..220 LOOP BEGIN INSERT INTO t VALUES (i, 'block'); IF i % 3 = 0 THEN RAISE division_by_zero; END IF; EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$;
-}, no_flash => 1);
+});
 
 same_stream('two-phase', q{
 CREATE TABLE t (a int PRIMARY KEY, b text);
@@ -242,7 +204,7 @@ BEGIN; INSERT INTO t VALUES (100, repeat('w', 20000)); PREPARE TRANSACTION 'two'
 COMMIT PREPARED 'one';
 ROLLBACK PREPARED 'two';
 BEGIN; ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (101, 'x', 1); PREPARE TRANSACTION 'three'; COMMIT PREPARED 'three';
-}, has => qr/PREPARE TRANSACTION 'one'/, no_flash => 1);
+}, has => qr/PREPARE TRANSACTION 'one'/);
 
 same_stream('origins', q{
 CREATE TABLE t (a int PRIMARY KEY, b text);
@@ -254,7 +216,7 @@ BEGIN; INSERT INTO t VALUES (2, 'remote'), (3, repeat('remote', 10000)); UPDATE 
 INSERT INTO t VALUES (4, 'remote') ON CONFLICT DO NOTHING;
 SELECT pg_replication_origin_session_reset();
 INSERT INTO t VALUES (5, 'local');
-}, options => ", 'only-local', '1'", has => qr/\A(?!.*remote).*'local'/s, no_flash => 1);
+}, options => ", 'only-local', '1'", has => qr/\A(?!.*remote).*'local'/s);
 
 # ---- tables that change ----
 
@@ -278,7 +240,7 @@ ALTER TABLE u DROP COLUMN bb;
 UPDATE u SET c = 1;
 DELETE FROM u;
 DROP TABLE u;
-}, no_flash => 1);
+});
 
 same_stream('rewritten', q{
 CREATE TABLE t (a int PRIMARY KEY, b text, c int DEFAULT 1);
@@ -296,7 +258,7 @@ ALTER TABLE t SET UNLOGGED;
 INSERT INTO t VALUES (4, 'unlogged', 1, 1);
 ALTER TABLE t SET LOGGED;
 INSERT INTO t VALUES (5, 'logged', 1, 1);
-}, has => qr/TRUNCATE/, no_flash => 1, sorted => 1);
+}, has => qr/TRUNCATE/, sorted => 1);
 
 # as each of two access methods; heap's twin is rewritten at the same places
 same_stream('SET ACCESS METHOD', q{
@@ -309,7 +271,7 @@ ALTER TABLE t SET ACCESS METHOD heap;
 DELETE FROM t WHERE a = 53;
 ALTER TABLE t SET ACCESS METHOD :am;
 DELETE FROM t;
-}, no_flash => 1, sorted => 1);
+}, sorted => 1);
 
 same_stream('partitions, half of them heap', q{
 CREATE TABLE t (a int, b text, PRIMARY KEY (a)) PARTITION BY RANGE (a);
@@ -326,7 +288,7 @@ DELETE FROM t WHERE a > 150;
 ALTER TABLE t DETACH PARTITION t1;
 INSERT INTO t1 VALUES (1, 'detached');
 TRUNCATE t;
-}, no_flash => 1);
+});
 
 same_stream('upsert, MERGE, triggers, generated columns, rules', q{
 CREATE TABLE t (a int PRIMARY KEY, b text, n int DEFAULT 0, g int GENERATED ALWAYS AS (n * 2) STORED);
@@ -342,32 +304,41 @@ INSERT INTO child SELECT g FROM generate_series(1, 5) g;
 UPDATE t SET a = 101 WHERE a = 1;
 DELETE FROM t WHERE a = 2;
 WITH x AS (DELETE FROM t WHERE a > 15 RETURNING *) INSERT INTO log (what) SELECT b FROM x;
-}, no_flash => 1);
+});
 
 # ---- what is no change of a row ----
 
 if (has_vdb())
 {
-	my ($stream) = run_one('vdb', 'off', q{
+	my $drain = "SELECT data FROM pg_logical_slot_get_changes('s', NULL, NULL, $options)";
+	# stripes, their rows, those of them that are removed, those with a record in the pool, and how old the oldest transaction id may be
+	my $state = "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(deleted_rows), 0), coalesce(sum(delta_rows), 0), (SELECT age(relfrozenxid) FROM pg_class WHERE oid = 's.t'::regclass) FROM vdb.stripes('s.t')";
+	run_one('vdb', 'off', q{
 CREATE TABLE t (a int PRIMARY KEY, b text);
 INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 5000) g;
 INSERT INTO t VALUES (0, repeat('wide', 30000));
-DELETE FROM t WHERE a % 3 = 0;
-SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL);
-CALL test_migrate('t');
-SELECT a FROM t WHERE a < 100 FOR UPDATE;
-BEGIN; SELECT FROM t WHERE a = 1 FOR KEY SHARE; SAVEPOINT x; SELECT FROM t WHERE a = 1 FOR SHARE; COMMIT;
-VACUUM t;
-VACUUM (FREEZE) t;
-ANALYZE t;
-CREATE INDEX ON t (b);
-REINDEX TABLE t;
-CLUSTER t USING t_pkey;
-CALL test_migrate('t');
-VACUUM FULL t;
-CHECKPOINT;
+DELETE FROM t WHERE a % 5 = 0 AND a > 0;
 });
-	is($stream, '', 'migration, VACUUM, locks, CLUSTER and checkpoints emit nothing');
+	# a change, then what must emit nothing, and the state that shows that it was done
+	for my $step (
+		[ 'SELECT 1', "CALL test_migrate('s.t')", 'migration', '1|4001|0|0|' ],
+		[ 'SELECT 1', 'SELECT a FROM s.t WHERE a < 100 FOR UPDATE; BEGIN; SELECT FROM s.t WHERE a = 101 FOR KEY SHARE; SAVEPOINT x; SELECT FROM s.t WHERE a = 101 FOR SHARE; COMMIT', 'locks', '1|4001|0|82|' ],
+		[ 'DELETE FROM s.t WHERE a % 50 = 1', 'VACUUM s.t', 'folding by VACUUM', '1|4001|100|0|' ],
+		[ 'INSERT INTO s.t SELECT g, md5(g::text) FROM generate_series(6001, 7000) g', "CALL test_migrate('s.t')", 'a second stripe', '2|5001|100|0|' ],
+		[ 'DELETE FROM s.t WHERE a % 2 = 1', "VACUUM s.t; CALL test_migrate('s.t'); CALL test_migrate('s.t')", 'merging and compaction', '1|2501|0|0|' ],
+		[ 'INSERT INTO s.t VALUES (7999, NULL)', 'VACUUM (FREEZE) s.t', 'freezing', '1|2501|0|0|' ],
+		[ 'INSERT INTO s.t VALUES (8000, NULL)', 'ANALYZE s.t; CREATE INDEX ON s.t (b); REINDEX TABLE s.t; CLUSTER s.t USING t_pkey', 'CLUSTER and indexes', '0|0|0|0|' ],
+		[ 'DELETE FROM s.t WHERE a = 4', "CALL test_migrate('s.t'); VACUUM FULL s.t; CHECKPOINT", 'VACUUM FULL', '0|0|0|0|' ])
+	{
+		my ($change, $quiet, $what, $after) = @$step;
+		$node->safe_psql('postgres', "$change; SELECT pg_current_xact_id();\n" . "SELECT pg_current_xact_id();\n" x 20 . $drain);
+		# statements one by one, since VACUUM is no part of a transaction
+		$node->safe_psql('postgres', $quiet =~ s/; /;\n/gr);
+		is($node->safe_psql('postgres', $drain), '', "$what: nothing is emitted");
+		my ($found, $age) = $node->safe_psql('postgres', $state) =~ /^(.*\|)(\d+)$/;
+		is($found, $after, '... and it was done');
+		cmp_ok($age, '<', 20, '... and it was done') if $what eq 'freezing';
+	}
 	verify_ok($node, 's.t');
 }
 

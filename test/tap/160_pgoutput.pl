@@ -161,6 +161,26 @@ INSERT INTO t SELECT g, 'upsert' FROM generate_series(3390, 4500) g ON CONFLICT 
 BEGIN; ALTER TABLE t ADD COLUMN c text DEFAULT 'c'; INSERT INTO t SELECT g, 'b', 'more' FROM generate_series(10000, 11000) g; ALTER TABLE t DROP COLUMN b; INSERT INTO t SELECT g, 'one column less' FROM generate_series(11001, 12000) g; UPDATE t SET a = -a WHERE a > 11500; COMMIT;
 }, has => { p => qr/PREPARE \(.\) one/, p_some => qr/STREAM COMMIT|COMMIT/ }, options => [ ", 'two_phase', 'on'", ", 'two_phase', 'on', 'streaming', 'on'" ]);
 
+# ---- origins: those of a transaction, and only what has none (16) ----
+
+same_messages('origins', q{
+SELECT pg_replication_origin_create('o') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'o');
+CREATE TABLE t (a int PRIMARY KEY, w text);
+ALTER TABLE t ALTER w SET STORAGE EXTERNAL;
+CREATE PUBLICATION p FOR TABLE t;
+INSERT INTO t VALUES (1, 'local'), (2, r(20000, 1));
+SELECT pg_replication_origin_session_setup('o');
+BEGIN; INSERT INTO t VALUES (3, 'remote'), (4, r(30000, 2)); UPDATE t SET w = 'remote' WHERE a = 2; DELETE FROM t WHERE a = 1; COMMIT;
+SELECT pg_replication_origin_session_reset();
+UPDATE t SET a = -a;
+}, has => { p => qr/UPDATE s.t/ }, options => [ '', $node->pg_version < 16 ? () : ", 'origin', 'none'" ]);
+
+# ---- a table without identity ----
+
+$node->safe_psql('postgres', 'SET client_min_messages = error; DROP SCHEMA s CASCADE; CREATE SCHEMA s; CREATE TABLE s.none (a int); INSERT INTO s.none VALUES (1); CREATE PUBLICATION p_none FOR TABLE s.none');
+like(error_of($node, $_), qr/55000: cannot .* table "none" because it does not have a replica identity/, "refused in a publication: $_") for 'UPDATE s.none SET a = 2', 'DELETE FROM s.none';
+$node->safe_psql('postgres', 'ALTER TABLE s.none REPLICA IDENTITY FULL; UPDATE s.none SET a = 2; DELETE FROM s.none; DROP PUBLICATION p_none');
+
 # ---- the pool and its structures are no tables to publish ----
 
 if (has_vdb())
