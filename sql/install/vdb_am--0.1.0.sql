@@ -41,8 +41,8 @@ COMMENT ON FUNCTION vdb.migrate(regclass) IS
 -- looking at it: the pool
 CREATE FUNCTION vdb.pool_statistics(
 	OUT path text, OUT persistent boolean, OUT kind text, OUT size_bytes bigint, OUT limit_bytes bigint,
-	OUT used_bytes bigint, OUT row_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint, OUT epoch bigint,
-	OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
+	OUT used_bytes bigint, OUT row_bytes bigint, OUT free_bytes bigint, OUT high_water_bytes bigint,
+	OUT released_bytes bigint, OUT epoch bigint, OUT pool_full bigint, OUT backend_migrations bigint, OUT changes bigint, OUT wal_flushes bigint,
 	OUT sync_requests bigint, OUT rows_appended bigint, OUT bytes_appended bigint, OUT rows_migrated bigint,
 	OUT stripes_written bigint, OUT stripe_bytes_written bigint, OUT visibility_checks bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_pool' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
@@ -58,7 +58,7 @@ COMMENT ON COLUMN vdb.pool.persistent IS
 COMMENT ON COLUMN vdb.pool.kind IS
 	'the same in words: persistent memory, or an ordinary file that emulates it';
 COMMENT ON COLUMN vdb.pool.size_bytes IS
-	'present size of the pool''s file; it grows in steps and never shrinks';
+	'present size of the pool''s file; it grows in steps, and released_bytes of it may take no disk space';
 COMMENT ON COLUMN vdb.pool.limit_bytes IS
 	'size up to which the pool may grow: vdb.scm_size';
 COMMENT ON COLUMN vdb.pool.used_bytes IS
@@ -69,6 +69,8 @@ COMMENT ON COLUMN vdb.pool.free_bytes IS
 	'limit_bytes (or size_bytes, if larger) less used_bytes';
 COMMENT ON COLUMN vdb.pool.high_water_bytes IS
 	'the most that used_bytes was since the server started';
+COMMENT ON COLUMN vdb.pool.released_bytes IS
+	'of size_bytes, those whose disk space is returned, or will be after the next checkpoint';
 COMMENT ON COLUMN vdb.pool.epoch IS
 	'number of the pool''s epoch: each start of the server after which the pool is changed begins one';
 COMMENT ON COLUMN vdb.pool.pool_full IS

@@ -36,6 +36,8 @@ int			vdb_migrate_cost_delay_ms = 0;
 bool		vdb_migrate_enabled = true;
 int			vdb_migrate_high_water = 50;
 int			vdb_migrate_min_rows = 8192;
+int			vdb_scm_min_size_mb = 64;
+int			vdb_scm_release_after_ms = 600000;
 char	   *vdb_scm_tablespace = NULL;
 int			vdb_shared_cache_mb = -1;
 int			vdb_stripe_cache_mb = 16;
@@ -111,9 +113,18 @@ define_migration(void)
 static void
 define_pool(void)
 {
+	DefineCustomIntVariable("vdb.scm_min_size",
+							"Size up to which a pool keeps disk space that it does not use.",
+							NULL, &vdb_scm_min_size_mb, 64, 1, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.scm_release_after",
+							"Time after which a pool returns disk space that it did not use.",
+							"-1 means never.",
+							&vdb_scm_release_after_ms, 600000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.scm_size",
 							"Largest size of a database's pool.",
-							"The pool's file grows to this size when needed and never shrinks.",
+							"The pool's file grows to this size when needed.",
 							&vdb_scm_size_mb, 1024, 8, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_MB, NULL, assign_scm_size, NULL);
 	DefineCustomStringVariable("vdb.scm_tablespace",

@@ -29,6 +29,8 @@ extern int	vdb_migrate_cost_delay_ms;
 extern bool vdb_migrate_enabled;	/* background migration */
 extern int	vdb_migrate_high_water; /* percent of the pool */
 extern int	vdb_migrate_min_rows;
+extern int	vdb_scm_min_size_mb;
+extern int	vdb_scm_release_after_ms;	/* -1: never */
 extern char *vdb_scm_tablespace;
 extern int	vdb_stripe_cache_mb;	/* per backend */
 extern int	vdb_shared_cache_mb;	/* -1: a quarter of shared_buffers */

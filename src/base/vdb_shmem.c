@@ -117,7 +117,10 @@ init_pool_slot(VdbPoolShared *slot)
 	pg_atomic_init_u32(&slot->used_segments, 0);
 	pg_atomic_init_u32(&slot->row_segments, 0);
 	pg_atomic_init_u32(&slot->total_segments, 0);
+	pg_atomic_init_u32(&slot->released_segments, 0);
 	pg_atomic_init_u32(&slot->high_water_segments, 0);
+	pg_atomic_init_u64(&slot->period_began, 0);
+	pg_atomic_init_u64(&slot->punch_after, 0);
 	pg_atomic_init_u32(&slot->worker_wanted, 0);
 	ConditionVariableInit(&slot->space_cv);
 	init_counters(&slot->counters);

@@ -68,14 +68,21 @@ typedef struct VdbPoolShared
 	RelFileLocator rnode;
 	bool		epoch_begun;		/* this run of the server has stored something */
 	uint32		epoch;				/* valid once begun */
-	pg_atomic_uint32 used_segments; /* in use or reserved */
+	pg_atomic_uint32 used_segments; /* in use or reserved; released ones are neither */
 	pg_atomic_uint32 row_segments;	/* of these, segments of rows in use: what migration can free */
 	pg_atomic_uint32 total_segments;
+	pg_atomic_uint32 released_segments; /* may lack space on the file system, see scm_release.c */
 	pg_atomic_uint32 high_water_segments;
 	uint32		alloc_hint;			/* no free segment has a lower number */
 	uint32		block_hint;			/* no segment of single blocks with room has a lower number */
 	TimestampTz grow_failed_at;		/* 0: the last growth succeeded */
 	TimestampTz grow_warned_at;
+	uint32		peak_segments;		/* most used_segments in this period (scm_release.c) */
+	uint32		last_peak_segments; /* and in the period before it */
+	pg_atomic_uint64 period_began;	/* TimestampTz; 0: none has begun */
+	pg_atomic_uint64 punch_after;	/* holes are due when a checkpoint past this WAL position is
+									 * complete; 0: none are */
+	bool		no_holes;			/* the file system cannot punch holes */
 	ConditionVariable space_cv;		/* signaled when segments become free */
 	pg_atomic_uint32 worker_wanted; /* the launcher should start a worker */
 	pid_t		worker_pid;

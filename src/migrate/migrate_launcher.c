@@ -196,6 +196,8 @@ pool_eligible(VdbPoolShared *pool, TimestampTz now, TimestampTz *last)
 		return false;
 	if (pg_atomic_read_u32(&pool->worker_wanted) != 0)
 		return true;
+	if (vdb_scm_wants_release(pool) && TimestampDifferenceExceeds(*last, now, VDB_LAUNCHER_NAP_MS))
+		return true;
 	if (vdb_migrate_pool_percent(pool) >= (uint32) vdb_migrate_high_water &&
 		TimestampDifferenceExceeds(*last, now,
 								   pool->futile ? VDB_LAUNCHER_FUTILE_MS : VDB_LAUNCHER_NAP_MS))

@@ -4,6 +4,7 @@
  *	  The worker of one database: look at each table, move what is eligible, end.
  *
  * The worker also makes the pool larger before it is full (vdb_scm_grow_ahead), before each move.
+ * In each round it returns disk space that is not needed (vdb_scm_release).
  *
  * Each move, of one stripe at most, is a transaction of its own, without a snapshot while the
  * stripe is built.  Between two moves the worker holds nothing, so that DDL waits for one move at
@@ -255,8 +256,8 @@ pause_after_move(void)
 }
 
 /*
- * Make the pool larger if it is nearly full, and free the space of dropped tables.  Returns false
- * if there was none to free.
+ * Make the pool larger if it is nearly full, free the space of dropped tables, and return disk
+ * space that the pool has not needed for long.  Returns false if no table's space was freed.
  */
 static bool
 collect_dropped(void)
@@ -271,6 +272,8 @@ collect_dropped(void)
 	if (pool != NULL)
 		vdb_scm_grow_ahead(pool);
 	done = pool != NULL && vdb_migrate_collect(pool) > 0;
+	if (pool != NULL)
+		vdb_scm_release(pool);
 	CommitTransactionCommand();
 	return done;
 }

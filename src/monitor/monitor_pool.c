@@ -156,6 +156,13 @@ expected_state(uint8 referred, VdbBlock block)
 	return block % VDB_SEGMENT_BLOCKS == 0 ? VDB_STATE_FIRST : VDB_STATE_FURTHER;
 }
 
+/* Check whether a state says that nothing is stored in the block. */
+static bool
+is_available(uint8 state)
+{
+	return state == VDB_STATE_FREE || state == VDB_STATE_RELEASED;
+}
+
 /* Return what is wrong with the block by this look, as SUSPECT_ bits. */
 static uint8
 suspicion(PoolCheck *check, VdbBlock block)
@@ -167,10 +174,10 @@ suspicion(PoolCheck *check, VdbBlock block)
 	if (state == STATE_UNKNOWN || state != block_state(check, block))
 		return 0;
 	if (referred == 0)
-		return state == VDB_STATE_FREE ? 0 : SUSPECT_LEAKED;
+		return is_available(state) ? 0 : SUSPECT_LEAKED;
 	if (referred & REFERRED_TWICE)
 		suspect |= SUSPECT_DOUBLE;
-	if (state == VDB_STATE_FREE)
+	if (is_available(state))
 		suspect |= SUSPECT_FREE;
 	else if (state != expected_state(referred, block))
 		suspect |= SUSPECT_KIND;

@@ -74,8 +74,10 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	vdb_report_int(&report, 7, Max(limit, size) - Min(used, Max(limit, size)));
 	vdb_report_int(&report, 8,
 				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
-	vdb_report_int(&report, 9, shared->epoch);
-	report_counters(&report, 10, &shared->counters);
+	vdb_report_int(&report, 9,
+				   (uint64) pg_atomic_read_u32(&shared->released_segments) * VDB_SEGMENT_BYTES);
+	vdb_report_int(&report, 10, shared->epoch);
+	report_counters(&report, 11, &shared->counters);
 	vdb_report_row(&report);
 	return (Datum) 0;
 }

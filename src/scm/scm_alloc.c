@@ -51,7 +51,7 @@ search_segments(VdbPool *pool, uint32 from, FindInWords find)
 static uint32
 room_for(VdbPool *pool, uint32 want, bool urgent)
 {
-	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
+	uint32		total = vdb_backed_segments(pool->shared);
 	uint32		taken = pg_atomic_read_u32(&pool->shared->used_segments);
 
 	if (!urgent)

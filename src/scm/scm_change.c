@@ -414,6 +414,13 @@ vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block)
 	remember_space(&change->freed, space);
 }
 
+/* See scm_internal.h. */
+void
+vdb_change_segment_state(VdbScmChange *change, VdbBlock segment, uint64 state)
+{
+	gather_state(change, vdb_pool_space(segment, true), state, VDB_PHASE_LAST);
+}
+
 void
 vdb_scm_change_set_directory(VdbScmChange *change, VdbBlock block)
 {
@@ -434,6 +441,8 @@ vdb_change_build(VdbScmChange *change)
 	head.flags = (change->flags & VDB_CHANGE_FLUSH) ? VDB_RECORD_FLUSH : 0;
 	if (change->extend_blocks > 0)
 		head.flags |= VDB_RECORD_EXTEND;
+	if (change->flags & VDB_CHANGE_BACK)
+		head.flags |= VDB_RECORD_BACK;
 	if (change->event_len > 0)
 		head.flags |= VDB_RECORD_EVENT;
 	if (TransactionIdIsValid(change->latest_removed))

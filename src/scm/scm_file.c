@@ -121,9 +121,9 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 }
 
 /*
- * Allocate the blocks of bytes [from, to) of a file.  Returns 0 or an errno.  'from' is not before
- * the file's end: if the file system cannot allocate, the C library reads and writes a byte of each
- * block, which would conflict with stores through a mapping.
+ * Allocate the blocks of bytes [from, to) of a file.  Returns 0 or an errno.  The bytes are past
+ * the file's end, or of released segments: if the file system cannot allocate, the C library reads and
+ * writes a byte of each block, which would conflict with stores through a mapping.
  */
 static int
 allocate(int fd, off_t from, off_t to)
@@ -227,6 +227,64 @@ vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo)
 		}
 	}
 	return true;
+}
+
+/* ---- space within files ---- */
+
+/* Return the space of bytes [from, to) of a file to the file system.  Returns 0 or an errno. */
+static int
+punch(int fd, off_t from, off_t to)
+{
+#if defined(FALLOC_FL_PUNCH_HOLE) && defined(FALLOC_FL_KEEP_SIZE)
+	int			rc;
+
+	do
+	{
+		rc = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
+	} while (rc != 0 && errno == EINTR);
+	return rc == 0 ? 0 : errno;
+#else
+	return EOPNOTSUPP;
+#endif
+}
+
+/* Call 'operation' for the bytes of the blocks, file by file.  Returns 0 or an errno. */
+static int
+for_bytes(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks,
+		  int (*operation) (int fd, off_t from, off_t to))
+{
+	int			rc = 0;
+
+	while (rc == 0 && nblocks > 0)
+	{
+		uint32		file = block / VDB_FILE_BLOCKS;
+		uint32		first = block % VDB_FILE_BLOCKS;
+		uint32		here = Min(nblocks, VDB_FILE_BLOCKS - first);
+		int			fd = vdb_file_open(rnode, file, false);
+
+		if (fd < 0)
+			return errno;
+		rc = operation(fd, (off_t) first * VDB_POOL_BLOCK_BYTES,
+					   (off_t) (first + here) * VDB_POOL_BLOCK_BYTES);
+		close(fd);
+		block += here;
+		nblocks -= here;
+	}
+	return rc;
+}
+
+/* See scm_internal.h. */
+int
+vdb_file_back(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks)
+{
+	return for_bytes(rnode, block, nblocks, allocate);
+}
+
+/* See scm_internal.h. */
+int
+vdb_file_punch(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks)
+{
+	return for_bytes(rnode, block, nblocks, punch);
 }
 
 /* See scm_internal.h. */

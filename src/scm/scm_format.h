@@ -16,7 +16,7 @@
 #include "scm/scm.h"
 
 #define VDB_POOL_MAGIC			VDB_POOL_MAGIC_TEXT
-#define VDB_POOL_VERSION		5
+#define VDB_POOL_VERSION		6
 
 #define VDB_GROUP_SEGMENTS		480
 #define VDB_GROUP_BLOCKS		(VDB_GROUP_SEGMENTS * VDB_SEGMENT_BLOCKS)
@@ -59,10 +59,11 @@ StaticAssertDecl(offsetof(VdbPoolHeader, start_id) == 56, "pool header layout");
  * Allocation map of a group, at byte 24 of the group's block 1.  Each array has one 8-byte word per
  * segment, and a word has one byte per block, block 0 first.
  *
- * A state byte is 0 (free), 1 (single block in use), 2 (first block of a segment in use) or 3
- * (further block of a segment in use).  A reserved byte is 0 (not reserved), 1 (single block) or 2
- * (part of a segment).  Reserved bytes are volatile: they are not logged, and are cleared when an
- * epoch begins.
+ * A state byte is 0 (free), 1 (single block in use), 2 (first block of a segment in use), 3
+ * (further block of a segment in use) or 4 (released: nothing is stored in the segment, and the
+ * file may have a hole there).  Either all blocks of a segment are released, or none.  A reserved
+ * byte is 0 (not reserved), 1 (single block) or 2 (part of a segment).  Reserved bytes are volatile:
+ * they are not logged, and are cleared when an epoch begins.
  */
 typedef struct VdbGroupMap
 {
@@ -131,11 +132,13 @@ StaticAssertDecl(sizeof(VdbEpochLimits) == 8, "ring entry layout");
 /* event for logical decoding alone, without blocks (decode/decode_format.h) */
 #define VDB_XLOG_EVENT			0x30
 
-#define VDB_RECORD_VERSION		5
+#define VDB_RECORD_VERSION		6
 #define VDB_RECORD_FLUSH		0x01	/* flush before applying */
 #define VDB_RECORD_EXTEND		0x02
 #define VDB_RECORD_EVENT		0x04
 #define VDB_RECORD_CONFLICT		0x08
+#define VDB_RECORD_BACK			0x10	/* redo first allocates space for the segments whose state
+										 * words the record stores */
 
 /* Head of a change record's main data. */
 typedef struct VdbChangeRecord

@@ -125,7 +125,7 @@ may_grow(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
 
-	if (pg_atomic_read_u32(&shared->total_segments) >= size_limit())
+	if (vdb_backed_segments(shared) >= size_limit())
 		return false;
 	return shared->grow_failed_at == 0 ||
 		TimestampDifferenceExceeds(shared->grow_failed_at, GetCurrentTimestamp(), GROW_RETRY_MS);
@@ -147,9 +147,9 @@ extend_files(VdbPool *pool, uint32 from, uint32 to)
 	return 0;
 }
 
-/* Grow the pool by one step.  The growth lock is held, and no other. */
+/* Extend the files by one step.  The growth lock is held, and no other. */
 static void
-grow(VdbPool *pool)
+extend(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
 	uint32		from = pg_atomic_read_u32(&shared->total_segments);
@@ -172,12 +172,33 @@ grow(VdbPool *pool)
 	LWLockRelease(pool->alloc_lock);
 }
 
+/*
+ * Grow the pool by one step: give released segments space again, or, if there are none, extend the
+ * files.  The growth lock is held, and no other.
+ */
+static void
+grow(VdbPool *pool)
+{
+	VdbPoolShared *shared = pool->shared;
+	uint32		from = vdb_backed_segments(shared);
+	uint32		to = vdb_words_next_total(from, size_limit());
+
+	if (pg_atomic_read_u32(&shared->released_segments) == 0)
+		extend(pool);
+	else if (to > from)
+	{
+		if (vdb_back_released(pool, to - from))
+			shared->grow_failed_at = 0;
+		else
+			growth_failed(shared, from);
+	}
+}
+
 /* Check whether at most 'spare' segments of the pool are free. */
 static bool
 is_short(VdbPoolShared *shared, uint32 spare)
 {
-	return pg_atomic_read_u32(&shared->used_segments) + spare >=
-		pg_atomic_read_u32(&shared->total_segments);
+	return pg_atomic_read_u32(&shared->used_segments) + spare >= vdb_backed_segments(shared);
 }
 
 /*
@@ -204,7 +225,7 @@ try_to_grow(VdbPool *pool, uint32 spare)
 static uint32
 kept_back(VdbPoolShared *shared)
 {
-	return vdb_words_kept_back(pg_atomic_read_u32(&shared->total_segments));
+	return vdb_words_kept_back(vdb_backed_segments(shared));
 }
 
 /*
@@ -214,7 +235,7 @@ kept_back(VdbPoolShared *shared)
 static uint32
 low_water(VdbPoolShared *shared)
 {
-	uint32		total = pg_atomic_read_u32(&shared->total_segments);
+	uint32		total = vdb_backed_segments(shared);
 
 	return kept_back(shared) + Min(total / 8, 8 * VDB_SEGMENTS_PER_MB);
 }

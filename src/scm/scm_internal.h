@@ -13,6 +13,7 @@
 #include "scm/scm.h"
 #include "scm/scm_format.h"
 #include "scm/scm_persist.h"
+#include "scm/scm_words.h"
 
 #define VDB_FILE_BLOCKS			((uint32) RELSEG_SIZE)
 #define VDB_FILE_BYTES			((size_t) VDB_FILE_BLOCKS * VDB_POOL_BLOCK_BYTES)
@@ -66,6 +67,14 @@ extern int64 vdb_file_bytes(const RelFileLocator *rnode, uint32 file);
  * Raises other errors.
  */
 extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo);
+
+/*
+ * Allocate space for blocks of the pool, without making that durable; or return their space to the
+ * file system, after which they read as zeroes.  The caller sees to it that nothing is stored in
+ * them.  Return 0 or an errno.
+ */
+extern int	vdb_file_back(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks);
+extern int	vdb_file_punch(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks);
 
 /*
  * scm_filesystem.c: warn if the pool's first file is on a file system on which stores through a
@@ -136,6 +145,15 @@ vdb_pool_pointer(VdbPool *pool, VdbBlock block)
 		(size_t) (block % VDB_FILE_BLOCKS) * VDB_POOL_BLOCK_BYTES;
 }
 
+/* Return the number of segments of a pool that are not released. */
+static inline uint32
+vdb_backed_segments(VdbPoolShared *shared)
+{
+	uint32		total = pg_atomic_read_u32(&shared->total_segments);
+
+	return total - Min(total, pg_atomic_read_u32(&shared->released_segments));
+}
+
 /* Return the pool's size in segments.  It never shrinks, and the files are at least as long. */
 static inline uint32
 vdb_pool_total_segments(VdbPool *pool)
@@ -166,6 +184,16 @@ vdb_group_map(VdbPool *pool, uint32 segment_no)
 {
 	return (VdbGroupMap *) (vdb_pool_pointer(pool, vdb_group_map_block(segment_no)) +
 							VDB_POOL_BLOCK_HEADER);
+}
+
+/* Check whether a segment is released.  The growth lock is held, or the answer is stale. */
+static inline bool
+vdb_segment_is_released(VdbPool *pool, uint32 segment_no)
+{
+	VdbGroupMap *map = vdb_group_map(pool, segment_no);
+
+	return vdb_word_byte(*(volatile const uint64 *) &map->state[segment_no % VDB_GROUP_SEGMENTS],
+						 0) == VDB_STATE_RELEASED;
 }
 
 /* A unit of allocation: a segment (by its first block) or a single block. */
@@ -205,6 +233,23 @@ extern void vdb_alloc_reserve(VdbPool *pool, VdbPoolSpace space);
 /* Add to the number of segments not wholly free.  The allocation lock is held exclusive. */
 extern void vdb_marks_add_used(VdbPoolShared *shared, int delta);
 
+/*
+ * Reserve up to 'most' wholly free segments of [from, to) for being released, the last ones first.
+ * Stores them in 'spaces', and returns how many.  Takes the allocation lock.
+ */
+extern int	vdb_alloc_take_spare(VdbPool *pool, uint32 from, uint32 to, int most,
+								 VdbPoolSpace *spaces);
+
+/*
+ * Note that a change has made reserved segments released, or released segments that are held free.
+ * This ends the reservation.  Both take the allocation lock.
+ */
+extern void vdb_alloc_released(VdbPool *pool, const VdbPoolSpace *spaces, int n);
+extern void vdb_alloc_backed(VdbPool *pool, const VdbPoolSpace *spaces, int n);
+
+/* Note that all released segments are to be punched, after a checkpoint.  Any lock may be held. */
+extern void vdb_marks_note_holes(VdbPool *pool);
+
 /* Mark units that a change is about to free, so that they are not reserved before it has ended. */
 extern void vdb_alloc_hold(VdbPool *pool, const VdbPoolSpace *spaces, int nspaces);
 
@@ -232,7 +277,20 @@ extern void vdb_grow_reserve(VdbPool *pool);
 /* Add the allocation maps of the groups that begin in segments [from, to) to a change. */
 extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to);
 
+/* ---- scm_back.c ---- */
+
+/*
+ * Give up to 'most' released segments space on the file system, and make them free.  Returns false,
+ * with errno set, if there is no space.  The growth lock is held, and no other.  Raises I/O errors.
+ */
+extern bool vdb_back_released(VdbPool *pool, uint32 most);
+
 /* ---- scm_change.c ---- */
+
+#define VDB_CHANGE_BACK			0x40	/* redo allocates the segments of the state words first */
+
+/* Store the state word of a segment, after all else. */
+extern void vdb_change_segment_state(VdbScmChange *change, VdbBlock segment, uint64 state);
 
 #define VDB_CHANGE_BLOCK_BYTES	16384	/* most bytes of spans in a change for one block */
 
@@ -289,6 +347,9 @@ extern void vdb_epoch_require_history(VdbPool *pool);
 extern void vdb_scm_decode(struct LogicalDecodingContext *ctx, struct XLogRecordBuffer *buf);
 
 /* ---- scm_sync.c ---- */
+
+/* Return the redo pointer of the last completed checkpoint.  Takes ControlFileLock. */
+extern XLogRecPtr vdb_sync_completed_redo(void);
 
 /*
  * Queue a sync of a file of the pool, unless a queued one covers the caller's stores.  *counted is

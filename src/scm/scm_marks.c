@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/memutils.h"
 
 #include "scm/scm_internal.h"
@@ -183,6 +184,7 @@ vdb_marks_add_used(VdbPoolShared *shared, int delta)
 	pg_atomic_write_u32(&shared->used_segments, used);
 	if (used > pg_atomic_read_u32(&shared->high_water_segments))
 		pg_atomic_write_u32(&shared->high_water_segments, used);
+	shared->peak_segments = Max(shared->peak_segments, used);
 }
 
 /* Return how many of the units are segments. */
@@ -299,6 +301,57 @@ vdb_scm_unreserve_block(VdbPool *pool, VdbBlock block)
 	unreserve(pool, vdb_pool_space(block, false));
 }
 
+/* See scm_internal.h.  They count as used meanwhile, but not towards the peak. */
+int
+vdb_alloc_take_spare(VdbPool *pool, uint32 from, uint32 to, int most, VdbPoolSpace *spaces)
+{
+	VdbPoolShared *shared = pool->shared;
+	int			n = 0;
+
+	vdb_reserved_expect(pool, most);
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	for (uint32 no = to; no > from && n < most; no--)
+	{
+		if (!segment_is_free(pool, no - 1))
+			continue;
+		spaces[n] = vdb_pool_space(vdb_segment_block(no - 1), true);
+		vdb_alloc_reserve(pool, spaces[n++]);
+	}
+	pg_atomic_fetch_add_u32(&shared->used_segments, n);
+	LWLockRelease(pool->alloc_lock);
+	return n;
+}
+
+/* See scm_internal.h. */
+void
+vdb_alloc_released(VdbPool *pool, const VdbPoolSpace *spaces, int n)
+{
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+		mark_reserved(pool, spaces[i], false);
+	pg_atomic_fetch_sub_u32(&pool->shared->used_segments, n);
+	pg_atomic_fetch_add_u32(&pool->shared->released_segments, n);
+	LWLockRelease(pool->alloc_lock);
+	for (int i = 0; i < n; i++)
+		(void) reserved_remove(spaces[i]);
+}
+
+/* See scm_internal.h. */
+void
+vdb_alloc_backed(VdbPool *pool, const VdbPoolSpace *spaces, int n)
+{
+	VdbPoolShared *shared = pool->shared;
+
+	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+	{
+		mark_reserved(pool, spaces[i], false);
+		shared->alloc_hint = Min(shared->alloc_hint, spaces[i].block / VDB_SEGMENT_BLOCKS);
+	}
+	pg_atomic_fetch_sub_u32(&shared->released_segments, n);
+	LWLockRelease(pool->alloc_lock);
+}
+
 /* See scm.h.  This needs no lock, because it reads two bytes, each once. */
 bool
 vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved)
@@ -315,12 +368,23 @@ vdb_scm_block_state(VdbPool *pool, VdbBlock block, uint8 *state, uint8 *reserved
 
 /* See scm_internal.h. */
 void
+vdb_marks_note_holes(VdbPool *pool)
+{
+	bool		holes = !RecoveryInProgress() &&
+		pg_atomic_read_u32(&pool->shared->released_segments) > 0;
+
+	pg_atomic_write_u64(&pool->shared->punch_after, holes ? GetXLogInsertRecPtr() : 0);
+}
+
+/* See scm_internal.h. */
+void
 vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 {
 	VdbPoolShared *shared = pool->shared;
 	uint32		total = vdb_pool_total_segments(pool);
 	uint32		used = 0;
 	uint32		rows = 0;
+	uint32		released = 0;
 
 	for (uint32 base = 0; base < total; base += VDB_GROUP_SEGMENTS)
 	{
@@ -330,16 +394,23 @@ vdb_alloc_recount(VdbPool *pool, bool clear_reservations)
 			memset(map->reserved, 0, sizeof(map->reserved));
 		used += vdb_words_count_used(map->state, map->reserved,
 									 Min(VDB_GROUP_SEGMENTS, total - base));
+		released += vdb_words_count_released(map->state, Min(VDB_GROUP_SEGMENTS, total - base));
 		/* the first segment of a group is its metadata */
 		rows += vdb_words_count_segments(map->state + 1, Min(VDB_GROUP_SEGMENTS, total - base) - 1);
 	}
 	pg_atomic_write_u32(&shared->total_segments, total);
 	pg_atomic_write_u32(&shared->used_segments, used);
 	pg_atomic_write_u32(&shared->row_segments, rows);
+	pg_atomic_write_u32(&shared->released_segments, released);
 	pg_atomic_write_u32(&shared->high_water_segments, used);
 	shared->alloc_hint = 0;
 	shared->block_hint = 0;
 	shared->grow_failed_at = 0;
+	shared->no_holes = false;
+	shared->peak_segments = used;
+	shared->last_peak_segments = used;
+	pg_atomic_write_u64(&shared->period_began, 0);
+	vdb_marks_note_holes(pool);
 }
 
 /* See scm.h. */

@@ -267,6 +267,40 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 
 /* ---- redo ---- */
 
+/* Allocate space for a segment.  A lack of space stops recovery. */
+static void
+redo_back(const RelFileLocator *rnode, uint32 segment_no)
+{
+	VdbBlock	block = vdb_segment_block(segment_no);
+
+	redo_extend(rnode, block + VDB_SEGMENT_BLOCKS);
+	errno = vdb_file_back(rnode, block, VDB_SEGMENT_BLOCKS);
+	if (errno != 0)
+		ereport(FATAL,
+				(errcode_for_file_access(),
+				 errmsg("could not allocate block %u of the pool in recovery: %m", block),
+				 errhint("Free space on its file system and start the server again.")));
+}
+
+/*
+ * Allocate space for the segments whose state words the change stores, which are to be free.  The
+ * files lack it if they were those of a server that was a primary, and has been rewound.
+ */
+static void
+back_segments(RedoChange *change)
+{
+	for (int i = 0; i < change->nblocks; i++)
+	{
+		uint32		base = change->blocks[i] / VDB_GROUP_BLOCKS * VDB_GROUP_SEGMENTS;
+		const char *at = change->spans[i];
+		VdbSpan		span;
+
+		while (vdb_span_next(&at, change->spans[i] + change->lengths[i], &span))
+			redo_back(&change->rnode, base + (VDB_SPAN_OFFSET(span.head.address) -
+											  VDB_POOL_BLOCK_HEADER) / sizeof(uint64));
+	}
+}
+
 /* Find the addresses of all blocks; creates and extends files as needed. */
 static void
 find_targets(RedoChange *change)
@@ -274,6 +308,8 @@ find_targets(RedoChange *change)
 	change->is_pmem = true;
 	if (change->extend_blocks > 0)
 		redo_extend(&change->rnode, change->extend_blocks);
+	if (change->head.flags & VDB_RECORD_BACK)
+		back_segments(change);
 
 	for (int i = 0; i < change->nblocks; i++)
 		change->targets[i] = redo_target(&change->rnode, change->blocks[i],
@@ -403,6 +439,8 @@ desc(StringInfo buf, XLogReaderState *record)
 		appendStringInfoString(buf, "; flushed first");
 	if (head.flags & VDB_RECORD_EXTEND)
 		appendStringInfoString(buf, "; extends");
+	if (head.flags & VDB_RECORD_BACK)
+		appendStringInfoString(buf, "; allocates");
 	if (head.flags & VDB_RECORD_EVENT)
 		appendStringInfoString(buf, "; decoded");
 }

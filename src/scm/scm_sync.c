@@ -27,9 +27,9 @@
 
 #include "scm/scm_internal.h"
 
-/* Return the redo pointer of the last completed checkpoint. */
-static XLogRecPtr
-completed_redo(void)
+/* See scm_internal.h. */
+XLogRecPtr
+vdb_sync_completed_redo(void)
 {
 	XLogRecPtr	redo;
 
@@ -69,7 +69,7 @@ vdb_sync_try(const RelFileLocator *rnode, uint32 file, XLogRecPtr *counted)
 	redo = GetRedoRecPtr();
 	if (*counted == redo)
 		return true;
-	completed = completed_redo();	/* before the request is made */
+	completed = vdb_sync_completed_redo();	/* before the request is made */
 	if (!request(rnode, file))
 		return false;
 	if (completed == redo)

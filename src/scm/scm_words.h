@@ -22,6 +22,7 @@
 #define VDB_STATE_BLOCK		1		/* a single block in use */
 #define VDB_STATE_FIRST		2		/* first block of a segment in use */
 #define VDB_STATE_FURTHER	3		/* further block of a segment */
+#define VDB_STATE_RELEASED	4		/* the file may have no space for the block */
 
 /* Reserved bytes of a block. */
 #define VDB_RESERVED_NOT	0
@@ -53,6 +54,13 @@ static inline uint64_t
 vdb_word_reserved_segment(void)
 {
 	return vdb_word_make(VDB_RESERVED_SEGMENT, VDB_RESERVED_SEGMENT);
+}
+
+/* Make the state word of a released segment. */
+static inline uint64_t
+vdb_word_released(void)
+{
+	return vdb_word_make(VDB_STATE_RELEASED, VDB_STATE_RELEASED);
 }
 
 /* Return the byte of block 'index' of the segment. */
@@ -116,15 +124,39 @@ vdb_words_find_room(const uint64_t *state, const uint64_t *reserved,
 	return i;
 }
 
-/* Count the segments in [0, n) that are not wholly free. */
+/* Count the segments in [0, n) that are neither wholly free nor released. */
 static inline uint32_t
 vdb_words_count_used(const uint64_t *state, const uint64_t *reserved, uint32_t n)
 {
 	uint32_t	used = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		used += vdb_word_is_free(state[i], reserved[i]) ? 0 : 1;
+		used += vdb_word_is_free(state[i], reserved[i]) || state[i] == vdb_word_released() ? 0 : 1;
 	return used;
+}
+
+/* Count the segments in [0, n) that are released. */
+static inline uint32_t
+vdb_words_count_released(const uint64_t *state, uint32_t n)
+{
+	uint32_t	released = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		released += state[i] == vdb_word_released() ? 1 : 0;
+	return released;
+}
+
+/*
+ * Return how many segments a pool keeps that used 'peak' of them lately, and at least 'floor'.  A
+ * quarter more than the peak covers what is kept back for urgent callers, and what the worker holds
+ * ready by growing ahead.
+ */
+static inline uint32_t
+vdb_words_keep(uint32_t peak, uint32_t floor)
+{
+	uint32_t	keep = peak + peak / 4 + 16;
+
+	return keep > floor ? keep : floor;
 }
 
 /* Count the segments in [0, n) that are in use as segments, not for single blocks. */

@@ -210,6 +210,29 @@ in_transit(void)
 	UNIT_CHECK(vdb_word_byte(segment, 7) == VDB_STATE_FURTHER, "last");
 }
 
+/* A released segment is neither free, nor used, nor has room for blocks. */
+static void
+release(void)
+{
+	uint64_t	states[4] = {0, vdb_word_released(), vdb_word_segment(), vdb_word_released()};
+	uint64_t	marks[4] = {0, 0, 0, vdb_word_reserved_segment()};
+
+	UNIT_CHECK(!vdb_word_is_free(states[1], 0), "released");
+	UNIT_CHECK(vdb_word_free_block(states[1], 0) < 0, "released");
+	UNIT_CHECK(vdb_words_find_segment(states, marks, 1, 4) == 4, "no free segment");
+	UNIT_CHECK(vdb_words_find_room(states, marks, 0, 4) == 4, "no room");
+	UNIT_CHECK(vdb_words_count_used(states, marks, 4) == 1, "used");
+	UNIT_CHECK(vdb_words_count_released(states, 4) == 2, "released");
+	UNIT_CHECK(vdb_words_keep(0, 100) == 100, "floor");
+	for (uint32_t peak = 0; peak < 100000; peak += 99)
+	{
+		uint32_t	keep = vdb_words_keep(peak, 0);
+		uint32_t	low = vdb_words_kept_back(keep) + (keep / 8 < 128 ? keep / 8 : 128);
+
+		UNIT_CHECK(keep > peak + low, "would grow again at %u", peak);
+	}
+}
+
 static void
 growth(void)
 {
@@ -238,6 +261,7 @@ main(void)
 {
 	unit_run("find and count against a model", against_model);
 	unit_run("units in transit are not free", in_transit);
+	unit_run("released units are not free", release);
 	unit_run("growth and what is kept back", growth);
 	return unit_finish();
 }
