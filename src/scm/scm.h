@@ -152,8 +152,8 @@ extern void vdb_scm_grow_ahead(VdbPool *pool);
 /*
  * Return disk space that the pool has not used for vdb.scm_release_after.  vdb_scm_release is for
  * the worker, which holds no lightweight lock; it writes WAL and does I/O.  Space is first marked
- * as released, and returned when a checkpoint past the mark is complete.  vdb_scm_wants_release is a
- * cheap check whether there is something to do; pools_lock may be held.  Raises I/O errors.
+ * as released, and returned when a checkpoint past the mark is complete.  vdb_scm_wants_release is
+ * a cheap check whether there is something to do; pools_lock may be held.  Raises I/O errors.
  */
 extern bool vdb_scm_wants_release(VdbPoolShared *shared);
 extern void vdb_scm_release(VdbPool *pool);

@@ -122,8 +122,8 @@ vdb_pool_map_file(VdbPool *pool, uint32 file)
 
 /*
  * Allocate the blocks of bytes [from, to) of a file.  Returns 0 or an errno.  The bytes are past
- * the file's end, or of released segments: if the file system cannot allocate, the C library reads and
- * writes a byte of each block, which would conflict with stores through a mapping.
+ * the file's end, or of released segments: if the file system cannot allocate, the C library reads
+ * and writes a byte of each block, which would conflict with stores through a mapping.
  */
 static int
 allocate(int fd, off_t from, off_t to)

@@ -62,8 +62,8 @@ StaticAssertDecl(offsetof(VdbPoolHeader, start_id) == 56, "pool header layout");
  * A state byte is 0 (free), 1 (single block in use), 2 (first block of a segment in use), 3
  * (further block of a segment in use) or 4 (released: nothing is stored in the segment, and the
  * file may have a hole there).  Either all blocks of a segment are released, or none.  A reserved
- * byte is 0 (not reserved), 1 (single block) or 2 (part of a segment).  Reserved bytes are volatile:
- * they are not logged, and are cleared when an epoch begins.
+ * byte is 0 (not reserved), 1 (single block) or 2 (part of a segment).  Reserved bytes are
+ * volatile: they are not logged, and are cleared when an epoch begins.
  */
 typedef struct VdbGroupMap
 {
