@@ -66,7 +66,7 @@ COMMENT ON COLUMN vdb.pool.used_bytes IS
 COMMENT ON COLUMN vdb.pool.row_bytes IS
 	'of used_bytes, those of row segments: what migration can free';
 COMMENT ON COLUMN vdb.pool.free_bytes IS
-	'limit_bytes (or size_bytes, if larger) less used_bytes';
+	'limit_bytes (or size_bytes less released_bytes, if larger) less used_bytes';
 COMMENT ON COLUMN vdb.pool.high_water_bytes IS
 	'the most that used_bytes was since the server started';
 COMMENT ON COLUMN vdb.pool.released_bytes IS

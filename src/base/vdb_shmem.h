@@ -80,7 +80,7 @@ typedef struct VdbPoolShared
 	uint32		peak_segments;		/* most used_segments in this period (scm_release.c) */
 	uint32		last_peak_segments; /* and in the period before it */
 	pg_atomic_uint64 period_began;	/* TimestampTz; 0: none has begun */
-	pg_atomic_uint64 punch_after;	/* holes are due when a checkpoint past this WAL position is
+	pg_atomic_uint64 punch_after;	/* to punch holes when a checkpoint past this WAL position is
 									 * complete; 0: none are */
 	bool		no_holes;			/* the file system cannot punch holes */
 	ConditionVariable space_cv;		/* signaled when segments become free */

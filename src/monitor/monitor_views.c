@@ -52,6 +52,7 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	VdbPoolShared *shared;
 	bool		persistent;
 	uint64		size;
+	uint64		backed;
 	uint64		limit;
 	uint64		used;
 
@@ -60,6 +61,8 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	shared = vdb_pool_shared(pool);
 	persistent = vdb_pool_is_pmem(pool);
 	size = (uint64) vdb_pool_total_blocks(pool) * VDB_POOL_BLOCK_BYTES;
+	backed = size -
+		Min(size, (uint64) pg_atomic_read_u32(&shared->released_segments) * VDB_SEGMENT_BYTES);
 	limit = (uint64) vdb_scm_limit_mb() * 1024 * 1024;
 	used = (uint64) pg_atomic_read_u32(&shared->used_segments) * VDB_SEGMENT_BYTES;
 
@@ -71,11 +74,10 @@ vdb_monitor_pool(PG_FUNCTION_ARGS)
 	vdb_report_int(&report, 5, used);
 	vdb_report_int(&report, 6,
 				   (uint64) pg_atomic_read_u32(&shared->row_segments) * VDB_SEGMENT_BYTES);
-	vdb_report_int(&report, 7, Max(limit, size) - Min(used, Max(limit, size)));
+	vdb_report_int(&report, 7, Max(limit, backed) - Min(used, Max(limit, backed)));
 	vdb_report_int(&report, 8,
 				   (uint64) pg_atomic_read_u32(&shared->high_water_segments) * VDB_SEGMENT_BYTES);
-	vdb_report_int(&report, 9,
-				   (uint64) pg_atomic_read_u32(&shared->released_segments) * VDB_SEGMENT_BYTES);
+	vdb_report_int(&report, 9, size - backed);
 	vdb_report_int(&report, 10, shared->epoch);
 	report_counters(&report, 11, &shared->counters);
 	vdb_report_row(&report);

@@ -416,6 +416,15 @@ vdb_scm_change_free_block(VdbScmChange *change, VdbBlock block)
 
 /* See scm_internal.h. */
 void
+vdb_change_refer(VdbScmChange *change, VdbBlock block)
+{
+	Assert(change->open && find_block(change, block) == NULL);
+	check_change_block(change, block);
+	(void) add_block(change, block);
+}
+
+/* See scm_internal.h. */
+void
 vdb_change_segment_state(VdbScmChange *change, VdbBlock segment, uint64 state)
 {
 	gather_state(change, vdb_pool_space(segment, true), state, VDB_PHASE_LAST);
@@ -441,6 +450,8 @@ vdb_change_build(VdbScmChange *change)
 	head.flags = (change->flags & VDB_CHANGE_FLUSH) ? VDB_RECORD_FLUSH : 0;
 	if (change->extend_blocks > 0)
 		head.flags |= VDB_RECORD_EXTEND;
+	if (change->flags & VDB_CHANGE_RELEASE)
+		head.flags |= VDB_RECORD_RELEASE;
 	if (change->flags & VDB_CHANGE_BACK)
 		head.flags |= VDB_RECORD_BACK;
 	if (change->event_len > 0)
@@ -510,7 +521,8 @@ vdb_change_insert(VdbScmChange *change)
 		/* REGBUF_WILL_INIT: no image is logged, and recovery doesn't prefetch the block. */
 		XLogRegisterBlock(i, &change->pool->rnode, MAIN_FORKNUM, entry->block,
 						  NULL, REGBUF_WILL_INIT);
-		XLogRegisterBufData(i, entry->packed, entry->packed_bytes);
+		if (entry->packed_bytes > 0)
+			XLogRegisterBufData(i, entry->packed, entry->packed_bytes);
 	}
 	return XLogInsert(VDB_RMGR_ID,
 					  (change->flags & VDB_CHANGE_FLUSH) ? VDB_XLOG_STRUCTURE : VDB_XLOG_CHANGE);

@@ -177,6 +177,7 @@ begin_epoch(VdbPool *pool)
 				 errmsg("cannot change the pool during recovery")));
 	Assert(!LWLockHeldByMe(pool->alloc_lock));
 	vdb_ends_require_written();
+	vdb_back_all(pool);
 	LWLockAcquire(pool->alloc_lock, LW_EXCLUSIVE);
 	if (!shared->epoch_begun)
 	{

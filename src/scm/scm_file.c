@@ -16,6 +16,11 @@
 #include "postgres.h"
 
 #include <fcntl.h>
+#ifdef __linux__
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#endif
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -231,6 +236,75 @@ vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in_redo)
 
 /* ---- space within files ---- */
 
+/*
+ * Check whether bytes [from, to) of a file have space on the file system.  Returns false if that is
+ * not known.  A file system may answer a second allocation with a lack of space, so that a process
+ * had better ask first.
+ */
+static bool
+has_space(int fd, off_t from, off_t to)
+{
+#ifdef FS_IOC_FIEMAP
+	union
+	{
+		struct fiemap map;
+		char		bytes[sizeof(struct fiemap) + 64 * sizeof(struct fiemap_extent)];
+	}			answer;
+
+	while (from < to)
+	{
+		memset(&answer.map, 0, sizeof(answer.map));
+		answer.map.fm_start = from;
+		answer.map.fm_length = to - from;
+		answer.map.fm_extent_count = 64;
+		if (ioctl(fd, FS_IOC_FIEMAP, &answer.map) != 0 || answer.map.fm_mapped_extents == 0)
+			return false;
+		for (uint32 i = 0; i < answer.map.fm_mapped_extents && from < to; i++)
+		{
+			const struct fiemap_extent *extent = &answer.map.fm_extents[i];
+
+			if (extent->fe_logical > (uint64) from ||
+				extent->fe_logical + extent->fe_length <= (uint64) from ||
+				(extent->fe_flags & (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC)) != 0)
+				return false;
+			from = extent->fe_logical + extent->fe_length;
+		}
+	}
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* Allocate space for bytes [from, to) of a file, of released segments.  Returns 0 or an errno. */
+static int
+allocate_again(int fd, off_t from, off_t to)
+{
+	return has_space(fd, from, to) ? 0 : allocate(fd, from, to);
+}
+
+/*
+ * Allocate space for the holes in bytes [from, to) of a file, and keep what is stored there.
+ * Returns 0 or an errno.  Does nothing if the file system cannot allocate.
+ */
+static int
+fill_holes(int fd, off_t from, off_t to)
+{
+#ifdef FALLOC_FL_KEEP_SIZE
+	int			rc;
+
+	if (has_space(fd, from, to))
+		return 0;
+	do
+	{
+		rc = fallocate(fd, 0, from, to - from);
+	} while (rc != 0 && errno == EINTR);
+	return rc == 0 || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+#else
+	return 0;
+#endif
+}
+
 /* Return the space of bytes [from, to) of a file to the file system.  Returns 0 or an errno. */
 static int
 punch(int fd, off_t from, off_t to)
@@ -277,7 +351,14 @@ for_bytes(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks,
 int
 vdb_file_back(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks)
 {
-	return for_bytes(rnode, block, nblocks, allocate);
+	return for_bytes(rnode, block, nblocks, allocate_again);
+}
+
+/* See scm_internal.h. */
+int
+vdb_file_fill(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks)
+{
+	return for_bytes(rnode, block, nblocks, fill_holes);
 }
 
 /* See scm_internal.h. */
@@ -285,6 +366,21 @@ int
 vdb_file_punch(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks)
 {
 	return for_bytes(rnode, block, nblocks, punch);
+}
+
+/* See scm_internal.h. */
+int
+vdb_file_try_punch(const RelFileLocator *rnode)
+{
+	struct stat st;
+	int			fd = vdb_file_open(rnode, 0, false);
+	int			rc;
+
+	if (fd < 0)
+		return errno;
+	rc = fstat(fd, &st) != 0 ? errno : punch(fd, st.st_size, st.st_size + VDB_POOL_BLOCK_BYTES);
+	close(fd);
+	return rc;
 }
 
 /* See scm_internal.h. */

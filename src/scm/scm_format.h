@@ -95,7 +95,7 @@ StaticAssertDecl(sizeof(VdbEpochLimits) == 8, "ring entry layout");
  *				for recovery conflicts; nlocks uint16 block lock numbers; if VDB_RECORD_EXTEND,
  *				uint32: number of blocks that the files must have; if VDB_RECORD_EVENT, the event
  *				for logical decoding, up to the end (decode/decode_format.h).
- * per block:	packed spans.
+ * per block:	packed spans; or no data, which means that what the block holds counts no more.
  *
  * A span consists of a uint16 address (the offset in the block in the low 13 bits, the phase in the
  * next two, the zero flag in bit 15), a uint16 length, and, unless the zero flag is set, the bytes.
@@ -139,6 +139,7 @@ StaticAssertDecl(sizeof(VdbEpochLimits) == 8, "ring entry layout");
 #define VDB_RECORD_CONFLICT		0x08
 #define VDB_RECORD_BACK			0x10	/* redo first allocates space for the segments whose state
 										 * words the record stores */
+#define VDB_RECORD_RELEASE		0x20	/* it releases segments */
 
 /* Head of a change record's main data. */
 typedef struct VdbChangeRecord

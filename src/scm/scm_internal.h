@@ -71,10 +71,22 @@ extern bool vdb_file_extend(const RelFileLocator *rnode, uint32 nblocks, bool in
 /*
  * Allocate space for blocks of the pool, without making that durable; or return their space to the
  * file system, after which they read as zeroes.  The caller sees to it that nothing is stored in
- * them.  Return 0 or an errno.
+ * them.  Both return 0 or an errno.
  */
 extern int	vdb_file_back(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks);
 extern int	vdb_file_punch(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks);
+
+/*
+ * Check whether vdb_file_punch can work, by a hole past the first file's end.  Returns 0 or an
+ * errno.  No process extends the files meanwhile.
+ */
+extern int	vdb_file_try_punch(const RelFileLocator *rnode);
+
+/*
+ * Allocate space for those blocks that lack it and keep the bytes of all, if the file system can
+ * allocate.  Returns 0 or an errno.
+ */
+extern int	vdb_file_fill(const RelFileLocator *rnode, VdbBlock block, uint32 nblocks);
 
 /*
  * scm_filesystem.c: warn if the pool's first file is on a file system on which stores through a
@@ -277,6 +289,28 @@ extern void vdb_grow_reserve(VdbPool *pool);
 /* Add the allocation maps of the groups that begin in segments [from, to) to a change. */
 extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to);
 
+/* ---- scm_holes.c ---- */
+
+/*
+ * Punch a hole for each run of released segments of the group that begins with segment 'base' and
+ * has n of them.  'map' is its allocation map.  Returns 0 or an errno.  No other process changes
+ * which segments are released.
+ */
+extern int	vdb_punch_group(const RelFileLocator *rnode, const VdbGroupMap *map, uint32 base,
+							uint32 n);
+
+/*
+ * In recovery, note that the pool's released segments are to be punched when a restartpoint is
+ * complete whose redo position is past 'after'.
+ */
+extern void vdb_holes_note(const RelFileLocator *rnode, XLogRecPtr after);
+
+/*
+ * In recovery, punch the holes of one group if a restartpoint allows it.  Returns whether it did.
+ * This is cheap if there are none.
+ */
+extern bool vdb_holes_punch_in_redo(void);
+
 /* ---- scm_back.c ---- */
 
 /*
@@ -285,9 +319,20 @@ extern void vdb_alloc_format_groups(VdbScmChange *change, uint32 from, uint32 to
  */
 extern bool vdb_back_released(VdbPool *pool, uint32 most);
 
+/*
+ * Allocate space for every block of the pool that is not released and lacks it: the files may be
+ * copies that a tool made with holes.  Raises an error if there is no space.  No lightweight lock
+ * is held, and no process has stored anything in this run of the server.
+ */
+extern void vdb_back_all(VdbPool *pool);
+
 /* ---- scm_change.c ---- */
 
+#define VDB_CHANGE_RELEASE		0x20	/* it releases segments */
 #define VDB_CHANGE_BACK			0x40	/* redo allocates the segments of the state words first */
+
+/* Name a block in the record without a store to it: what it holds counts no more. */
+extern void vdb_change_refer(VdbScmChange *change, VdbBlock block);
 
 /* Store the state word of a segment, after all else. */
 extern void vdb_change_segment_state(VdbScmChange *change, VdbBlock segment, uint64 state);

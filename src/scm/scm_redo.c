@@ -57,6 +57,8 @@ typedef struct RedoFile
 	char	   *base;				/* where the file is mapped */
 	bool		is_pmem;
 	uint64		last_use;			/* redo_clock at the last use */
+	uint64		backed[VDB_FILE_BLOCKS / VDB_SEGMENT_BLOCKS / 64];	/* bit per segment: it is known
+																	 * to have space */
 } RedoFile;
 
 /* A parsed record. */
@@ -78,6 +80,7 @@ typedef struct RedoChange
 static const VdbPageRedo *page_redo = NULL;
 static RedoFile redo_files[REDO_FILES];
 static bool redo_started = false;
+static bool redo_opened = false;	/* a file has been opened for this record */
 static uint64 redo_clock = 0;
 
 /* ---- files ---- */
@@ -148,6 +151,46 @@ open_redo_file(RedoFile *entry, const RelFileLocator *rnode, uint32 file)
 	entry->base = vdb_file_map(entry->fd, path, &entry->is_pmem);
 	entry->rnode = *rnode;
 	entry->file = file;
+	memset(entry->backed, 0, sizeof(entry->backed));
+	redo_opened = true;
+}
+
+/* Note that segments may have lost their space. */
+static void
+forget_backed(void)
+{
+	for (int i = 0; i < REDO_FILES; i++)
+		memset(redo_files[i].backed, 0, sizeof(redo_files[i].backed));
+}
+
+/* Stop recovery because blocks cannot be allocated. */
+static void
+stop_without_space(VdbBlock block, int error)
+{
+	errno = error;
+	ereport(FATAL,
+			(errcode_for_file_access(),
+			 errmsg("could not allocate block %u of the pool in recovery: %m", block),
+			 errhint("Free space on its file system and start the server again.")));
+}
+
+/*
+ * Allocate space for the block's segment if the file has a hole there, as a copy may have.  A store
+ * into a hole of a full file system would end the process.
+ */
+static void
+fill_redo_file(RedoFile *entry, VdbBlock block)
+{
+	uint32		no = block % VDB_FILE_BLOCKS / VDB_SEGMENT_BLOCKS;
+	VdbBlock	first = block - block % VDB_SEGMENT_BLOCKS;
+	int			rc;
+
+	if ((entry->backed[no / 64] & (UINT64CONST(1) << (no % 64))) != 0)
+		return;
+	rc = vdb_file_fill(&entry->rnode, first, VDB_SEGMENT_BLOCKS);
+	if (rc != 0)
+		stop_without_space(first, rc);
+	entry->backed[no / 64] |= UINT64CONST(1) << (no % 64);
 }
 
 /*
@@ -165,11 +208,12 @@ redo_extend(const RelFileLocator *rnode, uint32 nblocks)
 }
 
 /*
- * Return the address at which a block is mapped; creates and extends the file as needed.  Sets
- * *is_pmem to false if the file is not in persistent memory.
+ * Return the address at which a block is mapped; creates and extends the file as needed.  With
+ * 'stores' the block has space on the file system then.  Sets *is_pmem to false if the file is not
+ * in persistent memory.
  */
 static char *
-redo_target(const RelFileLocator *rnode, VdbBlock block, bool *is_pmem)
+redo_target(const RelFileLocator *rnode, VdbBlock block, bool stores, bool *is_pmem)
 {
 	uint32		file = block / VDB_FILE_BLOCKS;
 	uint64		end = (uint64) (block % VDB_FILE_BLOCKS + 1) * VDB_POOL_BLOCK_BYTES;
@@ -182,6 +226,8 @@ redo_target(const RelFileLocator *rnode, VdbBlock block, bool *is_pmem)
 		if (entry->fd < 0)
 			open_redo_file(entry, rnode, file);
 	}
+	if (stores)
+		fill_redo_file(entry, block);
 	entry->last_use = ++redo_clock;
 	*is_pmem &= entry->is_pmem;
 	return entry->base + (size_t) (block % VDB_FILE_BLOCKS) * VDB_POOL_BLOCK_BYTES;
@@ -255,9 +301,10 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 
 		XLogRecGetBlockTag(record, i, &change->rnode, &fork, &change->blocks[i]);
 		Assert(fork == MAIN_FORKNUM);
+		change->lengths[i] = 0;
 		packed = XLogRecGetBlockData(record, i, &len);
 		if (packed == NULL)
-			elog(PANIC, "pool record has no ranges for block %u", change->blocks[i]);
+			continue;			/* named without a store */
 		if (!vdb_spans_unpack(packed, len, change->spans[i], VDB_CHANGE_BLOCK_BYTES,
 							  &change->lengths[i]))
 			elog(PANIC, "pool record has malformed ranges for block %u", change->blocks[i]);
@@ -267,19 +314,25 @@ parse_blocks(XLogReaderState *record, RedoChange *change)
 
 /* ---- redo ---- */
 
-/* Allocate space for a segment.  A lack of space stops recovery. */
+/* Allocate space for segments in a row.  A lack of space stops recovery. */
 static void
-redo_back(const RelFileLocator *rnode, uint32 segment_no)
+back_run(const RelFileLocator *rnode, uint32 segment_no, uint32 n)
 {
 	VdbBlock	block = vdb_segment_block(segment_no);
+	int			rc;
 
-	redo_extend(rnode, block + VDB_SEGMENT_BLOCKS);
-	errno = vdb_file_back(rnode, block, VDB_SEGMENT_BLOCKS);
-	if (errno != 0)
-		ereport(FATAL,
-				(errcode_for_file_access(),
-				 errmsg("could not allocate block %u of the pool in recovery: %m", block),
-				 errhint("Free space on its file system and start the server again.")));
+	if (n == 0)
+		return;
+	redo_extend(rnode, block + n * VDB_SEGMENT_BLOCKS);
+	rc = vdb_file_back(rnode, block, n * VDB_SEGMENT_BLOCKS);
+	if (rc != 0)
+		stop_without_space(block, rc);
+	for (uint32 file = block / VDB_FILE_BLOCKS;
+		 file <= (block + n * VDB_SEGMENT_BLOCKS - 1) / VDB_FILE_BLOCKS; file++)
+	{
+		if (!vdb_sync_try(rnode, file, NULL))
+			vdb_file_sync(rnode, file);
+	}
 }
 
 /*
@@ -289,6 +342,9 @@ redo_back(const RelFileLocator *rnode, uint32 segment_no)
 static void
 back_segments(RedoChange *change)
 {
+	uint32		first = 0;
+	uint32		n = 0;
+
 	for (int i = 0; i < change->nblocks; i++)
 	{
 		uint32		base = change->blocks[i] / VDB_GROUP_BLOCKS * VDB_GROUP_SEGMENTS;
@@ -296,9 +352,20 @@ back_segments(RedoChange *change)
 		VdbSpan		span;
 
 		while (vdb_span_next(&at, change->spans[i] + change->lengths[i], &span))
-			redo_back(&change->rnode, base + (VDB_SPAN_OFFSET(span.head.address) -
-											  VDB_POOL_BLOCK_HEADER) / sizeof(uint64));
+		{
+			uint32		no = base + (VDB_SPAN_OFFSET(span.head.address) -
+									 VDB_POOL_BLOCK_HEADER) / sizeof(uint64);
+
+			if (no != first + n)
+			{
+				back_run(&change->rnode, first, n);
+				first = no;
+				n = 0;
+			}
+			n++;
+		}
 	}
+	back_run(&change->rnode, first, n);
 }
 
 /* Find the addresses of all blocks; creates and extends files as needed. */
@@ -313,7 +380,7 @@ find_targets(RedoChange *change)
 
 	for (int i = 0; i < change->nblocks; i++)
 		change->targets[i] = redo_target(&change->rnode, change->blocks[i],
-										 &change->is_pmem);
+										 change->lengths[i] > 0, &change->is_pmem);
 }
 
 /* Apply the change phase by phase, with a fence after each. */
@@ -391,8 +458,11 @@ redo(XLogReaderState *record)
 			change.spans[i] = MemoryContextAlloc(TopMemoryContext, VDB_CHANGE_BLOCK_BYTES);
 		redo_started = true;
 	}
+	if (vdb_holes_punch_in_redo())
+		forget_backed();
 	parse_main_data(record, &change);
 	parse_blocks(record, &change);
+	redo_opened = false;
 	if (InHotStandby && TransactionIdIsValid(change.latest_removed))
 		vdb_recovery_conflict(change.latest_removed, &change.rnode);
 	if (change.head.flags & VDB_RECORD_FLUSH)
@@ -400,6 +470,8 @@ redo(XLogReaderState *record)
 	find_targets(&change);
 	apply_locked(&change);
 	request_redo_syncs(&change);
+	if (redo_opened || (change.head.flags & VDB_RECORD_RELEASE))
+		vdb_holes_note(&change.rnode, record->EndRecPtr);
 }
 
 /* ---- description ---- */
@@ -441,6 +513,8 @@ desc(StringInfo buf, XLogReaderState *record)
 		appendStringInfoString(buf, "; extends");
 	if (head.flags & VDB_RECORD_BACK)
 		appendStringInfoString(buf, "; allocates");
+	if (head.flags & VDB_RECORD_RELEASE)
+		appendStringInfoString(buf, "; releases");
 	if (head.flags & VDB_RECORD_EVENT)
 		appendStringInfoString(buf, "; decoded");
 }

@@ -12,14 +12,16 @@
  * the allocation map, released.  To release segments the worker
  *
  *	1. reserves free segments, the last ones first
- *	2. logs a store to each of their blocks, for tools that look in WAL for changed blocks
- *	   (pg_rewind must restore what the hole takes)
+ *	2. names each of their blocks in WAL, without a store, for tools that look there for changed
+ *	   blocks (pg_rewind must restore what the hole takes)
  *	3. logs their new state, in a flushed change
  *	4. when a checkpoint is complete whose redo position is past that change, punches the holes
  *
  * Recovery from a crash begins at such a checkpoint or later, so redo stores nothing in a hole.
  * After a start it is not known which holes were punched, so all of them are punched again, after a
- * checkpoint.  Standbys punch none.
+ * checkpoint.  Standbys punch holes, too (scm_holes.c).
+ *
+ * On a file system that cannot punch holes nothing is released.
  *
  * Growth takes released segments before it extends the files (scm_back.c).
  *
@@ -67,13 +69,24 @@ period_has_ended(VdbPoolShared *shared)
 		TimestampDifferenceExceeds(began, GetCurrentTimestamp(), vdb_scm_release_after_ms);
 }
 
-/* Check whether there are holes to punch, and a checkpoint allows it. */
-static bool
-may_punch(VdbPoolShared *shared)
+/*
+ * Return the value of punch_after if there are holes to punch, and a checkpoint allows it, else
+ * InvalidXLogRecPtr.
+ */
+static XLogRecPtr
+holes_ready(VdbPoolShared *shared)
 {
 	XLogRecPtr	after = pg_atomic_read_u64(&shared->punch_after);
 
-	return after != 0 && vdb_sync_completed_redo() >= after;
+	return after != InvalidXLogRecPtr && vdb_sync_completed_redo() >= after ? after :
+		InvalidXLogRecPtr;
+}
+
+/* Check whether so many segments are worth the WAL. */
+static bool
+worth_release(VdbPoolShared *shared, uint32 spare)
+{
+	return spare > vdb_backed_segments(shared) / 8;
 }
 
 /* See scm.h. */
@@ -82,9 +95,10 @@ vdb_scm_wants_release(VdbPoolShared *shared)
 {
 	if (vdb_scm_release_after_ms < 0 || shared->no_holes)
 		return false;
-	if (may_punch(shared))
+	if (holes_ready(shared) != InvalidXLogRecPtr)
 		return true;
-	return spare_segments(shared, pg_atomic_read_u32(&shared->used_segments)) > 0 &&
+	return worth_release(shared, spare_segments(shared,
+												pg_atomic_read_u32(&shared->used_segments))) &&
 		period_has_ended(shared);
 }
 
@@ -126,7 +140,7 @@ unlock_growth(VdbPool *pool)
 
 /* ---- release ---- */
 
-/* Log a store to each block of the segments. */
+/* Name each block of the segments in WAL. */
 static void
 log_blocks(VdbPool *pool, const VdbPoolSpace *spaces, int n)
 {
@@ -137,8 +151,7 @@ log_blocks(VdbPool *pool, const VdbPoolSpace *spaces, int n)
 		if (change == NULL)
 			change = vdb_scm_change_begin(pool, 0);
 		for (int at = 0; at < VDB_SEGMENT_BLOCKS; at++)
-			vdb_scm_change_zero(change, spaces[i].block + at, VDB_POOL_BLOCK_HEADER,
-								sizeof(uint64));
+			vdb_change_refer(change, spaces[i].block + at);
 		if ((i + 1) % SEGMENTS_PER_RECORD != 0 && i + 1 < n)
 			continue;
 		(void) vdb_scm_change_end(change);
@@ -164,7 +177,7 @@ release_group(VdbPool *pool, uint32 base, uint32 most)
 		return 0;
 	log_blocks(pool, spaces, n);
 	VDB_STOP_POINT("release-blocks-logged");
-	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH);
+	change = vdb_scm_change_begin(pool, VDB_CHANGE_FLUSH | VDB_CHANGE_RELEASE);
 	for (int i = 0; i < n; i++)
 		vdb_change_segment_state(change, spaces[i].block, vdb_word_released());
 	lsn = vdb_scm_change_end(change);
@@ -172,51 +185,6 @@ release_group(VdbPool *pool, uint32 base, uint32 most)
 	pg_atomic_write_u64(&pool->shared->punch_after, lsn);
 	VDB_STOP_POINT("release-logged");
 	return n;
-}
-
-/* Release 'spare' segments, the last ones first.  Ends early if another process grows the pool. */
-static void
-release_segments(VdbPool *pool, uint32 spare)
-{
-	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
-	uint32		groups = (total + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS;
-
-	(void) vdb_epoch_current(pool);
-	while (groups > 0 && spare > 0 && LWLockConditionalAcquire(growth_lock(pool), LW_EXCLUSIVE))
-	{
-		groups--;
-		/* processes may have reserved space since 'spare' was computed */
-		spare = Min(spare, spare_segments(pool->shared,
-										  pg_atomic_read_u32(&pool->shared->used_segments)));
-		spare -= release_group(pool, groups * VDB_GROUP_SEGMENTS, spare);
-		unlock_growth(pool);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-/* ---- holes ---- */
-
-/*
- * Punch a hole for each run of released segments in [from, to).  Returns 0 or an errno.  The growth
- * lock is held.
- */
-static int
-punch_group(VdbPool *pool, uint32 from, uint32 to)
-{
-	int			rc = 0;
-
-	for (uint32 at = from; at < to && rc == 0; at++)
-	{
-		uint32		first = at;
-
-		while (at < to && vdb_segment_is_released(pool, at))
-			at++;
-		if (at > first)
-			rc = vdb_file_punch(&pool->rnode, vdb_segment_block(first),
-								(at - first) * VDB_SEGMENT_BLOCKS);
-	}
-	VDB_STOP_POINT("release-punched");
-	return rc;
 }
 
 /* Report that holes cannot be punched.  No lock is held. */
@@ -234,26 +202,65 @@ report_no_holes(VdbPool *pool, int error)
 			 errmsg("could not return disk space of the pool \"%s\": %m", pool->path)));
 }
 
-/* Punch all holes.  Another process that grows the pool has precedence. */
+/* Release 'spare' segments, the last ones first.  Ends early if another process grows the pool. */
 static void
-punch_holes(VdbPool *pool)
+release_segments(VdbPool *pool, uint32 spare)
+{
+	uint32		total = pg_atomic_read_u32(&pool->shared->total_segments);
+	uint32		groups = (total + VDB_GROUP_SEGMENTS - 1) / VDB_GROUP_SEGMENTS;
+	int			error = 0;
+
+	(void) vdb_epoch_current(pool);
+	while (groups > 0 && spare > 0 && LWLockConditionalAcquire(growth_lock(pool), LW_EXCLUSIVE))
+	{
+		groups--;
+		error = vdb_file_try_punch(&pool->rnode);
+		/* processes may have reserved space since 'spare' was computed */
+		spare = error != 0 ? 0 :
+			Min(spare, spare_segments(pool->shared,
+									  pg_atomic_read_u32(&pool->shared->used_segments)));
+		if (spare > 0)
+			spare -= release_group(pool, groups * VDB_GROUP_SEGMENTS, spare);
+		unlock_growth(pool);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (error != 0)
+		report_no_holes(pool, error);
+}
+
+/* ---- holes ---- */
+
+/*
+ * Punch all holes, if a checkpoint is complete past 'after'.  Another process that grows the pool
+ * has precedence.  After an error there is another attempt when the next checkpoint is complete.
+ */
+static void
+punch_holes(VdbPool *pool, XLogRecPtr after)
 {
 	VdbPoolShared *shared = pool->shared;
-	uint64		after = pg_atomic_read_u64(&shared->punch_after);
 	uint32		total = pg_atomic_read_u32(&shared->total_segments);
 	int			rc = 0;
 
 	for (uint32 base = 0; base < total && rc == 0; base += VDB_GROUP_SEGMENTS)
 	{
+		VdbGroupMap *map = vdb_group_map(pool, base);
+
 		CHECK_FOR_INTERRUPTS();
 		if (!LWLockConditionalAcquire(growth_lock(pool), LW_EXCLUSIVE))
 			return;
-		rc = punch_group(pool, base, Min(base + VDB_GROUP_SEGMENTS, total));
+		/* other segments may have been released meanwhile, and need a later checkpoint */
+		if (pg_atomic_read_u64(&shared->punch_after) != after)
+			rc = -1;
+		else if ((rc = vdb_punch_group(&pool->rnode, map, base,
+									   Min(VDB_GROUP_SEGMENTS, total - base))) != 0)
+			vdb_marks_note_holes(pool);
 		unlock_growth(pool);
+		VDB_STOP_POINT("release-punched");
 	}
-	(void) pg_atomic_compare_exchange_u64(&shared->punch_after, &after, 0);
-	if (rc != 0)
+	if (rc > 0)
 		report_no_holes(pool, rc);
+	else if (rc == 0)
+		(void) pg_atomic_compare_exchange_u64(&shared->punch_after, &after, InvalidXLogRecPtr);
 }
 
 /* See scm.h. */
@@ -261,17 +268,17 @@ void
 vdb_scm_release(VdbPool *pool)
 {
 	VdbPoolShared *shared = pool->shared;
+	XLogRecPtr	after;
 	uint32		spare;
 
 	Assert(InterruptHoldoffCount == 0);
 	if (RecoveryInProgress() || !vdb_scm_wants_release(shared))
 		return;
-	if (may_punch(shared))
-		punch_holes(pool);
+	if ((after = holes_ready(shared)) != InvalidXLogRecPtr)
+		punch_holes(pool, after);
 	if (!period_has_ended(shared))
 		return;
 	spare = begin_period(pool);
-	/* a little is not worth the WAL */
-	if (spare > vdb_backed_segments(shared) / 8)
+	if (worth_release(shared, spare))
 		release_segments(pool, spare);
 }

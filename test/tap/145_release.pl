@@ -133,7 +133,7 @@ for my $point ('release-blocks-logged', 'release-logged', 'release-punched')
 	configure("vdb.scm_release_after = '300ms'");
 	release_all($point);
 }
-for my $point ('undo-allocated', 'undo-logged')
+for my $point ('back-allocated', 'back-logged')
 {
 	configure('vdb.migrate_enabled = off', 'vdb.scm_release_after = -1');
 	$node->psql('postgres', "SET vdb.stop_action = 'crash'; SET vdb.stop_point = '$point'; $load", on_error_die => 0);
