@@ -174,7 +174,8 @@ CREATE FUNCTION vdb.stripes(relation regclass,
 	OUT stripe bigint, OUT range bigint, OUT first_page bigint, OUT pages bigint, OUT rows bigint,
 	OUT chunks integer, OUT columns integer, OUT logical_blocks integer, OUT frozen boolean,
 	OUT in_doubt boolean, OUT min_xmin xid, OUT max_xmin xid, OUT bytes bigint, OUT row_bytes bigint,
-	OUT written_at timestamptz, OUT deleted_rows bigint, OUT delta_rows bigint) RETURNS SETOF record
+	OUT written_at timestamptz, OUT deleted_rows bigint, OUT delta_rows bigint,
+	OUT spilled_rows bigint) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'vdb_monitor_stripes' LANGUAGE C STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION vdb.stripes(regclass) IS
 	'the stripes of a vdb table: row numbers, pages, rows, deleted and changed rows';

@@ -8,6 +8,7 @@
 #ifndef VDB_MAP_H
 #define VDB_MAP_H
 
+#include "base/vdb_rowset.h"
 #include "map/map_format.h"
 
 /*
@@ -167,6 +168,7 @@ typedef struct VdbExtent
 	VdbBlock	overlay_block;		/* block delta of this LB, or none */
 	uint16		overlay_offset;
 	uint16		overlay_epoch;		/* low bits of the epoch that stored the address */
+	bool		spilled;			/* stripe: its spill has delta records of this LB */
 	VdbBlock	node;				/* range node; none if the tree has no such range */
 	uint16		entry_offset;		/* of the entry in the node's block */
 } VdbExtent;
@@ -244,7 +246,8 @@ extern void vdb_map_sweep(const VdbTableRef *ref);
  * Make each listed LB of one range point to a stripe, or mark it as removed when there is no meta,
  * within 'change'.
  *
- * The overlay addresses are given per LB (0: none); the arrays may be NULL.  The caller holds the
+ * The overlay addresses are given per LB (0: none); the arrays may be NULL.  'spilled' has the
+ * indexes of the LBs of which the meta's spill has delta records.  The caller holds the
  * block locks of all these LBs exclusive, which are added to the change here, and the table's map
  * lock exclusive until the change has ended.  The change must be VDB_CHANGE_FLUSH and may contain
  * at most one switch.
@@ -254,7 +257,18 @@ extern void vdb_map_sweep(const VdbTableRef *ref);
  */
 extern void vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 						   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
-						   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets);
+						   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets,
+						   const VdbRowSet spilled);
+
+/*
+ * Change the overlay of all LBs of one stripe within 'change', and replace the address of its
+ * spill.  The LBs are all that refer to the meta; the rest is as for vdb_map_switch.  What the old
+ * addresses led to is the caller's to free.
+ */
+extern void vdb_map_switch_overlay(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
+								   const uint8 *lb_indexes, int nlbs, VdbBlock meta_block,
+								   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets,
+								   const VdbRowSet spilled, const VdbSpillAddress *spill);
 
 /*
  * Point an LB to a block delta, or to another one, within a change.  The address is published, so
@@ -399,7 +413,7 @@ extern BlockNumber vdb_map_cut_free_pages(const VdbTableRef *ref, BlockNumber np
 typedef struct VdbRangeSummary
 {
 	bool		complete;			/* all of its logical blocks were handed out */
-	bool		thinned;			/* some are removed, or have an overlay */
+	bool		thinned;			/* some are removed, or have an overlay or spilled rows */
 	bool		empty;				/* complete, and none has rows: see vdb_map_free_range */
 	int			nsegments;
 	int			nstripes;

@@ -359,35 +359,39 @@ collect_locks(const VdbTableRef *ref, uint32 range, const uint8 *lb_indexes, int
 		needed[vdb_block_lock_no(ref->slot, range * VDB_RANGE_LBS + lb_indexes[i])] = true;
 }
 
-/* See map.h. */
-void
-vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
-			   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
-			   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets)
+/* Return the node of a range that has blocks, and its block. */
+static const VdbRangeNode *
+switched_node(const VdbTableRef *ref, uint32 range, VdbBlock *block)
 {
-	VdbBlock	block = vdb_map_range_block(ref, range);
-	const VdbRangeNode *node;
-	VdbMapEntry entries[VDB_RANGE_LBS];
+	*block = vdb_map_range_block(ref, range);
+	if (*block == VDB_BLOCK_NONE)
+		vdb_map_damaged(ref->entry_block, "map", "range", range, 0);
+	return vdb_map_range(ref, *block, range);
+}
+
+/*
+ * Make the listed entries lead to the meta (or nowhere) and to their block deltas, and add them,
+ * and their block locks, to the change.  'entries' are those of the node now, and as they will be.
+ */
+static void
+switch_entries(VdbScmChange *change, const VdbTableRef *ref, uint32 range, VdbBlock block,
+			   VdbMapEntry *entries, const uint8 *lb_indexes, int nlbs, VdbBlock meta_block,
+			   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets,
+			   const VdbRowSet spilled)
+{
 	bool		changed[VDB_RANGE_LBS] = {false};
 	bool		needed[VDB_BLOCK_LOCKS];
-	VdbBlock	removed[VDB_RANGE_LBS];
-	int			nremoved;
 
 	Assert(LWLockHeldByMeInMode(vdb_map_lock(ref->slot), LW_EXCLUSIVE));
 	Assert(nlbs > 0 && nlbs <= VDB_RANGE_LBS);
-	Assert(kind == (meta_block == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE));
-	if (block == VDB_BLOCK_NONE)
-		vdb_map_damaged(ref->entry_block, "map", "range", range, 0);
-	node = vdb_map_range(ref, block, range);
-	memcpy(entries, node->entries, sizeof(entries));
-
 	for (int i = 0; i < nlbs; i++)
 	{
 		VdbMapEntry *entry = &entries[lb_indexes[i]];
 
 		Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(ref, range * VDB_RANGE_LBS + lb_indexes[i]));
 		memset(entry, 0, sizeof(*entry));
-		entry->kind = kind;
+		entry->kind = meta_block == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE;
+		entry->flags = vdb_rowset_has(spilled, lb_indexes[i]) ? VDB_ENTRY_SPILLED : 0;
 		entry->ref = meta_block;
 		if (overlay_blocks != NULL && overlay_blocks[i] != VDB_BLOCK_NONE)
 		{
@@ -403,8 +407,55 @@ vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
 		if (needed[no])
 			vdb_scm_change_block_lock(change, no);
 	write_entries(change, block, entries, changed);
+}
+
+/* See map.h. */
+void
+vdb_map_switch(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
+			   const uint8 *lb_indexes, int nlbs, uint8 kind, VdbBlock meta_block,
+			   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets,
+			   const VdbRowSet spilled)
+{
+	VdbBlock	block;
+	const VdbRangeNode *node = switched_node(ref, range, &block);
+	VdbMapEntry entries[VDB_RANGE_LBS];
+	VdbBlock	removed[VDB_RANGE_LBS];
+	int			nremoved;
+
+	Assert(kind == (meta_block == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE));
+	Assert(kind == VDB_EXTENT_STRIPE || vdb_rowset_is_empty(spilled));
+	memcpy(entries, node->entries, sizeof(entries));
+	switch_entries(change, ref, range, block, entries, lb_indexes, nlbs, meta_block,
+				   overlay_blocks, overlay_offsets, spilled);
 	nremoved = collect_removed(node->entries, entries, lb_indexes, nlbs, removed);
 	vdb_map_exchange_pending(change, ref, meta_block, removed, nremoved);
+}
+
+/* See map.h.  All readers of the meta's spill hold the block lock of an LB that refers to it. */
+void
+vdb_map_switch_overlay(VdbScmChange *change, const VdbTableRef *ref, uint32 range,
+					   const uint8 *lb_indexes, int nlbs, VdbBlock meta_block,
+					   const VdbBlock *overlay_blocks, const uint16 *overlay_offsets,
+					   const VdbRowSet spilled, const VdbSpillAddress *spill)
+{
+	VdbBlock	block;
+	const VdbRangeNode *node = switched_node(ref, range, &block);
+	VdbMapEntry entries[VDB_RANGE_LBS];
+	VdbSpillAddress sealed = *spill;
+	int			referring = 0;
+
+	memcpy(entries, node->entries, sizeof(entries));
+	for (int i = 0; i < VDB_RANGE_LBS; i++)
+		referring += entries[i].kind == VDB_EXTENT_STRIPE && entries[i].ref == meta_block ? 1 : 0;
+	if (referring != nlbs)
+		vdb_map_damaged(meta_block, "stripe metadata", "logical blocks", nlbs, referring);
+	for (int i = 0; i < nlbs; i++)
+		Assert(entries[lb_indexes[i]].ref == meta_block);
+	sealed.crc = vdb_map_spill_crc(vdb_map_meta(ref->pool, meta_block)->stripe_id, &sealed);
+	switch_entries(change, ref, range, block, entries, lb_indexes, nlbs, meta_block,
+				   overlay_blocks, overlay_offsets, spilled);
+	vdb_scm_change_write(change, meta_block, VDB_MAP_OFFSET(VdbStripeMeta, spill), &sealed,
+						 sizeof(sealed));
 }
 
 /* See map.h.  The address is one aligned 8-byte store. */

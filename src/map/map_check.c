@@ -216,6 +216,8 @@ check_entry(MapCheck *check, VdbLogicalBlock lb, const VdbMapEntry *entries, int
 			finding(check, lb, _("logical block has a block delta but no stripe"));
 		(void) check_block_number(check, lb, entry->overlay_block, _("block delta"));
 	}
+	if ((entry->flags & VDB_ENTRY_SPILLED) && entry->kind != VDB_EXTENT_STRIPE)
+		finding(check, lb, _("logical block has spilled delta records but no stripe"));
 }
 
 /*

@@ -3,10 +3,10 @@
  * map_checksum.c
  *	  Checksums of stripe metas and of their zone maps.
  *
- * A meta has three checksums: of its head, without what changes later; of its xmins, ignored once
- * one of them is Frozen; and of the zone maps inside.  A block of further zone maps has its own.
- * Each is computed when the bytes are stored, and stored in the same flushed change, so no crash
- * leaves one without the other.
+ * A meta has four checksums: of its head, without what changes later; of its xmins, ignored once
+ * one of them is Frozen; of the address of its spill; and of the zone maps inside.  A block of
+ * further zone maps has its own.  Each is computed when the bytes are stored, and stored in the
+ * same flushed change, so no crash leaves one without the other.
  *
  * A wrong zone map would lose rows silently, so a scan checks each block of them before its first
  * use.  Blocks are checked under the block lock, where nothing may be raised.  So the reader notes
@@ -58,6 +58,16 @@ xmins_crc(const VdbStripeMeta *meta)
 
 /* See map_internal.h. */
 uint32
+vdb_map_spill_crc(uint32 stripe_id, const VdbSpillAddress *spill)
+{
+	uint32		words[6] = {stripe_id, spill->first_page, spill->npages, spill->id,
+	spill->newest_xmax, spill->nrows};
+
+	return vdb_crc32c(words, sizeof(words));
+}
+
+/* See map_internal.h. */
+uint32
 vdb_map_zones_crc(uint32 stripe_id, uint32 number, const VdbZone *zones, int nzones)
 {
 	uint32		words[2] = {stripe_id, number};
@@ -78,6 +88,7 @@ vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside)
 	meta->xmins_crc = xmins_crc(meta);
 	meta->zones_crc = vdb_map_zones_crc(meta->stripe_id, VDB_ZONES_IN_META, zones, inside);
 	meta->pad = 0;
+	meta->spill.crc = vdb_map_spill_crc(meta->stripe_id, &meta->spill);
 }
 
 /* Compare two checksums.  If they differ, fill *damage and return true. */
@@ -101,6 +112,9 @@ vdb_map_meta_damaged(VdbBlock meta_block, const VdbStripeMeta *meta, VdbMetaDama
 
 	damage->stripe_id = meta->stripe_id;
 	if (differ(meta->crc, head_crc(meta), meta_block, gettext_noop("metadata"), damage))
+		return true;
+	if (differ(meta->spill.crc, vdb_map_spill_crc(meta->stripe_id, &meta->spill), meta_block,
+			   gettext_noop("spill address"), damage))
 		return true;
 	/* Read after 'found' was computed from them: freezing may be storing them just now. */
 	pg_read_barrier();

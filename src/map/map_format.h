@@ -12,7 +12,7 @@
 
 #include "scm/scm.h"
 
-#define VDB_MAP_VERSION			1
+#define VDB_MAP_VERSION			2
 #define VDB_DIRECTORY_VERSION	4	/* 3: entries count the nodes freed; 4: hashed */
 #define VDB_DIRECTORY_MAGIC		0x56444952	/* "VDIR" */
 #define VDB_DIRECTORY_HEAD_MAGIC 0x56444948 /* "VDIH" */
@@ -205,12 +205,14 @@ StaticAssertDecl(sizeof(VdbInnerNode) == 16 + 4096, "inner node is 4112 bytes on
 #define VDB_EXTENT_STRIPE		2
 #define VDB_EXTENT_REMOVED			3	/* all of its rows are removed */
 
+#define VDB_ENTRY_SPILLED		0x0001	/* stripe: its spill has delta records of this LB */
+
 /* Where one logical block is. */
 typedef struct VdbMapEntry
 {
 	uint8		kind;				/* VDB_EXTENT_* */
 	uint8		first;				/* segment: index in the range of its first LB */
-	uint16		pad;
+	uint16		flags;				/* VDB_ENTRY_*; from version 2 on */
 	VdbBlock	ref;				/* first block of the segment, or stripe meta block */
 	VdbBlock	overlay_block;		/* block delta of this LB, or none */
 	uint16		overlay_offset;
@@ -270,14 +272,34 @@ StaticAssertDecl(sizeof(VdbZone) == 64, "zone map is 64 bytes on media");
 										 * would */
 #define VDB_META_CONTINUATIONS	1900
 
-/* Version of a meta.  Version 3 has checksums; from version 4 on, written_at is the stripe's. */
-#define VDB_META_VERSION		4
+/*
+ * Version of a meta.  Version 3 has checksums; from version 4 on, written_at is the stripe's;
+ * version 5 has the address of a spill.
+ */
+#define VDB_META_VERSION		5
+
+/*
+ * Where a stripe's spill is: a run of pages in the main fork, with delta records of the stripe's
+ * rows (overlay/overlay_format.h).  All zero if there is none.
+ */
+typedef struct VdbSpillAddress
+{
+	BlockNumber first_page;
+	uint32		npages;
+	/* from the same sequence as stripe ids, and stands in the run */
+	uint32		id;
+	TransactionId newest_xmax;		/* of its delta records */
+	uint32		nrows;				/* rows that it has delta records of */
+	uint32		crc;				/* CRC-32C of the stripe's id and the fields above */
+} VdbSpillAddress;
+
+StaticAssertDecl(sizeof(VdbSpillAddress) == 24, "spill address is 24 bytes on media");
 
 /*
  * Meta: what the pool knows of a stripe.
  *
  * Zone maps follow in chunk-major order: zone number = chunk * ncolumns + column.  Up to
- * VDB_ZONES_INSIDE stand in the meta block itself, from byte 168 of the meta on.  If there are
+ * VDB_ZONES_INSIDE stand in the meta block itself, from byte 192 of the meta on.  If there are
  * more, they stand in continuation blocks (VdbZoneBlock), VDB_ZONES_PER_BLOCK in each.
  *
  * The checksums are CRC-32Cs.  'crc' covers bytes 0 to 151, in which flags FROZEN and IN DOUBT,
@@ -317,12 +339,14 @@ typedef struct VdbStripeMeta
 	uint32		xmins_crc;			/* at 156 */
 	uint32		zones_crc;			/* at 160 */
 	uint32		pad;				/* zero */
+	VdbSpillAddress spill;			/* at 168; changes */
 	VdbBlock	continuations[VDB_META_CONTINUATIONS];
 } VdbStripeMeta;
 
 StaticAssertDecl(offsetof(VdbStripeMeta, crc) == 152, "stripe meta checksums are at 152");
-StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 168,
-				 "stripe meta head is 168 bytes on media");
+StaticAssertDecl(offsetof(VdbStripeMeta, spill) == 168, "the spill's address is at 168");
+StaticAssertDecl(offsetof(VdbStripeMeta, continuations) == 192,
+				 "stripe meta head is 192 bytes on media");
 StaticAssertDecl(sizeof(VdbStripeMeta) <= VDB_POOL_BLOCK_PAYLOAD, "stripe meta fits a block");
 
 /* ---- free pages of a table's main fork ---- */
@@ -397,6 +421,6 @@ StaticAssertDecl(sizeof(VdbZoneBlock) <= VDB_POOL_BLOCK_PAYLOAD, "zone block fit
 #define VDB_ZONES_INSIDE \
 	((VDB_POOL_BLOCK_PAYLOAD - offsetof(VdbStripeMeta, continuations)) / sizeof(VdbZone))
 
-StaticAssertDecl(VDB_ZONES_INSIDE == 125, "zone maps in a meta block");
+StaticAssertDecl(VDB_ZONES_INSIDE == 124, "zone maps in a meta block");
 
 #endif							/* VDB_MAP_FORMAT_H */

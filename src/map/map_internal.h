@@ -163,7 +163,11 @@ extern void vdb_map_exchange_pending(VdbScmChange *change, const VdbTableRef *re
 									 VdbBlock installed,
 									 const VdbBlock *removed, int nremoved);
 
-/* map_checksum.c: checksum of a block of zone maps; all checksums of a meta about to be stored */
+/*
+ * map_checksum.c: checksum of the address of a stripe's spill; of a block of zone maps; all
+ * checksums of a meta about to be stored
+ */
+extern uint32 vdb_map_spill_crc(uint32 stripe_id, const VdbSpillAddress *spill);
 extern uint32 vdb_map_zones_crc(uint32 stripe_id, uint32 number, const VdbZone *zones, int nzones);
 extern void vdb_map_seal_meta(VdbStripeMeta *meta, const VdbZone *zones, int inside);
 

@@ -215,6 +215,7 @@ vdb_map_lookup(const VdbTableRef *ref, VdbLogicalBlock lb, VdbExtent *extent)
 	extent->overlay_block = entry.overlay_block;
 	extent->overlay_offset = entry.overlay_offset;
 	extent->overlay_epoch = entry.overlay_epoch;
+	extent->spilled = (entry.flags & VDB_ENTRY_SPILLED) != 0;
 	extent->node = block;
 	extent->entry_offset = VDB_MAP_ENTRY_OFFSET(index);
 }

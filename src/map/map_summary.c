@@ -53,6 +53,7 @@ vdb_map_summarize(const VdbTableRef *ref, uint32 range, VdbRangeSummary *summary
 			summary->striped_lbs++;
 			if (entry.overlay_block != VDB_BLOCK_NONE)
 				summary->overlaid_lbs[summary->noverlaid++] = (uint8) i;
+			summary->thinned = summary->thinned || (entry.flags & VDB_ENTRY_SPILLED) != 0;
 			if (listed(summary->stripes, summary->nstripes, entry.ref))
 				continue;
 			summary->stripe_lbs[summary->nstripes] = (uint8) i;

@@ -22,6 +22,8 @@ typedef struct VdbTableStatistics
 	uint32		in_doubt_stripes;	/* stripes in doubt whose inserters may have ended by now */
 	uint32		mergeable_ranges;	/* ranges with stripes to be merged */
 	uint32		pool_percent;		/* see vdb_migrate_room_percent */
+	uint32		overlaid_blocks;	/* blocks of stripes that have a block delta in the pool */
+	bool		pool_pressed;		/* see vdb_migrate_pool_pressed */
 } VdbTableStatistics;
 
 /* Thresholds of that decision, from settings. */
@@ -38,6 +40,7 @@ typedef enum VdbReason
 	VDB_REASON_AGE,
 	VDB_REASON_BACKLOG,
 	VDB_REASON_IN_DOUBT,			/* only stripes that are to be resolved */
+	VDB_REASON_OVERLAY,				/* only delta records that are to be spilled, and merges */
 	VDB_REASON_MERGE				/* only stripes that are to be merged */
 } VdbReason;
 
@@ -136,12 +139,23 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 									 * inserters that make room, as its end would forget their
 									 * reserved places */
 
+#define VDB_MIGRATE_SPILL	0x100	/* move final delta records of stripes to flash, where that
+									 * gives back VDB_SPILL_BYTES or more */
+#define VDB_MIGRATE_SPILL_ANY	0x200	/* likewise, wherever it gives back anything */
+
+/* Flags with which delta records may move alone.  VACUUM only drops spills without rows. */
+#define VDB_MIGRATE_SPILLS	(VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL | VDB_MIGRATE_SPILL_ANY)
+
+/* Bytes of the pool: what a spill must be worth. */
+#define VDB_SPILL_BYTES		8192
+
 /* What a move has done.  Moves add to the counts. */
 typedef struct VdbMigrateResult
 {
 	int64		rows_moved;			/* rows moved from the pool to stripes */
 	int64		segments_freed;
 	int64		stripes_freed;		/* stripes merged, rewritten or gone */
+	int64		spills;				/* stripes of which only delta records moved */
 	int64		rows_dropped;		/* versions dead to everyone that were left out */
 	int64		stripes_resolved;	/* stripes that lost the mark 'in_doubt' without being
 									 * rewritten */
@@ -152,7 +166,8 @@ typedef struct VdbMigrateResult
 } VdbMigrateResult;
 
 /* Check whether the move gave back space in the pool. */
-#define VDB_MIGRATE_FREED(result) ((result)->segments_freed + (result)->stripes_freed > 0)
+#define VDB_MIGRATE_FREED(result) \
+	((result)->segments_freed + (result)->stripes_freed + (result)->spills > 0)
 
 /*
  * Move the resolved rows of one range whose segments are closed; resolve and rewrite stripes that
@@ -296,6 +311,12 @@ extern void vdb_migrate_leave(Oid db);
  * to them: what vdb.migrate_high_water is compared with.
  */
 extern uint32 vdb_migrate_pool_percent(VdbPoolShared *pool);
+
+/*
+ * Check whether the pool is so full, of rows or of metadata, that delta records should leave it: in
+ * percent of vdb.scm_size past vdb.migrate_high_water.
+ */
+extern bool vdb_migrate_pool_pressed(VdbPoolShared *pool);
 extern void vdb_migrate_room_init(void);
 extern void vdb_migrate_wake_init(void);
 extern void vdb_migrate_debug_init(void);	/* executor hooks of vdb.debug_migrate */

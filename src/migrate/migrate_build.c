@@ -36,7 +36,10 @@ add_drec(VdbMover *mover, VdbMovingBlock *block, const VdbVersion *version)
 	Assert(block->ndrecs < VDB_LB_ROWS);
 	if (block->drecs == NULL)
 		block->drecs = MemoryContextAlloc(mover->context, sizeof(VdbDeltaRecord) * VDB_LB_ROWS);
-	vdb_version_to_delta(version, mover->epoch, &block->drecs[block->ndrecs++]);
+	vdb_version_to_delta(version, mover->epoch, &block->drecs[block->ndrecs]);
+	if (vdb_delta_final(&block->drecs[block->ndrecs]))
+		vdb_rowset_add(block->final, block->drecs[block->ndrecs].index);
+	block->ndrecs++;
 }
 
 /* Check whether the header has an xmax for which a striped row needs a delta record. */
@@ -211,8 +214,8 @@ vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block)
 }
 
 /* Build the block deltas of all blocks.  Returns false if the pool is full. */
-static bool
-build_delta(VdbMover *mover)
+bool
+vdb_mover_build_deltas(VdbMover *mover)
 {
 	for (int b = 0; b < mover->nblocks; b++)
 		if (!vdb_mover_build_delta(mover, &mover->blocks[b]))
@@ -318,6 +321,7 @@ finish_new_stripe(VdbMover *mover, VdbStripeWriter *writer)
 	return_pages(mover);
 	Assert(meta->nrows == mover->rows_written && meta->nlbs == mover->nblocks);
 	meta->epoch = mover->epoch;
+	meta->spill = mover->spill;
 	if (mover->in_doubt)
 		meta->flags |= VDB_STRIPE_IN_DOUBT;
 	else if (TransactionIdPrecedes(meta->max_xmin, mover->oldest_xmin) &&
@@ -337,5 +341,6 @@ vdb_mover_build(VdbMover *mover)
 {
 	VdbStripeWriter *writer = build_stripe(mover);
 
-	return finish_new_stripe(mover, writer) && build_delta(mover);
+	vdb_mover_write_spill(mover);
+	return finish_new_stripe(mover, writer) && vdb_mover_build_deltas(mover);
 }

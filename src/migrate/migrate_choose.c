@@ -13,6 +13,8 @@
  * 3. Closed segments whose rows are resolved and intact (migrate_intact.c), and stripes that must
  *    or should be rewritten (many of their rows are dead to everyone).
  * 4. Stripes that are small beside what moves, or, with VDB_MIGRATE_MERGE, beside each other.
+ * 5. If nothing moves, a stripe whose overlay takes much of the pool and can leave it: that stripe
+ *    stays, and only its delta records move (migrate_spill.c).
  *
  * The caller holds the migration lock, so no stripe comes or goes meanwhile.  Block locks are taken
  * shared, one at a time.
@@ -49,7 +51,7 @@ typedef struct StripeFacts
 	uint16		flags;
 	TransactionId min_xmin;
 	TransactionId max_xmin;
-	bool		overlay;			/* one of its blocks has an overlay */
+	bool		overlay;			/* one of its blocks has an overlay, or spilled rows */
 	bool		in_progress;		/* the inserter of some row is in progress */
 	bool		aborted;			/* the inserter of some row has aborted */
 	bool		chosen;
@@ -142,6 +144,7 @@ note_mergeable_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, 
 		stripe->address.meta = extent->ref;
 		stripe->address.first_page = meta->first_page;
 		stripe->address.npages = meta->npages;
+		stripe->address.spill = meta->spill;
 		stripe->address.nrows = meta->nrows;
 		stripe->address.average_bytes = (uint32) (meta->row_bytes / Max(meta->nrows, 1));
 		stripe->nlbs = meta->nlbs;
@@ -152,7 +155,8 @@ note_mergeable_stripe(VdbMover *mover, Survey *survey, const VdbExtent *extent, 
 		survey->nstripes++;
 	}
 	stripe->address.blocks++;
-	stripe->overlay = stripe->overlay || extent->overlay_block != VDB_BLOCK_NONE;
+	stripe->overlay = stripe->overlay || extent->overlay_block != VDB_BLOCK_NONE ||
+		extent->spilled;
 	return i;
 }
 
@@ -480,6 +484,28 @@ choose_merges(VdbMover *mover, Survey *survey, uint32 rows)
 		(void) choose_stripe(mover, survey, candidates[i].number);
 }
 
+/*
+ * Choose a stripe that stays where it is, to move its final delta records.  At most one is chosen:
+ * the next call finds the next.
+ */
+static void
+choose_spill(VdbMover *mover, Survey *survey)
+{
+	Assert(mover->nblocks == 0 && mover->nstripes == 0);
+	for (int s = 0; s < survey->nstripes; s++)
+	{
+		StripeFacts *stripe = &survey->stripes[s];
+
+		if (!stripe->overlay || !choose_stripe(mover, survey, s))
+			continue;
+		mover->keeps_stripe = vdb_mover_gather_overlay(mover);
+		if (mover->keeps_stripe)
+			return;
+		mover->nblocks = mover->nstripes = 0;
+		stripe->chosen = false;
+	}
+}
+
 static int
 compare_blocks(const void *a, const void *b)
 {
@@ -532,6 +558,8 @@ vdb_mover_choose(VdbMover *mover)
 		if (mover->nblocks > 0 || (mover->flags & VDB_MIGRATE_MERGE))
 			choose_merges(mover, survey, rows);
 	}
+	if (mover->nblocks == 0 && (mover->flags & VDB_MIGRATE_SPILLS))
+		choose_spill(mover, survey);
 	qsort(mover->blocks, mover->nblocks, sizeof(VdbMovingBlock), compare_blocks);
 	assert_choice(mover);
 	pfree(survey);

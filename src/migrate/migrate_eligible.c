@@ -272,6 +272,7 @@ gather_statistics(const VdbTableRef *ref, VdbTableStatistics *statistics, bool *
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_map_summarize(ref, range, &summary))
 			continue;
+		statistics->overlaid_blocks += summary.noverlaid;
 		look_at_segments(ref, &summary, &segments);
 		statistics->eligible_ranges += is_eligible(&summary, &segments) ? 1 : 0;
 		statistics->aged_ranges += is_aged(&summary, &segments) ? 1 : 0;
@@ -295,6 +296,7 @@ vdb_migrate_table_eligible(const VdbTableRef *ref, bool *waiting)
 	policy.after_ms = (uint32) vdb_migrate_after_ms;
 	gather_statistics(ref, &statistics, waiting);
 	statistics.pool_percent = vdb_migrate_pool_percent(vdb_pool_shared(ref->pool));
+	statistics.pool_pressed = vdb_migrate_pool_pressed(vdb_pool_shared(ref->pool));
 	statistics.age_ms = VDB_MAP_CLOCK(GetCurrentTimestamp()) - vdb_map_table_entry(ref)->moved_at;
 	return vdb_migrate_reason(&statistics, &policy);
 }

@@ -88,6 +88,7 @@ mark_block(PageMarks *marks, VdbLogicalBlock lb)
 		const VdbStripeMeta *meta = vdb_map_meta(marks->ref->pool, extent.ref);
 
 		mark_run(marks, meta->first_page, meta->npages);
+		mark_run(marks, meta->spill.first_page, meta->spill.npages);
 		marks->last_meta = extent.ref;
 	}
 	vdb_unlock_block(marks->ref, lb);

@@ -12,6 +12,7 @@
 #include "migrate/migrate.h"
 
 #define VDB_COMPACT_PERCENT		20
+#define VDB_SPILL_BLOCKS		(VDB_SPILL_BYTES / 256) /* block deltas take 256 bytes or more */
 #define VDB_TRUNCATE_PAGES		1000
 #define VDB_TRUNCATE_FRACTION	16
 #define VDB_MERGE_STRIPES		16
@@ -43,6 +44,8 @@ vdb_migrate_reason(const VdbTableStatistics *statistics, const VdbPolicy *policy
 		return VDB_REASON_BACKLOG;
 	if (statistics->in_doubt_stripes > 0)
 		return VDB_REASON_IN_DOUBT;
+	if (statistics->pool_pressed && statistics->overlaid_blocks >= VDB_SPILL_BLOCKS)
+		return VDB_REASON_OVERLAY;
 	return statistics->mergeable_ranges > 0 ? VDB_REASON_MERGE : VDB_REASON_NONE;
 }
 

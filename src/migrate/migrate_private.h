@@ -27,6 +27,7 @@ typedef struct VdbMovingBlock
 	uint16		old_overlay_offset;
 	VdbRowSet	present;			/* rows that went into the stripe */
 	VdbRowSet	deleted;			/* of these, rows that were removed since */
+	VdbRowSet	final;				/* rows whose delta records are, or may be, in the new spill */
 	VdbDeltaRecord *drecs;
 	int			ndrecs;
 	VdbBlock	overlay_block;		/* overlay built for it */
@@ -42,6 +43,7 @@ typedef struct VdbMovingStripe
 	VdbBlock	meta;
 	BlockNumber first_page;
 	uint32		npages;
+	VdbSpillAddress spill;
 	uint32		nrows;				/* rows it was written with */
 	uint32		average_bytes;		/* average bytes of a row before encoding */
 	int			blocks;				/* logical blocks it has now */
@@ -79,6 +81,9 @@ typedef struct VdbMover
 	VdbFreeRun *wide_runs;			/* pages of wide rows that move */
 	int			nwide_runs;
 	int			wide_room;
+	bool		keeps_stripe;		/* the one stripe stays, and only delta records move */
+	VdbSpillAddress spill;			/* the new spill */
+	VdbRowSet	spilled;			/* indexes of the blocks that it has delta records of */
 	VdbFreeRun	address;			/* free pages offered to the stripe; npages is 0 if there are
 									 * none */
 	VdbStripeBuilt built;
@@ -98,12 +103,23 @@ vdb_mover_lb(const VdbMover *mover, uint8 index)
 extern bool vdb_insert_in_progress(HeapTupleHeader hdr, VdbHtsvResult htsv);
 extern void vdb_mover_choose(VdbMover *mover);
 
+/*
+ * migrate_spill.c: see there.  vdb_mover_gather_overlay fills in the delta records of the chosen
+ * blocks, and returns whether moving those that are final is worth it.  vdb_mover_write_spill
+ * writes the final ones to a spill.  vdb_mover_compare_overlay does step 4 for one block, whose
+ * lock is held exclusive.
+ */
+extern bool vdb_mover_gather_overlay(VdbMover *mover);
+extern void vdb_mover_write_spill(VdbMover *mover);
+extern void vdb_mover_compare_overlay(VdbMover *mover, VdbMovingBlock *block);
+
 /* migrate_intact.c: check that all rows of a segment are what was stored. */
 extern bool vdb_mover_segment_intact(VdbMover *mover, VdbLogicalBlock first_lb, int nlbs);
 
 /* migrate_build.c: steps 2 and 3.  These return false if the pool is full. */
 extern bool vdb_mover_build(VdbMover *mover);
 extern bool vdb_mover_build_delta(VdbMover *mover, VdbMovingBlock *block);
+extern bool vdb_mover_build_deltas(VdbMover *mover);
 
 /*
  * migrate_standby.c: check whether there is a standby that doesn't report its oldest snapshot.  No

@@ -98,6 +98,9 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 				block->stale = true;
 			continue;
 		}
+		/* only a lock can come to a final xmax, as a multixact */
+		if (vdb_rowset_has(block->final, i) && !(version.hdr.t_infomask & HEAP_XMAX_IS_MULTI))
+			continue;
 		if (!same_as_built(find_drec(block, (uint8) i), &version, mover->epoch))
 			block->stale = true;
 		if (vdb_header_needs_delta(&version.hdr))
@@ -150,7 +153,12 @@ compare_all(VdbMover *mover)
 
 		if (pg_atomic_read_u64(&vdb_shared->block_changes[lock_no]) !=
 			mover->block_changes[lock_no])
-			compare_block(mover, block);
+		{
+			if (mover->keeps_stripe)
+				vdb_mover_compare_overlay(mover, block);
+			else
+				compare_block(mover, block);
+		}
 		stale = stale || block->stale;
 	}
 	note_row_changes(mover);
@@ -203,7 +211,7 @@ find_whole_stripes(VdbMover *mover)
 			moving += mover->blocks[b].kind == VDB_EXTENT_STRIPE &&
 				mover->blocks[b].ref == stripe->meta;
 		Assert(moving <= stripe->blocks);
-		stripe->whole = moving == stripe->blocks;
+		stripe->whole = moving == stripe->blocks && !mover->keeps_stripe;
 	}
 }
 
@@ -229,6 +237,28 @@ fill_delta(const VdbMover *mover, VdbTableDelta *delta)
 	delta->moved_all = (mover->flags & (VDB_MIGRATE_ELIGIBLE | VDB_MIGRATE_STRIPES)) == 0;
 }
 
+/* Make the entries lead to their new places, within the change. */
+static void
+switch_blocks(VdbMover *mover, VdbScmChange *change, const uint8 *indexes,
+			  const VdbBlock *overlay_blocks, const uint16 *overlay_offsets)
+{
+	VdbTableDelta delta;
+
+	if (mover->keeps_stripe)
+	{
+		vdb_map_switch_overlay(change, &mover->ref, mover->range, indexes, mover->nblocks,
+							   mover->stripes[0].meta, overlay_blocks, overlay_offsets,
+							   mover->spilled, &mover->spill);
+		return;
+	}
+	fill_delta(mover, &delta);
+	vdb_map_switch(change, &mover->ref, mover->range, indexes, mover->nblocks,
+				   mover->meta_block != VDB_BLOCK_NONE ? VDB_EXTENT_STRIPE : VDB_EXTENT_REMOVED,
+				   mover->meta_block, overlay_blocks, overlay_offsets, mover->spilled);
+	vdb_map_table_count(change, &mover->ref, &delta);
+	vdb_scm_change_conflict(change, mover->latest_removed);
+}
+
 /*
  * Switch the entries and free the segments, in one flushed change.  The block locks are held
  * exclusively.
@@ -238,7 +268,6 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 {
 	VdbBlock	overlay_blocks[VDB_RANGE_LBS];
 	uint16		overlay_offsets[VDB_RANGE_LBS];
-	VdbTableDelta delta;
 	VdbScmChange *change;
 
 	for (int b = 0; b < mover->nblocks; b++)
@@ -247,14 +276,9 @@ do_switch(VdbMover *mover, const uint8 *indexes)
 		overlay_offsets[b] = mover->blocks[b].overlay_offset;
 	}
 	find_whole_stripes(mover);
-	fill_delta(mover, &delta);
 	LWLockAcquire(vdb_map_lock(mover->ref.slot), LW_EXCLUSIVE);
 	change = vdb_scm_change_begin(mover->ref.pool, VDB_CHANGE_FLUSH);
-	vdb_map_switch(change, &mover->ref, mover->range, indexes, mover->nblocks,
-				   mover->meta_block != VDB_BLOCK_NONE ? VDB_EXTENT_STRIPE : VDB_EXTENT_REMOVED,
-				   mover->meta_block, overlay_blocks, overlay_offsets);
-	vdb_map_table_count(change, &mover->ref, &delta);
-	vdb_scm_change_conflict(change, mover->latest_removed);
+	switch_blocks(mover, change, indexes, overlay_blocks, overlay_offsets);
 	for (int s = 0; s < mover->nsegments; s++)
 		vdb_scm_change_free_segment(change, mover->segments[s]);
 	vdb_scm_change_end(change);
@@ -325,7 +349,8 @@ static void
 free_old_pages(VdbMover *mover, bool switched)
 {
 	uint64		now = U64FromFullTransactionId(ReadNextFullTransactionId());
-	VdbFreeRun *runs = palloc((mover->nwide_runs + VDB_SWITCH_METAS) * sizeof(VdbFreeRun));
+	int			most = mover->nwide_runs + 2 * VDB_SWITCH_METAS;
+	VdbFreeRun *runs = palloc(most * sizeof(VdbFreeRun));
 	int			n = 0;
 
 	for (int i = 0; switched && i < mover->nwide_runs; i++)
@@ -333,9 +358,15 @@ free_old_pages(VdbMover *mover, bool switched)
 	for (int s = 0; switched && s < mover->nstripes; s++)
 		if (mover->stripes[s].whole)
 			runs[n++] = vdb_free_run(mover->stripes[s].first_page, mover->stripes[s].npages, now);
+	for (int s = 0; switched && s < mover->nstripes; s++)
+		if (mover->stripes[s].spill.npages > 0 && (mover->stripes[s].whole || mover->keeps_stripe))
+			runs[n++] = vdb_free_run(mover->stripes[s].spill.first_page,
+									 mover->stripes[s].spill.npages, now);
 	if (!switched && mover->built.meta.npages > 0)
 		runs[n++] = vdb_free_run(mover->built.meta.first_page, mover->built.meta.npages, now);
-	Assert(n <= mover->nwide_runs + VDB_SWITCH_METAS);
+	if (!switched && mover->spill.npages > 0)
+		runs[n++] = vdb_free_run(mover->spill.first_page, mover->spill.npages, now);
+	Assert(n <= most);
 	vdb_map_add_free_pages(&mover->ref, runs, n, vdb_pages_removable, mover->rel);
 	pfree(runs);
 }
@@ -470,8 +501,21 @@ count_result(const VdbMover *mover, VdbMigrateResult *result)
 	result->rows_moved += mover->rows_from_pool;
 	result->rows_dropped += mover->dropped;
 	result->segments_freed += mover->nsegments;
+	result->spills += mover->keeps_stripe ? 1 : 0;
 	for (int s = 0; s < mover->nstripes; s++)
 		result->stripes_freed += mover->stripes[s].whole ? 1 : 0;
+}
+
+/*
+ * Do steps 2 and 3 for a stripe that stays: build its spill and block deltas.  Returns false if the
+ * pool has no room.
+ */
+static bool
+build_overlay(VdbMover *mover)
+{
+	Assert(mover->keeps_stripe && mover->nstripes == 1);
+	vdb_mover_write_spill(mover);
+	return vdb_mover_build_deltas(mover);
 }
 
 /* Do all steps.  Returns whether anything was done. */
@@ -484,7 +528,8 @@ move_range(VdbMover *mover, VdbMigrateResult *result)
 	result->stripes_resolved += mover->nresolved;
 	if (mover->nblocks == 0)
 		return mover->nresolved > 0;
-	done = vdb_mover_build(mover) && switch_range(mover);
+	done = (mover->keeps_stripe ? build_overlay(mover) : vdb_mover_build(mover)) &&
+		switch_range(mover);
 	clean_up(mover, done);
 	if (!done)
 		return mover->nresolved > 0;

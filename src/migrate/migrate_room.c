@@ -7,9 +7,10 @@
  * transactions in progress (its own above all): they go to flash as a stripe whose xmins are
  * checked one by one.  So a transaction larger than the pool makes its own room.
  *
- * Metadata can't move: stripe metas, zone maps, overlays, map nodes.  When no rows have moved and
- * no space has been given back for VDB_ROOM_PATIENCE_MS, and there is no owned segment that may
- * come free at the end of a transaction, waiting is in vain, and an error is raised.
+ * Metadata can't move: stripe metas, zone maps, map nodes, and of overlays what isn't final.  When
+ * no rows have moved and no space has been given back for VDB_ROOM_PATIENCE_MS, and there is no
+ * owned segment that may come free at the end of a transaction, waiting is in vain, and an error is
+ * raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -134,7 +135,8 @@ help_table(void *arg)
 	if (rel == NULL)
 		return;
 	while (RelationGetRelid(rel) != work->except && !VDB_MIGRATE_FREED(&result) &&
-		   vdb_migrate_next(rel, work->ref, &pass, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, false,
+		   vdb_migrate_next(rel, work->ref, &pass,
+							VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | VDB_MIGRATE_SPILL_ANY, false,
 							&result))
 		CHECK_FOR_INTERRUPTS();
 	relation_close(rel, AccessShareLock);
@@ -403,11 +405,17 @@ make_room(Relation rel)
 	(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN, false, &result);
 	freed = VDB_MIGRATE_FREED(&result);
 	if (!freed)
+	{
+		(void) vdb_migrate_table(rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL_ANY, false, &result);
+		freed = VDB_MIGRATE_FREED(&result);
+	}
+	if (!freed)
 		freed = help(pool, rel, &busy);
 	if (!freed)
 	{
-		/* this waits for the ranges that the first pass has left: VACUUM hands them over */
-		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT, true, &result);
+		/* this waits for the ranges that the other passes have left: VACUUM hands them over */
+		(void) vdb_migrate_table(rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | VDB_MIGRATE_SPILL_ANY,
+								 true, &result);
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (freed)

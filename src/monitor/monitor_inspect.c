@@ -96,6 +96,7 @@ report_stripe(VdbReport *report, const VdbSeenStripe *stripe)
 	vdb_report_set(report, 14, TimestampTzGetDatum(meta->written_at));
 	vdb_report_int(report, 15, stripe->deleted);
 	vdb_report_int(report, 16, stripe->drecs);
+	vdb_report_int(report, 17, meta->spill.nrows);
 	vdb_report_row(report);
 }
 

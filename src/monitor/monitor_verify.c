@@ -146,8 +146,8 @@ compare_runs(const void *a, const void *b)
 }
 
 /*
- * Check that no page belongs to two stripes.  A stripe that replaced another one during the walk
- * can't share its pages, because pages aren't reused before our snapshot ends.
+ * Check that no page belongs to two stripes or spills.  A stripe that replaced another one during
+ * the walk can't share its pages, because pages aren't reused before our snapshot ends.
  */
 static void
 check_pages(VdbVerify *verify)
@@ -161,8 +161,8 @@ check_pages(VdbVerify *verify)
 
 		if ((uint64) before->first + before->npages > run->first)
 			vdb_finding(verify->findings, VDB_ERROR_FOUND, "main fork",
-						_("stripes %u and %u share page %u"),
-						before->stripe_id, run->stripe_id, run->first);
+						_("stripes or spills %u and %u share page %u"),
+						before->id, run->id, run->first);
 	}
 }
 

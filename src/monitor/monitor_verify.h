@@ -14,12 +14,12 @@
 /* Size of the text that names a location. */
 #define VDB_VERIFY_LOCATION_BYTES		96
 
-/* The pages of one stripe in the main fork. */
+/* The pages of one stripe, or of its spill, in the main fork. */
 typedef struct VdbVerifyRun
 {
 	BlockNumber first;
 	uint32		npages;
-	uint32		stripe_id;
+	uint32		id;					/* of the stripe or spill */
 } VdbVerifyRun;
 
 /* State of one verification of one table. */
@@ -32,7 +32,7 @@ typedef struct VdbVerify
 	TransactionId relfrozenxid;		/* as of the start */
 	MemoryContext context;			/* reset for each range */
 	VdbSeenRange *seen;				/* the current range */
-	VdbOverlayView *view;			/* the block delta of the current logical block */
+	VdbOverlayView *view;			/* the overlay of the current logical block */
 	char	   *arena;				/* copied rows of the current logical block */
 	VdbVersion *versions;			/* their versions, in the same order */
 	const VdbVersion *version;		/* the current row */
@@ -45,7 +45,7 @@ typedef struct VdbVerify
 	char		location[VDB_VERIFY_LOCATION_BYTES];	/* names the object being checked */
 	uint64		stripe_rows;		/* rows of stripes, in all ranges so far */
 	uint64		stripes;			/* stripes in all ranges so far */
-	VdbVerifyRun *runs;				/* pages of these stripes */
+	VdbVerifyRun *runs;				/* pages of these stripes and their spills */
 	int			nruns;
 	int			max_runs;			/* allocated length of runs */
 } VdbVerify;

@@ -254,6 +254,24 @@ check_versions(VdbVerify *verify, int n)
 
 /* ---- striped rows of one block ---- */
 
+/*
+ * Check the xmax of a delta record.  A committed one that precedes relfrozenxid belongs to a row
+ * that VACUUM should have removed.
+ */
+static void
+check_drec_xmax(VdbVerify *verify, const VdbDeltaRecord *drec)
+{
+	VdbVersion	version;
+
+	if (!(drec->infomask & HEAP_XMAX_COMMITTED) ||
+		(drec->infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) ||
+		HEAP_XMAX_IS_LOCKED_ONLY(drec->infomask))
+		return;
+	memset(&version, 0, sizeof(version));
+	version.row = vdb_row_make(verify->lb, drec->index);
+	check_xid(verify, &version, "xmax", drec->xmax);
+}
+
 /* Check that the delta records of a striped block are of rows that the stripe has. */
 static void
 check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
@@ -271,6 +289,7 @@ check_drecs(VdbVerify *verify, const VdbSeenStripe *seen)
 		{
 			const VdbDeltaRecord *drec = &verify->view->drecs[i];
 
+			check_drec_xmax(verify, drec);
 			if (!vdb_rowset_has(present, drec->index))
 				VDB_ERROR_AT_LOCATION(verify,
 									  _("a delta record changes row %u, which stripe %u does not have"),
@@ -366,7 +385,8 @@ check_all_visible(VdbVerify *verify, uint8 kind, const VdbSeenStripe *seen)
 	visible = vdb_batch_read(batch, verify->lb, GetActiveSnapshot(), InvalidTransactionId, false);
 	left = rows_left(verify, seen);
 	if (visible != left)
-		VDB_ERROR_AT_LOCATION(verify, _("it is marked all-visible, but %d of its %d rows are visible"),
+		VDB_ERROR_AT_LOCATION(verify,
+							  _("it is marked all-visible, but %d of its %d rows are visible"),
 							  visible, left);
 	vdb_batch_free(batch);
 }
@@ -381,6 +401,16 @@ seen_stripe(const VdbVerify *verify, VdbBlock meta_block)
 	return NULL;
 }
 
+/* Add what the stripe's spill has of the block to the view. */
+static void
+add_spilled_rows(VdbVerify *verify, const VdbSpillAddress *spill)
+{
+	VdbBlockDeltaImage image;
+
+	vdb_spill_read(verify->rel, spill, verify->lb, &image);
+	vdb_spill_view(&image, verify->lb, verify->view);
+}
+
 /* Check the logical block verify->lb.  See monitor_verify.h. */
 void
 vdb_verify_block(VdbVerify *verify)
@@ -390,6 +420,7 @@ vdb_verify_block(VdbVerify *verify)
 	Buffer		buffer = InvalidBuffer;
 	bool		visible;
 	int			nrows = 0;
+	VdbSpillAddress spill = {0};
 
 	verify->view->any = false;
 	(void) vdb_visible_peek(verify->rel, verify->lb, &buffer);
@@ -400,14 +431,16 @@ vdb_verify_block(VdbVerify *verify)
 	else if (extent.kind == VDB_EXTENT_STRIPE)
 	{
 		stripe = seen_stripe(verify, extent.ref);
-		if (extent.overlay_block != VDB_BLOCK_NONE)
-			vdb_overlay_read(&verify->ref, &extent, verify->view);
+		vdb_overlay_read(&verify->ref, &extent, verify->view);
+		spill = vdb_map_meta(verify->ref.pool, extent.ref)->spill;
 	}
 	visible = BufferIsValid(buffer) && vdb_visible_test(verify->lb, buffer);
 	vdb_unlock_block(&verify->ref, verify->lb);
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
 	check_versions(verify, nrows);
+	if (extent.spilled)
+		add_spilled_rows(verify, &spill);
 	/* a stripe that appeared since the walk of the range is checked by the next verification */
 	if (stripe != NULL)
 		check_drecs(verify, stripe);

@@ -161,9 +161,9 @@ stripe_damaged(void *arg, const char *message)
 	VDB_ERROR_AT_LOCATION(damage->verify, "%s", message);
 }
 
-/* Remember the pages of a stripe. */
+/* Remember the pages of a stripe or spill. */
 static void
-note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
+note_pages(VdbVerify *verify, BlockNumber first_page, uint32 npages, uint32 id)
 {
 	Assert(verify->nruns <= verify->max_runs);
 	if (verify->nruns == verify->max_runs)
@@ -171,9 +171,20 @@ note_pages(VdbVerify *verify, const VdbStripeMeta *meta)
 		verify->max_runs *= 2;
 		verify->runs = repalloc(verify->runs, verify->max_runs * sizeof(VdbVerifyRun));
 	}
-	verify->runs[verify->nruns].first = meta->first_page;
-	verify->runs[verify->nruns].npages = meta->npages;
-	verify->runs[verify->nruns++].stripe_id = meta->stripe_id;
+	verify->runs[verify->nruns].first = first_page;
+	verify->runs[verify->nruns].npages = npages;
+	verify->runs[verify->nruns++].id = id;
+}
+
+/* Check the spill of the current stripe. */
+static void
+check_spill(void *arg)
+{
+	VdbVerify  *verify = arg;
+	const VdbStripeMeta *meta = verify->stripe->meta;
+	StripeDamage damage = {verify, false};
+
+	vdb_spill_check(verify->rel, &meta->spill, meta->range, stripe_damaged, &damage);
 }
 
 /* Check one stripe.  See monitor_verify.h. */
@@ -187,10 +198,15 @@ vdb_verify_stripe(VdbVerify *verify, const VdbSeenStripe *seen)
 	verify->stripe = seen;
 	verify->stripes++;
 	verify->stripe_rows += meta->nrows;
-	note_pages(verify, meta);
+	note_pages(verify, meta->first_page, meta->npages, meta->stripe_id);
 	snprintf(verify->location, VDB_VERIFY_LOCATION_BYTES, "stripe %u at page %u", meta->stripe_id,
 			 meta->first_page);
 	vdb_stripe_verify(verify->rel, vdb_stripe_address(meta), meta->npages, stripe_damaged, &damage);
+	if (meta->spill.npages > 0)
+	{
+		note_pages(verify, meta->spill.first_page, meta->spill.npages, meta->spill.id);
+		(void) vdb_verify_try(verify->findings, verify->location, check_spill, verify);
+	}
 	if (damage.any)
 		return;
 	if (vdb_verify_try(verify->findings, verify->location, compare_meta, verify))

@@ -11,6 +11,8 @@
 #ifndef VDB_OVERLAY_H
 #define VDB_OVERLAY_H
 
+#include "utils/rel.h"
+
 #include "map/map.h"
 #include "overlay/overlay_format.h"
 
@@ -170,5 +172,60 @@ extern void vdb_overlay_sweep(const VdbTableRef *ref);
  * caller holds no lock.
  */
 extern int64 vdb_overlay_check(const VdbTableRef *ref, VdbMapReport report, void *arg);
+
+/* ---- spills (overlay_spill.c): README.md, "Spills" ---- */
+
+/*
+ * Read a spill's delta records of one LB, which has some (extent.spilled).  'spill' was copied from
+ * the meta under the LB's block lock.  This needs no lock, but the snapshot or the migration lock
+ * that keeps a stripe's pages.  Raises ERRCODE_DATA_CORRUPTED if the spill is damaged.
+ */
+extern void vdb_spill_read(Relation rel, const VdbSpillAddress *spill, VdbLogicalBlock lb,
+						   VdbBlockDeltaImage *image);
+
+/*
+ * Complete a row's delta record, as vdb_overlay_row has found it, by the one of the spill: *drec is
+ * replaced unless it is there ('found') and says something.  Returns whether there is one now.
+ */
+extern bool vdb_spill_row(const VdbBlockDeltaImage *image, VdbLogicalBlock lb, uint8 index,
+						  bool found, VdbDeltaRecord *drec);
+
+/* Complete the view of an LB's block delta by the LB's delta records of the spill. */
+extern void vdb_spill_view(const VdbBlockDeltaImage *image, VdbLogicalBlock lb,
+						   VdbOverlayView *view);
+
+/*
+ * Write a spill: add the delta records of some LBs, in rising order, then write them.  All of them
+ * must be final (vdb_delta_final).  The spill is written to a run of pages, which is logged.
+ * Nothing refers to it yet; what an error or a crash leaves is found by VACUUM.  The caller flushes
+ * WAL, and switches the stripe's meta to *spill.  vdb_spill_write frees the writer.  No lock is
+ * held.
+ */
+typedef struct VdbSpillWriter VdbSpillWriter;
+extern VdbSpillWriter *vdb_spill_begin(const VdbTableRef *ref, uint32 range);
+extern void vdb_spill_add(VdbSpillWriter *writer, VdbLogicalBlock lb, const VdbDeltaRecord *drecs,
+						  int ndrecs);
+extern void vdb_spill_write(VdbSpillWriter *writer, Relation rel, VdbSpillAddress *spill);
+
+/*
+ * Check whether the delta record is that of a delete or update which has committed, and so never
+ * changes again.  The commit may not be flushed yet.
+ */
+extern bool vdb_delta_final(const VdbDeltaRecord *drec);
+
+/*
+ * Return the bytes of the pool that a block delta with these delta records and this deletion bitmap
+ * takes; 0 if it says nothing.
+ */
+extern int	vdb_overlay_bytes(VdbLogicalBlock lb, const VdbDeltaRecord *drecs, int ndrecs,
+							  const VdbRowSet deleted);
+
+/* Return the bytes of the pool that the LB's block delta takes now. */
+extern int	vdb_overlay_bytes_now(const VdbTableRef *ref, const VdbExtent *extent);
+
+/* Check a whole spill; 'report' is called for each damage, with a palloc'd message. */
+typedef void (*VdbSpillReport) (void *arg, const char *message);
+extern void vdb_spill_check(Relation rel, const VdbSpillAddress *spill, uint32 range,
+							VdbSpillReport report, void *arg);
 
 #endif							/* VDB_OVERLAY_H */

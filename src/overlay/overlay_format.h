@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overlay_format.h
- *	  The overlay's bytes in the pool: slab blocks, block deltas, delta records.
+ *	  The overlay's bytes: slab blocks, block deltas and delta records in the pool; spills on flash.
  *
  * A slab block has 24 zero bytes, VdbOverlaySlab (40 bytes), then the block deltas of one size
  * class, from byte 64 on (class 0: from byte 256 on).  A block delta has 64 bytes of header, which
@@ -20,6 +20,10 @@
  * A free block delta is all zero.  A block delta of class 3 has more delta records than an LB has
  * rows, because a replaced delta record may get another place.  Class 0 is enough for an LB all of
  * whose rows one statement deleted or locked: 7 group deltas name 256 rows.
+ *
+ * A spill is a run of pages in the table's main fork (pages/).  It has VdbSpillHeader, then for
+ * each of its LBs an image of a block delta: header, then as many delta records as 'capacity' says,
+ * in their places, all used.  Images follow each other without gaps, in the order of the LBs.
  *
  *-------------------------------------------------------------------------
  */
@@ -108,6 +112,45 @@ typedef struct VdbBlockDelta
 
 StaticAssertDecl(sizeof(VdbBlockDelta) == 64, "block delta header is 64 bytes on media");
 StaticAssertDecl(offsetof(VdbBlockDelta, capacity) % 8 == 0, "capacity and epoch are one store");
+
+/* Image of a block delta: the header, and the delta records in their places. */
+typedef union VdbBlockDeltaImage
+{
+	VdbBlockDelta header;
+	char		bytes[8128];
+} VdbBlockDeltaImage;
+
+#define VDB_SPILL_MAGIC			0x4C505356	/* "VSPL" */
+#define VDB_SPILL_VERSION		1
+
+/* Where a spill has the image of one LB; all zero if it has none. */
+typedef struct VdbSpillEntry
+{
+	uint32		offset;				/* byte of the spill */
+	uint32		bytes;
+	uint32		image_crc;			/* CRC-32C of the image */
+	uint32		crc;				/* CRC-32C of the spill's id, the LB's index in the range as a
+									 * uint32, and the fields above */
+} VdbSpillEntry;
+
+StaticAssertDecl(sizeof(VdbSpillEntry) == 16, "entry of a spill is 16 bytes on media");
+
+/* Header of a spill. */
+typedef struct VdbSpillHeader
+{
+	uint32		magic;
+	uint16		version;
+	uint16		pad;				/* zero */
+	uint32		id;					/* as in the stripe's meta */
+	uint32		range;
+	uint64		identity;			/* of the table's storage, as in its metapage */
+	uint32		nrows;				/* rows that it has delta records of */
+	uint32		crc;				/* CRC-32C of the bytes before */
+	VdbSpillEntry entries[VDB_RANGE_LBS];
+} VdbSpillHeader;
+
+StaticAssertDecl(offsetof(VdbSpillHeader, entries) == 32, "the entries of a spill begin at 32");
+StaticAssertDecl(sizeof(VdbSpillHeader) == 32 + 4096, "header of a spill is 4128 bytes on media");
 
 /* Return the byte of the block delta at which delta record i begins. */
 static inline uint32

@@ -27,13 +27,6 @@ typedef struct VdbBlockDeltaClass
 	uint16		first;				/* byte of the slab block at which the first one begins */
 } VdbBlockDeltaClass;
 
-/* Image of a block delta: the header, and the delta records in their places. */
-typedef union VdbBlockDeltaImage
-{
-	VdbBlockDelta header;
-	char		bytes[8128];
-} VdbBlockDeltaImage;
-
 extern const VdbBlockDeltaClass vdb_block_delta_classes[VDB_OVERLAY_CLASSES];
 
 /* Return structures as they stand in the pool. */

@@ -55,6 +55,9 @@ extern void vdb_table_set_routine(const TableAmRoutine *routine);
 extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row,
 							  VdbVersion *version);
 
+/* Check whether there is such a row version, without looking at its xmax. */
+extern bool vdb_table_has_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
+
 /*
  * Make room for a new xmax of the version, which a striped row needs in the overlay.  Must be
  * called before the change begins, under the exclusive block lock; may flush WAL.  Returns false if

@@ -11,7 +11,8 @@
  * count.
  *
  * The number of striped rows is in the table's entry.  Rows that are dead by the overlay are
- * subtracted; their number is estimated by a sample of the blocks that have an overlay.
+ * subtracted; their number is estimated by a sample of the blocks that have an overlay, and for
+ * spills taken from the metas.
  *
  * Locks: a block's lock is held, shared, while rows of the block are checked.
  *
@@ -247,6 +248,29 @@ count_overlays(Counter *counter)
 	}
 }
 
+/*
+ * Count the dead rows in the spills of a range's stripes.  Those that were removed since are
+ * counted again with the deletion bitmaps, but not for long: VACUUM drops such spills.
+ */
+static void
+count_spilled(Counter *counter, uint32 range, const VdbRangeSummary *summary)
+{
+	for (int i = 0; i < summary->nstripes; i++)
+	{
+		VdbLogicalBlock lb = range * VDB_RANGE_LBS + summary->stripe_lbs[i];
+		VdbExtent	extent;
+		uint32		nrows = 0;
+
+		vdb_lock_block(counter->ref, lb, LW_SHARED);
+		vdb_map_lookup(counter->ref, lb, &extent);
+		if (extent.kind == VDB_EXTENT_STRIPE)
+			nrows = vdb_map_meta(counter->ref->pool, extent.ref)->spill.nrows;
+		vdb_unlock_block(counter->ref, lb);
+		counter->striped_dead += counter->stratum.weight * nrows;
+		counter->count->exact = counter->count->exact && nrows == 0;
+	}
+}
+
 /* Count a stratum, the ranges [first, first + n), by some of its ranges. */
 static void
 count_ranges(Counter *counter, uint32 first, uint32 n)
@@ -275,6 +299,8 @@ count_ranges(Counter *counter, uint32 first, uint32 n)
 		for (int lb = 0; lb < summary.noverlaid; lb++)
 			stratum->overlaid[stratum->noverlaid++] =
 				range * VDB_RANGE_LBS + summary.overlaid_lbs[lb];
+		if (summary.thinned)
+			count_spilled(counter, range, &summary);
 	}
 	VDB_STOP_POINT("table-count-listed");
 	count_pool_stratum(counter);

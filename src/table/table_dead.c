@@ -35,6 +35,7 @@ typedef struct CopiedBlock
 {
 	VdbExtent	extent;
 	VdbStripeAddress address;		/* of its stripe */
+	VdbSpillAddress spill;			/* of its stripe's spill */
 	uint16		meta_flags;
 	CopiedRow  *rows;
 } CopiedBlock;
@@ -51,6 +52,7 @@ copy_candidates(const VdbTableRef *ref, VdbLogicalBlock lb, const VdbDeadCheck *
 		const VdbStripeMeta *meta = vdb_map_meta(ref->pool, block->extent.ref);
 
 		block->address = vdb_stripe_address(meta);
+		block->spill = meta->spill;
 		block->meta_flags = meta->flags;
 	}
 	for (int i = 0; i < nchecks; i++)
@@ -76,7 +78,11 @@ static void
 complete_candidates(Relation rel, const VdbDeadCheck *checks, int nchecks, CopiedBlock *block)
 {
 	VdbStripe  *stripe = vdb_stripe_open(rel, block->address);
+	VdbLogicalBlock lb = block->extent.lb;
+	VdbBlockDeltaImage image;
 
+	if (block->extent.spilled)
+		vdb_spill_read(rel, &block->spill, lb, &image);
 	for (int i = 0; i < nchecks; i++)
 	{
 		CopiedRow  *copy = &block->rows[i];
@@ -87,6 +93,9 @@ complete_candidates(Relation rel, const VdbDeadCheck *checks, int nchecks, Copie
 			continue;
 		vdb_version_from_stripe(&copy->version, stripe, block->meta_flags, checks[i].row,
 								(uint32) pos);
+		if (block->extent.spilled)
+			copy->has_delta = vdb_spill_row(&image, lb, vdb_row_index(checks[i].row),
+											copy->has_delta, &copy->drec);
 		if (copy->has_delta)
 			vdb_version_apply_delta(&copy->version, &copy->drec);
 	}

@@ -99,6 +99,7 @@ typedef struct FetchState
 	VdbDeltaRecord drec;			/* striped: if has_delta */
 	bool		has_delta;
 	VdbStripeAddress address;		/* striped */
+	VdbSpillAddress spill;			/* striped */
 	uint16		meta_flags;			/* striped */
 	TransactionId max_xmin;			/* striped */
 	union
@@ -148,6 +149,7 @@ note_striped(const VdbTableRef *ref, VdbRowNumber row, FetchState *fs)
 									&deleted, &fs->drec);
 	fs->found = !deleted;
 	fs->address = vdb_stripe_address(meta);
+	fs->spill = meta->spill;
 	fs->meta_flags = meta->flags;
 	fs->max_xmin = meta->max_xmin;
 }
@@ -186,6 +188,8 @@ check_striped(Relation rel, const VdbTableRef *ref, VdbRowNumber row, Snapshot s
 	}
 	vdb_version_from_stripe(&fs->version, stripe, flags_for(rel, fs, snapshot), row, (uint32) pos);
 	fs->version.extent = extent;
+	fs->has_delta = vdb_version_complete_delta(rel, &extent, &fs->spill, row, fs->has_delta,
+											   &fs->drec);
 	if (fs->has_delta)
 		vdb_version_apply_delta(&fs->version, &fs->drec);
 	vdb_row_to_tid(row, &tid);
@@ -351,13 +355,12 @@ vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version)
 bool
 vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
 {
-	VdbVersion	version;
 	bool		found;
 
 	if (row == VDB_ROW_NONE)
 		return false;
 	vdb_lock_block(ref, vdb_row_lb(row), LW_SHARED);
-	found = vdb_table_version(rel, ref, row, &version);
+	found = vdb_table_has_version(rel, ref, row);
 	vdb_unlock_block(ref, vdb_row_lb(row));
 	return found;
 }

@@ -114,9 +114,29 @@ vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec)
 	version->seen_infomask = hdr->t_infomask;
 }
 
-/* Read the header of a striped row.  Returns false if there is none, or it was removed. */
+/*
+ * Complete a striped row's delta record, if the LB has delta records in the stripe's spill.
+ * 'spill' was copied from the meta with 'extent'.  Returns whether the row has a delta record.
+ */
+bool
+vdb_version_complete_delta(Relation rel, const VdbExtent *extent, const VdbSpillAddress *spill,
+						   VdbRowNumber row, bool has_delta, VdbDeltaRecord *drec)
+{
+	VdbBlockDeltaImage image;
+
+	if (!extent->spilled || (has_delta && !(drec->infomask & HEAP_XMAX_INVALID)))
+		return has_delta;
+	vdb_spill_read(rel, spill, vdb_row_lb(row), &image);
+	return vdb_spill_row(&image, vdb_row_lb(row), vdb_row_index(row), has_delta, drec);
+}
+
+/*
+ * Read the header of a striped row, and its xmax if 'with_xmax'.  Returns false if there is no such
+ * row, or it was removed.
+ */
 static bool
-striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool with_xmax,
+				VdbVersion *version)
 {
 	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, version->extent.ref);
 	VdbExtent	extent = version->extent;
@@ -135,6 +155,9 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	{
 		vdb_version_from_stripe(version, stripe, meta->flags, row, (uint32) pos);
 		version->extent = extent;
+		if (with_xmax)
+			has_delta = vdb_version_complete_delta(rel, &extent, &meta->spill, row, has_delta,
+												   &drec);
 		if (has_delta)
 			vdb_version_apply_delta(version, &drec);
 	}
@@ -142,8 +165,10 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersi
 	return pos >= 0;
 }
 
-bool
-vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+/* Read a header for vdb_table_version and vdb_table_has_version. */
+static bool
+read_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool with_xmax,
+			 VdbVersion *version)
 {
 	VdbLogicalBlock lb = vdb_row_lb(row);
 	bool		removed;
@@ -161,10 +186,24 @@ vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVer
 				return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &removed);
 			}
 		case VDB_EXTENT_STRIPE:
-			return striped_version(rel, ref, row, version);
+			return striped_version(rel, ref, row, with_xmax, version);
 		default:
 			return false;
 	}
+}
+
+bool
+vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+{
+	return read_version(rel, ref, row, true, version);
+}
+
+bool
+vdb_table_has_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
+{
+	VdbVersion	version;
+
+	return read_version(rel, ref, row, false, &version);
 }
 
 bool

@@ -35,6 +35,15 @@ extern bool vdb_version_xmins_visible(uint16 meta_flags, TransactionId max_xmin,
 extern void vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec);
 
 /*
+ * Complete a striped row's delta record (*drec, if has_delta) by what the stripe's spill has of the
+ * row.  'spill' was copied from the meta when the extent was looked up.  Returns whether the row
+ * has a delta record.  Reads pages; raises ERRCODE_DATA_CORRUPTED if the spill is damaged.
+ */
+extern bool vdb_version_complete_delta(Relation rel, const VdbExtent *extent,
+									   const VdbSpillAddress *spill, VdbRowNumber row,
+									   bool has_delta, VdbDeltaRecord *drec);
+
+/*
  * Return the slot's row as a tuple that can be stored (table_slot.c).  If *palloced, the caller
  * frees it; otherwise it is the slot's own tuple.
  */

@@ -40,7 +40,8 @@ block_all_visible(const VdbTableRef *ref, VdbLogicalBlock lb, VdbStripeCleaned c
 	const VdbStripeMeta *meta;
 
 	vdb_map_lookup(ref, lb, &extent);
-	if (extent.kind != VDB_EXTENT_STRIPE)
+	/* a spill isn't read under the lock; VACUUM drops it when its rows are removed */
+	if (extent.kind != VDB_EXTENT_STRIPE || extent.spilled)
 		return false;
 	meta = vdb_map_meta(ref->pool, extent.ref);
 	if ((meta->flags & (VDB_STRIPE_FROZEN | VDB_STRIPE_IN_DOUBT)) != VDB_STRIPE_FROZEN ||

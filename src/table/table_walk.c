@@ -247,6 +247,7 @@ finish_segment(VdbBatch *batch, const ReadRequest *req)
 typedef struct StripeAddress
 {
 	VdbStripeAddress address;
+	VdbSpillAddress spill;
 	uint16		flags;
 	int			nchunks;
 	TransactionId max_xmin;
@@ -294,6 +295,7 @@ note_stripe(VdbBatch *batch, const VdbExtent *extent, StripeAddress *address)
 	batch->where = VDB_IN_STRIPE;
 	address->meta_block = extent->ref;
 	address->address = vdb_stripe_address(meta);
+	address->spill = meta->spill;
 	address->flags = meta->flags;
 	address->nchunks = meta->nchunks;
 	address->max_xmin = meta->max_xmin;
@@ -455,6 +457,16 @@ take_checked(VdbBatch *batch, const ReadRequest *req, const VdbExtent *extent,
 	}
 }
 
+/* Add what the stripe's spill has of the block to the batch's overlay. */
+static void
+add_spilled(VdbBatch *batch, const StripeAddress *address)
+{
+	VdbBlockDeltaImage image;
+
+	vdb_spill_read(batch->rel, &address->spill, batch->lb, &image);
+	vdb_spill_view(&image, batch->lb, batch->overlay);
+}
+
 /* Finish reading a striped block after unlocking: open the stripe and choose rows. */
 static void
 finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *address,
@@ -479,6 +491,8 @@ finish_stripe(VdbBatch *batch, const ReadRequest *req, const StripeAddress *addr
 	batch->stripe = vdb_stripe_open(batch->rel, address->address);
 	if (!vdb_stripe_lb(batch->stripe, vdb_lb_index(batch->lb), &first_pos, present))
 		return;
+	if (extent->spilled)
+		add_spilled(batch, address);
 	if (!batch->overlay->any &&
 		((batch->meta_flags & VDB_STRIPE_FROZEN) != 0 || takes_any(req, address)))
 	{

@@ -96,10 +96,10 @@ flip($pool, place_of($pool, 'marker1500<'));
 flip($wide, place_of($wide, 'wide3<'));
 flip($pages, place_of($pages, 'pages3<'));
 flip($pool, place_of($pool, pack('LL', 3, 23464)) + 4);			# npages, data_bytes of a VdbWideRef
-flip($pool, meta_of($pool, 30001) + 168 + 64 * 2 + 40 + 1, 0x40);	# chunk 1, first column: the maximum 16384 becomes 0
+flip($pool, meta_of($pool, 30001) + 192 + 64 * 2 + 40 + 1, 0x40);	# chunk 1, first column: the maximum 16384 becomes 0
 flip($pool, place_of($pool, 'ranges777<') - 37 + 1, 0x20);		# the length in the row's prefix: 8192 more
 my $columns = meta_of($pool, 30002);
-my $second = unpack('L', substr(slurp($pool), $columns + 168 + 4, 4)) * 8192;
+my $second = unpack('L', substr(slurp($pool), $columns + 192 + 4, 4)) * 8192;
 flip($pool, $second + 24 + 64 * 10 + 40 + 1, 0x40);				# zone 137: chunk 3, column 18: 30020 becomes 13636
 my $head = meta_of($pool, 1003);
 flip($pool, $head + 28);										# nchunks

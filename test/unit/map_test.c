@@ -107,10 +107,48 @@ switch_lbs(const VdbTableRef *ref, uint32 range, const uint8 *indexes, int n, Vd
 		}
 	vdb_map_switch(change, ref, range, indexes, n,
 				   meta == VDB_BLOCK_NONE ? VDB_EXTENT_REMOVED : VDB_EXTENT_STRIPE, meta,
-				   NULL, NULL);
+				   NULL, NULL, (VdbRowSet) {0});
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	vdb_map_unlock_lbs(ref, range, indexes, n);
+}
+
+/* Give a stripe, which has these LBs of range 0, a spill with delta records of LB 2; drop it. */
+static void
+switch_spill(const VdbTableRef *ref, const uint8 *indexes, int n, VdbBlock meta)
+{
+	VdbSpillAddress spill = {.first_page = 7,.npages = 2,.id = 99,.newest_xmax = 1234,.nrows = 5};
+	VdbSpillAddress none = {0};
+	const VdbStripeMeta *m = vdb_map_meta(ref->pool, meta);
+
+	for (int round = 0; round < 2; round++)
+	{
+		const VdbSpillAddress *new = round == 0 ? &spill : &none;
+		VdbRowSet	spilled = {round == 0 ? 4 : 0};
+		VdbMetaDamage damage;
+		VdbExtent	extent;
+		VdbScmChange *change;
+
+		vdb_map_lock_lbs(ref, 0, indexes, n);
+		LWLockAcquire(vdb_map_lock(ref->slot), LW_EXCLUSIVE);
+		change = vdb_scm_change_begin(ref->pool, VDB_CHANGE_FLUSH);
+		vdb_map_switch_overlay(change, ref, 0, indexes, n, meta, NULL, NULL, spilled, new);
+		vdb_scm_change_end(change);
+		LWLockRelease(vdb_map_lock(ref->slot));
+		for (int i = 0; i < n; i++)
+		{
+			vdb_map_lookup(ref, indexes[i], &extent);
+			UNIT_CHECK(extent.kind == VDB_EXTENT_STRIPE && extent.ref == meta &&
+					   extent.spilled == (round == 0 && indexes[i] == 2), "LB %d", i);
+		}
+		vdb_map_unlock_lbs(ref, 0, indexes, n);
+		UNIT_CHECK(memcmp(&m->spill, new, offsetof(VdbSpillAddress, crc)) == 0, "address");
+		UNIT_CHECK(!vdb_map_meta_damaged(meta, m, &damage), "checksum of round %d", round);
+		((VdbStripeMeta *) m)->spill.first_page ^= 1;
+		UNIT_CHECK(vdb_map_meta_damaged(meta, m, &damage), "damage of round %d", round);
+		((VdbStripeMeta *) m)->spill.first_page ^= 1;
+		UNIT_CHECK(vdb_map_check(ref, report, NULL) == 0, "check");
+	}
 }
 
 static bool came_others;
@@ -896,6 +934,7 @@ test_metas(void)
 	switch_lbs(&ref, 0, all, 64, meta, true);
 	UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "installed");
 	UNIT_CHECK(mock_used_count() == before - 64 + 1, "segments freed");
+	switch_spill(&ref, all, 64, meta);
 	meta2 = store_meta(&ref, 0, 2, 10);
 	switch_lbs(&ref, 0, all, 10, meta2, false);
 	UNIT_CHECK(vdb_map_table_entry(&ref)->pending_meta == 0, "the old one has LBs yet");

@@ -11,9 +11,13 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
+#include "catalog/pg_class.h"
+#include "lib/stringinfo.h"
+#include "storage/procarray.h"
 
 #include "overlay/overlay.h"
 #include "overlay/overlay_internal.h"
+#include "pages/pages.h"
 #include "scm_mock.h"
 #include "unit_shim.h"
 
@@ -60,7 +64,8 @@ install_stripe(const VdbTableRef *ref, int first, int n, const VdbBlock *blocks,
 		if (extent.kind == VDB_EXTENT_SEGMENT && extent.first_lb == indexes[i])
 			vdb_scm_change_free_segment(change, extent.ref);
 	}
-	vdb_map_switch(change, ref, 0, indexes, n, VDB_EXTENT_STRIPE, block, blocks, offsets);
+	vdb_map_switch(change, ref, 0, indexes, n, VDB_EXTENT_STRIPE, block, blocks, offsets,
+				   (VdbRowSet) {0});
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(ref->slot));
 	vdb_map_unlock_lbs(ref, 0, indexes, n);
@@ -1032,7 +1037,8 @@ play_switch(void)
 			vdb_overlay_free(change, &table, first + i, extent.overlay_block,
 							 extent.overlay_offset);
 	}
-	vdb_map_switch(change, &table, 0, indexes, 4, VDB_EXTENT_STRIPE, meta_block, blocks, offsets);
+	vdb_map_switch(change, &table, 0, indexes, 4, VDB_EXTENT_STRIPE, meta_block, blocks, offsets,
+				   (VdbRowSet) {0});
 	vdb_scm_change_end(change);
 	LWLockRelease(vdb_map_lock(table.slot));
 	vdb_map_unlock_lbs(&table, 0, indexes, 4);
@@ -1238,6 +1244,248 @@ test_row_sets(void)
 	}
 }
 
+/* ---- spills, over pages in memory ---- */
+
+static char pages[64 * VDB_PAGE_PAYLOAD];
+static uint64 pages_written;
+static TransactionId running = InvalidTransactionId;
+static FormData_pg_class fake_class;
+static RelationData fake_rel = {.rd_rel = &fake_class};
+
+uint64
+vdb_pages_identity(Relation rel)
+{
+	return 4711;
+}
+
+bool
+vdb_pages_removable(uint64 freed, void *arg)
+{
+	return true;
+}
+
+VdbPageWriter *
+vdb_page_writer_begin_at(Relation rel, BlockNumber first, uint64 total_bytes)
+{
+	memset(pages, 0, sizeof(pages));
+	pages_written = 0;
+	return (VdbPageWriter *) pages;
+}
+
+VdbPageWriter *
+vdb_page_writer_begin(Relation rel, uint64 total_bytes)
+{
+	return vdb_page_writer_begin_at(rel, 1, total_bytes);
+}
+
+void
+vdb_page_writer_append(VdbPageWriter *writer, const void *data, uint64 len)
+{
+	UNIT_CHECK(pages_written + len <= sizeof(pages), "too long");
+	memcpy(pages + pages_written, data, len);
+	pages_written += len;
+}
+
+BlockNumber
+vdb_page_writer_end(VdbPageWriter *writer, uint32 *npages, XLogRecPtr *lsn)
+{
+	*npages = (uint32) vdb_pages_needed(pages_written);
+	*lsn = 1;
+	return 1;
+}
+
+void
+vdb_pages_read(Relation rel, BlockNumber first, uint64 offset, uint64 len, char *dst)
+{
+	UNIT_CHECK(first == 1 && offset + len <= sizeof(pages), "read of bytes that are not there");
+	memcpy(dst, pages + offset, len);
+}
+
+/* Even ids have committed. */
+bool
+TransactionIdDidCommit(TransactionId xid)
+{
+	return xid % 2 == 0;
+}
+
+bool
+TransactionIdIsInProgress(TransactionId xid)
+{
+	return xid == running;
+}
+
+bool
+TransactionIdFollows(TransactionId a, TransactionId b)
+{
+	return (int32) (a - b) > 0;
+}
+
+bool
+LWLockHeldByMe(LWLock *lock)
+{
+	return LWLockHeldByMeInMode(lock, LW_SHARED) || LWLockHeldByMeInMode(lock, LW_EXCLUSIVE);
+}
+
+int
+errdetail_internal(const char *fmt,...)
+{
+	return 0;
+}
+
+char *
+psprintf(const char *fmt,...)
+{
+	va_list		args;
+	char	   *text = palloc(1000);
+
+	va_start(args, fmt);
+	vsnprintf(text, 1000, fmt, args);
+	va_end(args);
+	return text;
+}
+
+void
+initStringInfo(StringInfo str)
+{
+	str->maxlen = sizeof(pages);
+	str->data = palloc(str->maxlen);
+	str->len = 0;
+}
+
+void
+appendBinaryStringInfo(StringInfo str, const char *data, int len)
+{
+	UNIT_CHECK(str->len + len <= str->maxlen, "too long");
+	memcpy(str->data + str->len, data, len);
+	str->len += len;
+}
+
+static int	spill_faults;
+
+static void
+count_fault(void *arg, const char *message)
+{
+	spill_faults++;
+}
+
+/* A record that says that xid updated the row, or deleted it if 'next' is the row's own. */
+static VdbDeltaRecord
+final_record(VdbLogicalBlock lb, uint8 index, TransactionId xid, uint8 next)
+{
+	VdbDeltaRecord drec = {.index = index,.next_index = next,.next_lb = lb,.xmax = xid,
+	.flags = VDB_DELTA_USED};
+
+	return drec;
+}
+
+/* What may be spilled. */
+static void
+test_final(void)
+{
+	VdbDeltaRecord drec = final_record(0, 1, 1000, 2);
+
+	UNIT_CHECK(vdb_delta_final(&drec), "committed");
+	running = 1000;
+	UNIT_CHECK(!vdb_delta_final(&drec), "in the commit log, but running");
+	running = InvalidTransactionId;
+	drec.xmax = 1001;
+	UNIT_CHECK(!vdb_delta_final(&drec), "aborted");
+	drec.infomask = HEAP_XMAX_COMMITTED;
+	UNIT_CHECK(vdb_delta_final(&drec), "known");
+	drec.infomask = HEAP_XMAX_INVALID;
+	UNIT_CHECK(!vdb_delta_final(&drec), "invalid");
+	drec.xmax = 1000;
+	drec.infomask = HEAP_XMAX_IS_MULTI;
+	UNIT_CHECK(!vdb_delta_final(&drec), "multixact");
+	drec.infomask = HEAP_XMAX_LOCK_ONLY | HEAP_XMAX_EXCL_LOCK;
+	UNIT_CHECK(!vdb_delta_final(&drec), "lock");
+}
+
+/* Check whether reading an LB of the spill raises an error. */
+static bool
+read_raises(const VdbSpillAddress *spill, VdbLogicalBlock lb)
+{
+	VdbBlockDeltaImage image;
+	volatile bool raised = false;
+
+	PG_TRY();
+	{
+		vdb_spill_read(&fake_rel, spill, lb, &image);
+	}
+	PG_CATCH();
+	{
+		raised = true;
+	}
+	PG_END_TRY();
+	return raised;
+}
+
+/* A spill gives back what was written; what the pool says goes before; damage is found. */
+static void
+test_spill(void)
+{
+	VdbTableRef ref = make_striped(64);
+	VdbSpillWriter *writer = vdb_spill_begin(&ref, 0);
+	VdbDeltaRecord drecs[VDB_LB_ROWS];
+	VdbSpillAddress spill;
+	VdbBlockDeltaImage image;
+	VdbOverlayView view;
+	VdbDeltaRecord drec;
+
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		drecs[i] = final_record(3, (uint8) i, 2000 + 2 * i, (uint8) (i + 1));
+	vdb_spill_add(writer, 3, drecs, VDB_LB_ROWS);	/* all updated */
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		drecs[i] = final_record(5, (uint8) i, 5000, (uint8) i);
+	vdb_spill_add(writer, 5, drecs, VDB_LB_ROWS);	/* all deleted: group deltas */
+	drecs[0] = final_record(255, 17, 4000, 17);
+	vdb_spill_add(writer, 255, drecs, 1);
+	vdb_spill_write(writer, &fake_rel, &spill);
+	UNIT_CHECK(spill.first_page == 1 && spill.nrows == 513 && spill.newest_xmax == 5000 &&
+			   spill.id != 0 && spill.npages == vdb_pages_needed(pages_written), "address");
+	UNIT_CHECK(pages_written < 4128 + 8128 + 300 + 100, "group deltas");
+	vdb_spill_check(&fake_rel, &spill, 0, count_fault, NULL);
+	UNIT_CHECK(spill_faults == 0, "check");
+
+	vdb_spill_read(&fake_rel, &spill, 3, &image);
+	for (int i = 0; i < VDB_LB_ROWS; i++)
+		UNIT_CHECK(vdb_spill_row(&image, 3, (uint8) i, false, &drec) && drec.index == i &&
+				   drec.xmax == 2000 + 2 * i && drec.next_index == (uint8) (i + 1) &&
+				   (drec.infomask & HEAP_XMAX_COMMITTED) && drec.xmax_epoch == 0, "row %d", i);
+	vdb_spill_read(&fake_rel, &spill, 255, &image);
+	UNIT_CHECK(!vdb_spill_row(&image, 255, 18, false, &drec), "no such row");
+
+	/* in the pool: a lock of row 17's key; then nothing; then row 17 removed */
+	drec = final_record(255, 17, 1, 17);
+	drec.infomask = HEAP_XMAX_IS_MULTI;
+	UNIT_CHECK(vdb_spill_row(&image, 255, 17, true, &drec) && drec.xmax == 1, "multixact first");
+	drec.infomask = HEAP_XMAX_INVALID;
+	UNIT_CHECK(vdb_spill_row(&image, 255, 17, true, &drec) && drec.xmax == 4000, "lost");
+	memset(&view, 0, sizeof(view));
+	memset(view.drec_at, -1, sizeof(view.drec_at));
+	vdb_spill_view(&image, 255, &view);
+	UNIT_CHECK(view.any && view.ndrecs == 1 && view.drecs[view.drec_at[17]].xmax == 4000, "view");
+	memset(view.drec_at, -1, sizeof(view.drec_at));
+	view.ndrecs = 0;
+	vdb_rowset_add(view.deleted, 17);
+	vdb_spill_view(&image, 255, &view);
+	UNIT_CHECK(view.any && view.ndrecs == 0, "removed");
+
+	/* each byte counts */
+	for (uint64 at = 0; at < pages_written; at++)
+	{
+		pages[at] ^= 4;
+		spill_faults = 0;
+		vdb_spill_check(&fake_rel, &spill, 0, count_fault, NULL);
+		UNIT_CHECK(spill_faults > 0, "byte %d", (int) at);
+		pages[at] ^= 4;
+	}
+	spill.id++;
+	UNIT_CHECK(read_raises(&spill, 3), "another spill");
+	spill.id--;
+	UNIT_CHECK(!read_raises(&spill, 3) && read_raises(&spill, 4), "an LB without delta records");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1254,6 +1502,8 @@ main(int argc, char **argv)
 	unit_run("group deltas: what is alike", test_group_delta_alike);
 	unit_run("damage is reported", test_damage);
 	unit_run("damaged group deltas are reported", test_group_delta_damage);
+	unit_run("delta records that may be spilled", test_final);
+	unit_run("spills", test_spill);
 	unit_run("random history with crashes", test_crashes);
 	return unit_finish();
 }

@@ -19,6 +19,25 @@ reason(uint32 pressed, uint32 aged, uint32 eligible, uint32 age, uint32 in_doubt
 }
 
 static void
+test_overlay(void)
+{
+	VdbTableStatistics statistics = {.overlaid_blocks = 1000};
+	VdbPolicy	policy = {.high_water_percent = 50,.after_ms = 10000};
+
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_NONE, "room for it");
+	statistics.pool_pressed = true;
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_OVERLAY, "no room for it");
+	statistics.overlaid_blocks = 31;
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_NONE, "not worth it");
+	statistics.mergeable_ranges = 1;
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_MERGE, "a merge is");
+	statistics.overlaid_blocks = 32;
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_OVERLAY, "before merges");
+	statistics.in_doubt_stripes = 1;
+	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_IN_DOUBT, "in doubt");
+}
+
+static void
 test_reason(void)
 {
 	UNIT_CHECK(reason(0, 0, 0, 1000000, 0, 0, 100) == VDB_REASON_NONE, "nothing to move");
@@ -35,6 +54,7 @@ test_reason(void)
 	UNIT_CHECK(reason(0, 0, 0, 0, 1, 1, 0) == VDB_REASON_IN_DOUBT, "stripes to resolve");
 	UNIT_CHECK(reason(0, 1, 0, 10000, 1, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
 	UNIT_CHECK(reason(0, 0, 0, 0, 0, 1, 0) == VDB_REASON_MERGE, "stripes to merge come last");
+	test_overlay();
 }
 
 static bool
