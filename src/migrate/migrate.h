@@ -120,6 +120,13 @@ extern bool vdb_migrate_compact(uint32 written_rows, uint32 left_rows);
  */
 extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 
+/*
+ * Return the bytes of the pool that a new spill of a stripe must give back, if its present one has
+ * so many bytes of flash: VDB_SPILL_BYTES at least.
+ */
+#define VDB_SPILL_BYTES		8192
+extern uint64 vdb_migrate_spill_least(uint64 spill_bytes);
+
 /* ---- moving a range (migrate_range.c) ---- */
 
 #define VDB_MIGRATE_OWN		0x01	/* move rows of transactions in progress, too (the pool is
@@ -140,14 +147,11 @@ extern bool vdb_migrate_truncate(BlockNumber npages, BlockNumber free_at_end);
 									 * reserved places */
 
 #define VDB_MIGRATE_SPILL	0x100	/* move final delta records of stripes to flash, where that
-									 * gives back VDB_SPILL_BYTES or more */
+									 * gives back enough (vdb_migrate_spill_least) */
 #define VDB_MIGRATE_SPILL_ANY	0x200	/* likewise, wherever it gives back anything */
 
 /* Flags with which delta records may move alone.  VACUUM only drops spills without rows. */
 #define VDB_MIGRATE_SPILLS	(VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL | VDB_MIGRATE_SPILL_ANY)
-
-/* Bytes of the pool: what a spill must be worth. */
-#define VDB_SPILL_BYTES		8192
 
 /* What a move has done.  Moves add to the counts. */
 typedef struct VdbMigrateResult

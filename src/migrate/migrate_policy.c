@@ -13,6 +13,7 @@
 
 #define VDB_COMPACT_PERCENT		20
 #define VDB_SPILL_BLOCKS		(VDB_SPILL_BYTES / 256) /* block deltas take 256 bytes or more */
+#define VDB_SPILL_SHARE			4
 #define VDB_TRUNCATE_PAGES		1000
 #define VDB_TRUNCATE_FRACTION	16
 #define VDB_MERGE_STRIPES		16
@@ -97,6 +98,18 @@ vdb_migrate_compact(uint32 written_rows, uint32 left_rows)
 	uint64		lost = (uint64) written_rows - Min(left_rows, written_rows);
 
 	return lost > 0 && lost * 100 >= (uint64) written_rows * VDB_COMPACT_PERCENT;
+}
+
+/*
+ * Return the bytes of the pool that a stripe's new spill must give back, if the present one takes
+ * so many bytes of flash.  The new one repeats what still counts of the present one, whose pages
+ * can't be used again before the snapshot ends that makes spills necessary.  As each is larger by a
+ * share, all of them together are only a few times as large as the last.
+ */
+uint64
+vdb_migrate_spill_least(uint64 spill_bytes)
+{
+	return Max(spill_bytes / VDB_SPILL_SHARE, VDB_SPILL_BYTES);
 }
 
 /*

@@ -59,6 +59,7 @@ typedef struct OtherWork
 	const VdbTableRef *ref;			/* the table that the work is about, or NULL */
 	const VdbTableKey *key;
 	Oid			except;				/* the statement's own table */
+	int			spill;				/* which delta records move: a flag of VDB_MIGRATE_SPILLS */
 	bool		freed;				/* space in the pool was freed */
 	bool		busy;				/* rows were left, as another process is moving rows there */
 	uint64		segments;			/* segments counted */
@@ -136,8 +137,7 @@ help_table(void *arg)
 		return;
 	while (RelationGetRelid(rel) != work->except && !VDB_MIGRATE_FREED(&result) &&
 		   vdb_migrate_next(rel, work->ref, &pass,
-							VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | VDB_MIGRATE_SPILL_ANY, false,
-							&result))
+							VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | work->spill, false, &result))
 		CHECK_FOR_INTERRUPTS();
 	relation_close(rel, AccessShareLock);
 	work->busy = work->busy || pass.busy;
@@ -145,15 +145,18 @@ help_table(void *arg)
 }
 
 /*
- * Move rows of other tables of the pool until something is freed.  Returns whether something was;
- * sets *busy if another process is moving rows that were left.
+ * Move rows, and delta records by the flag 'spill', of other tables of the pool until something is
+ * freed.  Returns whether something was; sets *busy if another process is moving rows that were
+ * left.
  */
 static bool
-help_others(VdbPool *pool, Relation rel, bool *busy)
+help_others(VdbPool *pool, Relation rel, int spill, bool *busy)
 {
 	VdbTableRef ref;
 	VdbTableKey key;
-	OtherWork	work = {.pool = pool,.ref = &ref,.key = &key,.except = RelationGetRelid(rel)};
+	OtherWork	work = {
+		.pool = pool,.ref = &ref,.key = &key,.except = RelationGetRelid(rel),.spill = spill
+	};
 	bool		past_end = false;
 
 	for (uint32 slot = 0; !past_end && !work.freed; slot++)
@@ -179,18 +182,19 @@ collect(void *arg)
 }
 
 /*
- * Free what dropped tables have, or move other tables' rows.  The worker, which was woken, does so
- * too.  Returns whether anything was freed; sets *busy if another process is moving rows.
+ * Free what dropped tables have, or move other tables' rows and delta records.  The worker, which
+ * was woken, does so too.  Returns whether anything was freed; sets *busy if another process is
+ * moving rows.
  */
 static bool
-help(VdbPool *pool, Relation rel, bool *busy)
+help(VdbPool *pool, Relation rel, int spill, bool *busy)
 {
 	OtherWork	work = {.pool = pool};
 
 	if (!vdb_can_try() && vdb_migrate_enabled)
 		return false;
 	(void) try_other(&work, collect);
-	return work.freed || help_others(pool, rel, busy);
+	return work.freed || help_others(pool, rel, spill, busy);
 }
 
 /* Wait until a process frees space, for VDB_ROOM_WAIT_MS at most. */
@@ -406,11 +410,11 @@ make_room(Relation rel)
 	freed = VDB_MIGRATE_FREED(&result);
 	if (!freed)
 	{
-		(void) vdb_migrate_table(rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL_ANY, false, &result);
+		(void) vdb_migrate_table(rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL, false, &result);
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (!freed)
-		freed = help(pool, rel, &busy);
+		freed = help(pool, rel, VDB_MIGRATE_SPILL, &busy);
 	if (!freed)
 	{
 		/* this waits for the ranges that the other passes have left: VACUUM hands them over */
@@ -418,6 +422,8 @@ make_room(Relation rel)
 								 true, &result);
 		freed = VDB_MIGRATE_FREED(&result);
 	}
+	if (!freed)
+		freed = help(pool, rel, VDB_MIGRATE_SPILL_ANY, &busy);
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
 	else if (out_of_patience(shared, begin, busy))

@@ -28,6 +28,9 @@
 /* What a stripe that is written should save of the pool for a spill while there is no pressure. */
 #define VDB_SPILL_BYTES_AT_EASE	VDB_SEGMENT_BYTES
 
+/* More bytes than any spill gives back. */
+#define VDB_SPILL_NEVER			PG_UINT64_MAX
+
 /* See migrate.h. */
 bool
 vdb_migrate_pool_pressed(VdbPoolShared *pool)
@@ -178,6 +181,17 @@ may_drop_spill(const VdbMover *mover)
 		TransactionIdPrecedes(spill->newest_xmax, mover->oldest_xmin);
 }
 
+/* Return the bytes of the pool that a new spill of the stripe must give back, by the flags. */
+static uint64
+least_gain(const VdbMover *mover)
+{
+	if (mover->flags & VDB_MIGRATE_SPILL_ANY)
+		return 1;
+	if (mover->flags & VDB_MIGRATE_SPILL)
+		return vdb_migrate_spill_least((uint64) mover->stripes[0].spill.npages * BLCKSZ);
+	return VDB_SPILL_NEVER;
+}
+
 /*
  * Fill in the delta records of the chosen blocks, which are those of one stripe: first those in the
  * pool, and if a spill of these is worth it, those of the present spill.  Returns whether it is
@@ -188,20 +202,19 @@ vdb_mover_gather_overlay(VdbMover *mover)
 {
 	VdbOverlayView *view;
 	bool		spilled[VDB_RANGE_LBS];
-	int			gain = 0;
+	uint64		gain = 0;
 	int			left = 0;
-	int			least = (mover->flags & VDB_MIGRATE_SPILL_ANY) ? 1 :
-		(mover->flags & VDB_MIGRATE_SPILL) ? VDB_SPILL_BYTES : PG_INT32_MAX;
+	uint64		least = least_gain(mover);
 	bool		worth;
 
 	Assert(mover->nstripes == 1 && mover->nsegments == 0);
-	if (least == PG_INT32_MAX && !may_drop_spill(mover))
+	if (least == VDB_SPILL_NEVER && !may_drop_spill(mover))
 		return false;
 	view = palloc(sizeof(VdbOverlayView));
 	for (int b = 0; b < mover->nblocks; b++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		gain += gather_pool(mover, &mover->blocks[b], view, &spilled[b]);
+		gain += (uint64) gather_pool(mover, &mover->blocks[b], view, &spilled[b]);
 	}
 	worth = gain >= least;
 	if (worth || may_drop_spill(mover))

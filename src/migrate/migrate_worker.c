@@ -100,9 +100,7 @@ begin_task(WorkerTask *task)
 		task->flags |= VDB_MIGRATE_AGED;
 	else if (reason == VDB_REASON_IN_DOUBT)
 		task->flags |= VDB_MIGRATE_STRIPES;
-	else if (reason == VDB_REASON_OVERLAY)
-		task->flags |= VDB_MIGRATE_STRIPES | VDB_MIGRATE_MERGE;
-	else if (reason == VDB_REASON_MERGE)
+	else if (reason == VDB_REASON_OVERLAY || reason == VDB_REASON_MERGE)
 		task->flags = VDB_MIGRATE_GUARD | VDB_MIGRATE_STRIPES | VDB_MIGRATE_MERGE;
 	else if (reason == VDB_REASON_BACKLOG)
 		task->flags |= VDB_MIGRATE_ELIGIBLE;

@@ -37,6 +37,25 @@ test_overlay(void)
 	UNIT_CHECK(vdb_migrate_reason(&statistics, &policy) == VDB_REASON_IN_DOUBT, "in doubt");
 }
 
+/* Each new spill is larger than the one it replaces by so much that all are 5 times the last. */
+static void
+test_spill_least(void)
+{
+	uint64		bytes = 0;
+	uint64		all = 0;
+
+	UNIT_CHECK(vdb_migrate_spill_least(0) == 8192, "the first");
+	UNIT_CHECK(vdb_migrate_spill_least(32768) == 8192, "small");
+	UNIT_CHECK(vdb_migrate_spill_least(2097152) == 524288, "large");
+	while (bytes < 4194304)
+	{
+		bytes += vdb_migrate_spill_least(bytes);
+		all += bytes;
+	}
+	UNIT_CHECK(all <= 5 * bytes, "%llu bytes in all, %llu the last", (unsigned long long) all,
+			   (unsigned long long) bytes);
+}
+
 static void
 test_reason(void)
 {
@@ -55,6 +74,7 @@ test_reason(void)
 	UNIT_CHECK(reason(0, 1, 0, 10000, 1, 1, 0) == VDB_REASON_AGE, "rows that are due go first");
 	UNIT_CHECK(reason(0, 0, 0, 0, 0, 1, 0) == VDB_REASON_MERGE, "stripes to merge come last");
 	test_overlay();
+	test_spill_least();
 }
 
 static bool
