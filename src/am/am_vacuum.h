@@ -20,6 +20,7 @@ typedef struct VdbVacuumWork
 	VdbRowSet	dead;				/* rows to remove */
 	VdbRowSet	freeze;				/* rows with old ids */
 	TransactionId latest;			/* latest xid of the dead rows, for standbys */
+	VdbOldestLeft dead_left;		/* vs->left if the dead rows of a stripe stay */
 } VdbVacuumWork;
 
 /* State of one VACUUM of one table. */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/multixact.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "commands/vacuum.h"
@@ -79,7 +80,7 @@ gather_pooled(VdbVacuum *vs, VdbScmBatch *batch, const VdbVacuumWork *work, cons
 	{
 		VdbVersion	version;
 
-		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
+		if (!vdb_table_pool_version(&vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
 			continue;
 		if (vdb_freeze_version(&vs->limits, &version))
 		{
@@ -115,7 +116,7 @@ freeze_drecs(VdbVacuum *vs, const VdbVacuumWork *work, VdbOverlayEdit *edit,
 	{
 		VdbVersion	version;
 
-		if (!vdb_table_version(vs->rel, &vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
+		if (!vdb_table_pool_version(&vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
 			continue;
 		if (!vdb_freeze_version(&vs->limits, &version))
 			vdb_freeze_note_left(&vs->left, &version);
@@ -131,20 +132,32 @@ freeze_drecs(VdbVacuum *vs, const VdbVacuumWork *work, VdbOverlayEdit *edit,
 }
 
 /*
- * Note that the ids of these rows stay for now: the oldest ids left are lowered to theirs.  Block
- * lock held exclusive.
+ * Note that the ids of the block's rows to freeze stay for now: the oldest ids left are lowered to
+ * theirs.  Block lock held exclusive.
  */
 static void
-note_not_done(VdbVacuum *vs, VdbLogicalBlock lb, const VdbRowSet rows)
+note_not_frozen(VdbVacuum *vs, const VdbVacuumWork *work)
 {
-	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&vs->ref, lb));
-	for (int i = vdb_rowset_next(rows, 0); i < VDB_LB_ROWS; i = vdb_rowset_next(rows, i + 1))
+	Assert(VDB_BLOCK_LOCKED_EXCLUSIVE(&vs->ref, work->lb));
+	for (int i = vdb_rowset_next(work->freeze, 0); i < VDB_LB_ROWS;
+		 i = vdb_rowset_next(work->freeze, i + 1))
 	{
 		VdbVersion	version;
 
-		if (vdb_table_version(vs->rel, &vs->ref, vdb_row_make(lb, (uint8) i), &version))
+		if (vdb_table_pool_version(&vs->ref, vdb_row_make(work->lb, (uint8) i), &version))
 			vdb_freeze_note_left(&vs->left, &version);
 	}
+}
+
+/* Note likewise that the block's dead rows stay: nothing changes them any more. */
+static void
+note_not_removed(VdbVacuum *vs, const VdbVacuumWork *work)
+{
+	if (TransactionIdPrecedes(work->dead_left.xid, vs->left.xid))
+		vs->left.xid = work->dead_left.xid;
+	if (MultiXactIdPrecedes(work->dead_left.multi, vs->left.multi))
+		vs->left.multi = work->dead_left.multi;
+	vs->remove_failed = true;
 }
 
 /*
@@ -157,15 +170,14 @@ prepare_striped(VdbVacuum *vs, const VdbVacuumWork *work, VdbExtent *extent, Vdb
 {
 	if (vdb_overlay_prepare_edit(&vs->ref, extent, edit))
 		return true;
-	note_not_done(vs, work->lb, work->freeze);
+	note_not_frozen(vs, work);
 	memset(edit->dropped, 0, sizeof(edit->dropped));
 	edit->nreplacing = 0;
 	if (work->ndead == 0)
 		return false;
 	if (vdb_overlay_prepare_edit(&vs->ref, extent, edit))
 		return true;
-	note_not_done(vs, work->lb, work->dead);
-	vs->remove_failed = true;
+	note_not_removed(vs, work);
 	return false;
 }
 
@@ -373,6 +385,7 @@ vdb_vacuum_block(VdbVacuum *vs)
 	Assert(vs->nwork < VDB_RANGE_LBS);
 	memset(work, 0, sizeof(*work));
 	work->lb = batch->lb;
+	work->dead_left = vs->left;
 	if (batch->where == VDB_IN_STRIPE && batch->nrows > 0)
 		freeze_stripe(vs);
 	for (int i = 0; i < batch->nrows; i++)
@@ -383,6 +396,8 @@ vdb_vacuum_block(VdbVacuum *vs)
 		{
 			vdb_batch_version(batch, i, &version);
 			vdb_version_raise_removed(&version.hdr, &work->latest);
+			if (batch->where == VDB_IN_STRIPE)
+				vdb_freeze_note_left(&work->dead_left, &version);
 			vdb_rowset_add(work->dead, batch->index[i]);
 			work->ndead++;
 			continue;

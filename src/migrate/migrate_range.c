@@ -76,7 +76,8 @@ same_as_built(const VdbDeltaRecord *built, const VdbVersion *now, uint32 epoch)
 
 /*
  * Re-read one block's headers, with the block lock held exclusively.  If anything changed since
- * they were built, collect the delta records for a new block delta.
+ * they were built, collect the delta records for a new block delta.  Only the pool is read: delta
+ * records of a spill are final, and go to the new one.
  */
 static void
 compare_block(VdbMover *mover, VdbMovingBlock *block)
@@ -91,7 +92,7 @@ compare_block(VdbMover *mover, VdbMovingBlock *block)
 	for (int i = vdb_rowset_next(block->present, 0); i < VDB_LB_ROWS;
 		 i = vdb_rowset_next(block->present, i + 1))
 	{
-		if (!vdb_table_version(mover->rel, &mover->ref, vdb_row_make(lb, (uint8) i), &version))
+		if (!vdb_table_pool_version(&mover->ref, vdb_row_make(lb, (uint8) i), &version))
 		{
 			vdb_rowset_add(deleted, i);
 			if (!vdb_rowset_has(block->deleted, i))

@@ -112,6 +112,12 @@ typedef struct VdbStripe VdbStripe;
  */
 extern VdbStripe *vdb_stripe_open(Relation rel, VdbStripeAddress address);
 
+/*
+ * Open a stripe as vdb_stripe_open does if this backend has it in memory.  Otherwise return NULL:
+ * nothing is read from flash or from the shared cache, so this is for callers with a block lock.
+ */
+extern VdbStripe *vdb_stripe_open_cached(Relation rel, VdbStripeAddress address);
+
 /* Take another reference, for the current resource owner. */
 extern VdbStripe *vdb_stripe_retain(VdbStripe *stripe);
 

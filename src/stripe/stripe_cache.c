@@ -360,32 +360,66 @@ stripe_forget(VdbStripe *stripe)
 		stripe_unhash(stripe);
 }
 
-/* See stripe.h. */
-VdbStripe *
-vdb_stripe_open(Relation rel, VdbStripeAddress address)
+/* Make the key of the stripe at an address. */
+static inline void
+stripe_key(Relation rel, const VdbStripeAddress *address, VdbStripeKey *key)
 {
-	VdbStripeKey key = {
-		.rnode = rel->rd_locator,
-		.backend = rel->rd_backend,
-		.first_page = address.first_page,
-		.stripe_id = address.stripe_id,
-		.written_at = address.written_at
-	};
+	key->rnode = rel->rd_locator;
+	key->backend = rel->rd_backend;
+	key->first_page = address->first_page;
+	key->stripe_id = address->stripe_id;
+	key->written_at = address->written_at;
+}
+
+/* Find a stripe in the cache.  Returns NULL if it isn't there. */
+static inline VdbStripe *
+stripe_find(const VdbStripeKey *key)
+{
 	VdbStripeHashEntry *entry;
-	VdbStripe  *stripe;
 
 	cache_create();
-	entry = hash_search(cache.hash, &key, HASH_FIND, NULL);
-	stripe = entry != NULL ? entry->stripe : stripe_load(rel, &key, address.range);
+	entry = hash_search(cache.hash, key, HASH_FIND, NULL);
+	return entry != NULL ? entry->stripe : NULL;
+}
 
-	if (stripe->index.header->range != address.range)
-		vdb_stripe_damaged(rel, address,
+/* Take a reference to a stripe that must be the one at the address. */
+static inline VdbStripe *
+stripe_take(Relation rel, VdbStripe *stripe, const VdbStripeAddress *address)
+{
+	if (unlikely(stripe->index.header->range != address->range))
+		vdb_stripe_damaged(rel, *address,
 						   psprintf("Expected range %u, found range %u.",
-									address.range, stripe->index.header->range));
+									address->range, stripe->index.header->range));
 	vdb_stripe_retain(stripe);
 	stripe->stamp = ++cache.clock;
 	cache_trim(NULL);
 	return stripe;
+}
+
+/* See stripe.h. */
+VdbStripe *
+vdb_stripe_open(Relation rel, VdbStripeAddress address)
+{
+	VdbStripeKey key;
+	VdbStripe  *stripe;
+
+	stripe_key(rel, &address, &key);
+	stripe = stripe_find(&key);
+	if (stripe == NULL)
+		stripe = stripe_load(rel, &key, address.range);
+	return stripe_take(rel, stripe, &address);
+}
+
+/* See stripe.h. */
+VdbStripe *
+vdb_stripe_open_cached(Relation rel, VdbStripeAddress address)
+{
+	VdbStripeKey key;
+	VdbStripe  *stripe;
+
+	stripe_key(rel, &address, &key);
+	stripe = stripe_find(&key);
+	return stripe != NULL ? stripe_take(rel, stripe, &address) : NULL;
 }
 
 /* See stripe.h. */

@@ -49,14 +49,55 @@ extern void vdb_table_set_routine(const TableAmRoutine *routine);
 /* ---- versions (table_version.c).  The caller holds the LB's block lock. ---- */
 
 /*
+ * What the header of a striped row needs of flash: the stripe's index, and the LB's image in the
+ * stripe's spill.  It is read without the block lock, and used under it: README.md, "Nothing is
+ * read under a block lock".  Zeroed at first; vdb_parts_free frees what it holds.
+ */
+typedef struct VdbStripeParts
+{
+	bool		missing;			/* something must be loaded: see vdb_table_version */
+	VdbLogicalBlock lb;				/* for which, and what, as of the last look */
+	VdbStripeAddress address;
+	VdbSpillAddress spill;			/* npages is 0 if the spill isn't needed */
+	VdbStripe  *stripe;				/* loaded, referenced so that it stays in memory, or NULL */
+	VdbBlockDeltaImage *image;		/* loaded, palloc'd, or NULL */
+	uint32		image_id;			/* id of the spill that the image comes from */
+} VdbStripeParts;
+
+/*
  * Read the header of a row version, in the pool or in a stripe.  Returns false if there is no such
  * row: the number was never used, or the row was removed.
+ *
+ * Nothing is read from flash.  If that is needed, parts->missing is set and the result means
+ * nothing: the caller unlocks, calls vdb_parts_load, locks and tries again.
  */
 extern bool vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row,
-							  VdbVersion *version);
+							  VdbStripeParts *parts, VdbVersion *version);
 
-/* Check whether there is such a row version, without looking at its xmax. */
-extern bool vdb_table_has_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row);
+/*
+ * Load what vdb_table_version found missing, and clear parts->missing.  No lightweight lock is
+ * held; the transaction has an id or a snapshot that counts for others, as these keep the pages.
+ * Raises ERRCODE_DATA_CORRUPTED.
+ */
+extern void vdb_parts_load(Relation rel, VdbStripeParts *parts);
+
+/* Free what was loaded.  May be called under a block lock. */
+extern void vdb_parts_free(VdbStripeParts *parts);
+
+/*
+ * Take the LB's block lock, and read the header of one of its rows under it, as vdb_table_version
+ * does.  What must be read from flash is read before.  The lock is held on return in any case.
+ */
+extern bool vdb_table_lock_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row,
+								   LWLockMode mode, VdbVersion *version);
+
+/*
+ * Read what the pool has of a row's header: all of it if the row is in a segment.  Of a striped row
+ * that is what a delta record has.  Its xmin counts as frozen, and neither the stripe nor its spill
+ * is asked; so the caller knows that the stripe has such a row.  Returns false if there is no such
+ * row in the segment, or the striped row was removed.
+ */
+extern bool vdb_table_pool_version(const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version);
 
 /*
  * Make room for a new xmax of the version, which a striped row needs in the overlay.  Must be

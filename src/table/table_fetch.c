@@ -331,8 +331,7 @@ vdb_table_satisfies(Relation rel, const ItemPointerData *tid, Snapshot snapshot)
 
 	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
 		return false;
-	vdb_lock_block(&ref, vdb_row_lb(row), LW_SHARED);
-	visible = vdb_table_version(rel, &ref, row, &version) &&
+	visible = vdb_table_lock_version(rel, &ref, row, LW_SHARED, &version) &&
 		vdb_row_visible(&version.hdr, tid, RelationGetRelid(rel), snapshot);
 	vdb_unlock_block(&ref, vdb_row_lb(row));
 	return visible;
@@ -346,21 +345,51 @@ vdb_table_peek(Relation rel, VdbRowNumber row, VdbVersion *version)
 
 	if (row == VDB_ROW_NONE || !vdb_table_open(rel, false, &ref))
 		return false;
-	vdb_lock_block(&ref, vdb_row_lb(row), LW_SHARED);
-	found = vdb_table_version(rel, &ref, row, version);
+	found = vdb_table_lock_version(rel, &ref, row, LW_SHARED, version);
 	vdb_unlock_block(&ref, vdb_row_lb(row));
 	return found;
 }
 
+/* Check whether a stripe has the row, and it was not removed.  The block lock is held. */
+static bool
+striped_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row, const VdbExtent *extent)
+{
+	VdbDeltaRecord drec;
+	VdbStripe  *stripe;
+	bool		removed;
+	bool		found;
+
+	(void) vdb_overlay_row(ref, extent, vdb_row_index(row), &removed, &drec);
+	if (removed)
+		return false;
+	stripe = vdb_stripe_open(rel, vdb_stripe_address(vdb_map_meta(ref->pool, extent->ref)));
+	found = vdb_stripe_position(stripe, row) >= 0;
+	vdb_stripe_release(stripe);
+	return found;
+}
+
+/*
+ * The index of a stripe is read under the block lock if it isn't in memory yet: no snapshot that
+ * counts for others keeps its pages for VACUUM, and out of the range's migration lock the stripe
+ * may be replaced.
+ */
 bool
 vdb_table_present(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
 {
-	bool		found;
+	VdbLogicalBlock lb = vdb_row_lb(row);
+	VdbExtent	extent;
+	VdbVersion	version;
+	bool		removed;
+	bool		found = false;
 
-	if (row == VDB_ROW_NONE)
+	if (row == VDB_ROW_NONE || lb >= vdb_map_limit(ref))
 		return false;
-	vdb_lock_block(ref, vdb_row_lb(row), LW_SHARED);
-	found = vdb_table_has_version(rel, ref, row);
-	vdb_unlock_block(ref, vdb_row_lb(row));
+	vdb_lock_block(ref, lb, LW_SHARED);
+	vdb_map_lookup(ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		found = vdb_rows_version(ref, &extent, lb, vdb_row_index(row), &version, &removed);
+	else if (extent.kind == VDB_EXTENT_STRIPE)
+		found = striped_present(rel, ref, row, &extent);
+	vdb_unlock_block(ref, lb);
 	return found;
 }

@@ -98,15 +98,29 @@ lock_and_pin(VdbTarget *target)
 }
 
 /*
- * Take the block lock and read the version.  Returns false, without the lock, if
- * the version doesn't exist, or not any more.
+ * Take the block lock and read the version.  What that needs of flash is read
+ * before the lock is taken.  Returns false, without the lock, if the version
+ * doesn't exist, or not any more.
  */
 bool
 vdb_target_lock(VdbTarget *target)
 {
+	VdbStripeParts parts = {0};
+	bool		found;
+
 	Assert(!target->locked && !BufferIsValid(target->visible));
-	lock_and_pin(target);
-	if (!vdb_table_version(target->rel, &target->ref, target->row, &target->version))
+	for (;;)
+	{
+		lock_and_pin(target);
+		found = vdb_table_version(target->rel, &target->ref, target->row, &parts,
+								  &target->version);
+		if (!parts.missing)
+			break;
+		LWLockRelease(vdb_block_lock(target->lock_no));
+		vdb_parts_load(target->rel, &parts);
+	}
+	vdb_parts_free(&parts);
+	if (!found)
 	{
 		LWLockRelease(vdb_block_lock(target->lock_no));
 		release_visible(target);

@@ -13,6 +13,8 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
 
 #include "table/table.h"
 #include "table/table_version.h"
@@ -115,6 +117,16 @@ vdb_version_apply_delta(VdbVersion *version, const VdbDeltaRecord *drec)
 }
 
 /*
+ * Check whether a striped row's delta record may be in the stripe's spill: the LB has some there,
+ * and what the pool has of the row says nothing.
+ */
+static inline bool
+asks_spill(const VdbExtent *extent, bool has_delta, const VdbDeltaRecord *drec)
+{
+	return extent->spilled && !(has_delta && !(drec->infomask & HEAP_XMAX_INVALID));
+}
+
+/*
  * Complete a striped row's delta record, if the LB has delta records in the stripe's spill.
  * 'spill' was copied from the meta with 'extent'.  Returns whether the row has a delta record.
  */
@@ -124,40 +136,97 @@ vdb_version_complete_delta(Relation rel, const VdbExtent *extent, const VdbSpill
 {
 	VdbBlockDeltaImage image;
 
-	if (!extent->spilled || (has_delta && !(drec->infomask & HEAP_XMAX_INVALID)))
+	if (!asks_spill(extent, has_delta, drec))
 		return has_delta;
 	vdb_spill_read(rel, spill, vdb_row_lb(row), &image);
 	return vdb_spill_row(&image, vdb_row_lb(row), vdb_row_index(row), has_delta, drec);
 }
 
+/* ---- headers under a block lock ---- */
+
 /*
- * Read the header of a striped row, and its xmax if 'with_xmax'.  Returns false if there is no such
- * row, or it was removed.
+ * Find what the row's header needs of flash in memory.  Returns the stripe, referenced, or NULL if
+ * something must be loaded: then it is noted.
  */
+static VdbStripe *
+find_parts(Relation rel, const VdbStripeMeta *meta, const VdbExtent *extent, bool ask_spill,
+		   VdbStripeParts *parts)
+{
+	VdbStripe  *stripe = vdb_stripe_open_cached(rel, vdb_stripe_address(meta));
+
+	if (likely(stripe != NULL) &&
+		(!ask_spill || (parts->image != NULL && parts->image_id == meta->spill.id &&
+						parts->lb == extent->lb)))
+		return stripe;
+	if (stripe != NULL)
+		vdb_stripe_release(stripe);
+	parts->missing = true;
+	parts->lb = extent->lb;
+	parts->address = vdb_stripe_address(meta);
+	parts->spill = meta->spill;
+	if (!ask_spill)
+		parts->spill.npages = 0;
+	return NULL;
+}
+
+void
+vdb_parts_load(Relation rel, VdbStripeParts *parts)
+{
+	Assert(parts->missing && InterruptHoldoffCount == 0);
+	/* pages of a stripe that is replaced meanwhile are not used again while this xid runs */
+	Assert(TransactionIdIsValid(MyProc->xid) || TransactionIdIsValid(MyProc->xmin));
+	Assert((MyProc->statusFlags & PROC_IN_VACUUM) == 0);
+	vdb_parts_free(parts);
+	parts->stripe = vdb_stripe_open(rel, parts->address);
+	if (parts->spill.npages > 0)
+	{
+		parts->image = palloc(sizeof(VdbBlockDeltaImage));
+		parts->image_id = parts->spill.id;
+		vdb_spill_read(rel, &parts->spill, parts->lb, parts->image);
+	}
+	parts->missing = false;
+}
+
+void
+vdb_parts_free(VdbStripeParts *parts)
+{
+	if (parts->stripe != NULL)
+		vdb_stripe_release(parts->stripe);
+	if (parts->image != NULL)
+		pfree(parts->image);
+	parts->stripe = NULL;
+	parts->image = NULL;
+}
+
+/* Read the header of a striped row.  Returns false if there is no such row, or it was removed. */
 static bool
-striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool with_xmax,
+striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbStripeParts *parts,
 				VdbVersion *version)
 {
 	const VdbStripeMeta *meta = vdb_map_meta(ref->pool, version->extent.ref);
 	VdbExtent	extent = version->extent;
+	uint8		index = vdb_row_index(row);
 	VdbStripe  *stripe;
 	VdbDeltaRecord drec;
 	bool		deleted;
 	bool		has_delta;
+	bool		ask_spill;
 	int			pos;
 
-	has_delta = vdb_overlay_row(ref, &extent, vdb_row_index(row), &deleted, &drec);
+	has_delta = vdb_overlay_row(ref, &extent, index, &deleted, &drec);
 	if (deleted)
 		return false;
-	stripe = vdb_stripe_open(rel, vdb_stripe_address(meta));
+	ask_spill = asks_spill(&extent, has_delta, &drec);
+	stripe = find_parts(rel, meta, &extent, ask_spill, parts);
+	if (stripe == NULL)
+		return false;
 	pos = vdb_stripe_position(stripe, row);
 	if (pos >= 0)
 	{
 		vdb_version_from_stripe(version, stripe, meta->flags, row, (uint32) pos);
 		version->extent = extent;
-		if (with_xmax)
-			has_delta = vdb_version_complete_delta(rel, &extent, &meta->spill, row, has_delta,
-												   &drec);
+		if (ask_spill)
+			has_delta = vdb_spill_row(parts->image, extent.lb, index, has_delta, &drec);
 		if (has_delta)
 			vdb_version_apply_delta(version, &drec);
 	}
@@ -165,15 +234,14 @@ striped_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool wit
 	return pos >= 0;
 }
 
-/* Read a header for vdb_table_version and vdb_table_has_version. */
-static bool
-read_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool with_xmax,
-			 VdbVersion *version)
+bool
+vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbStripeParts *parts,
+				  VdbVersion *version)
 {
 	VdbLogicalBlock lb = vdb_row_lb(row);
 	bool		removed;
 
-	Assert(VDB_BLOCK_LOCKED(ref, lb));
+	Assert(VDB_BLOCK_LOCKED(ref, lb) && !parts->missing);
 	if (row == VDB_ROW_NONE || lb >= vdb_map_limit(ref))
 		return false;
 	vdb_map_lookup(ref, lb, &version->extent);
@@ -186,24 +254,53 @@ read_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, bool with_x
 				return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &removed);
 			}
 		case VDB_EXTENT_STRIPE:
-			return striped_version(rel, ref, row, with_xmax, version);
+			return striped_version(rel, ref, row, parts, version);
 		default:
 			return false;
 	}
 }
 
 bool
-vdb_table_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
+vdb_table_lock_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row, LWLockMode mode,
+					   VdbVersion *version)
 {
-	return read_version(rel, ref, row, true, version);
+	VdbStripeParts parts = {0};
+	bool		found;
+
+	for (;;)
+	{
+		vdb_lock_block(ref, vdb_row_lb(row), mode);
+		found = vdb_table_version(rel, ref, row, &parts, version);
+		if (!parts.missing)
+			break;
+		vdb_unlock_block(ref, vdb_row_lb(row));
+		vdb_parts_load(rel, &parts);
+	}
+	vdb_parts_free(&parts);
+	return found;
 }
 
 bool
-vdb_table_has_version(Relation rel, const VdbTableRef *ref, VdbRowNumber row)
+vdb_table_pool_version(const VdbTableRef *ref, VdbRowNumber row, VdbVersion *version)
 {
-	VdbVersion	version;
+	VdbLogicalBlock lb = vdb_row_lb(row);
+	VdbExtent	extent;
+	VdbDeltaRecord drec;
+	bool		has_delta;
+	bool		removed;
 
-	return read_version(rel, ref, row, false, &version);
+	Assert(VDB_BLOCK_LOCKED(ref, lb));
+	vdb_map_lookup(ref, lb, &extent);
+	if (extent.kind == VDB_EXTENT_SEGMENT)
+		return vdb_rows_version(ref, &extent, lb, vdb_row_index(row), version, &removed);
+	if (extent.kind != VDB_EXTENT_STRIPE)
+		return false;
+	has_delta = vdb_overlay_row(ref, &extent, vdb_row_index(row), &removed, &drec);
+	vdb_version_from_stripe(version, NULL, VDB_STRIPE_FROZEN, row, 0);
+	version->extent = extent;
+	if (has_delta)
+		vdb_version_apply_delta(version, &drec);
+	return !removed;
 }
 
 bool

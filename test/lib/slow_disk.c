@@ -7,12 +7,13 @@
  *	CALL PART MILLISECONDS [ERROR]
  *
  * CALL is sync (fsync, fdatasync), allocate (fallocate, posix_fallocate), release (ftruncate, and
- * fallocate that punches holes) or advise (posix_fadvise that announces reads); PART is a part of
- * the file's path, or '*'; ERROR is ENOSPC, EIO or EOPNOTSUPP.  A line 'filesystem PART 0 EIO'
- * makes the file's file system look like btrfs.  The first line that fits holds: the call is
- * delayed, then fails or is done.  Without the file nothing is delayed.  So a test changes what the
- * disk is like by writing the file, while the server runs.  SLOW_DISK_LOG names a file that gets a
- * line 'CALL PATH' for each call that was delayed, before the delay.
+ * fallocate that punches holes), read (pread, preadv) or advise (posix_fadvise that announces
+ * reads); PART is a part of the file's path, or its end if it ends with '$', or '*'; ERROR is
+ * ENOSPC, EIO or EOPNOTSUPP.  A line 'filesystem PART 0 EIO' makes the file's file system look like
+ * btrfs.  The first line that fits holds: the call is delayed, then fails or is done.  Without the
+ * file nothing is delayed.  So a test changes what the disk is like by writing the file, while the
+ * server runs.  SLOW_DISK_LOG names a file that gets a line 'CALL PATH' for each call that was
+ * delayed, before the delay.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +54,18 @@ delay(long milliseconds)
 		;
 }
 
+/* Does the path fit the part of a line? */
+static int
+fits(const char *path, const char *part)
+{
+	size_t		n = strlen(part);
+
+	if (n > 1 && part[n - 1] == '$')
+		return strlen(path) >= n - 1 &&
+			strncmp(path + strlen(path) - (n - 1), part, n - 1) == 0;
+	return strcmp(part, "*") == 0 || strstr(path, part) != NULL;
+}
+
 /* Delay the call as the file says; returns the error that it shall fail with, or 0. */
 static int
 ask(const char *call, int fd)
@@ -81,7 +95,7 @@ ask(const char *call, int fd)
 	{
 		error[0] = '\0';
 		if (sscanf(line, "%31s %255s %ld %31s", word, part, &milliseconds, error) < 3 ||
-			strcmp(word, call) != 0 || (strcmp(part, "*") != 0 && strstr(path, part) == NULL))
+			strcmp(word, call) != 0 || !fits(path, part))
 			continue;
 		note(call, path);
 		delay(milliseconds);
@@ -176,6 +190,34 @@ posix_fallocate64(int fd, off64_t offset, off64_t length)
 	int			error = ask("allocate", fd);
 
 	return error != 0 ? error : NEXT(posix_fallocate64) (fd, offset, length);
+}
+
+ssize_t
+pread(int fd, void *to, size_t bytes, off_t offset)
+{
+	FAIL_IF(ask("read", fd));
+	return NEXT(pread) (fd, to, bytes, offset);
+}
+
+ssize_t
+pread64(int fd, void *to, size_t bytes, off64_t offset)
+{
+	FAIL_IF(ask("read", fd));
+	return NEXT(pread64) (fd, to, bytes, offset);
+}
+
+ssize_t
+preadv(int fd, const struct iovec *to, int n, off_t offset)
+{
+	FAIL_IF(ask("read", fd));
+	return NEXT(preadv) (fd, to, n, offset);
+}
+
+ssize_t
+preadv64(int fd, const struct iovec *to, int n, off64_t offset)
+{
+	FAIL_IF(ask("read", fd));
+	return NEXT(preadv64) (fd, to, n, offset);
 }
 
 int

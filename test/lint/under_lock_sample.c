@@ -26,6 +26,7 @@ sample(int n)
 	palloc(n * sizeof(int));
 	palloc(sizeof(int) * 8);
 	x->callback(n);
+	ReadBuffer(rel, n);
 	LWLockRelease(lock);
 	lookup_type_cache(n, 0);
 	return true;
