@@ -407,6 +407,7 @@ add_spilled_rows(VdbVerify *verify, const VdbSpillAddress *spill)
 {
 	VdbBlockDeltaImage image;
 
+	Assert(spill->npages > 0);
 	vdb_spill_read(verify->rel, spill, verify->lb, &image);
 	vdb_spill_view(&image, verify->lb, verify->view);
 }
