@@ -59,7 +59,7 @@ typedef struct OtherWork
 	const VdbTableRef *ref;			/* the table that the work is about, or NULL */
 	const VdbTableKey *key;
 	Oid			except;				/* the statement's own table */
-	int			spill;				/* which delta records move: a flag of VDB_MIGRATE_SPILLS */
+	int			flags;				/* of the moves: VDB_MIGRATE_* */
 	bool		freed;				/* space in the pool was freed */
 	bool		busy;				/* rows were left, as another process is moving rows there */
 	uint64		segments;			/* segments counted */
@@ -136,8 +136,7 @@ help_table(void *arg)
 	if (rel == NULL)
 		return;
 	while (RelationGetRelid(rel) != work->except && !VDB_MIGRATE_FREED(&result) &&
-		   vdb_migrate_next(rel, work->ref, &pass,
-							VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | work->spill, false, &result))
+		   vdb_migrate_next(rel, work->ref, &pass, work->flags, false, &result))
 		CHECK_FOR_INTERRUPTS();
 	relation_close(rel, AccessShareLock);
 	work->busy = work->busy || pass.busy;
@@ -145,17 +144,16 @@ help_table(void *arg)
 }
 
 /*
- * Move rows, and delta records by the flag 'spill', of other tables of the pool until something is
- * freed.  Returns whether something was; sets *busy if another process is moving rows that were
- * left.
+ * Move rows and delta records of other tables of the pool, by the flags, until something is freed.
+ * Returns whether something was; sets *busy if another process is moving rows that were left.
  */
 static bool
-help_others(VdbPool *pool, Relation rel, int spill, bool *busy)
+help_others(VdbPool *pool, Relation rel, int flags, bool *busy)
 {
 	VdbTableRef ref;
 	VdbTableKey key;
 	OtherWork	work = {
-		.pool = pool,.ref = &ref,.key = &key,.except = RelationGetRelid(rel),.spill = spill
+		.pool = pool,.ref = &ref,.key = &key,.except = RelationGetRelid(rel),.flags = flags
 	};
 	bool		past_end = false;
 
@@ -187,14 +185,14 @@ collect(void *arg)
  * moving rows.
  */
 static bool
-help(VdbPool *pool, Relation rel, int spill, bool *busy)
+help(VdbPool *pool, Relation rel, int flags, bool *busy)
 {
 	OtherWork	work = {.pool = pool};
 
 	if (!vdb_can_try() && vdb_migrate_enabled)
 		return false;
 	(void) try_other(&work, collect);
-	return work.freed || help_others(pool, rel, spill, busy);
+	return work.freed || help_others(pool, rel, flags, busy);
 }
 
 /* Wait until a process frees space, for VDB_ROOM_WAIT_MS at most. */
@@ -414,7 +412,7 @@ make_room(Relation rel)
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (!freed)
-		freed = help(pool, rel, VDB_MIGRATE_SPILL, &busy);
+		freed = help(pool, rel, VDB_MIGRATE_OWN | VDB_MIGRATE_COMPACT | VDB_MIGRATE_SPILL, &busy);
 	if (!freed)
 	{
 		/* this waits for the ranges that the other passes have left: VACUUM hands them over */
@@ -423,7 +421,7 @@ make_room(Relation rel)
 		freed = VDB_MIGRATE_FREED(&result);
 	}
 	if (!freed)
-		freed = help(pool, rel, VDB_MIGRATE_SPILL_ANY, &busy);
+		freed = help(pool, rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL_ANY, &busy);
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
 	else if (out_of_patience(shared, begin, busy))
