@@ -70,7 +70,7 @@ else
 	$standby->create_logical_slot_on_standby($pub, 'there', 'postgres');
 	$pub->wait_for_catchup($standby, 'replay', $pub->lsn('flush'));
 	$_->safe_psql('postgres', $changes) for $pub, $standby;
-	work($pub, 1501);
+	work($pub, 5001);
 	$pub->wait_for_catchup($standby, 'replay', $pub->lsn('flush'));
 	my ($here, $there) = map { $_->safe_psql('postgres', $changes) } $pub, $standby;
 	cmp_ok(scalar(() = $there =~ /^table public\.v: /mg), '>', 400, 'a slot of the standby has changes of a vdb table');
