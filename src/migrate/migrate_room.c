@@ -166,7 +166,7 @@ help_others(VdbPool *pool, Relation rel, int flags, bool *busy)
 			continue;
 		(void) try_other(&work, help_table);
 	}
-	*busy = work.busy;
+	*busy = *busy || work.busy;
 	return work.freed;
 }
 
@@ -180,6 +180,16 @@ collect(void *arg)
 }
 
 /*
+ * Check whether this statement helps other tables: in a parallel plan there can be no
+ * subtransaction, and then the worker does it, if there is one.
+ */
+static bool
+helps_others(void)
+{
+	return vdb_can_try() || !vdb_migrate_enabled;
+}
+
+/*
  * Free what dropped tables have, or move other tables' rows and delta records.  The worker, which
  * was woken, does so too.  Returns whether anything was freed; sets *busy if another process is
  * moving rows.
@@ -189,7 +199,7 @@ help(VdbPool *pool, Relation rel, int flags, bool *busy)
 {
 	OtherWork	work = {.pool = pool};
 
-	if (!vdb_can_try() && vdb_migrate_enabled)
+	if (!helps_others())
 		return false;
 	(void) try_other(&work, collect);
 	return work.freed || help_others(pool, rel, flags, busy);
@@ -420,8 +430,8 @@ make_room(Relation rel)
 								 true, &result);
 		freed = VDB_MIGRATE_FREED(&result);
 	}
-	if (!freed)
-		freed = help(pool, rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL_ANY, &busy);
+	if (!freed && helps_others())
+		freed = help_others(pool, rel, VDB_MIGRATE_STRIPES | VDB_MIGRATE_SPILL_ANY, &busy);
 	if (freed)
 		pg_atomic_fetch_add_u64(&shared->counters.backend_migrations, 1);
 	else if (out_of_patience(shared, begin, busy))
